@@ -1,0 +1,1 @@
+"""The HTTP face: application, lifespan, routers, errors."""

@@ -1,0 +1,1 @@
+"""One module per group of calls; each handler parses, calls one service and returns a model."""

@@ -1,0 +1,196 @@
+"""Every error that Agent Brain raises on purpose.
+
+    AgentBrainError
+    ├── ConfigError                  a settings file, variable or flag is wrong            exit 2
+    ├── StateDirError                the state directory cannot be made or written         exit 5
+    ├── NotRunningError              no server answers for this project                    exit 3
+    │   └── DaemonNotRunningError    the shared daemon does not answer                     exit 7
+    ├── StartError                   the server could not be started                       exit 1
+    │   └── PortInUseError           the configured port is taken                          exit 1
+    ├── DeadlineError                something did not happen in the time allowed          exit 6
+    ├── UnknownSchemaError           a file was written by a version this one can't read   exit 1
+    ├── ServerRefusedError           the server answered with a problem                    exit 4
+    ├── StoreError                   a store on disk is unusable                           503
+    └── RequestError                 a request that cannot be served                       4xx
+        ├── InvalidRequestError                                                            422
+        ├── NotFoundError                                                                  404
+        ├── ConflictError                                                                  409
+        ├── ForbiddenError                                                                 403
+        ├── UnauthorizedError                                                              401
+        ├── PayloadTooLargeError                                                           413
+        └── UnavailableError                                                               503
+
+Each carries the HTTP `status`, a stable `code`, the CLI's `exit_code` and a `hint`: the next thing to do. The server turns one
+into `application/problem+json` in `api/error_handlers.py`, the command turns one into two lines and an exit code in `cli.py`.
+"""
+
+from typing import ClassVar
+
+
+class AgentBrainError(Exception):
+    """Something went wrong that a person can be told about.
+
+    Args:
+        message: One sentence that says what is wrong, naming the file, value or process.
+        hint: What to do next, preferably a command to type; the class's default where None.
+        code: A stable snake_case name more exact than the class's, for programs.
+    """
+
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+    default_code: ClassVar[str] = "internal_error"
+    default_hint: ClassVar[str] = "See the server's log in the state directory's logs/ folder."
+
+    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint if hint is not None else self.default_hint
+        self.code = code if code is not None else self.default_code
+
+
+class ConfigError(AgentBrainError):
+    """A settings file, an environment variable or a flag holds something that is not allowed."""
+
+    status = 500
+    exit_code = 2
+    default_code = "invalid_config"
+    default_hint = "Correct the value that is named."
+
+
+class StateDirError(AgentBrainError):
+    """The state directory cannot be created, read or written."""
+
+    exit_code = 5
+    default_code = "state_dir_unusable"
+    default_hint = "Make the directory writable, or name another one with --state-dir."
+
+
+class NotRunningError(AgentBrainError):
+    """No server of this project is running."""
+
+    status = 503
+    exit_code = 3
+    default_code = "server_not_running"
+    default_hint = "Start it with: agent-brain start"
+
+
+class DaemonNotRunningError(NotRunningError):
+    """The project uses the shared daemon, and that is not running."""
+
+    exit_code = 7
+    default_code = "daemon_not_running"
+    default_hint = "Start it with: agent-brain start --mode shared"
+
+
+class StartError(AgentBrainError):
+    """The server process could not be started."""
+
+    default_code = "start_failed"
+
+
+class PortInUseError(StartError):
+    """The configured port belongs to another process."""
+
+    default_code = "port_in_use"
+    default_hint = 'Set "port": 0 in config.json to let the system choose, or free the port.'
+
+
+class DeadlineError(AgentBrainError):
+    """Something did not happen within the time allowed."""
+
+    status = 504
+    exit_code = 6
+    default_code = "timed_out"
+    default_hint = "Try again, or allow more time with --timeout."
+
+
+class UnknownSchemaError(AgentBrainError):
+    """A file carries a schema version that this version does not know."""
+
+    default_code = "unknown_schema_version"
+    default_hint = "Use the version of agent-brain that wrote the file, or remove the file."
+
+
+class ServerRefusedError(AgentBrainError):
+    """The server answered a request with a problem document."""
+
+    status = 502
+    exit_code = 4
+    default_code = "server_refused"
+    default_hint = "Correct the request."
+
+
+class StoreError(AgentBrainError):
+    """A store on disk is missing, full, read-only or damaged."""
+
+    status = 503
+    default_code = "store_unusable"
+    default_hint = "Check the disk, then index again with: agent-brain index --force"
+
+
+class RequestError(AgentBrainError):
+    """A request that cannot be served as it stands."""
+
+    status = 400
+    exit_code = 4
+    default_code = "bad_request"
+    default_hint = "Correct the request."
+
+
+class InvalidRequestError(RequestError):
+    """A field of the request is not allowed; the message names it and what is allowed."""
+
+    status = 422
+    default_code = "invalid_request"
+
+
+class NotFoundError(RequestError):
+    """The job, chunk, project or path that the request names does not exist."""
+
+    status = 404
+    default_code = "not_found"
+    default_hint = "Check the id."
+
+
+class ConflictError(RequestError):
+    """The request does not fit what the server is doing, or its mode."""
+
+    status = 409
+    default_code = "conflict"
+    default_hint = "Wait for the running job, or cancel it."
+
+
+class ForbiddenError(RequestError):
+    """The request comes from a foreign Host or Origin."""
+
+    status = 403
+    default_code = "forbidden"
+    default_hint = "Call the base_url of runtime.json directly, not through a web page or a proxy."
+
+
+class UnauthorizedError(RequestError):
+    """The caller has not shown the right to ask."""
+
+    status = 401
+    default_code = "unauthorized"
+    default_hint = "Send the token of runtime.json as: Authorization: Bearer <token>"
+
+
+class PayloadTooLargeError(RequestError):
+    """The request's body is over the limit."""
+
+    status = 413
+    default_code = "payload_too_large"
+    default_hint = "Send a smaller body."
+
+
+class UnavailableError(RequestError):
+    """The server cannot serve this yet; ask again after `retry_after` seconds."""
+
+    status = 503
+    default_code = "unavailable"
+    default_hint = "Ask again in a moment."
+
+    def __init__(self, message: str, *, hint: str | None = None, code: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after = retry_after

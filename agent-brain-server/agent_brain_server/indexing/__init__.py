@@ -1,0 +1,1 @@
+"""The ingest path: walk, load, chunk, and the keyword index."""

@@ -1,0 +1,42 @@
+"""Answers of `GET /health` and `GET /health/status`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from agent_brain_server.models.index import JobStatus
+
+Mode = Literal["project", "shared"]
+
+
+class HealthResponse(BaseModel):
+    """Is a server there, and which one: asked without credentials, so it tells no path."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    message: str
+    mode: Mode
+    instance_id: str = Field(description="New for every server process.", examples=["ds_3fa9c1"])
+    project_id: str | None = Field(default=None, description="Project mode only.", examples=["p_1a2b3c4d"])
+    active_projects: int | None = Field(default=None, description="Shared mode only: projects that are registered.")
+    version: str
+
+
+class IndexStatus(BaseModel):
+    """What the index holds and what is being done to it; counts are read from the stores."""
+
+    total_documents: int = Field(description="Files in the index.")
+    total_chunks: int
+    total_vectors: int = Field(description="Chunks that have a vector.")
+    vector_coverage: float = Field(ge=0, le=1, description="Share of the chunks that have a vector.")
+    indexing_in_progress: bool
+    current_job: JobStatus | None = None
+    last_job: JobStatus | None = Field(default=None, description="The newest job that has ended.")
+    last_indexed_at: str | None = Field(default=None, description="ISO 8601 with zone.")
+    skipped: dict[str, int] = Field(default_factory=dict, description="Files that the last walk left out, by reason.")
+    mode: Mode
+    state_dir: str
+    project_root: str
+    project_id: str
+    embedding_model: str
+    keyword_engine: str
+    vector_engine: str

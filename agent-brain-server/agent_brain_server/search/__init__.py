@@ -1,0 +1,1 @@
+"""The query path: retrievers, fusion, ranking. Does not import the ingest path."""

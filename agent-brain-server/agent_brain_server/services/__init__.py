@@ -1,0 +1,1 @@
+"""What the server does: index, answer, queue jobs. Knows nothing of HTTP."""

@@ -1,0 +1,210 @@
+"""The values that cross modules inside the server: one vocabulary, frozen, without behaviour that needs a store.
+
+A *chunk* is a run of lines of one file. It has two names: `id`, public and derived from path and content, and `key`, the
+integer that the document store gave it and by which the derived indexes (BM25, vectors) refer to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+SourceType = Literal["doc", "code", "test"]
+SearchMode = Literal["hybrid", "vector", "bm25"]
+FileState = Literal["pending", "indexed"]
+
+Vectors = npt.NDArray[np.float32]
+"""Shape (n, dimension), each row of unit length."""
+
+Keys = npt.NDArray[np.int64]
+"""Shape (n,), chunk keys, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileStat:
+    """A file that the walker found.
+
+    Attributes:
+        path: Relative to the project root, `/` separators.
+        size: Bytes.
+        mtime_ns: Modification time, nanoseconds since the epoch.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A file or directory that is not indexed, and why (`reason`: a stable snake_case word)."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What the document store remembers of a file.
+
+    Attributes:
+        content_hash: SHA-256 of the bytes, hex.
+        state: `pending` until every one of its chunks is in the keyword index.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    content_hash: str
+    state: FileState
+
+
+@dataclass(frozen=True, slots=True)
+class SourceText:
+    """A file read and decoded: the chunker's input.
+
+    Attributes:
+        text: Decoded text with newlines as they are in the file.
+        language: A lower-case name out of `indexing/file_types.py`; "text" where none is known.
+    """
+
+    path: str
+    text: str
+    language: str
+    source_type: SourceType
+    content_hash: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of lines of one file, as stored and as answered.
+
+    Attributes:
+        id: 24 hex digits of SHA-256 over path and content: writing twice is writing once.
+        start_line: First line, 1-based.
+        end_line: Last line, inclusive.
+        symbols: Names that the chunk defines, outermost first, without qualification (`parse_header`, `Client`).
+        heading: Section path of a document ("Install > From source") or the enclosing definition of a piece of code
+            ("class Client"); None where there is none.
+    """
+
+    id: str
+    path: str
+    text: str
+    start_line: int
+    end_line: int
+    language: str
+    source_type: SourceType
+    symbols: tuple[str, ...] = ()
+    heading: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileChunks:
+    """One file with all of its chunks, in order: what the indexing worker sends and the stores take."""
+
+    record: FileRecord
+    language: str
+    source_type: SourceType
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk together with the key that the document store gave it."""
+
+    key: int
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFacts:
+    """What ranking needs of a candidate; the text is fetched for the few that are answered."""
+
+    key: int
+    path: str
+    start_line: int
+    end_line: int
+    language: str
+    source_type: SourceType
+    symbols: tuple[str, ...]
+    heading: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFilter:
+    """Which chunks a query may answer with; an empty tuple sets no limit.
+
+    Attributes:
+        file_paths: Globs on the project-relative path (`src/**/*.py`).
+    """
+
+    source_types: tuple[SourceType, ...] = ()
+    languages: tuple[str, ...] = ()
+    file_paths: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """True where every chunk is allowed."""
+        return not (self.source_types or self.languages or self.file_paths)
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedChunks:
+    """A `QueryFilter` resolved by the document store, for the two indexes.
+
+    Attributes:
+        keys: Every allowed chunk, for the vector index.
+        paths: The allowed files, for the keyword index; None where only language and source type limit.
+    """
+
+    filter: QueryFilter
+    keys: Keys
+    paths: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that a retriever found. `score` is the retriever's own: BM25 (0 and up) or cosine (-1 to 1)."""
+
+    key: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One term of a final score, for `explain`: its name, its value, and what it added."""
+
+    name: str
+    value: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class RankedChunk:
+    """A chunk with its final score and where that came from; absent retrievers are None."""
+
+    facts: ChunkFacts
+    score: float
+    vector_score: float | None
+    bm25_score: float | None
+    signals: tuple[Signal, ...] = field(default=())
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors."""
+
+    @property
+    def name(self) -> str:
+        """Identifies model and version; kept with the vectors, so that a change of model is noticed."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector per text, in order: shape (len(texts), dimension)."""
