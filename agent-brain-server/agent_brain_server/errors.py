@@ -20,8 +20,9 @@
         ├── PayloadTooLargeError                                                           413
         └── UnavailableError                                                               503
 
-Each carries the HTTP `status`, a stable `code`, the CLI's `exit_code` and a `hint`: the next thing to do. The server turns one
-into `application/problem+json` in `api/error_handlers.py`, the command turns one into two lines and an exit code in `cli.py`.
+Each carries the HTTP `status`, a stable `code`, the CLI's `exit_code` and a `hint`: the next thing to do. The server
+turns one into `application/problem+json` in `api/error_handlers.py`, the command into two lines and an exit code in
+`cli.py`.
 """
 
 from typing import ClassVar

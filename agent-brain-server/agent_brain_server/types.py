@@ -1,7 +1,7 @@
 """The values that cross modules inside the server: one vocabulary, frozen, without behaviour that needs a store.
 
-A *chunk* is a run of lines of one file. It has two names: `id`, public and derived from path and content, and `key`, the
-integer that the document store gave it and by which the derived indexes (BM25, vectors) refer to it.
+A *chunk* is a run of lines of one file. It has two names: `id`, public and derived from path and content, and `key`,
+the integer that the document store gave it and by which the derived indexes (BM25, vectors) refer to it.
 """
 
 from collections.abc import Sequence
