@@ -1,0 +1,18 @@
+#!/bin/sh
+# Show the whole way on this very repository: start, index, ask, stop. A server that runs already is left running.
+set -eu
+cd "$(dirname "$0")/.."
+
+brain() {
+    printf '\n$ agent-brain %s\n' "$*"
+    .venv/bin/agent-brain "$@"
+}
+
+if ! .venv/bin/agent-brain status >/dev/null 2>&1; then
+    trap 'brain stop' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+fi
+brain start
+brain index --wait .
+brain query --top-k 3 "where is the lock of a project released?"
