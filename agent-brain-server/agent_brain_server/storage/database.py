@@ -1,0 +1,162 @@
+"""SQLite as the stores use it: write-ahead log, one writer at a time, readers from any thread, one kind of error."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agent_brain_server.errors import StoreError
+
+MAX_IDLE_READERS = 4
+"""Read connections that are kept for the next query: as many as queries run at once, few enough to cost no memory."""
+
+BUSY_TIMEOUT_S = 10.0
+"""How long a statement waits for another process's lock, which only an inspecting tool would hold."""
+
+FULL_CHECK_LIMIT = 32 * 1024 * 1024
+"""Bytes up to which every page is checked on opening (some 50 ms); larger files are found out when a page is read."""
+
+
+@contextmanager
+def translate_errors(path: Path) -> Iterator[None]:
+    """Raise what SQLite raises as `StoreError` that names the file."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as exc:
+        raise StoreError(f"{path} cannot be used: {exc}.", code=_code_of(exc)) from exc
+    except OSError as exc:
+        raise StoreError(f"{path} cannot be used: {exc.strerror or exc}.") from exc
+
+
+def _code_of(exc: sqlite3.DatabaseError) -> str:
+    """Tell a damaged file, which can be built again, from a full disk or a missing right, where that would not help."""
+    return "store_unusable" if isinstance(exc, sqlite3.OperationalError) else "store_damaged"
+
+
+class Database:
+    """One SQLite file.
+
+    Args:
+        path: The file; it and its directory are made where they are missing.
+        schema: SQL that makes the tables, run once on a new file.
+        version: Kept as `user_version`; a file with another one is refused.
+
+    Raises:
+        StoreError: The file cannot be opened, is damaged (`store_damaged`) or has another version (`store_version`).
+    """
+
+    def __init__(self, path: Path, *, schema: str, version: int) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._idle: list[sqlite3.Connection] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
+        with translate_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._writer = self._connect()
+            try:
+                self._prepare(schema, version)
+            except BaseException:
+                self._writer.close()
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that sees everything committed so far."""
+        with translate_errors(self.path):
+            connection = self._take_reader()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+
+    @contextmanager
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Lend the write connection for one transaction: committed at the end, rolled back when the block raises.
+
+        Args:
+            durable: Survive a loss of power too. Without it the last commits may be lost then, though never torn.
+        """
+        with self._lock, translate_errors(self.path):
+            if self._closed:
+                raise StoreError(f"{self.path} is closed.")
+            self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._roll_back()
+                raise
+            try:
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def get_meta(self, key: str) -> str | None:
+        """Return a value of the `meta` table, None where it was never set."""
+        with self.reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str | None) -> None:
+        """Keep a value in the `meta` table; None forgets it."""
+        with self.writing(durable=False) as connection:
+            if value is None:
+                connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+            else:
+                connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def close(self) -> None:
+        """Close every connection. Safe to call twice; a reader in use is closed when it is given back."""
+        with self._lock, self._idle_lock:
+            self._closed = True
+            for connection in self._idle:
+                connection.close()
+            self._idle.clear()
+            self._writer.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
+
+    def _prepare(self, schema: str, version: int) -> None:
+        """Make the tables of a new file; refuse a file that is damaged or of another version."""
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        found = int(self._writer.execute("PRAGMA user_version").fetchone()[0])
+        is_new = not self._writer.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
+        if is_new:
+            self._writer.executescript(f"BEGIN; {schema}; PRAGMA user_version = {version:d}; COMMIT;")
+        elif found != version:
+            raise StoreError(f"{self.path} has version {found}, this program writes {version}.", code="store_version")
+        elif self.path.stat().st_size <= FULL_CHECK_LIMIT:
+            verdict = str(self._writer.execute("PRAGMA quick_check(1)").fetchone()[0])
+            if verdict != "ok":
+                raise StoreError(f"{self.path} is damaged: {verdict}.", code="store_damaged")
+
+    def _take_reader(self) -> sqlite3.Connection:
+        with self._idle_lock:
+            if self._closed:
+                raise StoreError(f"{self.path} is closed.")
+            if self._idle:
+                return self._idle.pop()
+        connection = self._connect()
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._idle_lock:
+            if not self._closed and len(self._idle) < MAX_IDLE_READERS:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")

@@ -1,0 +1,273 @@
+"""The document store: the truth about files and chunks, from which both indexes are derived."""
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_brain_server.storage.chunk_filter import FilterResolver
+from agent_brain_server.storage.chunk_rows import (
+    SELECT_CHUNKS,
+    SELECT_FACTS,
+    as_json,
+    delete_chunks,
+    facts_of,
+    file_record_of,
+    keys_array,
+    stored_chunk_of,
+    write_file,
+)
+from agent_brain_server.storage.database import Database
+from agent_brain_server.storage.schema import SCHEMA, SCHEMA_VERSION
+from agent_brain_server.types import (
+    AllowedChunks,
+    Chunk,
+    ChunkFacts,
+    FileChunks,
+    FileRecord,
+    Keys,
+    QueryFilter,
+    Skip,
+    StoredChunk,
+)
+
+DATABASE_NAME = "documents.sqlite3"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedFiles:
+    """What a batch of files did to the store.
+
+    Attributes:
+        removed: Keys that no longer exist.
+        files: Path and chunks of each file of the batch, as the keyword index takes them.
+    """
+
+    removed: Keys
+    files: tuple[tuple[str, tuple[StoredChunk, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """How much the store holds; `embedded` counts the chunks that have a vector."""
+
+    files: int
+    files_pending: int
+    chunks: int
+    embedded: int
+
+
+class DocumentStore:
+    """Files, chunks and jobs of one project, in one SQLite file. Any thread reads; writes wait for each other.
+
+    Args:
+        directory: Where the database is or is to be made.
+
+    Raises:
+        StoreError: The file is unusable; `store_damaged` and `store_version` say that it can be built anew.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.database = Database(directory / DATABASE_NAME, schema=SCHEMA, version=SCHEMA_VERSION)
+        self._filters = FilterResolver(self.database)
+        self._generation = 0
+        self._vectors_generation = 0
+        self._generation_lock = threading.Lock()
+        self._counts: tuple[tuple[int, int], StoreCounts] | None = None
+        self.store_id = self._ensure_store_id()
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever files or chunks change."""
+        return self._generation
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+    def get_meta(self, key: str) -> str | None:
+        """Return a remembered value, None where there is none."""
+        return self.database.get_meta(key)
+
+    def set_meta(self, key: str, value: str | None) -> None:
+        """Remember a value; None forgets it."""
+        self.database.set_meta(key, value)
+
+    # Files
+
+    def replace_files(self, batch: Sequence[FileChunks]) -> ReplacedFiles:
+        """Put files with all their chunks into the store, in one transaction; each is `pending` afterwards."""
+        removed: list[int] = []
+        files: list[tuple[str, tuple[StoredChunk, ...]]] = []
+        with self.database.writing() as connection:
+            for file in batch:
+                stored, gone = write_file(connection, file)
+                removed.extend(gone)
+                files.append((file.record.path, tuple(stored)))
+        self._note_change()
+        return ReplacedFiles(keys_array(removed), tuple(files))
+
+    def mark_indexed(self, paths: Iterable[str]) -> None:
+        """Say that every chunk of these files is in the keyword index."""
+        with self.database.writing() as connection:
+            connection.executemany("UPDATE files SET state = 'indexed' WHERE path = ?", [(path,) for path in paths])
+        self._note_change()
+
+    def touch_files(self, records: Iterable[FileRecord]) -> None:
+        """Remember size and modification time of files whose content is as it was."""
+        rows = [(record.size, record.mtime_ns, record.path) for record in records]
+        with self.database.writing(durable=False) as connection:
+            connection.executemany("UPDATE files SET size = ?, mtime_ns = ? WHERE path = ?", rows)
+
+    def remove_files(self, paths: Iterable[str]) -> Keys:
+        """Forget files and their chunks; returns the keys that no longer exist."""
+        listed = as_json(paths)
+        of_paths = "file_id IN (SELECT file_id FROM files WHERE path IN (SELECT value FROM json_each(?)))"
+        with self.database.writing() as connection:
+            keys = [key for (key,) in connection.execute(f"SELECT key FROM chunks WHERE {of_paths}", (listed,))]
+            delete_chunks(connection, keys)
+            connection.execute("DELETE FROM files WHERE path IN (SELECT value FROM json_each(?))", (listed,))
+        self._note_change()
+        return keys_array(keys)
+
+    def file_records(self) -> dict[str, FileRecord]:
+        """Return every file by its path."""
+        with self.database.reading() as connection:
+            rows = connection.execute("SELECT path, size, mtime_ns, content_hash, state FROM files")
+            return {row[0]: file_record_of(row) for row in rows}
+
+    def pending_paths(self) -> list[str]:
+        """Return the files that are not wholly in the keyword index, in order."""
+        with self.database.reading() as connection:
+            return [
+                path for (path,) in connection.execute("SELECT path FROM files WHERE state = 'pending' ORDER BY path")
+            ]
+
+    # Chunks
+
+    def get_chunk(self, chunk_id: str) -> Chunk | None:
+        """Return the chunk with this public id, None where there is none."""
+        with self.database.reading() as connection:
+            row = connection.execute(f"{SELECT_CHUNKS} WHERE c.id = ?", (chunk_id,)).fetchone()
+        return None if row is None else stored_chunk_of(row).chunk
+
+    def chunks_by_keys(self, keys: Iterable[int]) -> dict[int, Chunk]:
+        """Return the chunks that exist, by key."""
+        with self.database.reading() as connection:
+            rows = connection.execute(
+                f"{SELECT_CHUNKS} WHERE c.key IN (SELECT value FROM json_each(?))", (as_json(keys),)
+            )
+            return {row[0]: stored_chunk_of(row).chunk for row in rows}
+
+    def facts_by_keys(self, keys: Iterable[int]) -> dict[int, ChunkFacts]:
+        """Return what ranking needs of the chunks that exist, by key, without reading their texts."""
+        with self.database.reading() as connection:
+            return {row[0]: facts_of(row) for row in connection.execute(SELECT_FACTS, (as_json(keys),))}
+
+    def chunks_of_files(self, paths: Iterable[str]) -> list[tuple[str, tuple[StoredChunk, ...]]]:
+        """Return path and chunks of the files that exist, as the keyword index takes them."""
+        found: dict[str, list[StoredChunk]] = {}
+        with self.database.reading() as connection:
+            query = f"{SELECT_CHUNKS} WHERE f.path IN (SELECT value FROM json_each(?)) ORDER BY f.path, c.start_line"
+            for row in connection.execute(query, (as_json(paths),)):
+                stored = stored_chunk_of(row)
+                found.setdefault(stored.chunk.path, []).append(stored)
+        return [(path, tuple(chunks)) for path, chunks in found.items()]
+
+    def keys_of_files(self, paths: Iterable[str]) -> Keys:
+        """Return the keys of all chunks of these files."""
+        query = """SELECT key FROM chunks JOIN files USING (file_id) WHERE path IN (SELECT value FROM json_each(?))"""
+        with self.database.reading() as connection:
+            return keys_array(key for (key,) in connection.execute(query, (as_json(paths),)))
+
+    def resolve_filter(self, query_filter: QueryFilter) -> AllowedChunks | None:
+        """Return the chunks that a filter allows, None where it allows all.
+
+        Raises:
+            InvalidRequestError: A glob that can't be used; the message names it.
+        """
+        return self._filters.resolve(query_filter, self._generation)
+
+    def counts(self) -> StoreCounts:
+        """Count files and chunks; the answer is remembered until something changes."""
+        generations = (self._generation, self._vectors_generation)
+        if self._counts is None or self._counts[0] != generations:
+            self._counts = (generations, self._count())
+        return self._counts[1]
+
+    # Vectors
+
+    def unembedded(self, limit: int) -> list[StoredChunk]:
+        """Return chunks without a vector, the newest first."""
+        query = f"{SELECT_CHUNKS} WHERE c.embedded = 0 ORDER BY c.key DESC LIMIT ?"
+        with self.database.reading() as connection:
+            return [stored_chunk_of(row) for row in connection.execute(query, (limit,))]
+
+    def mark_embedded(self, keys: Iterable[int]) -> None:
+        """Say that these chunks have a vector."""
+        rows = [(int(key),) for key in keys]
+        with self.database.writing(durable=False) as connection:
+            connection.executemany("UPDATE chunks SET embedded = 1 WHERE key = ?", rows)
+        self._vectors_generation += 1
+
+    def match_embedded(self, keys: Iterable[int]) -> Keys:
+        """Say that exactly these chunks have a vector; returns those of the keys that are no chunk's any more."""
+        present = {int(key) for key in keys}
+        with self.database.writing(durable=False) as connection:
+            rows = connection.execute("SELECT key, embedded FROM chunks").fetchall()
+            wrong = [(int(key in present), key) for key, embedded in rows if bool(embedded) != (key in present)]
+            connection.executemany("UPDATE chunks SET embedded = ? WHERE key = ?", wrong)
+        self._vectors_generation += 1
+        return keys_array(present.difference(key for key, _ in rows))
+
+    def clear_embedded(self) -> None:
+        """Say that no chunk has a vector, as after a change of the model."""
+        self.match_embedded(())
+
+    # The whole
+
+    def record_skips(self, skips: Iterable[Skip]) -> None:
+        """Remember what the last walk left out, in place of what an earlier one did."""
+        with self.database.writing(durable=False) as connection:
+            connection.execute("DELETE FROM skips")
+            rows = [(skip.path, skip.reason) for skip in skips]
+            connection.executemany("INSERT OR REPLACE INTO skips (path, reason) VALUES (?, ?)", rows)
+
+    def skips(self) -> list[Skip]:
+        """Return what the last walk left out, by path."""
+        with self.database.reading() as connection:
+            return [Skip(*row) for row in connection.execute("SELECT path, reason FROM skips ORDER BY path")]
+
+    def skip_counts(self) -> dict[str, int]:
+        """Return how many paths the last walk left out, by reason."""
+        with self.database.reading() as connection:
+            return Counter(dict(connection.execute("SELECT reason, count(*) FROM skips GROUP BY reason")))
+
+    def clear(self) -> StoreCounts:
+        """Forget files, chunks and skips; jobs and remembered values stay. Returns what was there."""
+        before = self.counts()
+        with self.database.writing() as connection:
+            for table in ("texts", "chunks", "files", "skips"):
+                connection.execute(f"DELETE FROM {table}")
+        self._note_change()
+        return before
+
+    def _count(self) -> StoreCounts:
+        with self.database.reading() as connection:
+            row = connection.execute(
+                """SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM files WHERE state = 'pending'),
+                          (SELECT count(*) FROM chunks), (SELECT count(*) FROM chunks WHERE embedded = 0)"""
+            ).fetchone()
+        files, pending, chunks, unembedded = row
+        return StoreCounts(files, pending, chunks, chunks - unembedded)
+
+    def _note_change(self) -> None:
+        with self._generation_lock:
+            self._generation += 1
+
+    def _ensure_store_id(self) -> str:
+        with self.database.writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('store_id', ?)", (uuid.uuid4().hex,))
+        return self.database.get_meta("store_id") or ""

@@ -1,0 +1,134 @@
+"""Indexing jobs, kept beside the documents so that they outlive the server."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agent_brain_server.models.index import IndexRequest, JobProgress, JobState, JobStatus
+from agent_brain_server.storage.document_store import DocumentStore
+
+MAX_FINISHED_JOBS = 50
+"""Ended jobs that are remembered: enough to look back at, few enough to list."""
+
+FINISHED_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
+
+COLUMNS = "job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request"
+
+PRUNE = """
+DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND sequence NOT IN (
+    SELECT sequence FROM jobs WHERE state IN ('done', 'failed', 'cancelled') ORDER BY sequence DESC LIMIT ?
+)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job as the API shows it, and the request that it serves."""
+
+    status: JobStatus
+    request: IndexRequest
+
+
+class JobStore:
+    """The jobs of one project: queued → running → done, failed or cancelled.
+
+    Args:
+        document_store: Its database holds the jobs.
+    """
+
+    def __init__(self, document_store: DocumentStore) -> None:
+        self._database = document_store.database
+
+    def create(self, request: IndexRequest) -> StoredJob:
+        """Put a job at the end of the queue."""
+        job_id = f"job_{secrets.token_hex(6)}"
+        progress = JobProgress().model_dump_json()
+        with self._database.writing() as connection:
+            connection.execute(
+                """INSERT INTO jobs (job_id, state, folder_path, request, progress, created_at)
+                   VALUES (?, 'queued', ?, ?, ?, ?)""",
+                (job_id, request.folder_path, request.model_dump_json(), progress, _now()),
+            )
+        return self._one("WHERE job_id = ?", job_id)
+
+    def get(self, job_id: str) -> StoredJob | None:
+        """Return a job, None where there is none with this id."""
+        return next(iter(self._select("WHERE job_id = ?", job_id)), None)
+
+    def newest(self, limit: int = MAX_FINISHED_JOBS) -> list[StoredJob]:
+        """Return jobs, the newest first."""
+        return self._select("ORDER BY sequence DESC LIMIT ?", limit)
+
+    def next_queued(self) -> StoredJob | None:
+        """Return the job that has waited longest, None where none waits."""
+        return next(iter(self._select("WHERE state = 'queued' ORDER BY sequence LIMIT 1")), None)
+
+    def unfinished(self) -> list[StoredJob]:
+        """Return the jobs that are queued or running, the oldest first: what a new server goes on with."""
+        return self._select("WHERE state IN ('queued', 'running') ORDER BY sequence")
+
+    def last_finished(self) -> StoredJob | None:
+        """Return the job that ended last, None where none has."""
+        ended = "WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, sequence DESC LIMIT 1"
+        return next(iter(self._select(ended)), None)
+
+    def mark_running(self, job_id: str) -> None:
+        """Say that work on a job has begun; a job that is resumed keeps its first start."""
+        self._update("state = 'running', started_at = coalesce(started_at, ?)", (_now(),), job_id)
+
+    def requeue(self, job_id: str) -> None:
+        """Put a job back where it was in the queue, as after the server died at work on it."""
+        self._update("state = 'queued'", (), job_id)
+
+    def save_progress(self, job_id: str, progress: JobProgress) -> None:
+        """Remember how far a job is."""
+        self._update("progress = ?", (progress.model_dump_json(),), job_id)
+
+    def mark_finished(
+        self, job_id: str, state: JobState, *, progress: JobProgress | None = None, error: str | None = None
+    ) -> None:
+        """Say how a job ended, and forget the oldest of the ended ones.
+
+        Args:
+            job_id: The job.
+            state: done, failed or cancelled.
+            progress: How far it came; as last saved where None.
+            error: Why it failed, with what to do.
+        """
+        dumped = None if progress is None else progress.model_dump_json()
+        changes = "state = ?, finished_at = ?, error = ?, progress = coalesce(?, progress)"
+        self._update(changes, (state, _now(), error, dumped), job_id)
+        with self._database.writing(durable=False) as connection:
+            connection.execute(PRUNE, (MAX_FINISHED_JOBS,))
+
+    def _update(self, changes: str, values: Sequence[object], job_id: str) -> None:
+        with self._database.writing(durable=False) as connection:
+            connection.execute(f"UPDATE jobs SET {changes} WHERE job_id = ?", (*values, job_id))
+
+    def _select(self, clause: str, *values: object) -> list[StoredJob]:
+        with self._database.reading() as connection:
+            return [_job_of(row) for row in connection.execute(f"SELECT {COLUMNS} FROM jobs {clause}", values)]
+
+    def _one(self, clause: str, *values: object) -> StoredJob:
+        return self._select(clause, *values)[0]
+
+
+def _job_of(row: Sequence[Any]) -> StoredJob:
+    job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request = row
+    status = JobStatus(
+        job_id=job_id,
+        state=state,
+        folder_path=folder_path,
+        created_at=created_at,
+        started_at=started_at,
+        finished_at=finished_at,
+        progress=JobProgress.model_validate_json(progress),
+        error=error,
+    )
+    return StoredJob(status, IndexRequest.model_validate_json(request))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
