@@ -115,6 +115,28 @@ class DocumentStore:
             connection.executemany("UPDATE files SET state = 'indexed' WHERE path = ?", [(path,) for path in paths])
         self._note_change()
 
+    def remember_skipped(self, records: Iterable[FileRecord]) -> Keys:
+        """Remember files that were read and hold nothing to index; returns the keys of the chunks that they had."""
+        removed: list[int] = []
+        with self.database.writing() as connection:
+            for record in records:
+                removed.extend(write_file(connection, FileChunks(record, "", "code", ()))[1])
+                connection.execute("UPDATE files SET state = 'skipped' WHERE path = ?", (record.path,))
+        self._note_change()
+        return keys_array(removed)
+
+    def mark_all_pending(self) -> None:
+        """Say that no file is in the keyword index, as after that was lost."""
+        with self.database.writing() as connection:
+            connection.execute("UPDATE files SET state = 'pending' WHERE state = 'indexed'")
+        self._note_change()
+
+    def mark_all_pending(self) -> None:
+        """Say that no file is in the keyword index, as after that was made anew."""
+        with self.database.writing() as connection:
+            connection.execute("UPDATE files SET state = 'pending'")
+        self._note_change()
+
     def touch_files(self, records: Iterable[FileRecord]) -> None:
         """Remember size and modification time of files whose content is as it was."""
         rows = [(record.size, record.mtime_ns, record.path) for record in records]
@@ -257,7 +279,8 @@ class DocumentStore:
     def _count(self) -> StoreCounts:
         with self.database.reading() as connection:
             row = connection.execute(
-                """SELECT (SELECT count(*) FROM files), (SELECT count(*) FROM files WHERE state = 'pending'),
+                """SELECT (SELECT count(*) FROM files WHERE state != 'skipped'),
+                          (SELECT count(*) FROM files WHERE state = 'pending'),
                           (SELECT count(*) FROM chunks), (SELECT count(*) FROM chunks WHERE embedded = 0)"""
             ).fetchone()
         files, pending, chunks, unembedded = row

@@ -15,7 +15,7 @@ CREATE TABLE files (
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     content_hash TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('pending', 'indexed'))
+    state TEXT NOT NULL CHECK (state IN ('pending', 'indexed', 'skipped'))
 );
 CREATE INDEX files_pending ON files (path) WHERE state = 'pending';
 

@@ -1,0 +1,229 @@
+"""The keyword index: BM25 (Robertson & Zaragoza 2009) over tantivy, derived from the document store."""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import tantivy
+
+from agent_brain_server.errors import StoreError
+from agent_brain_server.tokens import index_text, query_terms
+from agent_brain_server.types import AllowedChunks, Chunk, Hit, StoredChunk
+
+INDEX_VERSION = 1
+"""Of the fields and of what `tokens.py` makes of a text; an index of another version is built anew."""
+
+ANALYZER = "words"
+
+FIELD_BOOSTS = {"body": 1.0, "symbols": 1.0, "path": 1.0, "heading": 0.5}
+"""Weight of a match by where it stands."""
+
+MAX_QUERY_TERMS = 64
+"""Distinct terms of a query that are looked up: more than any question has, and the bound of its cost."""
+
+WRITER_MEMORY = 15_000_000
+"""Bytes that tantivy gathers before it writes a segment: its least, and as fast here as ten times that."""
+
+BINDING_NAME = "index.json"
+"""Remembers which document store, and which version of the fields, the index was made of."""
+
+
+class BM25IndexManager:
+    """The keyword index of one project. Any thread searches; changes wait for each other and show after `commit`.
+
+    Args:
+        persist_dir: The index's directory; nothing is opened before `bind_store`.
+    """
+
+    def __init__(self, persist_dir: Path) -> None:
+        self._persist_dir = persist_dir
+        self._lock = threading.RLock()
+        self._schema = _build_schema()
+        self._index: tantivy.Index | None = None
+        self._writer: tantivy.IndexWriter | None = None
+
+    def bind_store(self, store_id: str) -> bool:
+        """Open the index for a document store.
+
+        An index of another store, of another version or one that can't be read is emptied: it is derived.
+
+        Returns:
+            Whether the index was made or emptied, so that every file has to be indexed again.
+
+        Raises:
+            StoreError: The directory cannot be written.
+        """
+        binding = {"store_id": store_id, "version": INDEX_VERSION}
+        with self._lock, self._translate_errors():
+            if self._read_binding() == binding and self._try_open():
+                return False
+            self._release()
+            shutil.rmtree(self._persist_dir, ignore_errors=True)
+            self._persist_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._open()
+            self._write_binding(binding)
+            return True
+
+    def index_files(self, batch: Sequence[tuple[str, Sequence[StoredChunk]]]) -> None:
+        """Put files with all their chunks in place of what the index held of them; seen after `commit`."""
+        with self._lock, self._translate_errors():
+            writer = self._take_writer()
+            for path, chunks in batch:
+                writer.delete_documents_by_term("path_raw", path)
+                for stored in chunks:
+                    writer.add_document(_document_of(stored))
+
+    def delete_paths(self, paths: Iterable[str]) -> None:
+        """Take files out of the index; seen after `commit`."""
+        with self._lock, self._translate_errors():
+            writer = self._take_writer()
+            for path in paths:
+                writer.delete_documents_by_term("path_raw", path)
+
+    def commit(self) -> None:
+        """Write every change to disk and show it to the searches that follow."""
+        with self._lock, self._translate_errors():
+            if self._writer is not None:
+                self._writer.commit()
+                self._opened().reload()
+
+    def search(self, query: str, limit: int, allowed: AllowedChunks | None = None) -> list[Hit]:
+        """Return the best chunks for a query, the best first.
+
+        Args:
+            query: Words and names; its punctuation means nothing.
+            limit: Most hits to return.
+            allowed: What the answer may hold; None for everything.
+        """
+        terms = query_terms(query, limit=MAX_QUERY_TERMS)
+        if not terms or limit < 1:
+            return []
+        with self._translate_errors():
+            searcher = self._opened().searcher()
+            found = searcher.search(self._build_query(terms, allowed), limit, count=False).hits
+            keys = searcher.fast_field_values("key", [address for _, address in found])
+        return [Hit(int(key), float(score)) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
+
+    def count(self) -> int:
+        """Return how many chunks the index holds."""
+        with self._translate_errors():
+            return int(self._opened().searcher().num_docs)
+
+    def clear(self) -> None:
+        """Forget every chunk, at once."""
+        with self._lock, self._translate_errors():
+            self._take_writer().delete_all_documents()
+            self.commit()
+
+    def close(self) -> None:
+        """Give up what was not committed and let go of the files. Safe to call twice."""
+        with self._lock:
+            self._release()
+
+    def _build_query(self, terms: Sequence[str], allowed: AllowedChunks | None) -> tantivy.Query:
+        wanted = [
+            tantivy.Query.boost_query(tantivy.Query.term_query(self._schema, field, term, "freq"), boost)
+            for field, boost in FIELD_BOOSTS.items()
+            for term in terms
+            if boost > 0
+        ]
+        query = tantivy.Query.boolean_query([(tantivy.Occur.Should, part) for part in wanted])
+        limits = [] if allowed is None else self._limits_of(allowed)
+        if not limits:
+            return query
+        silent = [tantivy.Query.const_score_query(part, 0.0) for part in limits]
+        return tantivy.Query.boolean_query([(tantivy.Occur.Must, part) for part in (query, *silent)])
+
+    def _limits_of(self, allowed: AllowedChunks) -> list[tantivy.Query]:
+        limits: tuple[tuple[str, tuple[str, ...] | None], ...] = (
+            ("language", allowed.filter.languages or None),
+            ("source_type", allowed.filter.source_types or None),
+            ("path_raw", allowed.paths),
+        )
+        return [
+            tantivy.Query.term_set_query(self._schema, field, list(values))
+            for field, values in limits
+            if values is not None
+        ]
+
+    def _opened(self) -> tantivy.Index:
+        if self._index is None:
+            raise StoreError(f"The keyword index in {self._persist_dir} is not open.")
+        return self._index
+
+    def _take_writer(self) -> tantivy.IndexWriter:
+        if self._writer is None:
+            self._writer = self._opened().writer(heap_size=WRITER_MEMORY, num_threads=1)
+        return self._writer
+
+    def _try_open(self) -> bool:
+        """Open what is there; False where it can't be read."""
+        try:
+            self._open()
+        except (ValueError, OSError):
+            return False
+        return True
+
+    def _open(self) -> None:
+        index = tantivy.Index(self._schema, path=str(self._persist_dir), reuse=True)
+        words = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
+        index.register_tokenizer(ANALYZER, words)
+        index.config_reader("manual")
+        index.reload()
+        self._index = index
+
+    def _release(self) -> None:
+        self._writer = None
+        self._index = None
+
+    def _read_binding(self) -> object:
+        try:
+            return json.loads((self._persist_dir / BINDING_NAME).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def _write_binding(self, binding: dict[str, object]) -> None:
+        partial = self._persist_dir / f"{BINDING_NAME}.new"
+        partial.write_text(json.dumps(binding))
+        os.replace(partial, self._persist_dir / BINDING_NAME)
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise what tantivy and the file system raise as `StoreError` that names the directory."""
+        try:
+            yield
+        except (ValueError, OSError) as exc:
+            raise StoreError(f"The keyword index in {self._persist_dir} cannot be used: {exc}.") from exc
+
+
+def _build_schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_unsigned_field("key", fast=True)
+    for field in FIELD_BOOSTS:
+        builder.add_text_field(field, tokenizer_name=ANALYZER, index_option="freq")
+    for field in ("path_raw", "language", "source_type"):
+        builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
+    return builder.build()
+
+
+def _document_of(stored: StoredChunk) -> tantivy.Document:
+    chunk = stored.chunk
+    document = tantivy.Document()
+    document.add_unsigned("key", stored.key)
+    document.add_text("body", index_text(chunk.text))
+    document.add_text("symbols", index_text(" ".join(chunk.symbols)))
+    document.add_text("path", _path_words(chunk))
+    document.add_text("heading", index_text(chunk.heading or ""))
+    document.add_text("path_raw", chunk.path)
+    document.add_text("language", chunk.language)
+    document.add_text("source_type", chunk.source_type)
+    return document
+
+
+def _path_words(chunk: Chunk) -> str:
+    """Return the words of the path without the file's suffix, which says no more than the language does."""
+    return index_text(str(PurePosixPath(chunk.path).with_suffix("")))

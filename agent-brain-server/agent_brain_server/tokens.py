@@ -1,0 +1,99 @@
+"""Words of code and prose, as the keyword index stores them and as queries and ranking compare them.
+
+An identifier is a word as a whole and in its parts: `parseHTTPHeader` is parsehttpheader, parse, http and header, and
+so is `parse_http_header`. Words are lower case and without their plural ending.
+"""
+
+import re
+from functools import lru_cache
+
+WORD = re.compile(r"\w+")
+"""A run of letters, digits and underscores of any script; kebab-case falls apart at its hyphens."""
+
+PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^\W_A-Za-z0-9]+")
+"""camelCase humps, acronyms (`HTTPHeader` is HTTP and Header), numbers, runs of another script."""
+
+UNSPACED_RUN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]{2,}")
+"""Chinese, Japanese and Korean put no spaces between words: such runs are indexed by pairs of characters."""
+
+MAX_WORD_LENGTH = 64
+"""Longer words are hashes, keys and encoded data: nobody asks for them, and they would fill the dictionary."""
+
+MAX_CACHED_WORDS = 1 << 16
+"""Distinct words whose parts are remembered: most of a large code base's, some 15 MB at the most."""
+
+ENGLISH_STOP_WORDS = """
+    a an and are as at be been but by can could did do does for from had has have how i if in into is it its me my
+    no not of on or our should so some than that the their them then there these they this those to us was we were
+    what when where which while who whom whose why will with would you your
+"""
+STOP_WORDS = frozenset(ENGLISH_STOP_WORDS.split())
+"""Words that make a sentence of a question: rare in code, so that they would outweigh the words that matter."""
+
+
+def split_identifier(word: str) -> list[str]:
+    """Return the parts of an identifier in lower case: `parseHTTPHeader2` is parse, http, header, 2."""
+    return [part.lower() for part in PART.findall(word)]
+
+
+def find_words(text: str) -> list[str]:
+    """Return the words of a text as they are written."""
+    return [word for word in WORD.findall(text) if len(word) <= MAX_WORD_LENGTH]
+
+
+def index_text(text: str) -> str:
+    """Return what the keyword index holds of a text: its words and their parts, separated by spaces."""
+    return " ".join(map(_expand, WORD.findall(text)))
+
+
+def tokenize(text: str) -> list[str]:
+    """Return the words of a text and their parts, in order, with repetitions."""
+    return index_text(text).split()
+
+
+def query_terms(query: str, *, limit: int) -> tuple[str, ...]:
+    """Return the distinct words of a query and their parts, in order.
+
+    Args:
+        query: What was asked, in words, names or both.
+        limit: Most terms to return; the first ones count.
+
+    Returns:
+        The terms without stop words; with them where the query has no others.
+    """
+    words = find_words(query)
+    telling = [word for word in words if word.lower() not in STOP_WORDS]
+    terms = dict.fromkeys(term for word in telling or words for term in _expand(word).split())
+    return tuple(terms)[:limit]
+
+
+@lru_cache(maxsize=MAX_CACHED_WORDS)
+def stem(word: str) -> str:
+    """Return a lower-case English word without its plural ending (the s-stemmer of Harman 1991)."""
+    if len(word) < 4 or not word.endswith("s"):
+        return word
+    if word.endswith("ies") and not word.endswith(("eies", "aies")):
+        return word[:-3] + "y"
+    if word.endswith(("us", "ss", "is")):
+        return word
+    return word[:-1]
+
+
+@lru_cache(maxsize=MAX_CACHED_WORDS)
+def _expand(word: str) -> str:
+    """Return the tokens of one word, separated by spaces."""
+    if len(word) > MAX_WORD_LENGTH:
+        return ""
+    whole = word.replace("_", "").lower()
+    if word.islower() and word.isascii() and word.isalpha():
+        return stem(whole)
+    parts = [part for part in split_identifier(word) if len(part) > 1]
+    tokens = dict.fromkeys(stem(token) for token in (whole, *parts, *_pairs(word)) if token)
+    return " ".join(tokens)
+
+
+def _pairs(word: str) -> list[str]:
+    """Return the pairs of neighbours in runs of a script that is written without spaces."""
+    if word.isascii():
+        return []
+    return [run[i : i + 2] for run in UNSPACED_RUN.findall(word) for i in range(len(run) - 1)]
