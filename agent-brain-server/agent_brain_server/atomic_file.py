@@ -1,0 +1,89 @@
+"""Small JSON files that others may read at any instant: written whole or not at all, read with suspicion."""
+
+import contextlib
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+MAX_DOCUMENT_BYTES = 1_000_000
+"""Nothing that is kept in such a file comes near this; a larger one is not ours."""
+
+PRIVATE_FILE_MODE = 0o600  # runtime files hold a token
+
+
+class UnreadableDocumentError(ValueError):
+    """The file is there and is not a JSON object: torn, foreign, too large, or not a regular file."""
+
+
+def write_atomic(path: Path, document: dict[str, Any]) -> None:
+    """Replace `path` by `document` as JSON, so that a reader sees the old or the new content, even after a power cut.
+
+    Args:
+        path: Where to; its directory must exist.
+        document: A JSON object.
+
+    Raises:
+        OSError: The directory cannot be written or the disk is full; the old content is still there.
+    """
+    data = (json.dumps(document, indent=2) + "\n").encode()
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), PRIVATE_FILE_MODE)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_directory(path.parent)
+
+
+def read_document(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in `path`, or None where there is no such file.
+
+    Raises:
+        UnreadableDocumentError: It is there and holds something else; the message says what.
+    """
+    data = _read_regular_file(path)
+    if data is None:
+        return None
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise UnreadableDocumentError(f"{path} is not valid JSON: {exc}") from exc
+    if not isinstance(document, dict):
+        raise UnreadableDocumentError(f"{path} holds a JSON {type(document).__name__}, not an object")
+    return document
+
+
+def _read_regular_file(path: Path) -> bytes | None:
+    try:
+        # without O_NONBLOCK, opening a fifo would wait for a writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise UnreadableDocumentError(f"{path} cannot be read: {exc.strerror}") from exc
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise UnreadableDocumentError(f"{path} is not a regular file")
+        if facts.st_size > MAX_DOCUMENT_BYTES:
+            raise UnreadableDocumentError(f"{path} has {facts.st_size:,} bytes, more than {MAX_DOCUMENT_BYTES:,}")
+        return file.read(MAX_DOCUMENT_BYTES)
+
+
+def _sync_directory(directory: Path) -> None:
+    # some file systems refuse to sync a directory; the content is safe already, only the new name may be late
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,225 @@
+"""The settings of a project: flags, environment, project file, user's file, defaults, in this order.
+
+`ProjectConfig` is the table: a field, its default, its limits, and in `description` what is allowed, in the words that
+an error message uses.
+"""
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.errors import ConfigError, StateDirError
+from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
+
+ENVIRONMENT_PREFIX = "AGENT_BRAIN_"
+FLAG_ORIGIN = "flag"
+DEFAULT_ORIGIN = "default"
+
+INIT_KEYS = ("mode", "bind_host", "port", "data_dir", "log_dir", "shared_server_url")
+"""What `init` writes down; the other settings are looked up in the documentation when they are wanted."""
+
+SECRET_KEYS = ("token",)
+"""Never read from a project's file, which is shared through version control."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class ProjectConfig(BaseModel):
+    """What can be set for one project's server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+    mode: Annotated[Literal["project", "shared"], Field(description='"project" or "shared"')] = "project"
+    bind_host: Annotated[str, Field(min_length=1, description="an IP address or host name to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="a port from 0 (the system chooses) to 65535")] = 0
+    data_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = DATA_DIR
+    log_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = LOG_DIR
+    shared_server_url: Annotated[str | None, Field(description="the URL of a shared daemon, or null")] = None
+    embedding_model: Annotated[str, Field(min_length=1, description="the name of an embedding model")] = (
+        "all-MiniLM-L6-v2"
+    )
+    chunk_size: Annotated[int, Field(ge=32, le=8192, description="tokens of a chunk, from 32 to 8192")] = 512
+    chunk_overlap: Annotated[int, Field(ge=0, description="tokens, from 0 to less than chunk_size")] = 50
+    max_file_bytes: Annotated[
+        int, Field(ge=1, le=100_000_000, description="bytes, from 1 to 100000000; larger files are not indexed")
+    ] = 1_000_000
+    idle_stop_seconds: Annotated[
+        int,
+        Field(ge=0, description="seconds without a request after which a server that an agent started ends; 0: never"),
+    ] = 10_800
+    log_level: Annotated[LogLevel, Field(description="one of " + ", ".join(get_args(LogLevel)))] = "info"
+    token: Annotated[
+        str | None, Field(min_length=16, repr=False, description="a secret of at least 16 characters, or unset")
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.chunk_overlap >= self.chunk_size:
+            raise ValueError(f"chunk_overlap ({self.chunk_overlap}) must be less than chunk_size ({self.chunk_size})")
+        if self.token is None and not is_loopback(self.bind_host):
+            raise ValueError(
+                f"bind_host {self.bind_host!r} lets other machines in, which needs a token: "
+                f"set {ENVIRONMENT_PREFIX}TOKEN, or use 127.0.0.1"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings that won, and where each came from.
+
+    Attributes:
+        config: The values.
+        origins: By key: `flag`, the name of an environment variable, the path of a file, or `default`.
+    """
+
+    config: ProjectConfig
+    origins: Mapping[str, str]
+
+
+def load_project_config(state_dir: Path, overrides: Mapping[str, Any] | None = None) -> ProjectConfig:
+    """Return the settings of the project whose state directory is `state_dir`.
+
+    Args:
+        state_dir: Where config.json may lie.
+        overrides: Values of flags by setting; None means that the flag was not given. Text is converted.
+
+    Raises:
+        ConfigError: A key is unknown or a value is not allowed; the message names where, which, and what is allowed.
+    """
+    return load_settings(state_dir, overrides).config
+
+
+def load_settings(state_dir: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Like `load_project_config`, with the origin of each value.
+
+    Raises:
+        ConfigError: A key is unknown or a value is not allowed.
+    """
+    layers = [
+        _read_file_layer(global_config_path(), secrets_allowed=True),
+        _read_file_layer(config_path(state_dir), secrets_allowed=False),
+        _read_environment_layer(),
+        _make_flag_layer(overrides or {}),
+    ]
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(ProjectConfig.model_fields, DEFAULT_ORIGIN)
+    for layer in layers:
+        for key, (value, origin) in layer.items():
+            values[key] = value
+            origins[key] = origin
+    try:
+        return Settings(ProjectConfig.model_validate(values), origins)
+    except ValidationError as exc:
+        raise _explain(exc, origins) from exc
+
+
+def default_config_document() -> dict[str, Any]:
+    """Return what `init` writes to a project's config.json."""
+    return {key: ProjectConfig.model_fields[key].default for key in INIT_KEYS}
+
+
+def write_project_config(state_dir: Path, *, force: bool = False) -> bool:
+    """Write config.json with the defaults; False where there was one already, which stays unless `force`.
+
+    Raises:
+        StateDirError: The state directory cannot be made or written.
+    """
+    prepare_state_dir(state_dir)
+    path = config_path(state_dir)
+    if path.exists() and not force:
+        return False
+    try:
+        write_atomic(path, default_config_document())
+    except OSError as exc:
+        raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """True where `host` can be reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+_Layer = dict[str, tuple[Any, str]]  # key -> value and origin
+
+
+def _read_file_layer(path: Path, *, secrets_allowed: bool) -> _Layer:
+    try:
+        document = read_document(path)
+    except UnreadableDocumentError as exc:
+        raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
+    for key in document or {}:
+        _check_key(key, str(path))
+        if key in SECRET_KEYS and not secrets_allowed:
+            raise ConfigError(
+                f"{path}: {key} does not belong in a file that is shared through version control.",
+                hint=f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
+            )
+    return {key: (value, str(path)) for key, value in (document or {}).items()}
+
+
+def _read_environment_layer() -> _Layer:
+    layer: _Layer = {}
+    for key in ProjectConfig.model_fields:
+        variable = ENVIRONMENT_PREFIX + key.upper()
+        text = os.environ.get(variable)
+        if text:
+            layer[key] = (_convert_text(key, text), variable)
+    return layer
+
+
+def _make_flag_layer(overrides: Mapping[str, Any]) -> _Layer:
+    for key in overrides:
+        _check_key(key, FLAG_ORIGIN)
+    return {
+        key: (_convert_text(key, value) if isinstance(value, str) else value, FLAG_ORIGIN)
+        for key, value in overrides.items()
+        if value is not None
+    }
+
+
+def _convert_text(key: str, text: str) -> int | str:
+    if ProjectConfig.model_fields[key].annotation is not int:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        return text  # refused by the model, which says what is allowed
+
+
+def _check_key(key: str, origin: str) -> None:
+    if key in ProjectConfig.model_fields:
+        return
+    near = difflib.get_close_matches(key, ProjectConfig.model_fields, n=1)
+    suggestion = f' Did you mean "{near[0]}"?' if near else ""
+    raise ConfigError(
+        f'{origin}: "{key}" is not a setting.{suggestion}',
+        hint="Settings are: " + ", ".join(ProjectConfig.model_fields) + ".",
+        code="unknown_setting",
+    )
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
+    problem = error.errors()[0]
+    if not problem["loc"]:
+        # a check of several settings together: its own text names them
+        text = str(problem["ctx"]["error"])
+        named = next(
+            (origin for key, origin in origins.items() if key in text and origin != DEFAULT_ORIGIN), "settings"
+        )
+        return ConfigError(f"{named}: {text}.")
+    key = str(problem["loc"][0])
+    value = "" if key in SECRET_KEYS else f" {problem['input']!r}"
+    allowed = ProjectConfig.model_fields[key].description
+    return ConfigError(f"{origins[key]}: {key}{value} is not allowed. Allowed: {allowed}.", hint=f"Correct {key}.")

@@ -1,0 +1,117 @@
+"""One HTTP request to one of our servers, over the standard library: the front door must load fast."""
+
+import http.client
+import json
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError
+
+REQUEST_TIMEOUT_S = 30.0
+HEALTH_TIMEOUT_S = 2.0  # a healthy server answers within 60 ms, even while it indexes
+MAX_HEALTH_BYTES = 65_536  # another program's answer may be endless
+FIRST_ERROR_STATUS = 400
+HEALTH_PATH = "/health"
+
+
+class ServerAddress(Protocol):
+    """What a request needs to know of a server; `RuntimeState` is one."""
+
+    @property
+    def base_url(self) -> str:
+        """`http://host:port`."""
+
+    @property
+    def token(self) -> str | None:
+        """What shows the right to ask."""
+
+
+def request_json(
+    server: ServerAddress, method: str, path: str, body: object = None, *, timeout: float = REQUEST_TIMEOUT_S
+) -> Any:  # noqa: ANN401 - JSON
+    """Send a request and return the JSON of the answer (None where it has no content).
+
+    Args:
+        server: Where to; its token is sent.
+        method: GET, POST, DELETE.
+        path: Absolute path with its query string.
+        body: Anything that JSON can hold; None sends no body.
+        timeout: Seconds for each step of connecting, sending and reading.
+
+    Raises:
+        NotRunningError: Nothing answers at that address.
+        DeadlineError: No answer in time.
+        ServerRefusedError: The answer is a problem, or no JSON.
+    """
+    headers = {"Accept": "application/json"}
+    if server.token:
+        headers["Authorization"] = f"Bearer {server.token}"
+    data = None
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+        data = json.dumps(body).encode()
+    connection = _connect(server.base_url, timeout)
+    try:
+        connection.request(method, path, body=data, headers=headers)
+        response = connection.getresponse()
+        content = response.read()
+    except TimeoutError as exc:
+        raise DeadlineError(f"The server at {server.base_url} did not answer within {timeout:g} seconds.") from exc
+    except (OSError, http.client.HTTPException) as exc:
+        raise NotRunningError(f"No server answers at {server.base_url}: {exc}.") from exc
+    finally:
+        connection.close()
+    return _parse_answer(response.status, content, f"{method} {path}")
+
+
+def fetch_instance_id(base_url: str, *, timeout: float = HEALTH_TIMEOUT_S) -> str | None:
+    """Return the instance id that the server at `base_url` gives of itself, or None where none of ours answers.
+
+    No token is sent: whoever answers may be a stranger.
+    """
+    try:
+        connection = _connect(base_url, timeout)
+    except NotRunningError:
+        return None
+    try:
+        connection.request("GET", HEALTH_PATH)
+        document = json.loads(connection.getresponse().read(MAX_HEALTH_BYTES))
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        return None
+    finally:
+        connection.close()
+    instance_id = document.get("instance_id") if isinstance(document, dict) else None
+    return instance_id if isinstance(instance_id, str) else None
+
+
+def _connect(base_url: str, timeout: float) -> http.client.HTTPConnection:
+    try:
+        address = urlsplit(base_url)
+        host, port = address.hostname, address.port
+    except ValueError as exc:
+        raise NotRunningError(f"{base_url!r} is not an address: {exc}.") from exc
+    if address.scheme != "http" or not host:
+        raise NotRunningError(f"{base_url!r} is not an address of a server.")
+    return http.client.HTTPConnection(host, port, timeout=timeout)
+
+
+def _parse_answer(status: int, content: bytes, request: str) -> Any:  # noqa: ANN401 - JSON
+    if not content:
+        document = None
+    else:
+        try:
+            document = json.loads(content)
+        except (ValueError, RecursionError) as exc:
+            raise ServerRefusedError(f"The answer to {request} is not JSON (status {status}).") from exc
+    if status < FIRST_ERROR_STATUS:
+        return document
+    problem = document if isinstance(document, dict) else {}
+    raise ServerRefusedError(
+        str(problem.get("detail") or f"The server answered {request} with status {status}."),
+        hint=_text_or_none(problem.get("hint")),
+        code=_text_or_none(problem.get("code")),
+    )
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,252 @@
+"""The lock of a state directory: whoever holds it is the project's server, and nobody else can be.
+
+The kernel keeps the lock for as long as the holder's descriptor is open and frees it when the process ends, however it
+ends. The file itself means nothing: it may lie there from a dead server. So the only proof that no server lives is to
+take the lock, and that is how staleness is decided here; a pid or a time-out proves nothing.
+
+The file is unlinked on release while the lock is held. A process that had opened it just before holds a lock on a file
+that no longer has the name; comparing inodes after locking notices that, and it opens the new one.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agent_brain_server.atomic_file import PRIVATE_FILE_MODE
+from agent_brain_server.errors import StateDirError
+from agent_brain_server.processes import MAX_PID, read_start_time
+from agent_brain_server.storage_paths import lock_path, pid_path, runtime_path
+
+logger = logging.getLogger(__name__)
+
+PROBE_PATIENCE_S = 0.2  # somebody who only looks whether the lock is free holds it for microseconds
+RETRY_INTERVAL_S = 0.005
+MAX_HOLDER_BYTES = 128  # a pid and a start time
+
+
+class StateLock:
+    """The lock of one state directory; also a context manager around an `acquire` that must succeed.
+
+    Args:
+        state_dir: The directory; it must exist before `acquire`.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._path = lock_path(state_dir)
+        self._descriptor: int | None = None
+        self._owner_pid = 0
+
+    @property
+    def is_held(self) -> bool:
+        """True where this object holds the lock."""
+        return self._descriptor is not None
+
+    def acquire(self, *, patience_s: float = 0.0, record_pid: bool = True) -> bool:
+        """Take the lock; False where another holds it.
+
+        Args:
+            patience_s: How long to try again, in seconds.
+            record_pid: Name this process in the pid file.
+
+        Raises:
+            StateDirError: The lock file cannot be made.
+        """
+        if self._descriptor is not None:
+            return True
+        deadline = time.monotonic() + patience_s
+        while (descriptor := _open_locked(self._path, os.O_CREAT)) is None:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(RETRY_INTERVAL_S)
+        self._descriptor = descriptor
+        self._owner_pid = os.getpid()
+        if record_pid:
+            self._note_holder(descriptor)
+        return True
+
+    def release(self) -> None:
+        """Remove pid and lock file while holding the lock, then free it; nothing happens where it is not held."""
+        if self._descriptor is None:
+            return
+        # a forked child has the same lock open, but it is not the child's to remove
+        if os.getpid() == self._owner_pid and self.is_intact():
+            for path in (pid_path(self._state_dir), self._path):
+                # freeing the lock must not fail; what stays behind is seen to be stale
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        os.close(self._descriptor)
+        self._descriptor = None
+
+    def is_intact(self) -> bool:
+        """True where the lock is held and its file still has its name, so that every other process meets it."""
+        return self._descriptor is not None and _is_file_of(self._descriptor, self._path)
+
+    def __enter__(self) -> Self:
+        if not self.acquire(patience_s=PROBE_PATIENCE_S):
+            raise BlockingIOError(f"{self._path} is held by another process")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _note_holder(self, descriptor: int) -> None:
+        pid = os.getpid()
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{pid} {read_start_time(pid) or ''}\n".encode(), 0)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            with open(os.open(pid_path(self._state_dir), flags, PRIVATE_FILE_MODE), "w", encoding="ascii") as file:
+                file.write(f"{pid}\n")
+        except OSError as exc:
+            self.release()
+            raise StateDirError(f"The pid file in {self._state_dir} cannot be written: {exc.strerror}.") from exc
+
+
+_held: dict[Path, StateLock] = {}
+"""Locks that this process took through `acquire_lock`: `release_lock` is given a path and must find the descriptor."""
+
+
+def acquire_lock(state_dir: Path) -> bool:
+    """Take the lock of `state_dir` for this process, without waiting; False where it is held, by this process too.
+
+    Raises:
+        StateDirError: The lock file cannot be made.
+    """
+    lock = StateLock(state_dir)
+    if not lock.acquire():
+        return False
+    _held[state_dir.resolve()] = lock
+    return True
+
+
+def release_lock(state_dir: Path) -> None:
+    """Free a lock that `acquire_lock` took; nothing happens where this process does not hold it."""
+    lock = _held.pop(state_dir.resolve(), None)
+    if lock is not None:
+        lock.release()
+
+
+def read_pid(state_dir: Path) -> int | None:
+    """Return the pid in the pid file, or None. It may be of a dead process, or reused."""
+    words = _read_words(pid_path(state_dir))
+    return _parse_pid(words[0]) if words else None
+
+
+def read_holder(state_dir: Path) -> tuple[int, str] | None:
+    """Return pid and start time (as in `processes`) that the last holder left in the lock file, or None."""
+    words = _read_words(lock_path(state_dir))
+    pid = _parse_pid(words[0]) if len(words) > 1 else None
+    return None if pid is None else (pid, " ".join(words[1:]))
+
+
+def is_stale(state_dir: Path) -> bool:
+    """True where no server lives: the lock can be taken. A server that is slow to answer is not stale.
+
+    Raises:
+        StateDirError: The lock file is there and cannot be opened.
+    """
+    try:
+        descriptor = _open_locked(lock_path(state_dir), 0)
+    except FileNotFoundError:
+        return True
+    if descriptor is None:
+        return False
+    # only looked: what lies there is for cleanup_stale
+    os.close(descriptor)
+    return True
+
+
+def cleanup_stale(state_dir: Path) -> bool:
+    """Remove what a dead server left: runtime file, pid file, lock file. Acts only while holding the lock.
+
+    Returns:
+        False where a server lives; nothing was touched.
+
+    Raises:
+        StateDirError: The remains cannot be removed.
+    """
+    if not _has_remains(state_dir):
+        return True
+    lock = StateLock(state_dir)
+    if not lock.acquire(record_pid=False):
+        return False
+    try:
+        remove_remains(state_dir)
+    finally:
+        lock.release()
+    return True
+
+
+def remove_remains(state_dir: Path) -> None:
+    """Remove the runtime file of an earlier server; the caller holds the lock."""
+    path = runtime_path(state_dir)
+    if _remove(path):
+        logger.info("Removed %s of a server that no longer runs", path)
+
+
+def _has_remains(state_dir: Path) -> bool:
+    return any(os.path.lexists(path(state_dir)) for path in (lock_path, pid_path, runtime_path))
+
+
+def _open_locked(path: Path, create: int) -> int | None:
+    while True:
+        try:
+            # descriptors of Python are close-on-exec: no child process inherits the lock
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | create, PRIVATE_FILE_MODE)
+        except OSError as exc:
+            if isinstance(exc, FileNotFoundError) and not create:
+                raise
+            raise StateDirError(f"The lock file {path} cannot be opened: {exc.strerror}.") from exc
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError as exc:
+            os.close(descriptor)
+            raise StateDirError(
+                f"The file system of {path} does not support locks: {exc.strerror}.",
+                hint="Name a directory on a local disk with --state-dir.",
+            ) from exc
+        if _is_file_of(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # its name was removed between opening and locking: lock the new file
+
+
+def _is_file_of(descriptor: int, path: Path) -> bool:
+    held = os.fstat(descriptor)
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return held.st_nlink > 0 and (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
+
+
+def _read_words(path: Path) -> list[str]:
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            return file.read(MAX_HOLDER_BYTES).decode("ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+def _parse_pid(word: str) -> int | None:
+    return int(word) if word.isdecimal() and 0 < int(word) <= MAX_PID else None
+
+
+def _remove(path: Path) -> bool:
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise StateDirError(f"{path} cannot be removed: {exc.strerror}.") from exc
+    return True

@@ -1,0 +1,127 @@
+"""Processes told apart for certain: a process is its pid together with the time at which it started."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+POLL_INTERVAL_S = 0.005  # only where the system can't tell that a process ended
+MAX_PID = 2**31 - 1  # pid_t; larger values overflow in system calls
+PS_TIMEOUT_S = 2.0
+
+_HAS_PROC = Path("/proc/self/stat").exists()  # Linux; elsewhere `ps` is asked
+
+_STATE_FIELD = 0
+_START_FIELD = 19
+"""Positions in /proc/<pid>/stat after the command's closing parenthesis: fields 3 and 22 of proc(5)."""
+
+_DEAD_STATES = ("Z", "X")  # zombie, dead
+
+
+def read_start_time(pid: int) -> str | None:
+    """Return when a process started, as an opaque text to compare, or None where no such process runs.
+
+    A zombie does not run.
+    """
+    if not 0 < pid <= MAX_PID:
+        return None
+    if _HAS_PROC:
+        return _read_proc_start(pid)
+    return _ask_ps_start(pid)
+
+
+def is_same_process(pid: int, started_at: str | None) -> bool:
+    """True where `pid` runs and, if `started_at` is known, is the process that started then."""
+    now = read_start_time(pid)
+    return now is not None and (started_at is None or now == started_at)
+
+
+def _read_proc_start(pid: int) -> str | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    # the command's name may hold anything, parentheses and spaces too
+    fields = text.rpartition(")")[2].split()
+    if len(fields) <= _START_FIELD or fields[_STATE_FIELD] in _DEAD_STATES:
+        return None
+    return fields[_START_FIELD]
+
+
+def _ask_ps_start(pid: int) -> str | None:
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=PS_TIMEOUT_S, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    state, _, started = answer.stdout.strip().partition(" ")
+    return None if not started or state.startswith(_DEAD_STATES) else started.strip()
+
+
+@dataclass
+class ProcessHandle:
+    """A process that was proven to be the one; a signal through it reaches no other, even if the pid is used again."""
+
+    pid: int
+    started_at: str | None
+    _descriptor: int | None = None
+
+    @classmethod
+    def open(cls, pid: int, started_at: str | None) -> "ProcessHandle | None":
+        """Return a handle on the process `pid` that started at `started_at`, or None where it no longer runs."""
+        descriptor = None
+        if 0 < pid <= MAX_PID and hasattr(os, "pidfd_open"):
+            # an old kernel or a sandbox may refuse: then the start time alone has to do
+            with contextlib.suppress(OSError):
+                descriptor = os.pidfd_open(pid)
+        handle = cls(pid, started_at, descriptor)
+        # compared after opening: from here on the handle can't come to mean another process
+        if is_same_process(pid, started_at):
+            return handle
+        handle.close()
+        return None
+
+    def send(self, signal_number: signal.Signals) -> None:
+        """Send a signal; a process that has ended is left in peace.
+
+        Raises:
+            PermissionError: The process belongs to another user.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            if self._descriptor is not None:
+                signal.pidfd_send_signal(self._descriptor, signal_number)
+            elif is_same_process(self.pid, self.started_at):
+                os.kill(self.pid, signal_number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the process has ended; False where it still runs after `timeout_s` seconds."""
+        if self._descriptor is not None:
+            poller = select.poll()
+            poller.register(self._descriptor, select.POLLIN)
+            return bool(poller.poll(max(0.0, timeout_s) * 1000))
+        deadline = time.monotonic() + timeout_s
+        while is_same_process(self.pid, self.started_at):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_INTERVAL_S)
+        return True
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,193 @@
+"""Where everything lies: each name of a file or directory is spelled here and nowhere else.
+
+The functions that end in `_path` and `resolve_state_dir` only compute; `prepare_state_dir` and `resolve_storage_paths`
+create directories.
+"""
+
+import os
+from pathlib import Path
+from typing import TypedDict
+
+from agent_brain_server.errors import StateDirError
+
+PRODUCT_DIR = "Agent Brain"
+MARKER_DIR = ".claude"  # coding agents keep their files of a project here
+RUNTIME_FILE = "runtime.json"
+CONFIG_FILE = "config.json"
+LOCK_FILE = "Agent Brain.lock"
+PID_FILE = "Agent Brain.pid"
+REGISTRY_FILE = "registry.json"
+REGISTRY_LOCK_FILE = "registry.lock"
+IGNORE_FILE = ".gitignore"
+SERVER_LOG_FILE = "server.log"
+STDERR_FILE = "stderr.log"
+DATA_DIR = "data"
+LOG_DIR = "logs"
+DOCUMENTS_DIR = "llamaindex"
+VECTORS_DIR = "chroma_db"
+KEYWORDS_DIR = "bm25_index"
+
+STATE_DIR_VARIABLE = "DOC_SERVE_STATE_DIR"
+HOME_VARIABLE = "AGENT_BRAIN_HOME"
+
+PRIVATE_DIR_MODE = 0o700  # the index repeats the project's text, the runtime file holds a token
+IGNORE_RULES = f"# only the settings are worth sharing\n*\n!{CONFIG_FILE}\n"
+
+
+class StoragePaths(TypedDict):
+    """The directories of one project; every path is absolute and exists."""
+
+    state_dir: Path
+    data: Path
+    llamaindex: Path
+    chroma_db: Path
+    bm25_index: Path
+    logs: Path
+
+
+def brain_home() -> Path:
+    """Return the home of registry, global settings and shared daemon: `AGENT_BRAIN_HOME` or `~/.Agent Brain`."""
+    named = os.environ.get(HOME_VARIABLE)
+    return _absolute(Path(named)) if named else Path.home() / f".{PRODUCT_DIR}"
+
+
+def registry_path() -> Path:
+    """Return the file that remembers which projects have a state directory."""
+    return brain_home() / REGISTRY_FILE
+
+
+def registry_lock_path() -> Path:
+    """Return the file whose lock orders the writers of the registry."""
+    return brain_home() / REGISTRY_LOCK_FILE
+
+
+def global_config_path() -> Path:
+    """Return the settings file that all projects of this user share."""
+    return brain_home() / CONFIG_FILE
+
+
+def runtime_path(state_dir: Path) -> Path:
+    """Return the file that says where the running server answers."""
+    return state_dir / RUNTIME_FILE
+
+
+def config_path(state_dir: Path) -> Path:
+    """Return the project's settings file."""
+    return state_dir / CONFIG_FILE
+
+
+def lock_path(state_dir: Path) -> Path:
+    """Return the file whose lock the server holds for as long as it lives."""
+    return state_dir / LOCK_FILE
+
+
+def pid_path(state_dir: Path) -> Path:
+    """Return the file that names the process which holds the lock."""
+    return state_dir / PID_FILE
+
+
+def resolve_state_dir(project_root: Path, state_dir: Path | None = None) -> Path:
+    """Return the state directory of a project; nothing is created.
+
+    Args:
+        project_root: Canonical root of the project.
+        state_dir: A directory named by a flag; it goes before `DOC_SERVE_STATE_DIR`, that before the default.
+
+    Returns:
+        An absolute path with symlinks resolved: one project has one.
+
+    Raises:
+        StateDirError: The default place is a symlink that leads out of the project.
+    """
+    named = state_dir or os.environ.get(STATE_DIR_VARIABLE)
+    if named:
+        return _absolute(Path(named))
+    root = _absolute(project_root)
+    place = _absolute(root / MARKER_DIR / PRODUCT_DIR)
+    if not place.is_relative_to(root):
+        raise StateDirError(
+            f"The state directory of {root} is a symlink that leaves the project, to {place}.",
+            hint=f"If that is meant, name it: agent-brain --state-dir, or {STATE_DIR_VARIABLE}.",
+        )
+    return place
+
+
+def prepare_state_dir(state_dir: Path) -> None:
+    """Create the state directory, private to this user and kept out of version control.
+
+    Raises:
+        StateDirError: It cannot be made or written, or belongs to somebody else; the message says which and why.
+    """
+    _require_absolute(state_dir)
+    _make_private_dir(state_dir)
+    try:
+        # version control may have made it, with config.json in it, open to everybody
+        state_dir.chmod(PRIVATE_DIR_MODE)
+        ignore = state_dir / IGNORE_FILE
+        if not ignore.exists():
+            ignore.write_text(IGNORE_RULES, encoding="utf-8")
+    except OSError as exc:
+        raise StateDirError(f"The state directory {state_dir} cannot be written: {exc.strerror}.") from exc
+
+
+def resolve_storage_paths(state_dir: Path, *, data_dir: str = DATA_DIR, log_dir: str = LOG_DIR) -> StoragePaths:
+    """Create the directories of a project and return them.
+
+    Args:
+        state_dir: Absolute.
+        data_dir: Where the indexes lie; relative to `state_dir`, or absolute.
+        log_dir: Where the logs lie; likewise.
+
+    Raises:
+        StateDirError: A directory cannot be made or written; the message says which and why.
+    """
+    prepare_state_dir(state_dir)
+    data = _absolute(state_dir / data_dir)
+    paths = StoragePaths(
+        state_dir=state_dir,
+        data=data,
+        llamaindex=data / DOCUMENTS_DIR,
+        chroma_db=data / VECTORS_DIR,
+        bm25_index=data / KEYWORDS_DIR,
+        logs=_absolute(state_dir / log_dir),
+    )
+    for directory in (paths["data"], paths["llamaindex"], paths["chroma_db"], paths["bm25_index"], paths["logs"]):
+        _make_private_dir(directory)
+    return paths
+
+
+def prepare_brain_home() -> Path:
+    """Create the user's own directory of Agent Brain and return it.
+
+    Raises:
+        StateDirError: It cannot be made or written.
+    """
+    home = brain_home()
+    _make_private_dir(home)
+    return home
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().resolve()
+
+
+def _require_absolute(path: Path) -> None:
+    if not path.is_absolute():
+        raise StateDirError(f"The state directory {path} is not an absolute path.")
+
+
+def _make_private_dir(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=PRIVATE_DIR_MODE, parents=True, exist_ok=True)
+        owner = directory.stat().st_uid
+    except FileExistsError as exc:
+        raise StateDirError(f"{directory} is not a directory.", hint="Move the file that is in the way.") from exc
+    except OSError as exc:
+        raise StateDirError(f"The directory {directory} cannot be created: {exc.strerror}.") from exc
+    if owner != os.geteuid():
+        raise StateDirError(
+            f"The directory {directory} belongs to another user (uid {owner}).",
+            hint="Work as that user, or name a directory of your own with --state-dir.",
+        )
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise StateDirError(f"The directory {directory} is not writable.")
