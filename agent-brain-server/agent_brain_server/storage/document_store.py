@@ -131,12 +131,6 @@ class DocumentStore:
             connection.execute("UPDATE files SET state = 'pending' WHERE state = 'indexed'")
         self._note_change()
 
-    def mark_all_pending(self) -> None:
-        """Say that no file is in the keyword index, as after that was made anew."""
-        with self.database.writing() as connection:
-            connection.execute("UPDATE files SET state = 'pending'")
-        self._note_change()
-
     def touch_files(self, records: Iterable[FileRecord]) -> None:
         """Remember size and modification time of files whose content is as it was."""
         rows = [(record.size, record.mtime_ns, record.path) for record in records]

@@ -1,0 +1,120 @@
+"""Chroma's approximate nearest neighbours (HNSW), fed from the vector matrix: what answers when there are very many."""
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent_brain_server.errors import StoreError
+from agent_brain_server.types import Hit, Vectors
+
+if TYPE_CHECKING:
+    from chromadb.api import ClientAPI
+    from chromadb.api.models.Collection import Collection
+
+COLLECTION_NAME = "chunks"
+
+DATABASE_NAME = "chroma.sqlite3"
+
+log = logging.getLogger(__name__)
+
+
+class ChromaIndex:
+    """One Chroma collection, named by the epoch of the vectors that it was fed with.
+
+    Args:
+        directory: Where Chroma keeps its files; it may hold other files too.
+        epoch: A collection of another epoch is removed.
+
+    Raises:
+        StoreError: Chroma cannot open or make its files, even after they were removed.
+    """
+
+    def __init__(self, directory: Path, epoch: str) -> None:
+        self._directory = directory
+        self._client: ClientAPI | None = None
+        try:
+            self._collection = self._open(epoch)
+        except StoreError:
+            log.warning("Chroma's files cannot be read; they are made anew", exc_info=True)
+            self.close()
+            remove_files(directory)
+            self._collection = self._open(epoch)
+
+    def upsert(self, keys: Sequence[int], vectors: Vectors) -> None:
+        """Take vectors in. Holds the interpreter lock for its whole length: few at a time."""
+        with self._translate_errors():
+            self._collection.upsert(ids=[str(key) for key in keys], embeddings=vectors)
+
+    def delete(self, keys: Sequence[int]) -> None:
+        """Take vectors out; those that are not there are passed over."""
+        with self._translate_errors():
+            self._collection.delete(ids=[str(key) for key in keys])
+
+    def search(self, vector: Vectors, limit: int) -> list[Hit]:
+        """Return the nearest chunks by cosine, the best first; `vector` has shape (dimension,)."""
+        with self._translate_errors():
+            one: Any = vector[np.newaxis]
+            found = self._collection.query(query_embeddings=one, n_results=limit, include=["distances"])
+        distances = (found["distances"] or [[]])[0]
+        return [Hit(int(key), 1.0 - float(far)) for key, far in zip(found["ids"][0], distances, strict=True)]
+
+    def count(self) -> int:
+        """Return how many vectors there are."""
+        with self._translate_errors():
+            return int(self._collection.count())
+
+    def keys(self) -> list[int]:
+        """Return the key of every vector."""
+        with self._translate_errors():
+            return [int(key) for key in self._collection.get(include=[])["ids"]]
+
+    def close(self) -> None:
+        """Give back Chroma's threads and files. Safe to call twice."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            client.close()  # type: ignore[attr-defined]
+
+    def _open(self, epoch: str) -> "Collection":
+        import chromadb  # noqa: PLC0415 - half a second and 100 MB that an empty or a small store never pays
+        from chromadb.config import Settings  # noqa: PLC0415 - the same
+
+        settings = Settings(anonymized_telemetry=False)
+        with self._translate_errors():
+            self._client = chromadb.PersistentClient(path=str(self._directory), settings=settings)
+            collection = self._get_or_create(epoch)
+            if (collection.metadata or {}).get("epoch") != epoch:
+                self._client.delete_collection(COLLECTION_NAME)
+                collection = self._get_or_create(epoch)
+        return collection
+
+    def _get_or_create(self, epoch: str) -> "Collection":
+        assert self._client is not None
+        configuration: Any = {"hnsw": {"space": "cosine"}}
+        known = [collection.name for collection in self._client.list_collections()]
+        if COLLECTION_NAME in known:
+            return self._client.get_collection(COLLECTION_NAME, embedding_function=None)
+        return self._client.create_collection(
+            COLLECTION_NAME, configuration=configuration, metadata={"epoch": epoch}, embedding_function=None
+        )
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """Raise what Chroma raises as `StoreError` that names the directory."""
+        try:
+            yield
+        except Exception as exc:  # a border: Chroma's bindings raise plain types as well
+            raise StoreError(f"Chroma cannot use {self._directory}: {exc}.") from exc
+
+
+def remove_files(directory: Path) -> None:
+    """Remove what Chroma wrote into a directory, and nothing else."""
+    for path in directory.glob(f"{DATABASE_NAME}*"):
+        path.unlink(missing_ok=True)
+    for path in directory.iterdir():
+        if path.is_dir() and (path / "header.bin").exists():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,172 @@
+"""Which chunk has which row of the vector matrix, which text a row was made of, and what Chroma has of it all."""
+
+import sqlite3
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from agent_brain_server.errors import StoreError
+from agent_brain_server.storage.chunk_rows import as_json
+from agent_brain_server.storage.database import Database
+from agent_brain_server.types import Keys
+
+Rows = npt.NDArray[np.int64]
+"""Shape (n,), row numbers of the matrix."""
+
+MAP_NAME = "vectors.sqlite3"
+MAP_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE texts (row INTEGER PRIMARY KEY, embed_key TEXT NOT NULL UNIQUE);
+CREATE TABLE vectors (key INTEGER PRIMARY KEY, row INTEGER NOT NULL, in_chroma INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX vectors_lagging ON vectors (key) WHERE in_chroma = 0;
+CREATE TABLE dropped (key INTEGER PRIMARY KEY);
+"""
+
+DAMAGED_CODES = ("store_damaged", "store_version")
+
+UPSERT_VECTOR = """
+INSERT INTO vectors (key, row) VALUES (?, ?)
+ON CONFLICT (key) DO UPDATE SET row = excluded.row, in_chroma = (in_chroma AND row = excluded.row)
+"""
+
+
+def open_database(directory: Path) -> Database:
+    """Open the map's database; one that is damaged or of another version is made anew, as it is derived."""
+    path = directory / MAP_NAME
+    try:
+        return Database(path, schema=SCHEMA, version=MAP_VERSION)
+    except StoreError as exc:
+        if exc.code not in DAMAGED_CODES:
+            raise
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return Database(path, schema=SCHEMA, version=MAP_VERSION)
+
+
+class VectorMap:
+    """The committed state of the vectors: what is not written here does not exist.
+
+    Args:
+        directory: Holds the database.
+        identity: Model, dimension and document store that the vectors belong to; of another identity nothing is kept.
+    """
+
+    def __init__(self, directory: Path, identity: str) -> None:
+        self._database = open_database(directory)
+        self._identity = identity
+        if self._database.get_meta("identity") != identity:
+            self.clear()
+
+    @property
+    def epoch(self) -> str:
+        """Changes with every `clear`: names the matrix file and Chroma's collection."""
+        return self._database.get_meta("epoch") or ""
+
+    def clear(self) -> None:
+        """Forget every row and begin a new epoch."""
+        with self._database.writing() as connection:
+            for table in ("texts", "vectors", "dropped", "meta"):
+                connection.execute(f"DELETE FROM {table}")
+            meta = [("identity", self._identity), ("epoch", uuid.uuid4().hex[:12])]
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+
+    def cut(self, rows: int) -> None:
+        """Forget what refers to a row that the matrix no longer has."""
+        with self._database.writing() as connection:
+            cut_off = [key for (key,) in connection.execute("SELECT key FROM vectors WHERE row >= ?", (rows,))]
+            _drop(connection, cut_off)
+            connection.execute("DELETE FROM texts WHERE row >= ?", (rows,))
+
+    def next_row(self) -> int:
+        """Return the number of the first row that is free."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT coalesce(max(row) + 1, 0) FROM texts").fetchone()[0])
+
+    def rows_of_texts(self, embed_keys: Iterable[str]) -> dict[str, int]:
+        """Return the rows of the texts that were embedded before."""
+        query = "SELECT embed_key, row FROM texts WHERE embed_key IN (SELECT value FROM json_each(?))"
+        with self._database.reading() as connection:
+            return dict(connection.execute(query, (as_json(embed_keys),)))
+
+    def add(self, keys: Sequence[int], rows: Sequence[int], new_texts: Sequence[tuple[int, str]]) -> None:
+        """Give chunks their rows; `new_texts` names the rows that were just written."""
+        with self._database.writing() as connection:
+            connection.executemany("INSERT INTO texts (row, embed_key) VALUES (?, ?)", new_texts)
+            connection.executemany(UPSERT_VECTOR, zip(keys, rows, strict=True))
+
+    def delete(self, keys: Iterable[int]) -> None:
+        """Forget chunks; their rows stay, for the same text may come back."""
+        with self._database.writing() as connection:
+            _drop(connection, keys)
+
+    def load(self) -> tuple[Keys, Rows]:
+        """Return every chunk's key, ascending, and its row."""
+        with self._database.reading() as connection:
+            pairs = connection.execute("SELECT key, row FROM vectors ORDER BY key").fetchall()
+        both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    # What Chroma has
+
+    def lagging(self, limit: int) -> list[tuple[int, int]]:
+        """Return key and row of chunks that Chroma does not have yet."""
+        query = "SELECT key, row FROM vectors WHERE in_chroma = 0 ORDER BY key LIMIT ?"
+        with self._database.reading() as connection:
+            return connection.execute(query, (limit,)).fetchall()
+
+    def dropped(self, limit: int) -> list[int]:
+        """Return keys that Chroma still has and must not have."""
+        with self._database.reading() as connection:
+            return [key for (key,) in connection.execute("SELECT key FROM dropped ORDER BY key LIMIT ?", (limit,))]
+
+    def count_behind(self) -> int:
+        """Return how many keys Chroma still has to take or to drop."""
+        query = "SELECT (SELECT count(*) FROM vectors WHERE in_chroma = 0) + (SELECT count(*) FROM dropped)"
+        with self._database.reading() as connection:
+            return int(connection.execute(query).fetchone()[0])
+
+    def count_in_chroma(self) -> int:
+        """Return how many keys Chroma should have, with those that it is still to drop."""
+        query = "SELECT (SELECT count(*) FROM vectors WHERE in_chroma = 1) + (SELECT count(*) FROM dropped)"
+        with self._database.reading() as connection:
+            return int(connection.execute(query).fetchone()[0])
+
+    def note_taken(self, keys: Iterable[int]) -> None:
+        """Say that Chroma has these keys."""
+        with self._database.writing(durable=False) as connection:
+            connection.executemany("UPDATE vectors SET in_chroma = 1 WHERE key = ?", [(key,) for key in keys])
+
+    def note_dropped(self, keys: Iterable[int]) -> None:
+        """Say that Chroma no longer has these keys."""
+        with self._database.writing(durable=False) as connection:
+            connection.executemany("DELETE FROM dropped WHERE key = ?", [(key,) for key in keys])
+
+    def match_chroma(self, keys: Iterable[int]) -> None:
+        """Say that Chroma has exactly these keys."""
+        present = as_json(keys)
+        with self._database.writing() as connection:
+            in_chroma = "key IN (SELECT value FROM json_each(?))"
+            connection.execute(f"UPDATE vectors SET in_chroma = ({in_chroma})", (present,))
+            connection.execute("DELETE FROM dropped")
+            connection.execute(
+                """INSERT INTO dropped SELECT value FROM json_each(?)
+                   WHERE value NOT IN (SELECT key FROM vectors)""",
+                (present,),
+            )
+
+
+def _drop(connection: sqlite3.Connection, keys: Iterable[int]) -> None:
+    """Take chunks out of the map and remember those that Chroma still has."""
+    rows = [(int(key),) for key in keys]
+    kept = "INSERT OR IGNORE INTO dropped SELECT key FROM vectors WHERE key = ? AND in_chroma = 1"
+    connection.executemany(kept, rows)
+    connection.executemany("DELETE FROM vectors WHERE key = ?", rows)

@@ -1,0 +1,272 @@
+"""The vectors of one project: an exact matrix that answers while it is small, Chroma beside it for when it is not."""
+
+import logging
+import math
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agent_brain_server.errors import StoreError
+from agent_brain_server.storage.chroma_index import ChromaIndex
+from agent_brain_server.storage.chunk_rows import keys_array
+from agent_brain_server.storage.vector_map import Rows, VectorMap
+from agent_brain_server.storage.vector_matrix import VectorMatrix
+from agent_brain_server.types import AllowedChunks, Hit, Keys, Vectors
+
+EXACT_LIMIT = 40_000
+"""Vectors up to which the matrix answers every query: some 3 ms, exact, under any filter, without loading Chroma."""
+
+EXACT_SUBSET_LIMIT = 10_000
+"""Vectors up to which a subset is compared one by one: what a filter left over, or what Chroma does not have yet."""
+
+MAX_APPROXIMATE_HITS = 1_000
+"""Most neighbours asked of Chroma, whose cost grows with them; a filter that needs more is answered exactly."""
+
+OVERFETCH = 1.5
+"""Neighbours asked for beyond what a filter should leave, as chunks that match a filter do not lie evenly."""
+
+CHROMA_BATCH = 16
+"""Vectors for one write to Chroma, which holds the interpreter lock: 6 ms here, three times that on a slow core."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What a search works on: replaced as a whole by each change, never changed."""
+
+    keys: Keys
+    rows: Rows
+    matrix: Vectors
+
+
+class VectorStoreManager:
+    """Vectors by chunk key, and by the text that they were made of. Any thread searches; changes wait for each other.
+
+    Args:
+        persist_dir: The store's directory; made where it is missing.
+        dimension: Length of a vector.
+        model_name: What the vectors are made with; vectors of another model are forgotten.
+        store_id: The document store that the keys are from; vectors of another one are forgotten.
+
+    Raises:
+        StoreError: The directory cannot be read or written.
+    """
+
+    def __init__(self, persist_dir: Path, *, dimension: int, model_name: str, store_id: str) -> None:
+        self._persist_dir = persist_dir
+        self._dimension = dimension
+        self._lock = threading.RLock()
+        self._chroma: ChromaIndex | None = None
+        self._map = VectorMap(persist_dir, f"{model_name}/{dimension}/{store_id}")
+        self._matrix, self._snapshot = self._open_matrix()
+
+    def cached_vectors(self, embed_keys: Iterable[str]) -> dict[str, Vectors]:
+        """Return the vectors of texts that were embedded before, by the text's key; each has shape (dimension,)."""
+        with self._lock:
+            rows = self._map.rows_of_texts(embed_keys)
+            matrix = self._snapshot.matrix
+            return {embed_key: np.array(matrix[row]) for embed_key, row in rows.items() if row < len(matrix)}
+
+    def add(self, keys: Sequence[int], embed_keys: Sequence[str], vectors: Vectors) -> None:
+        """Give chunks their vectors; on disk and found by searches when this returns.
+
+        Args:
+            keys: The chunks' keys.
+            embed_keys: For each chunk what names the text that was embedded: equal texts share one row.
+            vectors: Unit vectors, shape (len(keys), dimension).
+        """
+        with self._lock:
+            known = self._map.rows_of_texts(embed_keys)
+            first_new = len(self._snapshot.matrix)
+            new: dict[str, int] = {}
+            for position, embed_key in enumerate(embed_keys):
+                if embed_key not in known and embed_key not in new:
+                    new[embed_key] = position
+            if new:
+                self._matrix.write(first_new, vectors[list(new.values())])
+            new_rows = {embed_key: first_new + order for order, embed_key in enumerate(new)}
+            row_of = {**known, **new_rows}
+            rows = [row_of[embed_key] for embed_key in embed_keys]
+            self._map.add([int(key) for key in keys], rows, [(row, text) for text, row in new_rows.items()])
+            self._snapshot = self._with_rows(dict(zip(map(int, keys), rows, strict=True)), first_new + len(new))
+
+    def delete(self, keys: Iterable[int]) -> None:
+        """Forget the vectors of chunks; texts that come back need not be embedded again."""
+        gone = keys_array(keys)
+        if not len(gone):
+            return
+        with self._lock:
+            self._map.delete(gone)
+            here = self._snapshot
+            stay = np.isin(here.keys, gone, invert=True)
+            self._snapshot = _Snapshot(here.keys[stay], here.rows[stay], here.matrix)
+
+    def search(self, vector: Vectors, limit: int, allowed: AllowedChunks | None = None) -> list[Hit]:
+        """Return the chunks nearest to a unit vector by cosine, the best first.
+
+        Args:
+            vector: Shape (dimension,).
+            limit: Most hits to return.
+            allowed: What the answer may hold; None for everything.
+        """
+        here = self._snapshot
+        if limit < 1 or not len(here.keys):
+            return []
+        if len(here.keys) > EXACT_LIMIT:
+            try:
+                hits = self._search_chroma(here, vector, limit, allowed)
+            except StoreError:
+                log.warning("Chroma cannot answer; the exact matrix does", exc_info=True)
+                hits = None
+            if hits is not None:
+                return hits
+        return search_exactly(here.matrix, here.keys, here.rows, vector, limit, allowed)
+
+    def count(self) -> int:
+        """Return how many chunks have a vector."""
+        return len(self._snapshot.keys)
+
+    def keys(self) -> Keys:
+        """Return the keys of the chunks that have a vector, ascending."""
+        return self._snapshot.keys
+
+    def flush_chroma(self, max_batches: int = 1) -> int:
+        """Let Chroma catch up by some small writes, each of which holds the interpreter lock for some milliseconds.
+
+        Returns:
+            How many changes Chroma is still behind.
+
+        Raises:
+            StoreError: Chroma cannot write; exact answers are not touched by that.
+        """
+        for _ in range(max_batches):
+            with self._lock:
+                if not self._flush_batch():
+                    return 0
+        return self._map.count_behind()
+
+    def clear(self) -> None:
+        """Forget every vector, of texts too."""
+        with self._lock:
+            self._map.clear()
+            self._close_chroma()
+            self._matrix.close()
+            self._matrix, self._snapshot = self._open_matrix()
+
+    def close(self) -> None:
+        """Close every file. Safe to call twice."""
+        with self._lock:
+            self._close_chroma()
+            self._matrix.close()
+            self._map.close()
+
+    def _open_matrix(self) -> tuple[VectorMatrix, _Snapshot]:
+        """Open the matrix of this epoch and remove those of others; forget what refers to rows that it lacks."""
+        path = self._persist_dir / f"matrix-{self._map.epoch}.f32"
+        for other in self._persist_dir.glob("matrix-*.f32"):
+            if other != path:
+                other.unlink(missing_ok=True)
+        try:
+            matrix = VectorMatrix(path, self._dimension)
+        except OSError as exc:
+            raise StoreError(f"{path} cannot be used: {exc.strerror or exc}.") from exc
+        if matrix.rows_on_disk() < self._map.next_row():
+            self._map.cut(matrix.rows_on_disk())
+        keys, rows = self._map.load()
+        return matrix, _Snapshot(keys, rows, matrix.view(self._map.next_row()))
+
+    def _with_rows(self, added: dict[int, int], row_count: int) -> _Snapshot:
+        """Return the snapshot with chunks added or given another row."""
+        here = self._snapshot
+        new_keys = keys_array(added)
+        new_rows = np.array([added[int(key)] for key in new_keys], dtype=np.int64)
+        places = np.searchsorted(here.keys, new_keys)
+        is_known = places < len(here.keys)
+        is_known[is_known] = here.keys[places[is_known]] == new_keys[is_known]
+        rows = here.rows.copy()
+        rows[places[is_known]] = new_rows[is_known]
+        places, fresh = places[~is_known], ~is_known
+        return _Snapshot(
+            np.insert(here.keys, places, new_keys[fresh]),
+            np.insert(rows, places, new_rows[fresh]),
+            here.matrix if row_count == len(here.matrix) else self._matrix.view(row_count),
+        )
+
+    def _search_chroma(
+        self, here: _Snapshot, vector: Vectors, limit: int, allowed: AllowedChunks | None
+    ) -> list[Hit] | None:
+        """Return Chroma's answer, None where the exact one is cheaper or Chroma is too far behind."""
+        behind = self._map.lagging(EXACT_SUBSET_LIMIT + 1)
+        share = 1.0 if allowed is None else len(allowed.keys) / len(here.keys)
+        is_few = allowed is not None and len(allowed.keys) <= EXACT_SUBSET_LIMIT
+        if is_few or len(behind) > EXACT_SUBSET_LIMIT or limit * OVERFETCH > share * MAX_APPROXIMATE_HITS:
+            return None
+        wanted = math.ceil(limit / share * (1.0 if allowed is None else OVERFETCH))
+        hits = {hit.key: hit for hit in self._opened_chroma().search(vector, wanted)}
+        permitted = here.keys if allowed is None else np.intersect1d(here.keys, allowed.keys, assume_unique=True)
+        found = np.intersect1d(keys_array(hits), permitted, assume_unique=True)
+        lag = np.array(behind, dtype=np.int64).reshape(-1, 2)
+        late = search_exactly(here.matrix, lag[:, 0], lag[:, 1], vector, limit, allowed)
+        merged = {hit.key: hit for hit in (*(hits[int(key)] for key in found), *late)}
+        return sorted(merged.values(), key=lambda hit: (-hit.score, hit.key))[:limit]
+
+    def _flush_batch(self) -> bool:
+        """Write one batch to Chroma; False where it has everything."""
+        dropped = self._map.dropped(CHROMA_BATCH)
+        lagging = [] if dropped else self._map.lagging(CHROMA_BATCH)
+        if not dropped and not lagging:
+            return False
+        chroma = self._opened_chroma()
+        if dropped:
+            chroma.delete(dropped)
+            self._map.note_dropped(dropped)
+        else:
+            keys, rows = [key for key, _ in lagging], [row for _, row in lagging]
+            chroma.upsert(keys, self._snapshot.matrix[rows])
+            self._map.note_taken(keys)
+        return True
+
+    def _opened_chroma(self) -> ChromaIndex:
+        """Open Chroma the first time that it is needed, and find out what it really has."""
+        if (opened := self._chroma) is not None:
+            return opened
+        with self._lock:
+            if self._chroma is None:
+                chroma = ChromaIndex(self._persist_dir, self._map.epoch)
+                if chroma.count() != self._map.count_in_chroma():
+                    self._map.match_chroma(chroma.keys())
+                self._chroma = chroma
+            return self._chroma
+
+    def _close_chroma(self) -> None:
+        if self._chroma is not None:
+            self._chroma.close()
+            self._chroma = None
+
+
+def search_exactly(
+    matrix: Vectors, keys: Keys, rows: Rows, vector: Vectors, limit: int, allowed: AllowedChunks | None
+) -> list[Hit]:
+    """Return the chunks nearest to a unit vector by comparing it with every allowed one.
+
+    Args:
+        matrix: Unit vectors by row.
+        keys: Chunks, ascending.
+        rows: For each chunk the row of its vector.
+        vector: Shape (dimension,).
+        limit: Most hits to return.
+        allowed: What the answer may hold; None for everything.
+    """
+    if allowed is not None:
+        chosen = np.flatnonzero(np.isin(keys, allowed.keys, assume_unique=True))
+        keys, rows = keys[chosen], rows[chosen]
+    if not len(keys):
+        return []
+    scores = matrix[rows] @ vector if len(rows) * 4 < len(matrix) else (matrix @ vector)[rows]
+    best = np.argpartition(-scores, limit - 1)[:limit] if limit < len(scores) else np.arange(len(scores))
+    best = best[np.lexsort((keys[best], -scores[best]))]
+    return [Hit(int(keys[i]), float(scores[i])) for i in best]
