@@ -1,0 +1,165 @@
+"""Find the sections of a document by its headings, in the notation of its language."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+MAX_HEADING_CHARACTERS = 200
+"""Characters of a title that are kept; longer "titles" are text that happens to look like one."""
+
+MIN_UNDERLINE = 3
+"""Characters; shorter rows of marks occur in running text."""
+
+SECTION_SEPARATOR = " > "
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading: its first row (0-based), how deep it is (1 is outermost), and its title."""
+
+    row: int
+    level: int
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The rows from one heading to the next, half open, with the titles from the outermost heading down to its own."""
+
+    start: int
+    end: int
+    path: tuple[str, ...]
+
+    @property
+    def heading(self) -> str | None:
+        """The path in one string."""
+        return SECTION_SEPARATOR.join(self.path) or None
+
+
+def find_sections(rows: Sequence[str], language: str) -> list[Section]:
+    """Partition the rows of a document into sections; rows before the first heading have an empty path."""
+    find_headings = HEADING_FINDERS.get(language)
+    headings = list(find_headings(rows)) if find_headings else []
+    sections = []
+    start = 0
+    path: list[tuple[int, str]] = []
+    for heading in headings:
+        if heading.row > start:
+            sections.append(Section(start, heading.row, tuple(title for _, title in path)))
+        path = [*(entry for entry in path if entry[0] < heading.level), (heading.level, heading.title)]
+        start = heading.row
+    if start < len(rows):
+        sections.append(Section(start, len(rows), tuple(title for _, title in path)))
+    return sections
+
+
+MARKDOWN_HEADING = re.compile(r" {0,3}(#{1,6})(?:\s+(.*?))?(?:\s+#+)?\s*$")
+MARKDOWN_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
+MARKDOWN_FENCE = re.compile(r"\s{0,12}(?:[-*+>]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
+MARKDOWN_BLOCK = re.compile(r"\s*([-*+>|]|\d+[.)])(\s|$)|\s{4}|\s*$|\s*<")
+"""A row that cannot be the title above an underline: a list, a quotation, a table, code, markup, or nothing."""
+
+
+def find_markdown_headings(rows: Sequence[str]) -> Iterator[Heading]:
+    """Yield the headings of Markdown, marked or underlined, and none out of fenced code or front matter."""
+    fence = ""
+    first = _skip_front_matter(rows)
+    for row in range(first, len(rows)):
+        line = rows[row]
+        fence_match = MARKDOWN_FENCE.match(line)
+        if fence:
+            if fence_match and fence_match[1].startswith(fence) and not line.strip().strip(fence[0]):
+                fence = ""
+        elif fence_match:
+            fence = fence_match[1]
+        elif marked := MARKDOWN_HEADING.match(line):
+            yield Heading(row, len(marked[1]), _clean_title(marked[2] or ""))
+        elif row > first and (underline := MARKDOWN_UNDERLINE.match(line)) and not _is_block(rows, row - 1, first):
+            yield Heading(row - 1, 1 if underline[1][0] == "=" else 2, _clean_title(rows[row - 1]))
+
+
+def _skip_front_matter(rows: Sequence[str]) -> int:
+    """Return the row after a leading block between two `---`."""
+    if rows and rows[0].rstrip() == "---":
+        for row in range(1, len(rows)):
+            if rows[row].rstrip() in ("---", "..."):
+                return row + 1
+    return 0
+
+
+def _is_block(rows: Sequence[str], row: int, first: int) -> bool:
+    line = rows[row]
+    has_text_above = row > first and rows[row - 1].strip() != "" and not MARKDOWN_HEADING.match(rows[row - 1])
+    return bool(MARKDOWN_BLOCK.match(line) or MARKDOWN_HEADING.match(line) or has_text_above)
+
+
+RST_UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
+
+
+def find_rst_headings(rows: Sequence[str]) -> Iterator[Heading]:
+    """Yield the titles of reStructuredText; levels follow the order in which adornments appear."""
+    styles: list[str] = []
+    row = 0
+    while row + 1 < len(rows):
+        over = RST_UNDERLINE.match(rows[row])
+        if over and row + 2 < len(rows) and rows[row + 2].rstrip() == rows[row].rstrip() and rows[row + 1].strip():
+            title, style, height = rows[row + 1], over[1] * 2, 3
+        elif (under := RST_UNDERLINE.match(rows[row + 1])) and _is_rst_title(rows, row):
+            title, style, height = rows[row], under[1], 2
+        else:
+            row += 1
+            continue
+        if style not in styles:
+            styles.append(style)
+        yield Heading(row, styles.index(style) + 1, _clean_title(title))
+        row += height
+
+
+def _is_rst_title(rows: Sequence[str], row: int) -> bool:
+    title = rows[row].rstrip()
+    if not title or title[0].isspace() or RST_UNDERLINE.match(title) or (row > 0 and rows[row - 1].strip()):
+        return False
+    return len(rows[row + 1].rstrip()) >= min(len(title), MAX_HEADING_CHARACTERS)
+
+
+def _clean_title(title: str) -> str:
+    return " ".join(title.split())[:MAX_HEADING_CHARACTERS]
+
+
+def _marked_headings(pattern: str, levels: Callable[[str], int]) -> Callable[[Sequence[str]], Iterator[Heading]]:
+    """Make a finder of headings on one line: group 1 tells the level, group 2 the title."""
+    compiled = re.compile(pattern)
+
+    def find(rows: Sequence[str]) -> Iterator[Heading]:
+        for row, line in enumerate(rows):
+            if match := compiled.match(line):
+                yield Heading(row, levels(match[1]), _clean_title(match[2]))
+
+    return find
+
+
+LATEX_LEVELS = {"part": 1, "chapter": 2, "section": 3, "subsection": 4, "subsubsection": 5, "paragraph": 6}
+
+
+def find_pages(rows: Sequence[str]) -> Iterator[Heading]:
+    """Yield a heading for each page of a text whose pages are separated by form feeds."""
+    number = 1
+    yield Heading(0, 1, "Page 1")
+    for row, line in enumerate(rows):
+        if "\f" in line:
+            number += line.count("\f")
+            yield Heading(row, 1, f"Page {number}")
+
+
+HEADING_FINDERS: dict[str, Callable[[Sequence[str]], Iterator[Heading]]] = {
+    "markdown": find_markdown_headings,
+    "html": find_markdown_headings,  # rendered with marks, see rendered_text.py
+    "rst": find_rst_headings,
+    "pdf": find_pages,
+    "asciidoc": _marked_headings(r"(={1,6})\s+(\S.*)", len),
+    "org": _marked_headings(r"(\*+)\s+(\S.*)", len),
+    "latex": _marked_headings(
+        r"\s*\\(part|chapter|section|subsection|subsubsection|paragraph)\*?\{([^}]*)", LATEX_LEVELS.__getitem__
+    ),
+}
+"""Language to the function that finds its headings; other documents have none."""

@@ -1,0 +1,146 @@
+"""Documents whose text is wrapped in markup: the words are taken out, and stay on the lines where the file has them."""
+
+import io
+import json
+import logging
+import re
+from html.parser import HTMLParser
+
+logger = logging.getLogger(__name__)
+
+UNSEEN_TAGS = frozenset({"script", "style", "template", "svg", "noscript"})
+"""Elements whose content a reader of the page does not see."""
+
+HEADING_MARKS = {f"h{level}": "#" * level + " " for level in range(1, 7)} | {"title": "# "}
+"""Headings are marked as in Markdown, so that the text is cut into sections in the same way."""
+
+JSON_TOKEN = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*")(?P<key>[ \t]*:)?|[{}\[\]\n]', re.DOTALL)
+"""The parts of a JSON text that tell where a string lies; a string before a colon is a key."""
+
+MAX_PDF_PAGES = 2_000
+"""Pages; longer ones are collections, and pypdf takes some 20 ms a page."""
+
+PAGE_BREAK = "\f"
+"""Between two pages of a PDF, as pdftotext writes it."""
+
+
+def render_html(markup: str) -> str:
+    """Return the text of a page, each word on its line of the file; headings are marked with `#`."""
+    parser = _PageText()
+    try:
+        parser.feed(markup)
+        parser.close()
+    except (AssertionError, ValueError):  # html.parser raises these on some broken declarations
+        return markup
+    return parser.text(markup.count("\n") + 1)
+
+
+class _PageText(HTMLParser):
+    """Collects what a reader sees, line by line."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._lines: dict[int, list[str]] = {}
+        self._unseen: list[str] = []
+
+    def text(self, line_count: int) -> str:
+        return "\n".join("".join(self._lines.get(number, ())).strip() for number in range(1, line_count + 1))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in UNSEEN_TAGS:
+            self._unseen.append(tag)
+        elif tag in HEADING_MARKS:
+            self._put(HEADING_MARKS[tag])
+        else:
+            self._put(" ")
+        self._put("".join(f"{value} " for name, value in attrs if name == "alt" and value))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in UNSEEN_TAGS:
+            self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._unseen:
+            del self._unseen[self._unseen.index(tag) :]
+
+    def handle_data(self, data: str) -> None:
+        self._put(data)
+
+    def _put(self, data: str) -> None:
+        if self._unseen:
+            return
+        first = self.getpos()[0]
+        for offset, line in enumerate(data.split("\n")):
+            if line:
+                self._lines.setdefault(first + offset, []).append(line)
+
+
+def render_notebook(document: str) -> str:
+    """Return the sources of a notebook's cells, each line of them on the line of the file that holds it.
+
+    Where one line of the file holds several lines of a cell they are joined by spaces. A document that is no notebook
+    is returned as it is.
+    """
+    lines = [""] * (document.count("\n") + 1)
+    for number, value in _find_sources(document):
+        separator = " " if lines[number] else ""
+        lines[number] += separator + " ".join(value.rstrip("\n").split("\n"))
+    text = "\n".join(lines)
+    return text if text.strip() else document
+
+
+def _find_sources(document: str) -> list[tuple[int, str]]:
+    """Find the strings under `cells[*].source`, each with its 0-based line."""
+    found = []
+    stack: list[str] = []
+    keys = [""]
+    row = 0
+    for match in JSON_TOKEN.finditer(document):
+        token = match[0]
+        if token == "\n":
+            row += 1
+        elif token in "{[":
+            stack.append(token)
+            keys.append("")
+        elif token in "}]":
+            if stack:
+                stack.pop()
+                keys.pop()
+        elif match["key"]:
+            keys[-1] = match["string"][1:-1]
+        elif _is_cell_source(stack, keys):
+            found.append((row, _parse_string(token)))
+    return found
+
+
+def _is_cell_source(stack: list[str], keys: list[str]) -> bool:
+    in_cell = stack[:3] == ["{", "[", "{"] and keys[1] == "cells" and keys[3] == "source"
+    return in_cell and (len(stack) == 3 or stack[3:] == ["["])
+
+
+def _parse_string(token: str) -> str:
+    try:
+        return str(json.loads(token, strict=False)).encode("utf-8", "replace").decode("utf-8")
+    except ValueError:
+        return token[1:-1]
+
+
+def render_pdf(data: bytes) -> str | None:
+    """Return the text of a PDF, pages separated by form feeds; lines are those of the text, not of the file.
+
+    Returns:
+        None where the document is damaged or encrypted.
+
+    Raises:
+        ImportError: pypdf is not installed.
+    """
+    from pypdf import PdfReader  # noqa: PLC0415  an extra, and only PDFs need it
+
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of each flaw of a file
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        pages = [page.extract_text() for page in reader.pages[:MAX_PDF_PAGES]]
+    except Exception:  # pypdf raises anything on a damaged file
+        logger.info("a PDF could not be read", exc_info=True)
+        return None
+    return PAGE_BREAK.join(pages).encode("utf-8", "replace").decode("utf-8")

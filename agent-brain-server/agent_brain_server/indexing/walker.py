@@ -1,0 +1,293 @@
+"""Find the files of a project that belong into its index: what git would track, without what holds no text.
+
+Inside a git work tree git is asked (3,600 files: 30 ms of CPU, and its rules are right by definition); elsewhere, or
+where git fails, the tree is scanned and `.gitignore` files are read with pathspec (60 ms). The walk opens no file.
+"""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent_brain_server.errors import InvalidRequestError, NotFoundError
+from agent_brain_server.indexing.file_types import find_unwanted
+from agent_brain_server.indexing.git_files import GitListing, list_git_files
+from agent_brain_server.indexing.ignore_rules import CACHE_MARKERS, UNTRACKED_EXCLUDES, IgnoreRules, compile_globs
+from agent_brain_server.types import FileStat, Skip
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+DEFAULT_MAX_FILE_BYTES = 1_000_000
+"""Bytes; longer files are data or generated, and one would fill the answers with its chunks."""
+
+STATE_DIRECTORY = b".claude/Agent Brain"
+"""Where every project keeps its index; found at any depth, because a project may lie inside another."""
+
+HAS_EFFECTIVE_ACCESS = os.access in os.supports_effective_ids
+
+
+@dataclass(frozen=True, slots=True)
+class WalkOptions:
+    """What of the folder is wanted.
+
+    Attributes:
+        include_patterns: Only files that match one of these globs, relative to the project root; empty: all.
+        exclude_patterns: Leave out what matches one of these.
+        recursive: Whether to descend into directories.
+        max_file_bytes: Longer files are skipped.
+        state_dir: Agent Brain's own directory, where it is not in its usual place.
+    """
+
+    include_patterns: tuple[str, ...] = ()
+    exclude_patterns: tuple[str, ...] = ()
+    recursive: bool = True
+    max_file_bytes: int = DEFAULT_MAX_FILE_BYTES
+    state_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a walk found.
+
+    Attributes:
+        files: Sorted by path.
+        skipped: What was left out for what it is, sorted by path; ignored and excluded files are not counted.
+    """
+
+    files: tuple[FileStat, ...]
+    skipped: tuple[Skip, ...]
+
+    @property
+    def skip_counts(self) -> dict[str, int]:
+        """How many were left out, by reason."""
+        return dict(Counter(skip.reason for skip in self.skipped))
+
+
+def walk_files(root: Path, start: Path, options: WalkOptions) -> Walk:
+    """Find the files below `start` that belong into the index.
+
+    Args:
+        root: The project root; the paths in the answer are relative to it.
+        start: A directory or file inside the project.
+        options: Globs, limits, depth.
+
+    Raises:
+        NotFoundError: `start` does not exist.
+        InvalidRequestError: `start` lies outside the root or is neither file nor directory, or a glob is none.
+    """
+    include = compile_globs(options.include_patterns, "include_patterns")
+    exclude = compile_globs(options.exclude_patterns, "exclude_patterns")
+    root = root.resolve()
+    start = resolve_start(root, start)
+    prefix = os.fsencode(start.relative_to(root).as_posix())
+    collector = _Collector(root, options, include, exclude)
+    if start.is_dir():
+        prefix = b"" if prefix == b"." else prefix + b"/"
+        listing = list_git_files(start)
+        if listing is None:
+            collector.take_scan(start, prefix)
+        else:
+            collector.take_listing(listing, prefix)
+    else:
+        collector.take(prefix)
+    return collector.finish()
+
+
+def resolve_start(root: Path, start: Path) -> Path:
+    """Follow the links of `start` and check that it is a file or directory inside `root`.
+
+    Raises:
+        NotFoundError: It does not exist.
+        InvalidRequestError: It lies outside, or is a device, fifo or socket.
+    """
+    try:
+        resolved = (root / start).resolve(strict=True)
+        mode = resolved.stat().st_mode
+    except (OSError, RuntimeError, ValueError) as error:
+        raise NotFoundError(
+            f"{str(start)!r} does not exist, or cannot be reached.",
+            code="path_not_found",
+            hint="Name a directory or file of the project.",
+        ) from error
+    if not resolved.is_relative_to(root):
+        raise InvalidRequestError(
+            f"{str(start)!r} lies outside the project {str(root)!r}.",
+            code="outside_project",
+            hint="Name a directory or file inside the project root.",
+        )
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise InvalidRequestError(
+            f"{str(start)!r} is neither a directory nor a file.",
+            code="not_a_file",
+            hint="Name a directory or file of the project.",
+        )
+    return resolved
+
+
+class _Collector:
+    """Takes paths, relative to the root and as bytes, and sorts them into files and skips."""
+
+    def __init__(
+        self, root: Path, options: WalkOptions, include: "GitIgnoreSpec | None", exclude: "GitIgnoreSpec | None"
+    ) -> None:
+        self._root = root
+        self._base = os.fsencode(root) + b"/"
+        self._options = options
+        self._include = include
+        self._exclude = exclude
+        self._files: list[FileStat] = []
+        self._skips: list[Skip] = []
+        self._state_dirs = [STATE_DIRECTORY]
+        if options.state_dir is not None and options.state_dir.resolve().is_relative_to(root):
+            self._state_dirs.append(os.fsencode(options.state_dir.resolve().relative_to(root).as_posix()))
+
+    def finish(self) -> Walk:
+        return Walk(
+            files=tuple(sorted(self._files, key=lambda file: file.path)),
+            skipped=tuple(sorted(self._skips, key=lambda skip: (skip.path, skip.reason))),
+        )
+
+    def take_listing(self, listing: GitListing, prefix: bytes) -> None:
+        """Take what git listed below `prefix`; a file behind a link that replaced its directory is not there."""
+        for path in listing.unreadable:
+            self._skip(prefix + path, "unreadable")
+        for path in listing.worktrees:
+            self._skip(prefix + path, "other_worktree")
+        real: dict[bytes, bool] = {}
+        for name in listing.files:
+            directory = name.rpartition(b"/")[0]
+            if directory and not self._options.recursive:
+                continue
+            if directory not in real:
+                real[directory] = self._is_real_directory(prefix, directory)
+                if real[directory]:
+                    self._note_special_files(prefix + directory)
+            if real[directory]:
+                self.take(prefix + name)
+
+    def _is_real_directory(self, prefix: bytes, directory: bytes) -> bool:
+        while directory:
+            try:
+                if not stat.S_ISDIR(os.lstat(self._base + prefix + directory).st_mode):
+                    return False
+            except OSError:
+                return False
+            directory = directory.rpartition(b"/")[0]
+        return True
+
+    def _note_special_files(self, directory: bytes) -> None:
+        """Note fifos, sockets and devices, which git passes over without a word."""
+        try:
+            with os.scandir(self._base + directory) as entries:
+                special = [entry.name for entry in entries if _is_special(entry)]
+        except OSError:
+            return
+        for name in special:
+            self.take((directory.rstrip(b"/") + b"/" + name).lstrip(b"/"))
+
+    def take_scan(self, start: Path, prefix: bytes) -> None:
+        """Take what lies below `start`, without what ignore files and `UNTRACKED_EXCLUDES` name."""
+        rules = IgnoreRules.of_root(self._root)
+        inner = ""
+        for part in start.relative_to(self._root).parts:
+            inner += part + "/"
+            rules = rules.enter(self._root / inner, inner)
+        pending = [(prefix, rules)]
+        while pending:
+            directory, rules = pending.pop()
+            for path, is_directory in self._scan(directory, rules):
+                if not is_directory:
+                    self.take(path)
+                elif self._options.recursive:
+                    inner = os.fsdecode(path) + "/"
+                    pending.append((path + b"/", rules.enter(self._root / inner, inner)))
+
+    def _scan(self, directory: bytes, rules: IgnoreRules) -> Iterator[tuple[bytes, bool]]:
+        """Yield the entries of a directory that are not ignored, each with whether it is a directory."""
+        try:
+            with os.scandir(self._base + directory) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except OSError:
+            self._skip(directory.rstrip(b"/"), "unreadable")
+            return
+        if not {os.fsencode(marker) for marker in CACHE_MARKERS}.isdisjoint(name for name, _ in found):
+            return
+        for name, is_directory in found:
+            if name == b".git" or os.fsdecode(name) in UNTRACKED_EXCLUDES:
+                continue
+            path = directory + name
+            if is_directory and self._is_state(path + b"/"):
+                continue
+            if not rules.ignores(os.fsdecode(path), is_directory=is_directory):
+                yield path, is_directory
+
+    def take(self, path: bytes) -> None:
+        """Take one file, or say why not; one that is gone, as a deleted tracked file is, is no skip."""
+        if self._is_state(path):
+            return
+        try:
+            name = path.decode("utf-8")
+        except UnicodeDecodeError:
+            self._skip(path, "undecodable_name")
+            return
+        if self._is_unwanted(name):
+            return
+        try:
+            found = os.lstat(self._base + path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            self._skip(path, "unreadable")
+            return
+        reason = self._find_reason(path, name, found)
+        if reason is None:
+            self._files.append(FileStat(name, found.st_size, found.st_mtime_ns))
+        else:
+            self._skip(path, reason)
+
+    def _is_state(self, path: bytes) -> bool:
+        return any(
+            path.startswith(directory + b"/") or b"/" + directory + b"/" in path for directory in self._state_dirs
+        )
+
+    def _is_unwanted(self, name: str) -> bool:
+        if self._include is not None and not self._include.match_file(name):
+            return True
+        return self._exclude is not None and self._exclude.match_file(name)
+
+    def _find_reason(self, path: bytes, name: str, found: os.stat_result) -> str | None:
+        """Say why a file is not indexed, in one word."""
+        if stat.S_ISLNK(found.st_mode):
+            return self._describe_link(path)
+        if not stat.S_ISREG(found.st_mode):
+            return "special_file"
+        if unwanted := find_unwanted(name):
+            return unwanted
+        if found.st_size == 0:
+            return "empty"
+        if found.st_size > self._options.max_file_bytes:
+            return "too_large"
+        if not os.access(self._base + path, os.R_OK, effective_ids=HAS_EFFECTIVE_ACCESS):
+            return "unreadable"
+        return None
+
+    def _describe_link(self, path: bytes) -> str:
+        """Say where a link leads; whatever it is inside the project is indexed under its own name."""
+        try:
+            target = os.path.realpath(self._base + path, strict=True)
+        except FileNotFoundError:
+            return "dangling_symlink"
+        except OSError:
+            return "symlink_loop"
+        return "symlink" if (target + b"/").startswith(self._base) else "symlink_outside"
+
+    def _skip(self, path: bytes, reason: str) -> None:
+        self._skips.append(Skip(path.decode("utf-8", "backslashreplace"), reason))
+
+
+def _is_special(entry: "os.DirEntry[bytes]") -> bool:
+    return not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False) or entry.is_symlink())
