@@ -1,0 +1,142 @@
+"""The `agent-brain` command: its subcommands by name, and the one place where an error becomes two lines and a code.
+
+No subcommand's module is imported before that subcommand runs, so that `--help` costs little more than Click.
+"""
+
+import difflib
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from agent_brain_cli.render import use_safe_streams, visible
+from agent_brain_server import __version__
+from agent_brain_server.errors import AgentBrainError, ConfigError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init:init", "Create the project's state directory and its config.json."),
+    "start": ("start:start", "Start the project's server, or show the one that runs."),
+    "stop": ("stop:stop", "Stop the project's server."),
+    "status": ("status:status", "Show the project's server and what its index holds."),
+    "list": ("list_cmd:list_servers", "List the servers of all projects."),
+    "index": ("index:index", "Bring the index up to date."),
+    "query": ("query:query", "Ask for the lines that answer a question."),
+}
+"""Name → (module and function under `commands`, the line in the group's help)."""
+
+EXIT_OK = 0
+EXIT_UNEXPECTED = 1
+EXIT_INTERRUPTED = 128 + signal.SIGINT  # what a shell reports of a program that Ctrl-C ended
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # likewise of one whose reader went away
+
+DEBUG_VARIABLE = "AGENT_BRAIN_DEBUG"
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by table and imports only the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the table's order, which is the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand, or return None for a name that is not in the table."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, function = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(f"agent_brain_cli.commands.{module}"), function)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand; for an unknown one, name those that are close."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            close = difflib.get_close_matches(name, COMMANDS, n=1)
+            guess = f" Did you mean '{close[0]}'?" if close else ""
+            raise click.UsageError(f"There is no command '{name}'.{guess}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summaries out of the table, without importing a subcommand."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="agent-brain")
+@click.pass_context
+def group(context: click.Context) -> None:
+    """Search a project's code and documents by question, from a local index.
+
+    In a project of your own, `agent-brain query "where is the lock released?"` is all there is to do: it starts the
+    server, indexes what was never indexed, and answers.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What the user is told of an error, and the process's exit code."""
+
+    exit_code: int
+    message: str
+    hint: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: Without the program's name; those of the process where None.
+    """
+    use_safe_streams()
+    try:
+        group.main(arguments, prog_name="agent-brain", standalone_mode=False)
+        sys.stdout.flush()
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the border: every error becomes two lines and an exit code
+        return _report(error)
+    return EXIT_OK
+
+
+def _report(error: Exception) -> int:
+    """Tell the user of `error` on stderr: what, what to do next, and its notes, such as a log's last lines."""
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        _discard_stdout()
+        return EXIT_BROKEN_PIPE
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+    failure = describe_error(error)
+    details = (f"  {line}" for text in getattr(error, "__notes__", ()) for line in text.splitlines())
+    for line in (f"Error: {failure.message}", failure.hint, *details):
+        click.echo(visible(line), err=True)
+    return failure.exit_code
+
+
+def describe_error(error: Exception) -> Failure:
+    """Turn an error into what is wrong, what to do next, and an exit code."""
+    if isinstance(error, AgentBrainError):
+        return Failure(error.exit_code, error.message, error.hint)
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "agent-brain"
+        hint = f"See what is allowed with: {path} --help"
+        return Failure(ConfigError.exit_code, " ".join(error.format_message().split()), hint)
+    hint = f"Run it again with {DEBUG_VARIABLE}=1 in the environment for a traceback."
+    return Failure(EXIT_UNEXPECTED, f"Unexpected {type(error).__name__}: {error}", hint)
+
+
+def _discard_stdout() -> None:
+    """Point stdout at nothing, so that the flush at exit doesn't complain about the reader that went away."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,151 @@
+"""HTTP to one server: JSON calls and the events of a job, with every failure as an `AgentBrainError`.
+
+`http.client` does all of it: discovery has imported it anyway, and a richer client costs more processor time than a
+query.
+"""
+
+import http.client
+import json
+import time
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, urlsplit
+
+from agent_brain_server.discovery import request_json
+
+from agent_brain_cli.render import Json
+from agent_brain_server.errors import DeadlineError, ServerRefusedError, UnavailableError
+from agent_brain_server.runtime import RuntimeState
+
+ENDED_STATES = frozenset({"done", "failed", "cancelled"})
+JOB_EVENTS = frozenset({"progress", "end"})  # each carries the job's whole status
+
+REQUEST_TIMEOUT_S = 30.0  # a query takes milliseconds; the first one after a start may wait for a store to open
+RETRY_PAUSE_S = 0.2  # a store opens in about this time
+EVENT_SILENCE_S = 20.0  # longer than the server's keep-alive interval; then the job is asked for directly
+RECONNECT_PAUSE_S = 0.2  # between two attempts at a stream that ended early
+MIN_TIMEOUT_S = 0.001  # a socket timeout of 0 would mean: never wait
+
+
+class Client:
+    """Calls one server.
+
+    Args:
+        state: Address and token, as `discovery` found them.
+        timeout_s: Longest that one call may take, with its repetitions while a store opens.
+    """
+
+    def __init__(self, state: RuntimeState, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        address = urlsplit(state.base_url)
+        self._state = state
+        self._host = address.hostname or state.bind_host
+        self._port = address.port
+        self._timeout_s = timeout_s
+        self._headers = {"Accept": "text/event-stream"}
+        if state.token:
+            self._headers["Authorization"] = f"Bearer {state.token}"
+
+    def get(self, path: str) -> Json:
+        """Return the JSON answer of `GET path`."""
+        return self._call("GET", path)
+
+    def post(self, path: str, body: Json) -> Json:
+        """Return the JSON answer of `POST path`."""
+        return self._call("POST", path, body)
+
+    def get_job(self, job_id: str) -> Json:
+        """Return the job as it is now."""
+        return self.get(_job_path(job_id))
+
+    def follow_job(self, job_id: str, *, deadline: float | None = None) -> Iterator[Json]:
+        """Yield the job's status on every change, the last time when it has ended.
+
+        Args:
+            job_id: The job.
+            deadline: On the monotonic clock; None waits for as long as the job takes.
+
+        Raises:
+            DeadlineError: The job had not ended by the deadline.
+            NotRunningError: The server went away.
+        """
+        while True:
+            status = self.get_job(job_id)
+            yield status
+            if status["state"] in ENDED_STATES:
+                return
+            try:
+                for status in self._job_events(job_id, deadline):
+                    yield status
+                    if status["state"] in ENDED_STATES:
+                        return
+            except (OSError, http.client.HTTPException):
+                pass  # silence or a broken stream: the job itself is asked for at the loop's start
+            if deadline is not None and time.monotonic() >= deadline:
+                raise DeadlineError("The job has not ended in the time allowed; it goes on in the server.")
+            time.sleep(RECONNECT_PAUSE_S)
+
+    def _job_events(self, job_id: str, deadline: float | None) -> Iterator[Json]:
+        """Yield what one event stream says, until it ends or the deadline has passed."""
+        silence = EVENT_SILENCE_S if deadline is None else min(EVENT_SILENCE_S, deadline - time.monotonic())
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=max(MIN_TIMEOUT_S, silence))
+        try:
+            connection.request("GET", f"{_job_path(job_id)}/events", headers=self._headers)
+            response = connection.getresponse()
+            if response.status != http.HTTPStatus.OK:
+                return  # the job itself is asked for next, and that call says what is wrong
+            for name, data in parse_events(_until(deadline, response)):
+                if name in JOB_EVENTS:
+                    yield json.loads(data)
+        finally:
+            connection.close()
+
+    def _call(self, method: str, path: str, body: Json | None = None) -> Json:
+        """Make one call; repeat it while the server says that it will be ready soon."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                answer = request_json(self._state, method, path, body, timeout=self._timeout_s)
+            except ServerRefusedError as error:
+                if error.code != UnavailableError.default_code or time.monotonic() + RETRY_PAUSE_S >= deadline:
+                    raise
+                time.sleep(RETRY_PAUSE_S)
+            else:
+                return _require_object(answer)
+
+
+def parse_events(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    """Yield (event name, data) of a stream of server-sent events, per the WHATWG HTML standard, section 9.2."""
+    name, data = "", list[str]()
+    for raw in lines:
+        line = raw.decode("utf-8", "replace").rstrip("\r\n")
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            if data:
+                yield name or "message", "\n".join(data)
+            name, data = "", []
+        elif field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)
+
+
+def _until(deadline: float | None, lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield lines for as long as the deadline has not passed; a stream's keep-alive lines count too."""
+    for line in lines:
+        if deadline is not None and time.monotonic() >= deadline:
+            return
+        yield line
+
+
+def _require_object(answer: object) -> Json:
+    """Return an answer that is a JSON object, as every one of ours is."""
+    if not isinstance(answer, dict):
+        raise ServerRefusedError(
+            "The server's answer is not a JSON object.", hint="See which it is: agent-brain status"
+        )
+    return answer
+
+
+def _job_path(job_id: str) -> str:
+    """Return the address of a job on its server."""
+    return f"/index/jobs/{quote(job_id, safe='')}"

@@ -1,0 +1,84 @@
+"""`agent-brain query`: the lines that answer a question."""
+
+import click
+
+from agent_brain_cli.client import ENDED_STATES, Client
+from agent_brain_cli.indexing import connect, wait_for_job
+from agent_brain_cli.options import Target, named_options, refuse_nan, target_options
+from agent_brain_cli.render import Json, note, show
+from agent_brain_cli.render_results import describe_freshness, print_results
+
+MAX_TOP_K = 100
+
+
+@click.command()
+@target_options
+@click.argument("text", nargs=-1, required=True)
+@click.option("--top-k", "-k", type=click.IntRange(1, MAX_TOP_K), help="How many results.  [default: 10]")
+@click.option("--mode", type=click.Choice(["hybrid", "vector", "bm25"]), help="What to search with.  [default: hybrid]")
+@click.option("--alpha", type=click.FloatRange(0, 1), callback=refuse_nan, help="Weight of the vectors in hybrid mode.")
+@click.option(
+    "--threshold",
+    "similarity_threshold",
+    type=click.FloatRange(0, 1),
+    callback=refuse_nan,
+    help="Least cosine of a vector hit.",
+)
+@click.option("--language", "languages", multiple=True, help="Only this language (python, go); repeatable.")
+@click.option("--type", "source_types", multiple=True, type=click.Choice(["doc", "code", "test"]), help="Repeatable.")
+@click.option("--path", "file_paths", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
+@click.option("--explain", is_flag=True, help="Say of each result where its score comes from.")
+@click.option("--full", is_flag=True, help="Show every line of each result.")
+def query(target: Target, text: tuple[str, ...], full: bool, **options: object) -> None:
+    """Ask for the lines that answer a question.
+
+    TEXT is words, names or both. A server is started where none runs, and a project that was never indexed is indexed
+    first.
+    """
+    question = " ".join(text)
+    request = query_request(question, options)
+    client = connect(target)
+    answer = client.post("/query", request)
+    if answer["index"]["last_indexed_at"] is None and finish_first_index(client, target):
+        answer = client.post("/query", request)
+    show(answer, lambda found: print_results(found, question, target.project_root, full=full), as_json=target.as_json)
+    for remark in (describe_freshness(answer), None if answer["results"] else describe_absence(options)):
+        if remark:
+            note(remark)
+
+
+def query_request(question: str, options: dict[str, object]) -> Json:
+    """Return the body of `POST /query`: only what the user named, so that the server's defaults hold."""
+    if not question.strip():
+        raise click.UsageError("The question is empty.")
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise click.UsageError("The question is not text in this terminal's encoding.") from error
+    return {"query": question, **named_options(options)}
+
+
+def finish_first_index(client: Client, target: Target) -> bool:
+    """Wait until a project that was never indexed can be answered from.
+
+    Returns:
+        True where something was waited for, so that the question is worth asking again.
+    """
+    status = client.get("/health/status")
+    job = status["current_job"]
+    if job is None and (status["last_job"] is not None or status["total_documents"]):
+        return False
+    if job is None:
+        note(f"{target.project_root} was never indexed; indexing it now.")
+        job = client.post("/index", {"folder_path": str(target.project_root)})
+    elif job["state"] in ENDED_STATES or job["progress"]["keywords_ready"]:
+        return False
+    wait_for_job(client, job["job_id"], "keywords")
+    return True
+
+
+def describe_absence(options: dict[str, object]) -> str:
+    """Say that nothing was found, and what would widen the search."""
+    filtered = any(options[name] for name in ("languages", "source_types", "file_paths", "similarity_threshold"))
+    hint = "Leave out a filter." if filtered else "Try other words, or see what is indexed: agent-brain status"
+    return f"No results. {hint}"

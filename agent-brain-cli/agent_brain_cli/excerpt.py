@@ -1,0 +1,51 @@
+"""Which lines of a chunk to show: pure functions on text."""
+
+import re
+from collections.abc import Sequence
+
+EXCERPT_LINES = 12
+"""Enough for a signature and its first statements; ten results then fit on two screens."""
+
+MIN_TERM_LENGTH = 3
+"""Shorter words (`is`, `of`, `a`) are in almost every line and point at none."""
+
+FIRST_LINE_BONUS = 0.5
+"""A chunk's first line mostly names what the chunk is: it wins where nothing else speaks, and against half a term."""
+
+
+def choose_excerpt(text: str, query: str, limit: int = EXCERPT_LINES) -> tuple[int, int]:
+    """Return the half-open range of line indexes that tells most about `query`.
+
+    Args:
+        text: The chunk.
+        query: The question; its words are looked for without regard to case, rare ones counting more.
+        limit: How many lines at most.
+    """
+    lines = text.split("\n")
+    if len(lines) <= limit:
+        return 0, len(lines)
+    weights = weigh_lines(lines, split_terms(query))
+    window = sum(weights[:limit])
+    best, best_start = window, 0
+    for start in range(1, len(lines) - limit + 1):
+        window += weights[start + limit - 1] - weights[start - 1]
+        if window > best + 1e-9:  # sums of the same terms in another order are equal but for rounding
+            best, best_start = window, start
+    return best_start, best_start + limit
+
+
+def split_terms(query: str) -> frozenset[str]:
+    """Return the query's words, lower-case, without those too short to point anywhere."""
+    return frozenset(word for word in re.findall(r"\w+", query.lower()) if len(word) >= MIN_TERM_LENGTH)
+
+
+def weigh_lines(lines: Sequence[str], terms: frozenset[str]) -> list[float]:
+    """Return one weight per line: each term that it contains counts one over the number of lines that have it."""
+    lowered = [line.lower() for line in lines]
+    weights = [0.0] * len(lines)
+    weights[0] += FIRST_LINE_BONUS
+    for term in terms:
+        found = [index for index, line in enumerate(lowered) if term in line]
+        for index in found:
+            weights[index] += 1 / len(found)
+    return weights

@@ -1,0 +1,67 @@
+"""Finding the server, starting jobs and waiting for them: what `index` and `query` share."""
+
+import time
+from typing import Literal
+
+from agent_brain_server.discovery import discover, discover_or_start
+
+from agent_brain_cli.client import ENDED_STATES, Client
+from agent_brain_cli.options import Target
+from agent_brain_cli.progress import open_progress
+from agent_brain_cli.render import Json, note
+from agent_brain_server.errors import ServerRefusedError
+
+Milestone = Literal["keywords", "end"]
+"""How far to wait: until keyword answers are complete, or until the vectors are as well."""
+
+
+def connect(target: Target) -> Client:
+    """Return a client of the project's server; start that where it doesn't run, and say so."""
+    state = discover(target.project_root, state_dir=target.state_dir)
+    if state is None:
+        note(f"Starting the server of {target.project_root}.")
+        state = discover_or_start(target.project_root, state_dir=target.state_dir)
+    return Client(state)
+
+
+def wait_for_job(client: Client, job_id: str, milestone: Milestone, *, timeout_s: float | None = None) -> Json:
+    """Follow a job on stderr and return its status at the milestone.
+
+    Args:
+        client: Of the server that runs the job.
+        job_id: The job.
+        milestone: How far to wait.
+        timeout_s: Longest wait; None waits for as long as the job takes.
+
+    Raises:
+        DeadlineError: The milestone was not reached in time.
+        ServerRefusedError: The job failed or was cancelled.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    job: Json = {}
+    try:
+        with open_progress() as display:
+            for job in client.follow_job(job_id, deadline=deadline):
+                display.update(job)
+                if has_reached(job, milestone):
+                    break
+    except KeyboardInterrupt:
+        note("The job goes on in the server; see how far it is with: agent-brain status")
+        raise
+    check_job(job)
+    return job
+
+
+def has_reached(job: Json, milestone: Milestone) -> bool:
+    """Tell whether there is nothing more to wait for."""
+    return job["state"] in ENDED_STATES or (milestone == "keywords" and bool(job["progress"]["keywords_ready"]))
+
+
+def check_job(job: Json) -> None:
+    """Raise where a job ended without having done its work."""
+    if job["state"] == "failed":
+        message = job["error"] or "The job failed without saying why."
+        raise ServerRefusedError(message, hint="Try again with: agent-brain index", code="job_failed")
+    if job["state"] == "cancelled":
+        hint = "Start it again with: agent-brain index"
+        raise ServerRefusedError("The job was cancelled.", hint=hint, code="job_cancelled")

@@ -1,0 +1,96 @@
+"""The options that every subcommand takes, and what they come to."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from agent_brain_server.errors import StateDirError
+from agent_brain_server.project_root import resolve_project_root
+from agent_brain_server.storage_paths import resolve_state_dir
+
+LIFECYCLE_TIMEOUT_S = 30.0
+"""A server starts in two seconds and drains for five when it stops; a loaded machine may take several times that."""
+
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=LIFECYCLE_TIMEOUT_S,
+    show_default=True,
+    help="Longest wait, in seconds.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which project a command concerns, and how it answers.
+
+    Attributes:
+        project_root: Canonical.
+        state_dir: Absolute; need not exist.
+        explicit: The user named the project or its state directory.
+        as_json: One JSON document on stdout instead of text.
+    """
+
+    project_root: Path
+    state_dir: Path
+    explicit: bool
+    as_json: bool
+
+
+def target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` the shared options, and as its first argument the `Target` that they come to."""
+
+    @click.option(
+        "--project-root",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="The project's root directory.  [default: found from the current directory]",
+    )
+    @click.option(
+        "--state-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Where the project's server keeps its files.  [default: in the project]",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    @functools.wraps(command)
+    def with_target(project_root: Path | None, state_dir: Path | None, as_json: bool, **options: object) -> None:
+        command(resolve_target(project_root, state_dir, as_json=as_json), **options)
+
+    return with_target
+
+
+def resolve_target(project_root: Path | None, state_dir: Path | None, *, as_json: bool = False) -> Target:
+    """Find the project and its state directory.
+
+    Args:
+        project_root: Overrides the search that starts at the current directory.
+        state_dir: Overrides the environment and the place in the project; relative to the current directory.
+        as_json: Kept in the target.
+
+    Raises:
+        StateDirError: The current directory is gone.
+    """
+    try:
+        root = project_root.resolve() if project_root else resolve_project_root(Path.cwd())
+        wanted_state_dir = state_dir.absolute() if state_dir else None
+    except FileNotFoundError as error:
+        raise StateDirError(
+            "The current directory no longer exists.", hint="Change to a directory that does, or name --project-root."
+        ) from error
+    explicit = project_root is not None or state_dir is not None
+    return Target(root, resolve_state_dir(root, state_dir=wanted_state_dir), explicit, as_json)
+
+
+def refuse_nan(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Refuse the one float that no range check refuses."""
+    if value is not None and value != value:
+        raise click.BadParameter("nan is not a number in the range.", context, parameter)
+    return value
+
+
+def named_options(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that the user named, for a request: without them the server's defaults hold."""
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    return {name: value for name, value in listed.items() if value not in (None, []) and value is not False}

@@ -1,0 +1,96 @@
+"""What reaches the terminal: one JSON document or text, and nothing in it that a terminal would obey."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+Json = dict[str, Any]
+
+_C0 = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}  # the Unicode control pictures
+_DELETE = {0x7F: "\u2421"}
+_C1 = {code: f"\\x{code:02x}" for code in range(0x80, 0xA0)}  # 0x9b alone starts an escape sequence
+_LAYOUT_CODES = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))  # they reorder or break lines
+_LAYOUT = {code: f"\\u{code:04x}" for code in _LAYOUT_CODES}
+_SURROGATES = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}  # no encoding can write one
+
+_NEUTRAL = {**_C0, **_DELETE, **_C1, **_LAYOUT, **_SURROGATES}
+_NEUTRAL_LINE = {**_NEUTRAL, ord("\n"): "\u240a", ord("\t"): "\u2409"}
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in (*_DELETE, *_C1, *_LAYOUT, *_SURROGATES)}
+
+
+def visible_text(text: str) -> str:
+    """Replace control characters, marks that reorder text and lone surrogates; newlines and tabs stay."""
+    return text.replace("\r\n", "\n").translate(_NEUTRAL)
+
+
+def visible(line: str) -> str:
+    """Like `visible_text`, for what must stay on one line: a path, a name, a message."""
+    return line.translate(_NEUTRAL_LINE)
+
+
+def use_safe_streams() -> None:
+    """Let stdout and stderr escape what their encoding cannot write, where they would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def note(message: str) -> None:
+    """Say something on stderr, where it doesn't disturb what a program reads from stdout."""
+    click.echo(visible(message), err=True)
+
+
+def show(document: Json, render: Callable[[Json], str | None], *, as_json: bool) -> None:
+    """Write `document` to stdout: as the one JSON document, or as `render` puts it.
+
+    Args:
+        document: What the command answers.
+        render: Returns the text, or None where it has written that itself.
+        as_json: Which of the two.
+    """
+    text = to_json(document) if as_json else render(document)
+    if text is not None:
+        click.echo(text)
+
+
+def to_json(document: Json) -> str:
+    """Return `document` as JSON: readable in any encoding, harmless on a terminal."""
+    unicode_output = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(document, ensure_ascii=not unicode_output, indent=2 if sys.stdout.isatty() else None)
+    return text.translate(_JSON_ESCAPES)
+
+
+def format_fields(fields: Mapping[str, str]) -> str:
+    """Return one `name  value` line per field, aligned."""
+    width = max(map(len, fields), default=0)
+    return "\n".join(f"{name:<{width}}  {visible(value)}" for name, value in fields.items())
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return left-aligned columns under a header."""
+    lines = [list(header), *([visible(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    padded = ("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def format_share(share: float) -> str:
+    """Return a share of 1 as percent; short of all of it, never as 100 %."""
+    percent = round(share * 100)
+    return f"{min(percent, 99) if share < 1 else percent} %"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units: `5 s`, `3 min 10 s`, `2 d 4 h`."""
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    rest = max(0, int(seconds))
+    parts: list[str] = []
+    for name, size in units:
+        count, rest = divmod(rest, size)
+        if count or (name == "s" and not parts):
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2])

@@ -1,0 +1,92 @@
+"""A project of its own for each test, and the real command run in it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+COMMAND_TIMEOUT_S = 60  # far over what any command takes, so that a hang fails instead of blocking
+
+LOCKING = '''"""One holder at a time."""
+
+
+class Lock:
+    """A lock on a file."""
+
+    def release(self) -> None:
+        """Free the lock, so that the next one in the queue may enter the turnstile."""
+        self.holder = None
+'''
+GUIDE = "# Guide\n\n## Installing\n\nThe wombat lives in the installation chapter.\n\n## Using\n\nAsk it anything.\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    @property
+    def complaint(self) -> list[str]:
+        """The two lines of an error."""
+        return self.err.strip().splitlines()
+
+
+@dataclass(frozen=True)
+class Command:
+    """The `agent-brain` command in one project."""
+
+    project: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments: str, cwd: Path | None = None) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "agent_brain_cli", *arguments],
+            cwd=cwd or self.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    ours = ("AGENT_BRAIN_", "DOC_SERVE_", "_AGENT_BRAIN", "NO_COLOR", "FORCE_COLOR")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return inherited | {"AGENT_BRAIN_HOME": str(tmp_path / "home"), "PYTHONWARNINGS": "default"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path / "my prøject"
+    (root / "src").mkdir(parents=True)
+    (root / ".claude").mkdir()
+    (root / "src/locking.py").write_text(LOCKING)
+    (root / "guide.md").write_text(GUIDE)
+    return root
+
+
+@pytest.fixture
+def agent_brain(project: Path, environment: dict[str, str]) -> Iterator[Command]:
+    """Run the command in the project; its server is stopped afterwards, whatever happened."""
+
+    command = Command(project, environment)
+    try:
+        yield command
+    finally:
+        command("stop", "--force", "--timeout", "5")

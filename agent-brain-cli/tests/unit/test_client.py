@@ -1,0 +1,201 @@
+"""The client against a real HTTP server that answers as a test says: what a healthy server never does, too."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from agent_brain_cli.client import Client, parse_events
+from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError
+from agent_brain_server.runtime import RuntimeState
+
+TOKEN = "t0ken-of-sixteen-characters"
+
+
+def make_state(port: int, token: str | None = TOKEN) -> RuntimeState:
+    return RuntimeState(
+        mode="project",
+        project_root="/p",
+        instance_id="ds_000001",
+        base_url=f"http://127.0.0.1:{port}",
+        bind_host="127.0.0.1",
+        port=port,
+        pid=1,
+        started_at="2026-01-01T00:00:00+00:00",
+        token=token,
+    )
+
+
+@contextmanager
+def serving(answer) -> Iterator[int]:
+    """Serve each request with `answer(handler)`; yields the port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer(self)
+
+        def do_POST(self):
+            answer(self)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def send(handler, status: int, document: object, kind: str = "application/json") -> None:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def make_job(state: str, done: int = 0) -> dict:
+    return {"job_id": "j", "state": state, "progress": {"files_done": done}}
+
+
+def event(name: str, job: dict) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(job)}\n\n".encode()
+
+
+def test_the_token_goes_with_every_call():
+    seen = []
+
+    def answer(handler):
+        seen.append(handler.headers["Authorization"])
+        if handler.path.endswith("/events"):
+            send(handler, 200, event("end", make_job("done")), "text/event-stream")
+        else:
+            send(handler, 200, make_job("running"))
+
+    with serving(answer) as port:
+        list(Client(make_state(port)).follow_job("j"))
+    assert set(seen) == {f"Bearer {TOKEN}"}
+    assert len(seen) == 2
+
+
+def test_a_problem_becomes_a_refusal_with_its_hint_and_code():
+    problem = {"detail": "No such folder.", "hint": "Name another.", "code": "not_found", "status": 404}
+    with serving(lambda handler: send(handler, 404, problem)) as port, pytest.raises(ServerRefusedError) as caught:
+        Client(make_state(port)).post("/index", {})
+    assert (caught.value.message, caught.value.hint, caught.value.code) == (
+        "No such folder.",
+        "Name another.",
+        "not_found",
+    )
+
+
+def test_an_answer_that_is_no_object_is_refused():
+    with serving(lambda handler: send(handler, 200, [1])) as port, pytest.raises(ServerRefusedError):
+        Client(make_state(port)).get("/health/status")
+
+
+def test_nobody_listening_is_not_running():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(NotRunningError):
+            Client(make_state(unused.getsockname()[1])).get("/health/status")
+
+
+def test_silence_is_a_deadline():
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(DeadlineError):
+        Client(make_state(silent.getsockname()[1]), timeout_s=0.1).get("/health/status")
+
+
+def test_a_server_that_is_not_ready_yet_is_asked_again():
+    answers = iter([(503, {"code": "unavailable", "detail": "opening"}), (200, {"ready": True})])
+    with serving(lambda handler: send(handler, *next(answers))) as port:
+        assert Client(make_state(port)).get("/health/status") == {"ready": True}
+
+
+def test_a_broken_stream_is_taken_up_again():
+    streams = iter([event("progress", make_job("running", 1)), event("end", make_job("done", 2))])
+
+    def answer(handler):
+        if handler.path.endswith("/events"):
+            send(handler, 200, next(streams), "text/event-stream")
+        else:
+            send(handler, 200, make_job("running"))
+
+    with serving(answer) as port:
+        seen = [job["progress"]["files_done"] for job in Client(make_state(port)).follow_job("j")]
+    assert seen == [0, 1, 0, 2]
+
+
+def test_a_job_that_has_ended_needs_no_stream():
+    with serving(lambda handler: send(handler, 200, make_job("done"))) as port:
+        assert [job["state"] for job in Client(make_state(port)).follow_job("j")] == ["done"]
+
+
+def test_events_come_when_they_are_sent_not_when_the_stream_ends():
+    first_seen = threading.Event()
+
+    def answer(handler):
+        if not handler.path.endswith("/events"):
+            return send(handler, 200, make_job("running"))
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for chunk in (event("progress", make_job("running", 1)), event("end", make_job("done", 2))):
+            handler.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            handler.wfile.flush()
+            assert first_seen.wait(5)
+        return handler.wfile.write(b"0\r\n\r\n")
+
+    with serving(answer) as port:
+        for job in Client(make_state(port)).follow_job("j"):
+            if job["progress"]["files_done"] == 1:
+                first_seen.set()
+        assert first_seen.is_set()
+
+
+def test_waiting_ends_at_the_deadline_even_while_keep_alive_lines_come():
+    def answer(handler):
+        if not handler.path.endswith("/events"):
+            return send(handler, 200, make_job("running"))
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            for _ in range(200):
+                handler.wfile.write(b": keep-alive\n\n")
+                handler.wfile.flush()
+                time.sleep(0.02)
+        except OSError:
+            pass  # the client has gone, as it should
+        return None
+
+    with serving(answer) as port, pytest.raises(DeadlineError):
+        started = time.monotonic()
+        try:
+            list(Client(make_state(port)).follow_job("j", deadline=started + 0.3))
+        finally:
+            assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "events"),
+    [
+        ([b"event: end\n", b"data: 1\n", b"\n"], [("end", "1")]),
+        ([b"data:1\r\n", b"data: 2\r\n", b"\r\n"], [("message", "1\n2")]),
+        ([b": comment\n", b"\n", b"id: 7\n", b"event: x\n", b"\n"], []),
+        ([b"event: cut\n", b"data: off\n"], []),
+    ],
+)
+def test_events_are_parsed_as_the_standard_says(lines, events):
+    assert list(parse_events(lines)) == events

@@ -1,0 +1,35 @@
+from agent_brain_cli.excerpt import choose_excerpt, split_terms
+
+
+def lines(count: int, **special: str) -> str:
+    return "\n".join(special.get(f"line{number}", f"filler {number}") for number in range(count))
+
+
+def test_a_short_chunk_is_shown_whole():
+    assert choose_excerpt("a\nb\nc", "anything", limit=3) == (0, 3)
+
+
+def test_the_window_lies_around_the_words_of_the_question():
+    text = lines(60, line40="release the lock", line42="lock.unlink()")
+    start, end = choose_excerpt(text, "where is the lock released", limit=12)
+    assert end - start == 12
+    assert start <= 40
+    assert end > 42
+
+
+def test_a_rare_word_counts_more_than_a_frequent_one():
+    text = "\n".join(["def start():", *["value = value + 1"] * 30, "tombstone()", *["value"] * 3])
+    start, end = choose_excerpt(text, "value tombstone", limit=5)
+    assert start <= 31 < end
+
+
+def test_without_a_word_of_the_question_the_chunk_begins_at_its_first_line():
+    assert choose_excerpt(lines(50), "zebra", limit=10) == (0, 10)
+
+
+def test_case_does_not_matter_and_short_words_are_not_looked_for():
+    assert split_terms("Is a LOCK of it?") == {"lock"}
+
+
+def test_lines_end_at_newlines_alone_as_line_numbers_do():
+    assert choose_excerpt("a\x0cb\u2028c\nd", "x", limit=5) == (0, 2)

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from agent_brain_cli.render import format_duration, format_share, format_table, to_json, visible, visible_text
+
+HOSTILE = [
+    "\x1b[2J",  # clears the screen
+    "\x9b31m",  # the same kind of sequence in one byte
+    "\x07\x08\x7f",
+    "\r\nover",  # in a line: begins the line again
+    "\u202eevil",  # reverses what follows
+    "\u2066",
+    "\udcff",  # half of a pair: no encoding writes it
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_nothing_that_a_terminal_obeys_is_left_in_a_line(text: str):
+    shown = visible(f"a{text}b")
+    assert shown.startswith("a")
+    assert shown.endswith("b")
+    assert shown.isprintable()
+
+
+def test_text_keeps_its_newlines_and_tabs():
+    assert visible_text("a\r\n\tb\n") == "a\n\tb\n"
+    assert visible_text("a\rb") == "a\u240db"
+
+
+def test_ordinary_text_stays_as_it_is():
+    assert visible("naïve 日本語 🧠") == "naïve 日本語 🧠"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_json_is_harmless_and_says_the_same(text: str):
+    encoded = to_json({"text": text})
+    assert json.loads(encoded) == {"text": text}
+    assert encoded.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3_725, "1 h 2 min"), (180_000, "2 d 2 h"), (-5, "0 s")],
+)
+def test_a_duration_has_at_most_two_units(seconds: float, text: str):
+    assert format_duration(seconds) == text
+
+
+def test_almost_all_is_not_all():
+    assert format_share(0.999) == "99 %"
+    assert format_share(1) == "100 %"
+
+
+def test_a_table_is_aligned_and_its_cells_neutralised():
+    table = format_table(("NAME", "PID"), [("alpha", "1"), ("b\n", "20")])
+    assert table.splitlines() == ["NAME   PID", "alpha  1", "b\u240a     20"]
