@@ -86,6 +86,11 @@ def pid_path(state_dir: Path) -> Path:
     return state_dir / PID_FILE
 
 
+def stderr_log_path(state_dir: Path) -> Path:
+    """Return the file that takes what a detached server writes outside its log, such as a crash of native code."""
+    return state_dir / LOG_DIR / STDERR_FILE
+
+
 def resolve_state_dir(project_root: Path, state_dir: Path | None = None) -> Path:
     """Return the state directory of a project; nothing is created.
 

@@ -1,0 +1,206 @@
+"""The server process: `python -m agent_brain_server`, or `agent-brain-serve`.
+
+Root, state directory, lock, settings, socket come first and are cheap: a process that must not be the server finds that
+out before it has loaded anything heavy. Run by a person, it stays in the foreground and Ctrl-C stops it.
+"""
+
+import argparse
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from agent_brain_server import __version__
+from agent_brain_server.config.settings import ProjectConfig, load_project_config
+from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseError, StartError
+from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, remove_remains
+from agent_brain_server.log import configure_logging, read_log_tail
+from agent_brain_server.project_root import resolve_project_root
+from agent_brain_server.ready_pipe import ReadyPipe
+from agent_brain_server.runtime import RuntimeState, read_runtime
+from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir, resolve_storage_paths
+
+logger = logging.getLogger(__name__)
+
+PRIVATE_UMASK = 0o077  # whatever the server or a library writes is this user's alone
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the server of a project; return the exit code."""
+    arguments = parse_arguments(argv)
+    if arguments.ready_fd is not None:
+        leave_starter()
+    pipe = ReadyPipe(arguments.ready_fd)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, exit_quietly)
+    os.umask(PRIVATE_UMASK)
+    try:
+        return serve(arguments, pipe)
+    except KeyboardInterrupt:
+        return 0
+    except AgentBrainError as error:
+        report_failure(error, pipe)
+        return error.exit_code
+    except Exception as exc:  # whoever waits for the start must learn of any failure
+        logger.exception("The server failed")
+        failure = StartError(f"The server failed: {type(exc).__name__}: {exc}.")
+        report_failure(failure, pipe)
+        return failure.exit_code
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed command line."""
+    parser = argparse.ArgumentParser(prog="agent-brain-serve", description="Serve the search index of one project.")
+    parser.add_argument("--project-root", type=Path, help="root of the project (default: found from here)")
+    parser.add_argument("--state-dir", type=Path, help="where to keep state (default: .claude/Agent Brain in the root)")
+    parser.add_argument("--host", help="address to listen on; goes before the setting bind_host")
+    parser.add_argument("--port", help="port to listen on, 0 for any; goes before the setting port")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set any setting")
+    parser.add_argument("--started-by", choices=("person", "agent"), default="person", help=argparse.SUPPRESS)
+    parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=__version__)
+    return parser.parse_args(argv)
+
+
+def collect_overrides(arguments: argparse.Namespace) -> dict[str, str | None]:
+    """Return the settings that the command line names.
+
+    Raises:
+        ConfigError: A `--set` is not NAME=VALUE.
+    """
+    overrides: dict[str, str | None] = {}
+    for pair in arguments.set:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {pair} is not NAME=VALUE.")
+        overrides[name] = value
+    flags = {"bind_host": arguments.host, "port": arguments.port}
+    return overrides | {name: value for name, value in flags.items() if value is not None}
+
+
+def serve(arguments: argparse.Namespace, pipe: ReadyPipe) -> int:
+    """Take the lock and serve until told to stop; return the exit code.
+
+    Raises:
+        AgentBrainError: The server can't start.
+    """
+    root = arguments.project_root.resolve() if arguments.project_root else resolve_project_root(Path.cwd())
+    if not root.is_dir():
+        raise ConfigError(f"{root} is not a directory.", hint="Name an existing one with --project-root.")
+    state_dir = resolve_state_dir(root, arguments.state_dir)
+    prepare_state_dir(state_dir)
+    lock = StateLock(state_dir)
+    if not lock.acquire(patience_s=PROBE_PATIENCE_S):
+        return report_held(state_dir, pipe)
+    try:
+        remove_remains(state_dir)
+        settings = load_project_config(state_dir, collect_overrides(arguments))
+        serve_locked(root, state_dir, settings, lock, pipe, stops_when_idle=arguments.started_by == "agent")
+    finally:
+        lock.release()
+    return 0
+
+
+def serve_locked(
+    root: Path, state_dir: Path, settings: ProjectConfig, lock: StateLock, pipe: ReadyPipe, *, stops_when_idle: bool
+) -> None:
+    """Bind the socket, load the application and serve; the lock is held.
+
+    Raises:
+        AgentBrainError: The server can't start.
+    """
+    paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
+    log_path = configure_logging(paths["logs"], settings.log_level, console=not pipe.is_open)
+
+    def tell_ready(state: RuntimeState) -> None:
+        if not pipe.is_open:
+            print(f"Agent Brain serves {root} at {state.base_url} (Ctrl-C stops it)", flush=True)
+        pipe.tell_ready(state)
+
+    try:
+        with bind_socket(settings.bind_host, settings.port) as sock:
+            from agent_brain_server.api.server import run_server  # noqa: PLC0415 - only the one server pays for it
+
+            run_server(
+                sock,
+                project_root=root,
+                state_dir=state_dir,
+                settings=settings,
+                lock=lock,
+                stops_when_idle=stops_when_idle,
+                on_ready=tell_ready,
+            )
+    except AgentBrainError as error:
+        logger.exception("The server could not start")
+        error.add_note("\n".join(["Last lines of the log:", *read_log_tail(log_path)]))
+        raise
+
+
+def bind_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound, and kept: no other process can take the port from here on.
+
+    Args:
+        host: Address or name to listen on.
+        port: 0 lets the system choose.
+
+    Raises:
+        PortInUseError: The port is taken.
+        StartError: The address is not one of this machine, or the port needs a right that is missing.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as exc:
+        raise StartError(f"The address {host} is not known: {exc}.", code="bad_bind_host") from exc
+    try:
+        if port:
+            # a port that our predecessor has just left is not in use
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+    except OSError as exc:
+        sock.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise PortInUseError(f"Port {port} on {host} belongs to another process.") from exc
+        raise StartError(f"{host} port {port} can't be listened on: {exc.strerror}.", code="bind_failed") from exc
+    return sock
+
+
+def leave_starter() -> None:
+    """Go on as a process of nobody's: the starter sees its child end at once and has nobody to wait for."""
+    if os.fork():
+        os._exit(0)
+
+
+def exit_quietly(_number: int, _frame: FrameType | None) -> None:
+    """End before the server proper has begun, freeing the lock on the way out."""
+    raise SystemExit(0)
+
+
+def report_held(state_dir: Path, pipe: ReadyPipe) -> int:
+    """Say that another process is the server already; return the exit code."""
+    if pipe.is_open:
+        pipe.tell_held()
+        return 0
+    state = read_runtime(state_dir)
+    where = f"at {state.base_url} (pid {state.pid})" if state else f"or starts, with the state directory {state_dir}"
+    print(f"Agent Brain runs already {where}", flush=True)
+    return 0
+
+
+def report_failure(error: AgentBrainError, pipe: ReadyPipe) -> None:
+    """Tell the starter, or the person at the terminal."""
+    if pipe.is_open:
+        pipe.tell_failed(error)
+    else:
+        print(f"{error.message}\n{error.hint}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

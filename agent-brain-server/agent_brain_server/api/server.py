@@ -1,0 +1,262 @@
+"""The server process from its bound socket to its end.
+
+Order is everything here: the runtime file appears only once the server answers, and is withdrawn before it stops to.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE
+
+from agent_brain_server import __version__, registry
+from agent_brain_server.api.activity import Activity
+from agent_brain_server.api.context import ServerContext
+from agent_brain_server.api.main import create_app
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.errors import AgentBrainError, StartError
+from agent_brain_server.locking import StateLock
+from agent_brain_server.processes import read_start_time
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.runtime import RuntimeState, delete_runtime, format_base_url, write_runtime
+
+logger = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TICK_S = 1.0  # the Date header counts seconds; nothing else waits for a tick
+DRAIN_LIMIT_S = 5  # a query takes milliseconds; an open event stream would never end by itself
+KEEP_ALIVE_S = 30  # a client that asks again within a conversation spares itself the connection
+INSTANCE_ID_BYTES = 3
+TOKEN_BYTES = 24
+
+
+class ProjectServer(uvicorn.Server):
+    """Uvicorn with our order of events, woken by signals instead of looking for them ten times a second.
+
+    Args:
+        config: Uvicorn's settings.
+        announce: Called once the server answers.
+        withdraw: Called before it stops answering.
+        find_stop_reason: Called at each tick; a text ends the server.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        announce: Callable[[], None],
+        withdraw: Callable[[], None],
+        find_stop_reason: Callable[["ProjectServer"], str | None],
+    ) -> None:
+        super().__init__(config)
+        self._announce = announce
+        self._withdraw = withdraw
+        self._find_stop_reason = find_stop_reason
+        self._stop_requested = asyncio.Event()
+
+    @property
+    def is_serving(self) -> bool:
+        """True while a request is being answered."""
+        return bool(self.server_state.tasks)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, listen, then announce."""
+        await super().startup(sockets=sockets)
+        if self.should_exit:
+            return
+        try:
+            self._announce()
+        except BaseException:
+            await self.shutdown(sockets=sockets)
+            raise
+
+    async def main_loop(self) -> None:
+        """Serve until a signal or a reason to stop comes."""
+        while not self.should_exit:
+            await self.on_tick(0)
+            reason = self._find_stop_reason(self)
+            if reason is not None:
+                logger.info("Stopping: %s", reason)
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_requested.wait(), TICK_S)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Withdraw, answer what was asked, close the application."""
+        self._withdraw()
+        await super().shutdown(sockets=sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals and keep them: a second one, while the process ends, must not cut that short."""
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            if self.should_exit and number == signal.SIGINT:
+                self.force_exit = True
+            self.should_exit = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left to be woken
+                loop.call_soon_threadsafe(self._stop_requested.set)
+
+        for number in STOP_SIGNALS:
+            signal.signal(number, stop)
+        yield
+
+
+class StartupErrors:
+    """Keeps the exception with which the application failed to start, which uvicorn only logs.
+
+    Args:
+        app: The application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.error: Exception | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        except Exception as exc:
+            self.error = exc
+            raise
+
+
+def run_server(
+    sock: socket.socket,
+    *,
+    project_root: Path,
+    state_dir: Path,
+    settings: ProjectConfig,
+    lock: StateLock,
+    stops_when_idle: bool,
+    on_ready: Callable[[RuntimeState], None],
+) -> None:
+    """Serve a project on a bound socket until told to stop.
+
+    Args:
+        sock: Bound, not listening yet.
+        project_root: Canonical root.
+        state_dir: Absolute.
+        settings: The settings that won.
+        lock: The held lock of `state_dir`.
+        stops_when_idle: End after `idle_stop_seconds` without a request or a job.
+        on_ready: Called with the published state once the server answers.
+
+    Raises:
+        AgentBrainError: The application could not start.
+    """
+    context = ServerContext(
+        mode="project",
+        project_root=project_root,
+        state_dir=state_dir,
+        settings=settings,
+        instance_id=f"ds_{secrets.token_hex(INSTANCE_ID_BYTES)}",
+        token=settings.token or secrets.token_urlsafe(TOKEN_BYTES),
+    )
+    app = create_app(context)
+    state = describe_server(context, sock.getsockname()[1])
+    idle_limit_s = settings.idle_stop_seconds if stops_when_idle else 0
+
+    def announce() -> None:
+        write_runtime(state_dir, state)
+        registry.register(project_root, state_dir)
+        logger.info("Serving %s at %s", project_root, state.base_url)
+        on_ready(state)
+
+    def withdraw() -> None:
+        app.state.shutting_down.set()
+        # if our lock file is gone, so is our runtime file: what lies there belongs to a successor
+        if lock.is_intact():
+            delete_runtime(state_dir)
+
+    def find_stop_reason(server: ProjectServer) -> str | None:
+        if not lock.is_intact():
+            return "the state directory was removed"
+        return find_idle_reason(app, server, idle_limit_s)
+
+    startup_errors = StartupErrors(app)
+    server = ProjectServer(
+        make_uvicorn_config(startup_errors), announce=announce, withdraw=withdraw, find_stop_reason=find_stop_reason
+    )
+    try:
+        server.run(sockets=[sock])
+    except SystemExit as exc:
+        if exc.code != STARTUP_FAILURE:
+            raise
+        raise translate_startup_error(startup_errors.error) from exc
+
+
+def make_uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+    """Return uvicorn's settings: no logging of its own, nothing loaded that is not used."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_LIMIT_S,
+    )
+
+
+def describe_server(context: ServerContext, port: int) -> RuntimeState:
+    """Return what clients are told of this process.
+
+    Args:
+        context: Identity and places.
+        port: The port that is bound.
+    """
+    pid = os.getpid()
+    bind_host = context.settings.bind_host
+    return RuntimeState(
+        mode=context.mode,
+        project_root=str(context.project_root),
+        project_id=generate_project_id(context.project_root),
+        instance_id=context.instance_id,
+        base_url=format_base_url(bind_host, port),
+        bind_host=bind_host,
+        port=port,
+        pid=pid,
+        pid_started_at=read_start_time(pid),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        token=context.token,
+    )
+
+
+def find_idle_reason(app: FastAPI, server: ProjectServer, limit_s: float) -> str | None:
+    """Return why the server may end now, or None while it is in use or has no limit (0)."""
+    activity: Activity | None = getattr(app.state, "activity", None)
+    if not limit_s or activity is None:
+        return None
+    if server.is_serving:
+        activity.touch()
+    idle_s = activity.measure_idle_seconds()
+    return f"nothing was asked for {idle_s:.0f} seconds" if idle_s >= limit_s else None
+
+
+def translate_startup_error(error: Exception | None) -> AgentBrainError:
+    """Return an error for a person out of what the application raised while it started."""
+    if isinstance(error, AgentBrainError):
+        return error
+    return StartError(f"The server could not start: {type(error).__name__}: {error}.")

@@ -1,0 +1,107 @@
+"""Which projects have a state directory: a cache for `list`, which checks every entry and trusts none.
+
+Nothing depends on it: where the user's home can't be written, servers start as ever and are only not listed.
+"""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent_brain_server.atomic_file import PRIVATE_FILE_MODE, UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.errors import StateDirError
+from agent_brain_server.storage_paths import prepare_brain_home, registry_lock_path, registry_path
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+LOCK_LIMIT_S = 2.0  # a writer needs milliseconds
+LOCK_RETRY_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEntry:
+    """A project that was started or initialised once; it may be gone by now."""
+
+    project_root: Path
+    state_dir: Path
+
+
+def register(project_root: Path, state_dir: Path) -> bool:
+    """Remember a project; False, with a warning in the log, where the registry can't be written.
+
+    Args:
+        project_root: Canonical root.
+        state_dir: Absolute; one entry is kept per state directory.
+    """
+    entry = RegistryEntry(project_root, state_dir)
+    return _update(lambda kept: [*(other for other in kept if other.state_dir != state_dir), entry])
+
+
+def unregister(state_dir: Path) -> bool:
+    """Forget the project of a state directory; False, with a warning in the log, where that can't be written."""
+    return _update(lambda kept: [other for other in kept if other.state_dir != state_dir])
+
+
+def entries() -> list[RegistryEntry]:
+    """Return every project that is remembered, ordered by root. A torn file is reported and counts as empty."""
+    try:
+        document = read_document(registry_path())
+    except UnreadableDocumentError as exc:
+        logger.warning("Ignored: %s", exc)
+        return []
+    listed = document.get("projects") if document else None
+    found = [_parse_entry(item) for item in listed] if isinstance(listed, list) else []
+    return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.project_root)
+
+
+def _parse_entry(item: object) -> RegistryEntry | None:
+    if not isinstance(item, dict):
+        return None
+    root, state_dir = item.get("project_root"), item.get("state_dir")
+    if not isinstance(root, str) or not isinstance(state_dir, str) or "\0" in root + state_dir:
+        return None
+    entry = RegistryEntry(Path(root), Path(state_dir))
+    return entry if entry.project_root.is_absolute() and entry.state_dir.is_absolute() else None
+
+
+def _update(change: Callable[[list[RegistryEntry]], list[RegistryEntry]]) -> bool:
+    try:
+        prepare_brain_home()
+        with _hold_registry():
+            before = entries()
+            after = change(before)
+            if after != before:
+                write_atomic(registry_path(), _make_document(after))
+    except (OSError, StateDirError) as exc:
+        logger.warning("The registry of projects was not updated: %s", exc)
+        return False
+    return True
+
+
+def _make_document(kept: list[RegistryEntry]) -> dict[str, Any]:
+    projects = [{"project_root": str(entry.project_root), "state_dir": str(entry.state_dir)} for entry in kept]
+    return {"schema_version": SCHEMA_VERSION, "projects": projects}
+
+
+@contextmanager
+def _hold_registry() -> Iterator[None]:
+    descriptor = os.open(registry_lock_path(), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE_MODE)
+    try:
+        deadline = time.monotonic() + LOCK_LIMIT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(LOCK_RETRY_S)
+        yield
+    finally:
+        os.close(descriptor)
