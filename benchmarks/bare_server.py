@@ -1,0 +1,48 @@
+"""The reference of every HTTP figure: FastAPI on uvicorn with two routes and nothing behind them.
+
+Usage: python -m benchmarks.bare_server [ANSWER.json]; prints its port once it listens.
+"""
+
+import json
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+
+class Question(BaseModel):
+    """The body of a query."""
+
+    query: str
+
+
+def create_bare_app(answer: dict[str, Any]) -> FastAPI:
+    """Return an application that answers every question with the same body."""
+    app = FastAPI()
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "healthy"}
+
+    @app.post("/query")
+    async def query(question: Question) -> dict[str, Any]:
+        return answer
+
+    return app
+
+
+def main() -> None:
+    """Serve on a port that the system chooses."""
+    answer = json.loads(Path(sys.argv[1]).read_text()) if len(sys.argv) > 1 else {}
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(listener.getsockname()[1], flush=True)
+    config = uvicorn.Config(create_bare_app(answer), log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What the virtual environment holds, by package, without what only tests and gates need."""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from benchmarks.processes import MEGABYTE
+
+LOCK = Path(__file__).parents[1] / "requirements" / "run.lock"
+
+PURPOSES = {
+    "agent-brain-server": "the product: code and the embedding model",
+    "chromadb": "vectors on disk and their HNSW index, for large projects",
+    "chromadb-rust-bindings": "vectors on disk and their HNSW index, for large projects",
+    "cryptography": "required by a dependency of chromadb",
+    "fonttools": "required by a dependency",
+    "go-task-bin": "the task runner of this repository; no part of an installation by pip",
+    "grpcio": "required by chromadb for its remote server; never imported here",
+    "hf-xet": "required by tokenizers for downloads; never imported here",
+    "kubernetes": "required by chromadb for its distributed form; never imported here",
+    "llama-index-core": "node parsers for long documents, and the embedding interface",
+    "networkx": "required by llama-index-core; never imported here",
+    "nltk": "required by llama-index-core: its sentence tokenizer",
+    "numpy": "vectors in memory",
+    "onnxruntime": "runs the embedding model",
+    "pillow": "required by llama-index-core for images; never imported here",
+    "pip": "part of every virtual environment",
+    "pygments": "required by rich: colours of the command's results",
+    "sqlalchemy": "required by llama-index-core; never imported here",
+    "sympy": "required by onnxruntime's tools; never imported here",
+    "tantivy": "the keyword index",
+    "tiktoken": "required by llama-index-core; never imported here",
+    "tokenizers": "the embedding model's tokenizer",
+    "uvloop": "the server's event loop",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One installed package: its megabytes on disk, and what it is for."""
+
+    name: str
+    megabytes: float
+    purpose: str
+
+
+def list_packages() -> list[Package]:
+    """Return what run.lock names and is installed here, largest first."""
+    names = set(re.findall(r"^([a-z0-9._-]+)==", LOCK.read_text(), flags=re.MULTILINE))
+    names |= {"agent-brain-server", "agent-brain-cli", "pip"}
+    packages = [_package(name) for name in names if _is_installed(name)]
+    return sorted(packages, key=lambda package: -package.megabytes)
+
+
+def _is_installed(name: str) -> bool:
+    return next(iter(Distribution.discover(name=name)), None) is not None
+
+
+def _package(name: str) -> Package:
+    paths = [Path(str(file.locate())) for file in distribution(name).files or ()]
+    if name.startswith("agent-brain-"):  # installed editable: the files lie in the repository
+        source = LOCK.parents[1] / name / name.replace("-", "_")
+        paths = [path for path in source.rglob("*") if "__pycache__" not in path.parts]
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    purpose = PURPOSES.get(name) or (f"syntax of {name[12:]}" if name.startswith("tree-sitter-") else "")
+    return Package(name, size / MEGABYTE, purpose)

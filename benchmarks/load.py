@@ -1,0 +1,56 @@
+"""Clients in a process of their own, so that measuring does not starve the server.
+
+`python -m benchmarks.load` reads a JSON object from standard input (`state`, `clients`, `questions`), lets that many
+clients ask the questions side by side, and prints every latency and the wall time of all.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.client import Client
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a load run measured: milliseconds of each query, and queries a second of all clients together."""
+
+    latencies: tuple[float, ...]
+    rate: float
+
+
+def run_load(state: Mapping[str, Any], questions: Sequence[str], clients: int = 1) -> Load:
+    """Ask the questions with so many clients side by side, from another process."""
+    order = json.dumps({"state": dict(state), "clients": clients, "questions": list(questions)})
+    argv = [sys.executable, "-m", "benchmarks.load"]
+    done = subprocess.run(
+        argv, input=order, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True
+    )
+    answer = json.loads(done.stdout)
+    return Load(tuple(answer["latencies"]), len(answer["latencies"]) / answer["wall"])
+
+
+def _ask_all(state: Mapping[str, Any], questions: Sequence[str]) -> list[float]:
+    with Client(state) as client:
+        return [client.time_query(question) for question in questions]
+
+
+def main() -> None:
+    """Carry out the order on standard input."""
+    order = json.load(sys.stdin)
+    clients, questions = order["clients"], order["questions"]
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        shares = list(pool.map(lambda i: _ask_all(order["state"], questions[i::clients]), range(clients)))
+    wall = time.perf_counter() - started
+    json.dump({"latencies": [latency for share in shares for latency in share], "wall": wall}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

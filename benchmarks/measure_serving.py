@@ -1,0 +1,79 @@
+"""A server with the whole corpus indexed: queries, memory, and indexing again."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.client import Client
+from benchmarks.figures import Measured, measured, percentile
+from benchmarks.load import run_load
+from benchmarks.probe import Probe
+from benchmarks.processes import tree_cpu, tree_memory
+from benchmarks.project import Project, wait_for_vectors
+from benchmarks.references import bare_server, plain_walk
+
+QUERIES = 200  # a run, none asked twice
+CLIENTS = 8
+CLIENTS_QUERIES = 800  # a run: five seconds and more
+INDEX_SECONDS = 900  # longest wait for the whole index
+MEMORY_INTERVAL = 0.5
+
+
+def index_wholly(project: Project, state: dict[str, Any]) -> tuple[dict[str, Any], Measured]:
+    """Index the corpus from nothing to its last vector; return the last status and the highest memory meanwhile."""
+    with Probe(lambda: tree_memory(state["pid"]).pss, MEMORY_INTERVAL) as memory:
+        project.run("index", "--json", str(project.root))
+        status = wait_for_vectors(state, INDEX_SECONDS)
+    return status, measured("memory_peak", [max(memory.samples)])
+
+
+def save_answer(state: dict[str, Any], question: str, path: Path) -> None:
+    """Keep one real answer, for the bare server to give."""
+    with Client(state) as client:
+        path.write_text(json.dumps(client.call("POST", "/query", {"query": question})))
+
+
+def measure_reindex(project: Project, state: dict[str, Any], runs: int) -> list[Measured]:
+    """Measure `agent-brain index --wait` with nothing changed: the command's CPU and the server's."""
+    used: list[float] = []
+    plain: list[float] = []
+    for _ in range(runs):
+        before = tree_cpu(state["pid"])
+        usage = project.run("index", "--wait", "--json", str(project.root))
+        used.append(usage.cpu + tree_cpu(state["pid"]) - before)
+        plain.append(plain_walk(project.root))
+    return [measured("reindex_cpu", used, plain)]
+
+
+def measure_queries(state: dict[str, Any], runs: int, questions: Iterator[str], answer: Path) -> list[Measured]:
+    """Measure hybrid queries of one client and of several; every question is asked once only."""
+    alone: list[tuple[float, ...]] = []
+    together: list[float] = []
+    bare_alone: list[tuple[float, ...]] = []
+    bare_together: list[float] = []
+    with bare_server(answer) as bare:
+        for _ in range(runs):
+            asked = list(itertools.islice(questions, QUERIES))
+            alone.append(run_load(state, asked).latencies)
+            bare_alone.append(run_load(bare.state, asked).latencies)
+            asked = list(itertools.islice(questions, CLIENTS_QUERIES))
+            together.append(run_load(state, asked, CLIENTS).rate)
+            bare_together.append(run_load(bare.state, asked, CLIENTS).rate)
+    return [
+        measured("query_p50", (percentile(run, 0.5) for run in alone), (percentile(run, 0.5) for run in bare_alone)),
+        measured("query_p95", (percentile(run, 0.95) for run in alone), (percentile(run, 0.95) for run in bare_alone)),
+        measured("query_rate", together, bare_together),
+    ]
+
+
+def measure_memory(state: dict[str, Any], runs: int) -> list[Measured]:
+    """Measure the memory of the server that has indexed and answered all of the above."""
+    memories = [tree_memory(state["pid"]) for _ in range(runs)]
+    with bare_server() as bare:
+        bare_memory = tree_memory(bare.pid)
+    return [
+        measured("memory_indexed", (memory.rss for memory in memories), [bare_memory.rss]),
+        measured("memory_indexed_pss", (memory.pss for memory in memories), [bare_memory.pss]),
+    ]

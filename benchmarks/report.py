@@ -1,0 +1,75 @@
+"""Results as tables: on the terminal, and in docs/PERFORMANCE.md between its two markers.
+
+Usage: python -m benchmarks.report RESULTS.json DOCUMENT.md rewrites the section in the document.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+BEGIN = "<!-- begin: written by benchmarks/report.py -->"
+END = "<!-- end -->"
+LARGEST = 10
+
+
+def format_table(rows: Iterable[Iterable[str]]) -> str:
+    """Return rows, the first being the heading, as a Markdown table."""
+    heading, *body = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([heading, "|" + "---|" * (heading.count(" | ") + 1), *body])
+
+
+def format_figure(figure: dict[str, Any]) -> list[str]:
+    """Return one row: figure, value, goal, reference, ratio."""
+    unit = figure["unit"]
+    bound = "at least" if unit == "/s" else "at most"
+    goal = "" if figure["goal"] is None else f"{bound} {format_number(figure['goal'])} {unit}"
+    missed = "" if figure["met"] else " **missed**"
+    reference = figure["reference_value"]
+    beside = f"{format_number(reference)} {unit}: {figure['reference']}" if reference is not None else ""
+    ratio = "" if figure["ratio"] is None else format_number(figure["ratio"])
+    return [figure["title"], f"{format_number(figure['value'])} {unit}{missed}", goal, beside, ratio]
+
+
+def format_number(value: float) -> str:
+    """Return a number with three significant digits."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def format_report(results: dict[str, Any]) -> str:
+    """Return the whole section."""
+    machine, corpus = results["machine"], results["corpus"]
+    figures = [format_figure(figure) for figure in results["figures"]]
+    parts = [
+        f"Measured {results['date']} on {machine['cores']} cores of {machine['processor']}, {machine['system']}, "
+        f"Python {machine['python']}; medians of {results['runs']} runs.",
+    ]
+    if corpus:
+        parts.append(f"Corpus: {corpus['name']}, {corpus['files']:,} files in {corpus['chunks']:,} chunks.")
+    parts.append(format_table([["figure", "measured", "must reach", "reference beside it", "ratio"], *figures]))
+    if packages := results["packages"]:
+        total = sum(package["megabytes"] for package in packages)
+        largest = [
+            [package["name"], f"{package['megabytes']:.1f}", package["purpose"]] for package in packages[:LARGEST]
+        ]
+        parts.append(f"Installed: {total:.0f} MB in {len(packages)} packages; the {LARGEST} largest:")
+        parts.append(format_table([["package", "MB", "what for"], *largest]))
+    return "\n\n".join(parts)
+
+
+def update_document(document: Path, section: str) -> None:
+    """Replace what stands between the markers.
+
+    Raises:
+        ValueError: The document lacks a marker.
+    """
+    head, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{document} lacks {BEGIN} … {END}")
+    document.write_text(f"{head}{BEGIN}\n\n{section}\n\n{END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    update_document(Path(sys.argv[2]), format_report(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
