@@ -1,0 +1,75 @@
+"""What a query asks for, read from how it is written."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from agent_brain_server.tokens import STOP_WORDS, find_words, query_terms, split_identifier, stem, tokenize
+
+MAX_TERMS = 64
+"""Terms of a query that ranking compares; as many as the keyword index looks up."""
+
+MAX_NAME_WORDS = 2
+"""A query of this many words at the most is taken for names: people type `Router mount`, but not as a sentence."""
+
+QUALIFIED_NAME = re.compile(r"\w+(?:(?:\.|::|->|#|/)\w+)+")
+"""A name with what it belongs to: `Client.send`, `std::move`, `Net::HTTP#get`."""
+
+TEST_WORDS = frozenset(("test", "spec", "fixture", "mock", "benchmark"))
+DOC_WORDS = frozenset(("doc", "documentation", "readme", "guide", "tutorial", "changelog", "license", "install", "faq"))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query, read.
+
+    Attributes:
+        terms: Its words and their parts, stemmed, without stop words.
+        words: Its words without those of sentences, lower case and stemmed, identifiers whole.
+        names: Those that are identifiers, whole, lower case and without underscores.
+        is_symbol: It is a name and nothing else.
+        asks_tests: It speaks of tests.
+        asks_docs: It speaks of documentation.
+    """
+
+    terms: frozenset[str]
+    words: tuple[str, ...]
+    names: frozenset[str]
+    is_symbol: bool
+    asks_tests: bool
+    asks_docs: bool
+
+
+@lru_cache(maxsize=256)
+def read_question(query: str) -> Question:
+    """Read a query."""
+    written = find_words(query)
+    telling = [word for word in written if word.lower() not in STOP_WORDS] or written
+    terms = frozenset(query_terms(query, limit=MAX_TERMS))
+    is_symbol = len(written) == 1 or QUALIFIED_NAME.fullmatch(query.strip()) is not None
+    are_names = is_symbol or len(written) <= MAX_NAME_WORDS
+    names = frozenset(whole_name(word) for word in telling if are_names or is_identifier(word))
+    return Question(
+        terms=terms,
+        words=tuple(dict.fromkeys(stem(whole_name(word)) for word in telling)),
+        names=names,
+        is_symbol=is_symbol,
+        asks_tests=not terms.isdisjoint(TEST_WORDS),
+        asks_docs=not terms.isdisjoint(DOC_WORDS),
+    )
+
+
+def is_identifier(word: str) -> bool:
+    """Tell whether a word is written as no word of prose is: parse_header, parseHeader, HTTPClient, utf8."""
+    return "_" in word.strip("_") or len(split_identifier(word)) > 1
+
+
+def whole_name(word: str) -> str:
+    """Return an identifier as it compares with its other spellings: parseHeader and parse_header are one."""
+    return word.replace("_", "").lower()
+
+
+@lru_cache(maxsize=1 << 15)
+def terms_of(name: str) -> frozenset[str]:
+    """Return the words and parts of a name or path, as the question's terms."""
+    return frozenset(tokenize(name))
