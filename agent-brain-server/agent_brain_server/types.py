@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
-FileState = Literal["pending", "indexed"]
+FileState = Literal["pending", "indexed", "skipped"]
 
 Vectors = npt.NDArray[np.float32]
 """Shape (n, dimension), each row of unit length."""
@@ -51,7 +51,8 @@ class FileRecord:
 
     Attributes:
         content_hash: SHA-256 of the bytes, hex.
-        state: `pending` until every one of its chunks is in the keyword index.
+        state: `pending` until every one of its chunks is in the keyword index; `skipped` where it was read and holds
+            nothing to index (a binary), so that it is not read again until it changes.
     """
 
     path: str

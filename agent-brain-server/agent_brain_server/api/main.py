@@ -1,19 +1,60 @@
-"""The FastAPI application."""
+"""The FastAPI application: its parts, and what happens when it starts up and shuts down."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 
 from agent_brain_server import __version__
+from agent_brain_server.api.access import AccessPolicy
+from agent_brain_server.api.activity import Activity
+from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.api.context import ServerContext
-from agent_brain_server.api.routers import health
+from agent_brain_server.api.error_handlers import install_error_handlers
+from agent_brain_server.api.middleware import RequestBorder
+from agent_brain_server.api.routers import health, index, metrics, query
+from agent_brain_server.models.problem import Problem
+
+DESCRIPTION = "Local search over one project's code and documents, for coding agents and the people beside them."
 
 
 def create_app(context: ServerContext) -> FastAPI:
     """Build the application of one server process.
 
     Args:
-        context: Identity, places and settings; stores are opened when the application starts up.
+        context: Identity, places and settings; the stores are opened when the application starts up.
     """
-    app = FastAPI(title="Agent Brain", version=__version__)
+    app = FastAPI(
+        title="Agent Brain",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_make_lifespan(context),
+        responses={"default": {"model": Problem, "description": "What went wrong, and what to do next."}},
+    )
     app.state.context = context
-    app.include_router(health.router)
+    app.state.activity = Activity()
+    app.state.shutting_down = asyncio.Event()
+    policy = AccessPolicy(context.token, context.settings.bind_host)
+    app.add_middleware(RequestBorder, policy=policy, touch=app.state.activity.touch)
+    install_error_handlers(app)
+    for router in (health.router, index.router, query.router, metrics.router):
+        app.include_router(router)
     return app
+
+
+def _make_lifespan(context: ServerContext) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        bundle = await run_in_threadpool(
+            ServiceBundle.open, context.mode, context.project_root, context.state_dir, context.settings
+        )
+        app.state.bundle = bundle
+        app.state.activity.watch(bundle.indexing.is_busy)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(bundle.close)
+
+    return lifespan

@@ -1,0 +1,89 @@
+"""Who may ask: no web page, no other user.
+
+Three questions, cheapest first. `Host` must name this machine (a page whose DNS name was rebound to 127.0.0.1 sends its
+own name). A browser's `Origin` must be this server. Beyond `/health`, the caller shows the token of `runtime.json`, or
+the connecting socket belongs to the user who runs the server.
+"""
+
+import hmac
+import ipaddress
+import os
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from agent_brain_server.api.peer import find_socket_owner
+from agent_brain_server.errors import ForbiddenError, UnauthorizedError
+
+OPEN_PATHS = frozenset({"/health"})
+"""Answered without credentials: it tells that a server is there and which, and nothing of the project."""
+
+
+class AccessPolicy:
+    """Decides whether a request is answered.
+
+    Args:
+        token: The server's secret; None where only the user counts.
+        bind_host: The address that the server listens on.
+    """
+
+    def __init__(self, token: str | None, bind_host: str) -> None:
+        self._token = token.encode() if token else None
+        self._names = {"localhost", bind_host.lower()}
+        self._uid = os.getuid()
+
+    def check(self, scope: Scope) -> None:
+        """Return if the request may be answered.
+
+        Raises:
+            ForbiddenError: The Host or the Origin is not this server.
+            UnauthorizedError: Neither token nor user is right.
+        """
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._is_own_host(host):
+            raise ForbiddenError("The Host header does not name this server.", code="foreign_host")
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own_origin(origin, host):
+            raise ForbiddenError("Requests from other web pages are not answered.", code="foreign_origin")
+        if scope["path"] not in OPEN_PATHS and not (self._has_token(headers) or self._is_own_user(scope)):
+            raise UnauthorizedError("The request shows no right to ask.")
+
+    def _is_own_host(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return name in self._names or _is_address(name)
+
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        return origin.lower() == f"http://{host.lower()}"
+
+    def _has_token(self, headers: Headers) -> bool:
+        if self._token is None:
+            return False
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
+
+    def _is_own_user(self, scope: Scope) -> bool:
+        client, server = scope.get("client"), scope.get("server")
+        if client is None or server is None or not _is_loopback(client[0]):
+            return False
+        return find_socket_owner((client[0], client[1]), (server[0], server[1])) == self._uid
+
+
+def _is_address(name: str) -> bool:
+    # an address can't be rebound: only a name can be made to point somewhere else
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

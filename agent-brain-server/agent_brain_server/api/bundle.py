@@ -1,0 +1,153 @@
+"""The one place where a project's stores and services are made and put together."""
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.embedding.identity import identify_model
+from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.models.health import IndexStatus, Mode
+from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.services.indexing_service import IndexingService
+from agent_brain_server.services.metrics import Metrics
+from agent_brain_server.services.query_embedder import QueryEmbedder
+from agent_brain_server.services.query_service import QueryService
+from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.vector_store import VectorStoreManager
+from agent_brain_server.storage_paths import resolve_storage_paths
+
+logger = logging.getLogger(__name__)
+
+ROOT_META = "project_root"
+KEYWORD_ENGINE = "tantivy"
+VECTOR_ENGINE = "chromadb"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceBundle:
+    """Everything that serves one project."""
+
+    mode: Mode
+    project_root: Path
+    state_dir: Path
+    settings: ProjectConfig
+    documents: DocumentStore
+    bm25: BM25IndexManager
+    vectors: VectorStoreManager
+    indexing: IndexingService
+    queries: QueryService
+    embedder: QueryEmbedder
+    metrics: Metrics
+    _closers: ExitStack
+
+    @classmethod
+    def open(cls, mode: Mode, project_root: Path, state_dir: Path, settings: ProjectConfig) -> Self:
+        """Open the stores, make the derived ones agree with the documents, and start the services.
+
+        Raises:
+            StateDirError: A directory can't be made.
+            StoreError: A store can't be opened.
+        """
+        paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
+        model = identify_model(settings.embedding_model)
+        metrics = Metrics()
+        with ExitStack() as closers:
+            documents = DocumentStore(paths["llamaindex"])
+            closers.callback(documents.close)
+            bm25 = BM25IndexManager(paths["bm25_index"])
+            closers.callback(bm25.close)
+            vectors = VectorStoreManager(
+                paths["chroma_db"], dimension=model.dimension, model_name=model.name, store_id=documents.store_id
+            )
+            closers.callback(vectors.close)
+            indexing = IndexingService(
+                project_root,
+                state_dir,
+                settings,
+                documents=documents,
+                bm25=bm25,
+                vectors=vectors,
+                metrics=metrics,
+                log_dir=paths["logs"],
+            )
+            is_behind = reconcile_stores(project_root, documents, bm25, vectors)
+            indexing.start()
+            closers.callback(indexing.close)
+            if is_behind:
+                indexing.submit(IndexRequest(folder_path=str(project_root)))
+            embedder = QueryEmbedder(settings.embedding_model)
+            queries = QueryService(documents, bm25, vectors, embedder, metrics)
+            return cls(
+                mode=mode,
+                project_root=project_root,
+                state_dir=state_dir,
+                settings=settings,
+                documents=documents,
+                bm25=bm25,
+                vectors=vectors,
+                indexing=indexing,
+                queries=queries,
+                embedder=embedder,
+                metrics=metrics,
+                _closers=closers.pop_all(),
+            )
+        raise AssertionError("unreachable: the stack swallows no exception")
+
+    def close(self) -> None:
+        """Stop the services and close the stores, in the reverse order of their opening; one failure stops no other."""
+        self._closers.close()
+
+    def status(self) -> IndexStatus:
+        """Return what the index holds and what is being done to it."""
+        counts = self.documents.counts()
+        freshness = self.queries.freshness()
+        return IndexStatus(
+            total_documents=counts.files,
+            total_chunks=counts.chunks,
+            total_vectors=counts.embedded,
+            vector_coverage=freshness.vector_coverage,
+            indexing_in_progress=self.indexing.is_busy(),
+            current_job=self.indexing.current_job(),
+            last_job=self.indexing.last_job(),
+            last_indexed_at=freshness.last_indexed_at,
+            skipped=self.documents.skip_counts(),
+            mode=self.mode,
+            state_dir=str(self.state_dir),
+            project_root=str(self.project_root),
+            project_id=generate_project_id(self.project_root),
+            embedding_model=self.settings.embedding_model,
+            keyword_engine=KEYWORD_ENGINE,
+            vector_engine=VECTOR_ENGINE,
+        )
+
+    def render_metrics(self) -> bytes:
+        """Return the metrics, with the gauges as they are now."""
+        counts = self.documents.counts()
+        self.metrics.documents.set(counts.files)
+        self.metrics.chunks.set(counts.chunks)
+        self.metrics.vectors.set(counts.embedded)
+        return self.metrics.render()
+
+
+def reconcile_stores(
+    project_root: Path, documents: DocumentStore, bm25: BM25IndexManager, vectors: VectorStoreManager
+) -> bool:
+    """Make the derived indexes agree with the documents after a kill, a loss or a move of the project.
+
+    Returns:
+        Whether files have to be read again.
+    """
+    if documents.get_meta(ROOT_META) not in (None, str(project_root)):
+        logger.warning("the project was moved or copied to %s: indexing it again", project_root)
+        documents.clear()
+    documents.set_meta(ROOT_META, str(project_root))
+    had_files = documents.counts().files > 0
+    if bm25.bind_store(documents.store_id) and had_files:
+        logger.warning("the keyword index was lost or is of another version: making it again")
+        documents.mark_all_pending()
+    vectors.delete(documents.match_embedded(vectors.keys()))
+    return documents.counts().files_pending > 0

@@ -1,0 +1,113 @@
+"""The indexing worker: a process of lowest priority that reads, chunks and embeds, and holds no state.
+
+It answers request frames on stdin with reply frames on stdout, in order:
+
+    {"op": "chunk", "root", "files": [[path, size, mtime_ns], …], "chunk_size", "chunk_overlap", "max_bytes"}
+        → {"files": [FileChunks as JSON, …], "skipped": [[path, reason], …]}
+    {"op": "embed", "model", "texts": […]}
+        → {"dimension", "count"} and float32 rows as payload
+
+A request that fails is answered {"error": …}. When stdin closes, the server is gone and the worker ends at once, in the
+middle of whatever it was doing.
+"""
+
+import dataclasses
+import logging
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
+from agent_brain_server.types import FileStat, Skip
+
+if TYPE_CHECKING:
+    from agent_brain_server.types import Embedder
+
+logger = logging.getLogger(__name__)
+
+LOWEST_PRIORITY = 19
+"""Nice level: a query that needs a core gets it before the worker does."""
+
+EMBEDDING_THREADS = 2
+"""Texts are embedded side by side; more threads than this would take the machine from its owner."""
+
+
+class Worker:
+    """Answers requests; imports what a request needs when the first one needs it."""
+
+    def __init__(self) -> None:
+        self._embedders: dict[str, Embedder] = {}
+
+    def answer(self, request: Frame) -> Frame:
+        """Return the reply to one request; a failure is a reply too."""
+        try:
+            if request.header["op"] == "chunk":
+                return self._chunk_files(request.header)
+            return self._embed_texts(request.header)
+        except Exception as error:  # border: one bad request must not end the worker
+            logger.warning("request failed", exc_info=True)
+            return Frame({"error": f"{type(error).__name__}: {error}", "code": getattr(error, "code", "worker_failed")})
+
+    def _chunk_files(self, header: dict[str, Any]) -> Frame:
+        from agent_brain_server.indexing.chunker import chunk_file  # noqa: PLC0415 - not needed to embed
+        from agent_brain_server.indexing.loader import load_file  # noqa: PLC0415 - not needed to embed
+
+        files, skipped = [], []
+        for path, size, mtime_ns in header["files"]:
+            loaded = load_file(Path(header["root"]), FileStat(path, size, mtime_ns), header["max_bytes"])
+            if isinstance(loaded, Skip):
+                skipped.append([loaded.path, loaded.reason])
+                continue
+            chunks = chunk_file(loaded, chunk_size=header["chunk_size"], chunk_overlap=header["chunk_overlap"])
+            files.append(dataclasses.asdict(chunks))
+        return Frame({"files": files, "skipped": skipped})
+
+    def _embed_texts(self, header: dict[str, Any]) -> Frame:
+        embedder = self._embedder(header["model"])
+        vectors = embedder.embed(header["texts"])
+        return Frame({"dimension": embedder.dimension, "count": len(vectors)}, vectors.tobytes())
+
+    def _embedder(self, model: str) -> "Embedder":
+        if model not in self._embedders:
+            from agent_brain_server.embedding.named import open_embedder  # noqa: PLC0415 - not needed to chunk
+
+            self._embedders[model] = open_embedder(model, threads=EMBEDDING_THREADS)
+        return self._embedders[model]
+
+
+def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer frames until the server is gone.
+
+    A thread of its own reads, so that the server never blocks on a full pipe and the end of the server is noticed at
+    once, even while a long request is being answered.
+    """
+    inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+
+    def receive() -> None:
+        while (request := read_frame(requests)) is not None:
+            inbox.put(request)
+        os._exit(0)  # the server is gone: nobody wants the answer, and native code can't be interrupted otherwise
+
+    threading.Thread(target=receive, name="requests", daemon=True).start()
+    worker = Worker()
+    while True:
+        try:
+            write_frame(replies, worker.answer(inbox.get()))
+        except OSError:
+            return
+
+
+def main() -> None:
+    """Run the worker on this process's stdin and stdout."""
+    os.nice(LOWEST_PRIORITY)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not fall between the frames
+    serve(sys.stdin.buffer, replies)
+
+
+if __name__ == "__main__":
+    main()

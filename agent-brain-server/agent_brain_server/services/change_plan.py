@@ -1,0 +1,79 @@
+"""What an indexing job has to do: the tree as walked against the files as remembered. Pure, no store, no disk."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from agent_brain_server.types import FileRecord, FileStat
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePlan:
+    """The difference between a tree and its index.
+
+    Attributes:
+        changed: New files and files that differ from their record, in path order.
+        removed: Paths that are in the index and should not be, in order.
+        unchanged: How many files are as recorded.
+    """
+
+    changed: tuple[FileStat, ...]
+    removed: tuple[str, ...]
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexScope:
+    """Which recorded files a job may judge: those that its walk would have found.
+
+    Attributes:
+        prefix: The folder, relative to the root, "" for the root itself; or the one file.
+        recursive: False leaves folders below `prefix` alone.
+        is_included: Whether a path passes the job's include patterns; a path that doesn't is not the job's business.
+    """
+
+    prefix: str
+    recursive: bool
+    is_included: Callable[[str], bool]
+
+    def covers(self, path: str) -> bool:
+        """Whether the job decides about this path."""
+        if path == self.prefix:
+            return True
+        if self.prefix and not path.startswith(f"{self.prefix}/"):
+            return False
+        below = path[len(self.prefix) + 1 :] if self.prefix else path
+        return (self.recursive or "/" not in below) and self.is_included(path)
+
+
+def plan_changes(
+    walked: Iterable[FileStat], records: Mapping[str, FileRecord], scope: IndexScope, *, force: bool = False
+) -> ChangePlan:
+    """Compare a walk with what the document store remembers.
+
+    A file is unchanged if size and modification time are as recorded and it was indexed to the end.
+
+    Args:
+        walked: What the walk found.
+        records: Every recorded file of the project, by path.
+        scope: Which records the walk decides about.
+        force: Take every file for changed.
+    """
+    present: set[str] = set()
+    changed = []
+    for file in walked:
+        present.add(file.path)
+        if force or not _is_current(file, records.get(file.path)):
+            changed.append(file)
+    removed = sorted(path for path in records if path not in present and scope.covers(path))
+    return ChangePlan(
+        tuple(sorted(changed, key=lambda file: file.path)), tuple(removed), unchanged=len(present) - len(changed)
+    )
+
+
+def _is_current(file: FileStat, record: FileRecord | None) -> bool:
+    return (
+        record is not None
+        and record.state != "pending"
+        and record.size == file.size
+        and record.mtime_ns == file.mtime_ns
+    )

@@ -1,0 +1,166 @@
+"""The keyword half of an indexing job: walk, compare, read and chunk what changed, write."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.errors import AgentBrainError, InvalidRequestError
+from agent_brain_server.indexing.ignore_rules import compile_globs
+from agent_brain_server.indexing.walker import WalkOptions, resolve_start, walk_files
+from agent_brain_server.indexing.worker_client import ChunkedFiles, ChunkOptions, WorkerClient
+from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
+from agent_brain_server.services.index_writer import IndexWriter
+from agent_brain_server.services.metrics import Metrics
+from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.types import FileRecord, FileStat
+
+BATCH_FILES = 16
+"""Files sent to the worker at a time: some 150 chunks, a few hundredths of a second of writing."""
+
+PASSING_REASONS = frozenset({"missing", "unreadable", "parser_crashed"})
+"""Skips that may end without the file being changed: such a file is tried again by the next job."""
+
+BATCH_BYTES = 256 * 1024
+"""Bytes of source sent at a time: a batch of large files is as short a wait as one of small ones."""
+
+
+class JobCancelledError(AgentBrainError):
+    """Somebody cancelled the job, or the server stops."""
+
+    default_code = "job_cancelled"
+
+
+class FileIndexer:
+    """Brings the documents and the keyword index of one project up to date with its tree. For one thread at a time.
+
+    Args:
+        project_root: Canonical root.
+        state_dir: Never walked into.
+        settings: Chunk sizes and limits where the request sets none.
+    """
+
+    def __init__(
+        self,
+        project_root: Path,
+        state_dir: Path,
+        settings: ProjectConfig,
+        *,
+        documents: DocumentStore,
+        writer: IndexWriter,
+        worker: WorkerClient,
+        metrics: Metrics,
+    ) -> None:
+        self._root = project_root
+        self._state_dir = state_dir
+        self._settings = settings
+        self._documents = documents
+        self._writer = writer
+        self._worker = worker
+        self._metrics = metrics
+
+    def index(self, job: RunningJob, should_stop: Callable[[], bool]) -> None:
+        """Run the job until every file is answered from by keyword; counts as it goes.
+
+        Raises:
+            JobCancelledError: `should_stop` said so; what was written is committed.
+            AgentBrainError: The folder is gone, or a store cannot be written.
+        """
+        plan = self._plan(job)
+        self._writer.remove(plan.removed)
+        job.files_removed = len(plan.removed)
+        job.phase = "chunking"
+        try:
+            self._index_changed(job, plan.changed, should_stop)
+        finally:
+            self._writer.commit()
+
+    def chunk_options(self, request: IndexRequest) -> ChunkOptions:
+        """Return how this request's files are cut: its own numbers, or the settings'.
+
+        Raises:
+            InvalidRequestError: The overlap is not smaller than the chunk.
+        """
+        size = request.chunk_size or self._settings.chunk_size
+        overlap = self._settings.chunk_overlap if request.chunk_overlap is None else request.chunk_overlap
+        if overlap >= size and request.chunk_overlap is not None:
+            raise InvalidRequestError(
+                f"chunk_overlap: {overlap} is not smaller than the chunk size {size}.",
+                hint="Use an overlap of about a tenth of the chunk size.",
+            )
+        return ChunkOptions(size, min(overlap, size - 1), self._settings.max_file_bytes)
+
+    def check(self, request: IndexRequest) -> None:
+        """Find out whether a request can be served, before it is queued.
+
+        Raises:
+            NotFoundError: Its folder does not exist.
+            InvalidRequestError: Its folder is outside the project, or a glob or number is not allowed.
+        """
+        resolve_start(self._root, Path(request.folder_path))
+        compile_globs(tuple(request.include_patterns), "include_patterns")
+        compile_globs(tuple(request.exclude_patterns), "exclude_patterns")
+        self.chunk_options(request)
+
+    def _plan(self, job: RunningJob) -> ChangePlan:
+        request = job.request
+        start = resolve_start(self._root, Path(request.folder_path))
+        options = WalkOptions(
+            include_patterns=tuple(request.include_patterns),
+            exclude_patterns=tuple(request.exclude_patterns),
+            recursive=request.recursive,
+            max_file_bytes=self._settings.max_file_bytes,
+            state_dir=self._state_dir,
+        )
+        walk = walk_files(self._root, start, options)
+        include = compile_globs(options.include_patterns, "include_patterns")
+        prefix = start.relative_to(self._root).as_posix()
+        scope = IndexScope(
+            prefix="" if prefix == "." else prefix,
+            recursive=request.recursive,
+            is_included=lambda path: include is None or include.match_file(path),
+        )
+        plan = plan_changes(walk.files, self._documents.file_records(), scope, force=request.force)
+        job.count_skips(walk.skipped)
+        self._documents.record_skips(walk.skipped)
+        job.files_total, job.files_changed = len(walk.files), len(plan.changed)
+        return plan
+
+    def _index_changed(self, job: RunningJob, changed: Sequence[FileStat], should_stop: Callable[[], bool]) -> None:
+        stats = {file.path: file for file in changed}
+        options = self.chunk_options(job.request)
+        for result in self._worker.chunk_files(self._root, batch_files(changed), options):
+            self._write(result, stats, job)
+            if should_stop():
+                raise JobCancelledError("The job was cancelled.")
+
+    def _write(self, result: ChunkedFiles, stats: Mapping[str, FileStat], job: RunningJob) -> None:
+        skips = result.skipped
+        lasting = [skipped_record(stats[skip.path]) for skip in skips if skip.reason not in PASSING_REASONS]
+        self._writer.remove([skip.path for skip in skips if skip.reason in PASSING_REASONS])
+        written = self._writer.write(result.files, lasting)
+        job.count_skips(skips)
+        job.files_done += len(result.files) + len(skips)
+        job.chunks_written += written
+        self._metrics.files_indexed.inc(len(result.files))
+        self._metrics.chunks_indexed.inc(written)
+
+
+def batch_files(files: Sequence[FileStat]) -> Iterator[list[FileStat]]:
+    """Cut a list of files into batches that are bounded in number and in bytes; a larger file is a batch of its own."""
+    batch: list[FileStat] = []
+    size = 0
+    for file in files:
+        if batch and (len(batch) == BATCH_FILES or size + file.size > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size
+    if batch:
+        yield batch
+
+
+def skipped_record(file: FileStat) -> FileRecord:
+    """Return the record of a file that was read and holds nothing to index."""
+    return FileRecord(file.path, file.size, file.mtime_ns, content_hash="", state="skipped")

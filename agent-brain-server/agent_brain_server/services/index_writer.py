@@ -1,0 +1,73 @@
+"""Writes to the three stores, in the order that makes a kill at any instant harmless.
+
+New content: documents first (the files become `pending`), then the keyword index, then the files are marked `indexed`.
+A kill in between leaves them `pending`, and the next job reads them again. Removal goes the other way round: what is
+still in the documents is found and removed again. Vectors may lag behind either way, since a vector whose chunk is gone
+is dropped.
+"""
+
+import time
+from collections.abc import Sequence
+
+from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.vector_store import VectorStoreManager
+from agent_brain_server.types import FileChunks, FileRecord
+
+COMMIT_INTERVAL_S = 1.0
+"""A commit of the keyword index waits 0.1 s for the disk: once a second keeps the first answers early, the cost low."""
+
+
+class IndexWriter:
+    """Puts files into the stores and takes them out. For one thread at a time.
+
+    Args:
+        documents: The truth.
+        bm25: The keyword index.
+        vectors: The vector index.
+    """
+
+    def __init__(self, documents: DocumentStore, bm25: BM25IndexManager, vectors: VectorStoreManager) -> None:
+        self._documents = documents
+        self._bm25 = bm25
+        self._vectors = vectors
+        self._uncommitted: list[str] = []
+        self._committed_at = time.monotonic()
+
+    def write(self, files: Sequence[FileChunks], skipped: Sequence[FileRecord]) -> int:
+        """Store files with their chunks, and remember which ones hold nothing; returns how many chunks they have."""
+        replaced = self._documents.replace_files(files)
+        self._bm25.index_files(replaced.files)
+        self._uncommitted.extend(path for path, _ in replaced.files)
+        removed = list(replaced.removed)
+        if skipped:
+            self._bm25.delete_paths(record.path for record in skipped)
+            removed.extend(self._documents.remember_skipped(skipped))
+        if removed:
+            self._vectors.delete(removed)
+        if time.monotonic() - self._committed_at >= COMMIT_INTERVAL_S:
+            self.commit()
+        return sum(len(chunks) for _, chunks in replaced.files)
+
+    def commit(self) -> None:
+        """Make what was written answerable by keyword."""
+        self._bm25.commit()
+        if self._uncommitted:
+            self._documents.mark_indexed(self._uncommitted)
+            self._uncommitted.clear()
+        self._committed_at = time.monotonic()
+
+    def remove(self, paths: Sequence[str]) -> None:
+        """Take files out of every store."""
+        if not paths:
+            return
+        self._bm25.delete_paths(paths)
+        self._bm25.commit()
+        self._vectors.delete(self._documents.remove_files(paths))
+
+    def clear(self) -> None:
+        """Take everything out of every store."""
+        self._uncommitted.clear()
+        self._bm25.clear()
+        self._vectors.clear()
+        self._documents.clear()

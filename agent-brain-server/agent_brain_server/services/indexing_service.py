@@ -1,0 +1,218 @@
+"""Keeps a project's index up to date: jobs in, stores written, one thread at work."""
+
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.errors import AgentBrainError, ConflictError
+from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
+from agent_brain_server.services.file_indexer import FileIndexer, JobCancelledError
+from agent_brain_server.services.index_writer import IndexWriter
+from agent_brain_server.services.jobs import JobQueue
+from agent_brain_server.services.metrics import Metrics
+from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.vector_backlog import VectorBacklog
+from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.job_store import JobStore
+from agent_brain_server.storage.vector_store import VectorStoreManager
+
+logger = logging.getLogger(__name__)
+
+LAST_INDEXED_META = "last_indexed_at"
+
+WORKER_IDLE_S = 20.0
+"""A worker is kept this long for the next job; it holds some 150 MB with the model loaded."""
+
+WORKER_LOG = "worker.log"
+
+STOP_TIMEOUT_S = 10.0
+"""A batch that is being written when the server stops is finished within this."""
+
+
+class IndexingService:
+    """The index of one project: takes jobs, runs them one after the other in a thread of its own, fills in vectors.
+
+    Args:
+        project_root: Canonical root of the project.
+        state_dir: Never indexed; its `logs/` takes the worker's complaints.
+        settings: Model, chunk sizes and limits.
+        documents: The truth.
+        bm25: The keyword index, bound to the documents.
+        vectors: The vector index, bound to the documents.
+        metrics: Counted on.
+    """
+
+    def __init__(
+        self,
+        project_root: Path,
+        state_dir: Path,
+        settings: ProjectConfig,
+        *,
+        documents: DocumentStore,
+        bm25: BM25IndexManager,
+        vectors: VectorStoreManager,
+        metrics: Metrics,
+        log_dir: Path,
+    ) -> None:
+        self._documents = documents
+        self._jobs = JobQueue(JobStore(documents))
+        self._worker = WorkerClient(log_dir / WORKER_LOG)
+        self._writer = IndexWriter(documents, bm25, vectors)
+        self._files = FileIndexer(
+            project_root,
+            state_dir,
+            settings,
+            documents=documents,
+            writer=self._writer,
+            worker=self._worker,
+            metrics=metrics,
+        )
+        self._backlog = VectorBacklog(documents, vectors, self._worker, metrics, model=settings.embedding_model)
+        self._embedding: list[RunningJob] = []
+        self._stopping = threading.Event()
+        self._store_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="indexing", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work, first on what an earlier server left unfinished."""
+        resumed = self._jobs.resume_unfinished()
+        if resumed:
+            logger.info("resuming %d unfinished jobs", resumed)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop at the next batch; what was written stays, what was not is resumed by the next server."""
+        self._stopping.set()
+        self._worker.close()
+        self._jobs.wake()
+        if self._thread.is_alive():
+            self._thread.join(STOP_TIMEOUT_S)
+
+    def submit(self, request: IndexRequest) -> JobStatus:
+        """Queue a job.
+
+        Raises:
+            NotFoundError: The folder does not exist.
+            InvalidRequestError: The folder is outside the project, or a glob or number is not allowed.
+        """
+        self._files.check(request)
+        return self._jobs.submit(request)
+
+    def get_job(self, job_id: str) -> JobStatus:
+        """Return a job as it is now; `NotFoundError` where there is none."""
+        return self._jobs.get(job_id)
+
+    def list_jobs(self) -> list[JobStatus]:
+        """Return the remembered jobs, newest first."""
+        return self._jobs.newest()
+
+    def cancel(self, job_id: str) -> JobStatus:
+        """Cancel a job that has not ended; `ConflictError` where it has."""
+        return self._jobs.cancel(job_id)
+
+    def current_job(self) -> JobStatus | None:
+        """Return the job that runs; None where none does."""
+        return self._jobs.current()
+
+    def last_job(self) -> JobStatus | None:
+        """Return the job that ended last."""
+        return self._jobs.last_ended()
+
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self._jobs.is_busy()
+
+    def clear(self) -> ClearedIndex:
+        """Forget everything that is indexed.
+
+        Raises:
+            ConflictError: A job runs or waits.
+        """
+        with self._store_lock:
+            if self._jobs.is_busy():
+                raise ConflictError(
+                    "A job is indexing; the index can't be cleared now.",
+                    code="indexing_in_progress",
+                    hint="Wait for the job, or cancel it with DELETE /index/jobs/{job_id}.",
+                )
+            counts = self._documents.counts()
+            self._writer.clear()
+            self._documents.set_meta(LAST_INDEXED_META, None)
+        return ClearedIndex(removed_documents=counts.files, removed_chunks=counts.chunks)
+
+    def _work(self) -> None:
+        """Run jobs and fill vectors until the service is closed."""
+        idle_since = time.monotonic()
+        while not self._stopping.is_set():
+            if self._take_step():
+                idle_since = time.monotonic()
+                continue
+            if time.monotonic() - idle_since > WORKER_IDLE_S:
+                self._worker.release()
+            self._jobs.wait(WORKER_IDLE_S)
+
+    def _take_step(self) -> bool:
+        """Do the next thing there is to do; False where there is none."""
+        with self._store_lock:
+            job = self._jobs.take_next()
+        if job is not None:
+            self._run(job)
+            return True
+        if self._embedding:
+            self._fill_vectors()
+            return True
+        return self._backlog.catch_up()
+
+    def _run(self, job: RunningJob) -> None:
+        """Run a job's keyword half; its vectors follow once no other job waits."""
+        try:
+            self._files.index(job, lambda: self._stopping.is_set() or job.cancelled.is_set())
+        except Exception as error:  # noqa: BLE001 - border: a failed job must not end the thread that runs the next
+            self._fail(job, error)
+            return
+        self._documents.set_meta(LAST_INDEXED_META, datetime.now(UTC).isoformat(timespec="milliseconds"))
+        job.keywords_ready = True
+        job.phase = "embedding"
+        self._embedding.append(job)
+        self._count_vectors()
+
+    def _fill_vectors(self) -> None:
+        """Embed what lacks a vector, until it is done or another job waits."""
+        try:
+            self._backlog.fill(self._should_pause)
+        except Exception as error:  # noqa: BLE001 - border: keyword answers go on without vectors
+            for job in self._embedding:
+                self._fail(job, error)
+            self._embedding.clear()
+            return
+        self._embedding = [job for job in self._embedding if not job.cancelled.is_set()]
+        if self._backlog.is_empty():
+            self._count_vectors()
+            for job in self._embedding:
+                self._jobs.finish(job, "done")
+            self._embedding.clear()
+
+    def _should_pause(self) -> bool:
+        self._count_vectors()
+        wanted = any(not job.cancelled.is_set() for job in self._embedding)
+        return self._stopping.is_set() or not wanted or self._jobs.has_waiting()
+
+    def _count_vectors(self) -> None:
+        counts = self._documents.counts()
+        for job in self._embedding:
+            job.vectors_total, job.vectors_done = counts.chunks, counts.embedded
+
+    def _fail(self, job: RunningJob, error: Exception) -> None:
+        """End a job that could not go on; a server that stops leaves it to the next one."""
+        if self._stopping.is_set() or isinstance(error, JobCancelledError):
+            return
+        logger.error("job %s failed", job.status.job_id, exc_info=error)
+        if isinstance(error, AgentBrainError):
+            self._jobs.finish(job, "failed", f"{error.message} {error.hint}")
+        else:
+            self._jobs.finish(job, "failed", f"{type(error).__name__}: {error}. See the server's log.")

@@ -1,0 +1,56 @@
+"""How far a running job is, as its thread counts it and others read it."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from agent_brain_server.models.index import IndexRequest, JobPhase, JobProgress, JobStatus
+from agent_brain_server.types import Skip
+
+
+@dataclass(slots=True)
+class RunningJob:
+    """A job at work. Its own thread writes the counters; a reader sees each of them whole, if not all of one instant.
+
+    Attributes:
+        status: As it was when the work began.
+        cancelled: Set when the job is to end at the next batch.
+    """
+
+    status: JobStatus
+    request: IndexRequest
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    phase: JobPhase = "scanning"
+    files_total: int = 0
+    files_changed: int = 0
+    files_done: int = 0
+    files_removed: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    chunks_written: int = 0
+    vectors_total: int = 0
+    vectors_done: int = 0
+    keywords_ready: bool = False
+
+    def count_skips(self, skips: Iterable[Skip]) -> None:
+        """Count what is left out, by reason."""
+        self.skipped.update(skip.reason for skip in skips)
+
+    def progress(self) -> JobProgress:
+        """Return the counters as they are now."""
+        return JobProgress(
+            phase=self.phase,
+            files_total=self.files_total,
+            files_changed=self.files_changed,
+            files_done=self.files_done,
+            files_removed=self.files_removed,
+            files_skipped=dict(self.skipped),
+            chunks_written=self.chunks_written,
+            vectors_total=self.vectors_total,
+            vectors_done=self.vectors_done,
+            keywords_ready=self.keywords_ready,
+        )
+
+    def snapshot(self) -> JobStatus:
+        """Return the job with its counters as they are now."""
+        return self.status.model_copy(update={"progress": self.progress()})
