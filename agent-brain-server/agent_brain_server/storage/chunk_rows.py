@@ -9,8 +9,8 @@ import numpy as np
 
 from agent_brain_server.types import Chunk, ChunkFacts, FileChunks, FileRecord, Keys, StoredChunk
 
-SYMBOL_SEPARATOR = "\n"
-"""Between the names of the `symbols` column: no language has a name with a line break in it."""
+SYMBOL_SEPARATOR = "\x1f"
+"""Between the names of the `symbols` column: ASCII's unit separator, which no name contains."""
 
 FACT_COLUMNS = "c.key, f.path, c.start_line, c.end_line, c.language, c.source_type, c.symbols, c.heading"
 
