@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AgentBrainError as error:
         report_failure(error, pipe)
         return error.exit_code
-    except Exception as exc:  # whoever waits for the start must learn of any failure
-        logger.exception("The server failed")
+    except Exception as exc:  # noqa: BLE001 - whoever waits for the start must learn of any failure; it is logged
         failure = StartError(f"The server failed: {type(exc).__name__}: {exc}.")
+        failure.__notes__ = getattr(exc, "__notes__", [])
         report_failure(failure, pipe)
         return failure.exit_code
 
@@ -116,6 +116,7 @@ def serve_locked(
     """
     paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
     log_path = configure_logging(paths["logs"], settings.log_level, console=not pipe.is_open)
+    earlier_runs = log_path.stat().st_size
 
     def tell_ready(state: RuntimeState) -> None:
         if not pipe.is_open:
@@ -135,9 +136,9 @@ def serve_locked(
                 stops_when_idle=stops_when_idle,
                 on_ready=tell_ready,
             )
-    except AgentBrainError as error:
-        logger.exception("The server could not start")
-        error.add_note("\n".join(["Last lines of the log:", *read_log_tail(log_path)]))
+    except Exception as error:
+        logger.exception("The server ends")
+        error.add_note("\n".join([f"Last lines of {log_path}:", *read_log_tail(log_path, offset=earlier_runs)]))
         raise
 
 
