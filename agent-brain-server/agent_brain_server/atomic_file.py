@@ -70,13 +70,18 @@ def _read_regular_file(path: Path) -> bytes | None:
         return None
     except OSError as exc:
         raise UnreadableDocumentError(f"{path} cannot be read: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise UnreadableDocumentError(f"{path} is not a regular file")
         if facts.st_size > MAX_DOCUMENT_BYTES:
             raise UnreadableDocumentError(f"{path} has {facts.st_size:,} bytes, more than {MAX_DOCUMENT_BYTES:,}")
-        return file.read(MAX_DOCUMENT_BYTES)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_DOCUMENT_BYTES)
+    except OSError as exc:
+        raise UnreadableDocumentError(f"{path} cannot be read: {exc.strerror}") from exc
+    finally:
+        os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,0 +1,184 @@
+"""Settings: which value wins, and what a wrong one is told."""
+
+import json
+import stat
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent_brain_server.config.settings import (
+    INIT_KEYS,
+    ProjectConfig,
+    default_config_document,
+    load_project_config,
+    load_settings,
+    write_project_config,
+)
+from agent_brain_server.errors import ConfigError
+from agent_brain_server.storage_paths import config_path, global_config_path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    directory = tmp_path / "home"
+    directory.mkdir()
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(directory))
+    for key in ProjectConfig.model_fields:
+        monkeypatch.delenv(f"AGENT_BRAIN_{key.upper()}", raising=False)
+    return directory
+
+
+@pytest.fixture
+def state_dir(tmp_path):
+    directory = tmp_path / "Zustand ü"
+    directory.mkdir()
+    return directory
+
+
+def write_config(path, **values):
+    path.write_text(json.dumps(values))
+
+
+def test_the_defaults_are_the_documented_ones(state_dir):
+    config = load_project_config(state_dir)
+    assert config.model_dump() == {
+        "mode": "project",
+        "bind_host": "127.0.0.1",
+        "port": 0,
+        "data_dir": "data",
+        "log_dir": "logs",
+        "shared_server_url": None,
+        "embedding_model": "all-MiniLM-L6-v2",
+        "chunk_size": 512,
+        "chunk_overlap": 50,
+        "max_file_bytes": 1_000_000,
+        "idle_stop_seconds": 10_800,
+        "log_level": "info",
+        "token": None,
+    }
+
+
+def test_flag_goes_before_variable_before_project_before_user_before_default(state_dir, monkeypatch):
+    def ask():
+        loaded = load_settings(state_dir, {"port": flag})
+        return loaded.config.port, loaded.origins["port"]
+
+    flag = None
+    assert ask() == (0, "default")
+    write_config(global_config_path(), port=1001)
+    assert ask() == (1001, str(global_config_path()))
+    write_config(config_path(state_dir), port=1002)
+    assert ask() == (1002, str(config_path(state_dir)))
+    monkeypatch.setenv("AGENT_BRAIN_PORT", "1003")
+    assert ask() == (1003, "AGENT_BRAIN_PORT")
+    flag = "1004"
+    assert ask() == (1004, "flag")
+
+
+def test_an_empty_variable_counts_as_unset(state_dir, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_PORT", "")
+    assert load_settings(state_dir).origins["port"] == "default"
+
+
+def test_init_writes_a_file_that_loads_and_never_overwrites(state_dir):
+    assert write_project_config(state_dir)
+    path = config_path(state_dir)
+    assert json.loads(path.read_text()) == default_config_document()
+    assert list(default_config_document()) == list(INIT_KEYS)
+    assert load_project_config(state_dir) == ProjectConfig()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    write_config(path, port=77)
+    assert not write_project_config(state_dir)
+    assert load_project_config(state_dir).port == 77
+    assert write_project_config(state_dir, force=True)
+    assert load_project_config(state_dir).port == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"prot": 1}, ["config.json", '"prot"', 'Did you mean "port"']),
+        ({"port": "8080"}, ["config.json", "port '8080'", "from 0", "65535"]),
+        ({"port": True}, ["port True"]),
+        ({"port": 70_000}, ["port 70000"]),
+        ({"port": 1.5}, ["port 1.5"]),
+        ({"mode": "both"}, ["mode 'both'", '"project" or "shared"']),
+        ({"log_level": "loud"}, ["log_level", "debug, info, warning, error"]),
+        ({"chunk_size": 100, "chunk_overlap": 100}, ["config.json", "chunk_overlap (100)", "chunk_size (100)"]),
+        ({"data_dir": ""}, ["data_dir"]),
+        ({"bind_host": "0.0.0.0"}, ["config.json", "0.0.0.0", "AGENT_BRAIN_TOKEN"]),
+    ],
+)
+def test_a_wrong_value_is_told_by_file_key_and_what_is_allowed(state_dir, values, words):
+    write_config(config_path(state_dir), **values)
+    with pytest.raises(ConfigError) as caught:
+        load_project_config(state_dir)
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_wrong_variable_is_told_by_its_name(state_dir, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_CHUNK_SIZE", "many")
+    with pytest.raises(ConfigError, match="AGENT_BRAIN_CHUNK_SIZE: chunk_size 'many'"):
+        load_project_config(state_dir)
+
+
+def test_an_unknown_flag_is_told(state_dir):
+    with pytest.raises(ConfigError, match='flag: "colour" is not a setting'):
+        load_project_config(state_dir, {"colour": "blue"})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "nothing"])
+def test_bad_json_is_told_by_file(state_dir, content):
+    config_path(state_dir).write_text(content)
+    with pytest.raises(ConfigError, match="config.json"):
+        load_project_config(state_dir)
+
+
+def test_another_address_is_allowed_with_a_token(state_dir, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_TOKEN", "a secret of some length")
+    config = load_project_config(state_dir, {"bind_host": "0.0.0.0"})
+    assert config.token == "a secret of some length"
+    assert "secret" not in repr(config)
+
+
+def test_a_short_token_is_refused_without_being_shown(state_dir, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_TOKEN", "hunter2")
+    with pytest.raises(ConfigError) as caught:
+        load_project_config(state_dir)
+    assert "AGENT_BRAIN_TOKEN" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_token_in_the_shared_file_is_refused_without_being_shown(state_dir):
+    write_config(config_path(state_dir), token="a secret of some length")
+    with pytest.raises(ConfigError, match="version control") as caught:
+        load_project_config(state_dir)
+    assert "secret of" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_no_token(state_dir, host):
+    assert load_project_config(state_dir, {"bind_host": host}).bind_host == host
+
+
+def test_every_setting_says_what_is_allowed():
+    assert all(field.description for field in ProjectConfig.model_fields.values())
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    content=st.binary(max_size=200)
+    | st.dictionaries(
+        st.sampled_from(list(ProjectConfig.model_fields)) | st.text(max_size=5),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.none()),
+    ).map(lambda values: json.dumps(values).encode())
+)
+def test_no_content_crashes_a_reader(state_dir, content):
+    config_path(state_dir).write_bytes(content)
+    try:
+        load_project_config(state_dir)
+    except ConfigError as error:
+        assert str(config_path(state_dir)) in str(error)
