@@ -42,6 +42,7 @@ class ChromaIndex:
         except StoreError:
             log.warning("Chroma's files cannot be read; they are made anew", exc_info=True)
             self.close()
+            forget_system(directory)
             remove_files(directory)
             self._collection = self._open(epoch)
 
@@ -109,6 +110,13 @@ class ChromaIndex:
             yield
         except Exception as exc:  # a border: Chroma's bindings raise plain types as well
             raise StoreError(f"Chroma cannot use {self._directory}: {exc}.") from exc
+
+
+def forget_system(directory: Path) -> None:
+    """Let Chroma forget a directory that it failed to open: it would hand out the half-opened one again."""
+    from chromadb.api.shared_system_client import SharedSystemClient  # noqa: PLC0415 - loaded already
+
+    SharedSystemClient._identifier_to_system.pop(str(directory), None)
 
 
 def remove_files(directory: Path) -> None:
