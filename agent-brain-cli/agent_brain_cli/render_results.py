@@ -21,15 +21,19 @@ class ShownResult:
     """One result, neutralised and cut to what is shown.
 
     Attributes:
-        location: `path:line` of the first line of the chunk, openable from the current directory.
-        facts: What stands beside it: last line, symbols, heading, score.
+        path: Openable from the current directory.
+        start_line: Of the chunk.
+        end_line: Of the chunk.
+        facts: What stands beside them: symbols, heading, score.
         lines: Text of the excerpt.
         first_line: Number of the excerpt's first line.
         hidden: How many lines of the chunk are not shown.
         explanation: Where the score comes from, where that was asked for.
     """
 
-    location: str
+    path: str
+    start_line: int
+    end_line: int
     facts: str
     lines: tuple[str, ...]
     first_line: int
@@ -50,7 +54,7 @@ def print_results(answer: Json, query: str, project_root: Path, *, full: bool) -
     results = [prepare_result(result, query, project_root, full=full) for result in answer["results"]]
     if sys.stdout.isatty():
         _print_highlighted(results)
-    else:
+    elif results:
         print("\n\n".join(format_plain(result) for result in results))
 
 
@@ -61,7 +65,9 @@ def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) 
     start, end = (0, len(all_lines)) if full else choose_excerpt(text, query)
     lines = all_lines[start:end]
     return ShownResult(
-        location=f"{visible(locate(result['source'], project_root))}:{result['start_line']}",
+        path=visible(locate(result["source"], project_root)),
+        start_line=result["start_line"],
+        end_line=result["end_line"],
         facts=" · ".join(_facts(result)),
         lines=tuple(lines if full else map(_shorten, lines)),
         first_line=result["start_line"] + start,
@@ -82,12 +88,12 @@ def format_plain(result: ShownResult) -> str:
     """Return a result as text: `path:line` first, so that editors and agents can jump to it."""
     width = len(str(result.first_line + len(result.lines)))
     numbered = (f"{number:>{width}}  {line}".rstrip() for number, line in enumerate(result.lines, result.first_line))
-    return "\n".join((f"{result.location}  {result.facts}", *_remarks(result, top=True), *numbered, *_remarks(result)))
+    heading = f"{result.path}:{result.start_line}  to line {result.end_line} · {result.facts}"
+    return "\n".join((heading, *_remarks(result, top=True), *numbered, *_remarks(result)))
 
 
 def _facts(result: Json) -> Iterator[str]:
     """Yield what stands in a result's heading after its location."""
-    yield f"to {result['end_line']}"
     if result["symbols"]:
         yield visible(", ".join(result["symbols"][:MAX_SYMBOLS]))
     if result["heading"]:
@@ -129,7 +135,8 @@ def _print_highlighted(results: list[ShownResult]) -> None:
 
     console = Console(highlight=False)
     for result in results:
-        console.print(Text.assemble((result.location, "bold cyan"), "  ", (result.facts, "dim")), soft_wrap=True)
+        location = f"{result.path}:{result.start_line}-{result.end_line}"
+        console.print(Text.assemble((location, "bold cyan"), "  ", (result.facts, "dim")), soft_wrap=True)
         for remark in _remarks(result, top=True):
             console.print(Text(remark, "dim"), soft_wrap=True)
         console.print(

@@ -22,6 +22,11 @@ class Lock:
         """Free the lock, so that the next one in the queue may enter the turnstile."""
         self.holder = None
 '''
+ESCAPE = "\x1b"
+HOSTILE = f"""def turnip():
+    '''Titles the window, clears the screen, and stays a text file to all who look at it.'''
+    return "{ESCAPE}]0;owned \x9b2J"
+"""
 GUIDE = "# Guide\n\n## Installing\n\nThe wombat lives in the installation chapter.\n\n## Using\n\nAsk it anything.\n"
 
 
@@ -66,27 +71,56 @@ class Command:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    ours = ("AGENT_BRAIN_", "DOC_SERVE_", "_AGENT_BRAIN", "NO_COLOR", "FORCE_COLOR")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return inherited | {"AGENT_BRAIN_HOME": str(tmp_path / "home"), "PYTHONWARNINGS": "default"}
+    return make_environment(tmp_path)
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    root = tmp_path / "my prøject"
-    (root / "src").mkdir(parents=True)
-    (root / ".claude").mkdir()
-    (root / "src/locking.py").write_text(LOCKING)
-    (root / "guide.md").write_text(GUIDE)
-    return root
+    return make_project(tmp_path)
 
 
 @pytest.fixture
 def agent_brain(project: Path, environment: dict[str, str]) -> Iterator[Command]:
-    """Run the command in the project; its server is stopped afterwards, whatever happened."""
-
+    """Run the command in a project of the test's own; its server is stopped afterwards, whatever happened."""
     command = Command(project, environment)
     try:
         yield command
     finally:
+        stop_server(command)
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Run the command in an indexed project, which a module's tests share and only ask."""
+    place = tmp_path_factory.mktemp("indexed")
+    command = Command(make_project(place), make_environment(place))
+    try:
+        outcome = command("index", "--wait")
+        assert outcome.code == 0, outcome.err
+        yield command
+    finally:
+        stop_server(command)
+
+
+def make_environment(place: Path) -> dict[str, str]:
+    """Return the environment without what the developer has set for Agent Brain, and with a home of the test's own."""
+    ours = ("AGENT_BRAIN_", "DOC_SERVE_", "_AGENT_BRAIN", "NO_COLOR", "FORCE_COLOR")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return inherited | {"AGENT_BRAIN_HOME": str(place / "home"), "PYTHONWARNINGS": "default"}
+
+
+def make_project(place: Path) -> Path:
+    """Make a small project whose path has a space and a letter beyond ASCII."""
+    root = place / "my prøject"
+    (root / "src").mkdir(parents=True)
+    (root / ".claude").mkdir()
+    (root / "src/locking.py").write_text(LOCKING)
+    (root / "guide.md").write_text(GUIDE)
+    (root / f"evil{ESCAPE}[31m.py").write_text(HOSTILE)
+    return root
+
+
+def stop_server(command: Command) -> None:
+    """Stop the project's server, if one was started."""
+    if list(command.project.glob(".claude/*/*.lock")):
         command("stop", "--force", "--timeout", "5")

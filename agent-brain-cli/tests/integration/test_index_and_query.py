@@ -10,17 +10,10 @@ import time
 import pytest
 
 
-@pytest.fixture
-def indexed(agent_brain):
-    outcome = agent_brain("index", "--json")
-    assert outcome.code == 0, outcome.err
-    return outcome
-
-
 def test_a_question_to_a_project_that_was_never_indexed_is_answered(agent_brain):
     outcome = agent_brain("query", "where is the lock freed", "-k", "3")
     assert outcome.code == 0, outcome.err
-    assert "src/locking.py:" in outcome.out.splitlines()[0] or "src/locking.py:" in outcome.out
+    assert "src/locking.py:" in outcome.out
     assert "def release" in outcome.out
     assert "Starting the server" in outcome.err
     assert "never indexed" in outcome.err
@@ -36,42 +29,40 @@ def test_json_is_the_one_thing_on_stdout_even_when_everything_has_to_be_started(
     assert outcome.code == 0, outcome.err
     best = outcome.json["results"][0]
     assert best["source"] == "src/locking.py"
-    assert best["start_line"] <= 7 <= best["end_line"] or best["start_line"] <= 8
-    assert outcome.json["index"]["last_indexed_at"] is None or isinstance(outcome.json["index"]["last_indexed_at"], str)
+    assert best["start_line"] <= 8 <= best["end_line"]
 
 
-def test_filters_and_explain_reach_the_server(agent_brain, indexed):
-    docs = agent_brain("query", "wombat installation", "--type", "doc", "--json").json["results"]
+def test_filters_and_explain_reach_the_server(indexed):
+    docs = indexed("query", "wombat installation", "--type", "doc", "--json").json["results"]
     assert {result["source"] for result in docs} == {"guide.md"}
-    code = agent_brain("query", "lock", "--language", "python", "--json").json["results"]
+    code = indexed("query", "lock", "--path", "src/**", "--language", "python", "--json", "--explain").json["results"]
     assert {result["source"] for result in code} == {"src/locking.py"}
-    only = agent_brain("query", "lock", "--path", "src/**", "--json", "--explain").json["results"]
-    assert {result["source"] for result in only} == {"src/locking.py"}
-    assert all(result["explanation"] is not None for result in only)
-    assert len(agent_brain("query", "lock", "-k", "1", "--json").json["results"]) == 1
+    assert all(result["explanation"] is not None for result in code)
+    assert len(indexed("query", "lock", "-k", "1", "--json").json["results"]) == 1
 
 
-def test_no_result_is_no_error_and_has_a_hint(agent_brain, indexed):
-    outcome = agent_brain("query", "wombat", "--path", "nowhere/**")
+def test_no_result_is_no_error_and_has_a_hint(indexed):
+    outcome = indexed("query", "wombat", "--path", "nowhere/**")
     assert outcome.code == 0
-    assert outcome.out.strip() == ""
+    assert outcome.out == ""
     assert "No results" in outcome.err
     assert "filter" in outcome.err
 
 
-def test_index_says_what_it_did_and_does_nothing_twice(agent_brain, indexed):
-    assert indexed.json["progress"]["keywords_ready"] is True
-    assert indexed.json["progress"]["files_total"] == 2
+def test_index_says_what_it_did_and_does_nothing_twice(agent_brain):
+    first = agent_brain("index", "--json").json
+    assert first["progress"]["keywords_ready"] is True
+    assert first["progress"]["files_total"] == 3
     second = agent_brain("index", "--wait", "--json").json
     assert second["state"] == "done"
     assert second["progress"]["files_changed"] == 0
     forced = agent_brain("index", "--wait", "--force", "--json").json
-    assert forced["progress"]["files_changed"] == 2
+    assert forced["progress"]["files_changed"] == 3
     assert forced["progress"]["vectors_done"] == forced["progress"]["vectors_total"] > 0
-    assert "2 files" in agent_brain("index", "--wait").out
+    assert "3 files" in agent_brain("index", "--wait").out
 
     status = agent_brain("status")
-    assert "2 files" in status.out
+    assert "3 files" in status.out
     assert "100 %" in status.out
 
 
@@ -94,31 +85,31 @@ def test_a_path_is_meant_from_where_the_user_is(agent_brain, project):
 
 
 @pytest.mark.parametrize("path", ["missing", "/"])
-def test_a_path_that_cannot_be_indexed_is_refused_with_a_reason(agent_brain, path):
-    outcome = agent_brain("index", path)
+def test_a_path_that_cannot_be_indexed_is_refused_with_a_reason(indexed, path):
+    outcome = indexed("index", path)
     assert outcome.code == 4
     assert outcome.out == ""
-    assert len(outcome.complaint[-2:]) == 2
-    assert "Traceback" not in outcome.err
+    assert len(outcome.complaint) == 2
 
 
-def test_escape_sequences_of_indexed_files_do_not_reach_the_terminal(agent_brain, project):
-    (project / "evil\x1b[31m.py").write_text("def turnip():\n    return '\x1b]0;owned\x07 \x9b2J'\n")
-    shown = agent_brain("query", "turnip")
-    assert "turnip" in shown.out
-    assert not set("\x1b\x07\x9b") & set(shown.out)
-    on_terminal = run_on_terminal(agent_brain, project, "query", "turnip")
+def test_escape_sequences_of_indexed_files_do_not_reach_the_terminal(indexed):
+    shown = indexed("query", "turnip").out
+    assert "turnip" in shown
+    assert not set("\x1b\x9b") & set(shown)
+    on_terminal = run_on_terminal(indexed, "query", "turnip")
+    assert "turnip" in on_terminal
     assert "\x1b]0;owned" not in on_terminal
+    assert "\x1b[31m.py" not in on_terminal
     assert "\x9b" not in on_terminal
 
 
-def run_on_terminal(agent_brain, project, *arguments: str, **variables: str) -> str:
+def run_on_terminal(command, *arguments: str, **variables: str) -> str:
     """Return what the command writes to a terminal; the server must be running already."""
     leader, follower = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "agent_brain_cli", *arguments],
-        cwd=project,
-        env=agent_brain.environment | {"TERM": "xterm-256color"} | variables,
+        cwd=command.project,
+        env=command.environment | {"TERM": "xterm-256color"} | variables,
         stdin=follower,
         stdout=follower,
         stderr=follower,
@@ -143,27 +134,32 @@ def read_terminal(leader: int) -> str:
     return b"".join(parts).decode()
 
 
-def test_a_terminal_gets_colour_unless_it_is_unwanted(agent_brain, project, indexed):
-    coloured = run_on_terminal(agent_brain, project, "query", "turnstile")
+def test_a_terminal_gets_colour_unless_it_is_unwanted(indexed):
+    coloured = run_on_terminal(indexed, "query", "turnstile")
     assert "\x1b[" in coloured
     assert "release" in coloured
-    plain = run_on_terminal(agent_brain, project, "query", "turnstile", NO_COLOR="1")
+    plain = run_on_terminal(indexed, "query", "turnstile", NO_COLOR="1")
     assert "\x1b[3" not in plain
     assert "src/locking.py:" in plain
 
 
-def test_a_reader_that_goes_away_is_no_error(agent_brain, project, indexed):
+def test_a_terminal_gets_progress_bars(indexed):
+    shown = run_on_terminal(indexed, "index", "--force", "--wait")
+    assert "3/3" in shown
+    assert "Indexed 3 files" in shown
+
+
+def test_a_reader_that_goes_away_is_no_error(indexed):
     done = subprocess.run(
         ["sh", "-c", f'"{sys.executable}" -m agent_brain_cli query lock --full | true'],
-        cwd=project,
-        env=agent_brain.environment,
+        cwd=indexed.project,
+        env=indexed.environment,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert "Error" not in done.stderr
-    assert "Exception" not in done.stderr
+    assert done.stderr == ""
 
 
 def test_interrupting_leaves_the_job_running_and_says_so(agent_brain, project):
