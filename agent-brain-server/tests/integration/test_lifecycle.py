@@ -1,0 +1,412 @@
+"""A project's server from start to end, with real processes: every promise that a client relies on."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.discovery import discover, discover_or_start, request_json
+from agent_brain_server.errors import ConfigError, DeadlineError, NotRunningError, PortInUseError, StartError
+from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.locking import is_stale, read_pid
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.registry import entries
+from agent_brain_server.runtime import read_runtime, write_runtime
+from agent_brain_server.storage_paths import (
+    config_path,
+    lock_path,
+    pid_path,
+    resolve_state_dir,
+    runtime_path,
+)
+
+STARTER = """
+import sys
+from pathlib import Path
+from agent_brain_server.discovery import discover_or_start
+print(discover_or_start(Path(sys.argv[1])).instance_id)
+"""
+
+PROMPT_S = 5.0  # failures come at once; the machine that tests may be busy
+
+
+def find_servers(root):
+    """Pids of all server processes of a project."""
+    pids = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (directory / "cmdline").read_bytes().split(b"\0")
+                if b"agent_brain_server" in command and os.fsencode(root) in command:
+                    pids.append(int(directory.name))
+    return pids
+
+
+def end_all(root):
+    for pid in find_servers(root):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def wait_until(condition, limit_s=10.0):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "Heim ü"))
+
+
+@pytest.fixture
+def project(tmp_path):
+    root = (tmp_path / "Projekt mit Ä").resolve()
+    root.mkdir()
+    yield root
+    end_all(root)
+
+
+@pytest.fixture
+def other_project(tmp_path):
+    root = (tmp_path / "zweites").resolve()
+    root.mkdir()
+    yield root
+    end_all(root)
+
+
+@pytest.fixture
+def state_dir(project):
+    return resolve_state_dir(project)
+
+
+def remains(state_dir):
+    return [path.name for path in (runtime_path(state_dir), lock_path(state_dir), pid_path(state_dir)) if path.exists()]
+
+
+def can_connect(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_start_answers_and_stop_leaves_nothing(project, state_dir):
+    result = start_server(project)
+    state = result.state
+    assert result.started
+    assert read_runtime(state_dir) == state
+    assert state.project_root == str(project)
+    assert state.project_id == generate_project_id(project)
+    assert state.instance_id.startswith("ds_")
+    assert state.base_url == f"http://127.0.0.1:{state.port}"
+    assert read_pid(state_dir) == state.pid
+    assert find_servers(project) == [state.pid]
+    assert not is_stale(state_dir)
+    assert request_json(state, "GET", "/health")["instance_id"] == state.instance_id
+    assert [entry.state_dir for entry in entries()] == [state_dir]
+    stopped = stop_server(state_dir)
+    assert (stopped.stopped, stopped.forced, stopped.pid) == (True, False, state.pid)
+    assert remains(state_dir) == []
+    assert find_servers(project) == []
+    assert not can_connect(state.port)
+    with pytest.raises(NotRunningError):
+        request_json(state, "GET", "/health")
+    with pytest.raises(ChildProcessError):  # and no zombie of ours either
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_second_start_gives_the_same_server(project):
+    first = start_server(project)
+    second = start_server(project)
+    assert second.state == first.state
+    assert not second.started
+
+
+def test_stopping_what_does_not_run_says_so(project, state_dir):
+    assert not stop_server(state_dir).stopped
+
+
+def test_the_server_outlives_a_starter_whose_output_is_captured(project):
+    # ends only when nobody holds the pipe any more: the server must not
+    answer = subprocess.run([sys.executable, "-c", STARTER, str(project)], capture_output=True, text=True, timeout=60)
+    state = discover(project)
+    assert state is not None
+    assert answer.stdout == f"{state.instance_id}\n"
+    assert os.getsid(state.pid) != os.getsid(0)
+    assert os.readlink(f"/proc/{state.pid}/cwd") == "/"
+
+
+def test_two_projects_run_side_by_side(project, other_project):
+    one, two = start_server(project).state, start_server(other_project).state
+    assert one.port != two.port
+    stop_server(resolve_state_dir(project))
+    assert discover(project) is None
+    assert discover(other_project) == two
+
+
+@pytest.mark.parametrize("_round", range(2))
+def test_simultaneous_starters_get_one_server(project, state_dir, _round):
+    starters = [
+        subprocess.Popen([sys.executable, "-c", STARTER, str(project)], stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    answers = {starter.communicate(timeout=60)[0] for starter in starters}
+    state = read_runtime(state_dir)
+    assert state is not None
+    assert answers == {f"{state.instance_id}\n"}
+    assert find_servers(project) == [state.pid]
+    stop_server(state_dir)
+    assert find_servers(project) == []
+
+
+def test_after_kill_9_a_start_needs_no_cleaning(project, state_dir):
+    first = start_server(project).state
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: not find_servers(project))
+    assert remains(state_dir) == ["runtime.json", "Agent Brain.lock", "Agent Brain.pid"]
+    second = start_server(project)
+    assert second.started
+    assert second.state.instance_id != first.instance_id
+
+
+def test_after_kill_9_discover_says_none_and_cleans_up(project, state_dir):
+    state = start_server(project).state
+    os.kill(state.pid, signal.SIGKILL)
+    wait_until(lambda: not find_servers(project))
+    assert discover(project) is None
+    assert remains(state_dir) == []
+
+
+def test_a_stranger_with_the_recorded_pid_is_left_alone(project, state_dir):
+    state = start_server(project).state
+    lock_text = lock_path(state_dir).read_text()
+    stop_server(state_dir)
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        write_runtime(state_dir, state.model_copy(update={"pid": stranger.pid}))
+        pid_path(state_dir).write_text(f"{stranger.pid}\n")
+        lock_path(state_dir).write_text(lock_text.replace(str(state.pid), str(stranger.pid), 1))
+        assert discover(project) is None
+        write_runtime(state_dir, state.model_copy(update={"pid": stranger.pid}))
+        assert not stop_server(state_dir).stopped
+        assert stranger.poll() is None
+        assert start_server(project).started
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_holder_that_cannot_be_proven_is_not_signalled(project, state_dir):
+    state = start_server(project).state
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        # the lock is held, but by somebody else than the files say
+        lock_path(state_dir).write_text(f"{stranger.pid} 1\n")
+        with pytest.raises(DeadlineError, match="can't be proven"):
+            stop_server(state_dir, timeout_s=0.3, force=True)
+        assert stranger.poll() is None
+        assert find_servers(project) == [state.pid]
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_another_projects_server_on_the_recorded_port_is_not_ours(project, other_project, state_dir):
+    ours, other = start_server(project).state, start_server(other_project).state
+    write_runtime(state_dir, ours.model_copy(update={"port": other.port, "base_url": other.base_url}))
+    assert discover(project) is None
+    assert discover(other_project) == other
+    # it lives, so nothing of it was removed
+    assert remains(state_dir) == ["runtime.json", "Agent Brain.lock", "Agent Brain.pid"]
+
+
+def test_a_torn_runtime_file_beside_a_living_server_neither_crashes_nor_starts_a_second(project, state_dir):
+    state = start_server(project).state
+    runtime_path(state_dir).write_text('{"schema_version": 1, "mode"')
+    assert discover(project) is None
+    with pytest.raises(DeadlineError):
+        start_server(project, timeout_s=0.3)
+    assert find_servers(project) == [state.pid]
+    assert stop_server(state_dir).stopped
+
+
+def test_a_stopped_server_is_not_a_dead_one(project, state_dir):
+    state = start_server(project).state
+    os.kill(state.pid, signal.SIGSTOP)
+    try:
+        assert discover(project) is None
+        with pytest.raises(DeadlineError, match=f"process {state.pid}") as caught:
+            start_server(project, timeout_s=0.5)
+        assert caught.value.exit_code == 6
+        assert find_servers(project) == [state.pid]
+        assert remains(state_dir) == ["runtime.json", "Agent Brain.lock", "Agent Brain.pid"]
+    finally:
+        os.kill(state.pid, signal.SIGCONT)
+    assert discover(project) == state
+
+
+def test_a_hung_server_is_killed_only_when_forced(project, state_dir):
+    state = start_server(project).state
+    os.kill(state.pid, signal.SIGSTOP)
+    with pytest.raises(DeadlineError):
+        stop_server(state_dir, timeout_s=0.3)
+    assert find_servers(project) == [state.pid]
+    result = stop_server(state_dir, timeout_s=0.3, force=True)
+    assert result.forced
+    assert find_servers(project) == []
+    assert remains(state_dir) == []
+
+
+def test_ten_rounds_of_stop_and_start_need_no_pause(project, state_dir):
+    seen = set()
+    for _ in range(10):
+        state = start_server(project).state
+        assert discover(project) == state
+        seen.add(state.instance_id)
+        assert stop_server(state_dir).stopped
+        assert discover(project) is None
+        assert remains(state_dir) == []
+    assert len(seen) == 10
+
+
+def test_a_second_sigterm_does_not_cut_the_end_short(project, state_dir):
+    state = start_server(project).state
+    for _ in range(20):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGTERM)
+        time.sleep(0.01)
+    wait_until(lambda: not find_servers(project))
+    assert remains(state_dir) == []
+    assert "Finished server process" in (state_dir / "logs" / "server.log").read_text()
+
+
+def test_a_taken_port_is_reported_at_once(project, state_dir):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        began = time.monotonic()
+        with pytest.raises(PortInUseError, match=str(port)) as caught:
+            start_server(project, overrides={"port": port})
+    assert time.monotonic() - began < PROMPT_S
+    assert "server.log" in caught.value.__notes__[0]
+    assert f"Port {port}" in caught.value.__notes__[0]
+    assert remains(state_dir) == []
+
+
+def test_a_port_can_be_taken_over_from_a_predecessor(project, state_dir):
+    port = start_server(project).state.port
+    for _ in range(3):
+        stop_server(state_dir)
+        assert start_server(project, overrides={"port": port}).state.port == port
+
+
+def test_a_wrong_setting_is_reported_at_once(project, state_dir):
+    state_dir.mkdir(parents=True)
+    config_path(state_dir).write_text('{"prot": 1}')
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match="config.json.*Did you mean") as caught:
+        start_server(project)
+    assert time.monotonic() - began < PROMPT_S
+    assert "Settings are" in caught.value.hint
+    assert remains(state_dir) == []
+
+
+def test_a_project_that_is_no_directory_is_refused_and_not_made(tmp_path):
+    with pytest.raises(ConfigError, match="not a directory"):
+        start_server(tmp_path / "missing")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_server_that_dies_without_a_word_is_reported_with_its_last_words(project, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.write(2, b'boom from below\\n')\nos._exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(StartError, match="ended before it was ready") as caught:
+        start_server(project)
+    assert "boom from below" in caught.value.__notes__[0]
+
+
+def test_one_state_directory_does_not_serve_two_projects(project, other_project, tmp_path):
+    shared = tmp_path / "state"
+    state = start_server(project, state_dir=shared).state
+    assert discover(other_project, state_dir=shared) is None
+    with pytest.raises(StartError, match="in use by the server of") as caught:
+        start_server(other_project, state_dir=shared)
+    assert caught.value.code == "state_dir_in_use"
+    assert discover(project, state_dir=shared) == state
+
+
+def test_an_unused_server_of_an_agent_ends_and_a_persons_stays(project, other_project, state_dir, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
+    persons = start_server(other_project).state
+    discover_or_start(project)
+    wait_until(lambda: not find_servers(project))
+    assert remains(state_dir) == []
+    assert "nothing was asked" in (state_dir / "logs" / "server.log").read_text()
+    assert discover(other_project) == persons
+
+
+def test_a_server_whose_state_directory_was_removed_ends_and_spares_its_successor(project, state_dir):
+    first = start_server(project).state
+    state_dir.rename(project / "moved away")
+    second = start_server(project)
+    assert second.started
+    wait_until(lambda: find_servers(project) == [second.state.pid])
+    assert first.pid != second.state.pid
+    assert discover(project) == second.state
+    assert read_pid(state_dir) == second.state.pid
+
+
+def test_the_log_keeps_the_lines_of_the_run_before(project, state_dir):
+    first = start_server(project).state
+    stop_server(state_dir)
+    second = start_server(project).state
+    lines = [json.loads(line) for line in (state_dir / "logs" / "server.log").read_text().splitlines()]
+    served = [line["message"] for line in lines if line["message"].startswith("Serving")]
+    assert [first.base_url in served[0], second.base_url in served[1]] == [True, True]
+    assert all(token not in json.dumps(lines) for token in (first.token, second.token))
+
+
+def test_the_address_of_runtime_json_listens_on_loopback_alone(project):
+    state = start_server(project).state
+    connection = http.client.HTTPConnection("127.0.0.1", state.port)
+    connection.request("GET", "/health")
+    assert connection.getresponse().status == 200
+    connection.close()
+    listeners = Path("/proc/net/tcp").read_text()
+    assert f"0100007F:{state.port:04X}" in listeners
+    assert f"00000000:{state.port:04X}" not in listeners
+
+
+def test_in_the_foreground_it_says_where_and_ctrl_c_ends_it(project, state_dir):
+    command = [sys.executable, "-m", "agent_brain_server", "--project-root", str(project)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    state = discover(project)
+    assert state is not None
+    assert state.base_url in line
+    again = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert again.returncode == 0
+    assert state.base_url in again.stdout
+    server.send_signal(signal.SIGINT)
+    output, errors = server.communicate(timeout=30)
+    assert (server.returncode, output, errors) == (0, "", "")
+    assert remains(state_dir) == []
+
+
+def test_in_the_foreground_a_failure_is_two_lines_and_an_exit_code(project):
+    command = [sys.executable, "-m", "agent_brain_server", "--project-root", str(project), "--port", "99999"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert answer.returncode == ConfigError.exit_code
+    assert len(answer.stderr.splitlines()) == 2
+    assert "99999" in answer.stderr
