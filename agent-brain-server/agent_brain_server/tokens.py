@@ -10,8 +10,11 @@ from functools import lru_cache
 WORD = re.compile(r"\w+")
 """A run of letters, digits and underscores of any script; kebab-case falls apart at its hyphens."""
 
-PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^\W_A-Za-z0-9]+")
-"""camelCase humps, acronyms (`HTTPHeader` is HTTP and Header), numbers, runs of another script."""
+PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+"""camelCase humps, acronyms (`HTTPHeader` is HTTP and Header) and numbers of an ASCII word."""
+
+OTHER_PART = re.compile(r"[^\W_0-9]+|[0-9]+")
+"""The same for a word with letters of other scripts, whose humps are not looked for."""
 
 UNSPACED_RUN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]{2,}")
 """Chinese, Japanese and Korean put no spaces between words: such runs are indexed by pairs of characters."""
@@ -33,7 +36,8 @@ STOP_WORDS = frozenset(ENGLISH_STOP_WORDS.split())
 
 def split_identifier(word: str) -> list[str]:
     """Return the parts of an identifier in lower case: `parseHTTPHeader2` is parse, http, header, 2."""
-    return [part.lower() for part in PART.findall(word)]
+    parts = PART if word.isascii() else OTHER_PART
+    return [part.lower() for part in parts.findall(word)]
 
 
 def find_words(text: str) -> list[str]:

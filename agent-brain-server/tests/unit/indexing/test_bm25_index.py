@@ -1,0 +1,283 @@
+import json
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rank_bm25 import BM25Okapi
+
+from agent_brain_server.errors import StoreError
+from agent_brain_server.indexing import bm25_index
+from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.tokens import query_terms, tokenize
+from agent_brain_server.types import AllowedChunks, Chunk, QueryFilter, StoredChunk
+
+
+def stored(key, text, *, path="a.py", language="python", source_type="code", symbols=(), heading=None):
+    return StoredChunk(key, Chunk(f"id{key}", path, text, key, key, language, source_type, symbols, heading))
+
+
+@pytest.fixture
+def index(tmp_path):
+    index = BM25IndexManager(tmp_path / "bm25_index")
+    index.bind_store("store")
+    yield index
+    index.close()
+
+
+def write(index, *chunks):
+    by_path: dict[str, list[StoredChunk]] = {}
+    for chunk in chunks:
+        by_path.setdefault(chunk.chunk.path, []).append(chunk)
+    index.index_files(list(by_path.items()))
+    index.commit()
+
+
+def keys(hits):
+    return [hit.key for hit in hits]
+
+
+def test_words_are_found_in_every_field(index):
+    write(
+        index,
+        stored(1, "the body says zebra", path="one.py"),
+        stored(2, "nothing", path="zebra/two.py"),
+        stored(3, "nothing", path="three.py", symbols=("findZebra",)),
+        stored(4, "nothing", path="four.md", heading="Feeding > Zebra"),
+        stored(5, "nothing", path="five.py"),
+    )
+    assert set(keys(index.search("zebras", 10))) == {1, 2, 3, 4}
+
+
+def test_the_best_come_first_and_no_more_than_asked(index):
+    write(index, *(stored(key, "lock " * key + "filler " * 10, path=f"{key}.py") for key in range(1, 21)))
+    hits = index.search("lock", 5)
+    assert len(hits) == 5
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert all(hit.score > 0 for hit in hits)
+
+
+def test_changes_are_seen_after_the_commit_and_not_before(index):
+    index.index_files([("a.py", [stored(1, "zebra")])])
+    assert index.search("zebra", 5) == []
+    index.commit()
+    assert keys(index.search("zebra", 5)) == [1]
+
+
+def test_a_file_that_comes_again_replaces_itself(index):
+    write(index, stored(1, "zebra"), stored(2, "yak"), stored(3, "zebra", path="b.py"))
+    write(index, stored(4, "gnu"))
+    assert keys(index.search("zebra", 5)) == [3]
+    assert keys(index.search("yak gnu", 5)) == [4]
+    assert index.count() == 2
+
+
+def test_deleted_files_are_gone_and_their_namesakes_stay(index):
+    write(index, stored(1, "zebra", path="a.py"), stored(2, "zebra", path="a.py/b.py"), stored(3, "zebra", path="A.py"))
+    index.delete_paths(["a.py"])
+    index.commit()
+    assert sorted(keys(index.search("zebra", 5))) == [2, 3]
+
+
+def test_a_cleared_index_is_empty_at_once(index):
+    write(index, stored(1, "zebra"))
+    index.clear()
+    assert index.search("zebra", 5) == []
+    assert index.count() == 0
+
+
+def allow(*, paths=None, languages=(), source_types=()):
+    query_filter = QueryFilter(source_types, languages, ("glob",) if paths is not None else ())
+    return AllowedChunks(query_filter, None, paths)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "expected"),
+    [
+        (allow(languages=("go",)), {2, 4}),
+        (allow(source_types=("test",)), {3, 4}),
+        (allow(languages=("go",), source_types=("test", "doc")), {4}),
+        (allow(paths=("p1.py", "p4.go", "missing")), {1, 4}),
+        (allow(paths=()), set()),
+        (allow(paths=("p1.py",), languages=("go",)), set()),
+    ],
+)
+def test_a_filter_limits_the_answer_and_leaves_the_scores(index, allowed, expected):
+    write(
+        index,
+        stored(1, "zebra", path="p1.py"),
+        stored(2, "zebra zebra", path="p2.go", language="go"),
+        stored(3, "zebra", path="p3.py", source_type="test"),
+        stored(4, "zebra", path="p4.go", language="go", source_type="test"),
+        stored(5, "yak", path="p5.go", language="go"),
+    )
+    everything = {hit.key: hit.score for hit in index.search("zebra", 10)}
+    found = {hit.key: hit.score for hit in index.search("zebra", 10, allowed)}
+    assert set(found) == expected
+    assert all(score == pytest.approx(everything[key]) for key, score in found.items())
+
+
+@pytest.mark.parametrize(
+    "query", ["", "   ", "!!!", "\ud800", "\0", '"unclosed AND (', "a:b^2 OR *", "x" * 4000, "wort " * 900]
+)
+def test_no_query_is_a_syntax_error(index, query):
+    write(index, stored(1, "zebra"))
+    assert index.search(query, 5) == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(query=st.text(max_size=200))
+def test_any_query_is_answered(index, query):
+    assert isinstance(index.search(query, 5), list)
+
+
+def test_a_query_of_very_many_words_costs_no_more_than_its_limit(index):
+    write(index, stored(1, "last"), stored(2, "w1"))
+    many = " ".join(f"w{number}" for number in range(2000))
+    assert keys(index.search(f"{many} last", 5)) == [2]
+
+
+def test_an_index_is_kept_for_its_store_and_emptied_for_another(tmp_path):
+    for store_id, is_new in (("a", True), ("a", False), ("b", True)):
+        index = BM25IndexManager(tmp_path)
+        assert index.bind_store(store_id) is is_new
+        assert index.count() == (0 if is_new else 1)
+        write(index, stored(1, "zebra"))
+        index.close()
+
+
+def test_an_index_of_another_version_is_emptied(tmp_path, monkeypatch):
+    index = BM25IndexManager(tmp_path)
+    index.bind_store("a")
+    index.close()
+    monkeypatch.setattr(bm25_index, "INDEX_VERSION", 999)
+    assert BM25IndexManager(tmp_path).bind_store("a")
+
+
+@pytest.mark.parametrize("damage", ["meta.json", "index.json", "segment"])
+def test_a_damaged_index_is_made_anew(tmp_path, damage):
+    index = BM25IndexManager(tmp_path)
+    index.bind_store("a")
+    write(index, *(stored(key, f"word{key} zebra", path=f"{key}.py") for key in range(50)))
+    index.close()
+    for path in tmp_path.glob("*.idx") if damage == "segment" else [tmp_path / damage]:
+        path.write_bytes(b"\x00garbage")
+    index = BM25IndexManager(tmp_path)
+    assert index.bind_store("a")
+    write(index, stored(1, "zebra"))
+    assert keys(index.search("zebra", 5)) == [1]
+    index.close()
+
+
+def test_an_index_that_is_not_open_says_so(tmp_path):
+    with pytest.raises(StoreError, match="not open"):
+        BM25IndexManager(tmp_path).search("zebra", 5)
+
+
+def test_a_directory_that_cannot_be_made_is_reported(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        BM25IndexManager(tmp_path / "file" / "below").bind_store("a")
+
+
+def test_searches_go_on_while_files_are_written(index):
+    write(index, *(stored(key, "zebra", path=f"{key}.py") for key in range(100)))
+    failures: list[object] = []
+    stop = threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            hits = index.search("zebra", 200)
+            if len(hits) != 100:
+                failures.append(len(hits))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for turn in range(1, 20):
+        write(index, *(stored(turn * 1000 + key, "zebra", path=f"{key}.py") for key in range(100)))
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+WRITE_UNTIL_KILLED = """
+import sys
+from pathlib import Path
+from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.types import Chunk, StoredChunk
+index = BM25IndexManager(Path(sys.argv[1]))
+index.bind_store("a")
+key = 0
+while True:
+    key += 1
+    chunk = Chunk(str(key), f"{key}.py", "zebra", 1, 1, "python", "code")
+    index.index_files([(chunk.path, [StoredChunk(key, chunk)])])
+    index.commit()
+    print(key, flush=True)
+"""
+
+
+def test_a_kill_loses_nothing_that_was_committed_and_leaves_no_lock(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    committed = 0
+    for line in process.stdout:
+        committed = int(line)
+        if committed >= 20:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.wait()
+    process.stdout.close()
+    index = BM25IndexManager(tmp_path)
+    assert not index.bind_store("a")
+    assert index.count() >= committed
+    write(index, stored(9999, "yak", path="new.py"))
+    assert keys(index.search("yak", 5)) == [9999]
+    index.close()
+
+
+QUESTIONS = [
+    "parse a json string into objects", "open a socket and connect to an address", "read lines of a compressed file",
+    "format a date and time with a timezone", "wait for a lock with a timeout", "split a path into directory and name",
+    "compare two sequences and show the difference", "encode bytes as base64", "walk a directory tree",
+    "start a subprocess and read its output", "parse command line arguments", "send an email message over smtp",
+    "compute the median of numbers", "copy a file with its permissions", "run callbacks in an event loop",
+    "quote a url", "make a temporary file", "pickle an object", "match a regular expression",
+    "sort with a key function",
+]  # fmt: skip
+
+
+def test_the_ranking_agrees_with_the_reference(index, monkeypatch):
+    """Compare the ten best of plain BM25 over bodies with those of rank-bm25, on the standard library's sources."""
+    monkeypatch.setattr(bm25_index, "FIELD_BOOSTS", {"body": 1.0})
+    sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:60]
+    chunks: list[StoredChunk] = []
+    for source in sources:
+        lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
+        for first in range(0, len(lines), 30):
+            chunks.append(stored(len(chunks), "\n".join(lines[first : first + 30]), path=f"{source.name}:{first}"))
+    write(index, *chunks)
+    reference = BM25Okapi([tokenize(chunk.chunk.text) or ["-"] for chunk in chunks], k1=1.2, b=0.75)
+    common = 0
+    for question in QUESTIONS:
+        scores = reference.get_scores(list(query_terms(question, limit=64)))
+        best = set(sorted(range(len(chunks)), key=lambda key: -scores[key])[:10])
+        common += len(best & set(keys(index.search(question, 10))))
+    assert len(chunks) > 400
+    assert common >= 0.8 * 10 * len(QUESTIONS)
+
+
+def test_the_binding_names_store_and_version(tmp_path):
+    index = BM25IndexManager(tmp_path)
+    index.bind_store("a")
+    assert json.loads((tmp_path / "index.json").read_text()) == {"store_id": "a", "version": bm25_index.INDEX_VERSION}
+    index.close()
