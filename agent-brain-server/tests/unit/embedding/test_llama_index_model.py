@@ -1,0 +1,60 @@
+import math
+
+import numpy as np
+import pytest
+from llama_index.core.embeddings import BaseEmbedding
+
+from agent_brain_server.embedding.llama_index_model import LlamaIndexEmbedder
+from agent_brain_server.errors import UnavailableError
+
+
+class LengthEmbedding(BaseEmbedding):
+    """Points in the direction (characters, words, 1): the stand-in for a remote model."""
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        text.encode("utf-8")
+        if text == "unreachable":
+            raise ConnectionError("refused")
+        return [0.0, 0.0, 0.0] if not text else [float(len(text)), float(len(text.split())), 1.0]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+
+@pytest.fixture
+def embedder():
+    return LlamaIndexEmbedder(LengthEmbedding(embed_batch_size=2), "test:length")
+
+
+def test_rows_keep_the_order_of_the_texts_and_have_unit_length(embedder):
+    vectors = embedder.embed(["a b", "ccc", "dd dd dd", "e", "f g h"])
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(vectors[0], np.array([3, 2, 1]) / math.sqrt(14), rtol=1e-6)
+    np.testing.assert_allclose(vectors[3], np.array([1, 1, 1]) / math.sqrt(3), rtol=1e-6)
+
+
+def test_name_and_dimension(embedder):
+    assert embedder.name == "test:length"
+    assert embedder.dimension == 3
+
+
+def test_no_texts_give_no_vectors(embedder):
+    assert embedder.embed([]).shape == (0, 3)
+
+
+def test_a_vector_of_zeros_stays_finite(embedder):
+    assert embedder.embed([""]).tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_a_lone_surrogate_is_replaced(embedder):
+    np.testing.assert_array_equal(embedder.embed(["\ud800b"]), embedder.embed(["?b"]))
+
+
+def test_a_failing_model_is_named(embedder):
+    with pytest.raises(UnavailableError, match=r"test:length.*refused") as caught:
+        embedder.embed(["fine", "unreachable"])
+    assert isinstance(caught.value.__cause__, ConnectionError)
