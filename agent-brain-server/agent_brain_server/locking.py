@@ -193,7 +193,18 @@ def remove_remains(state_dir: Path) -> None:
 
 
 def _has_remains(state_dir: Path) -> bool:
-    return any(os.path.lexists(path(state_dir)) for path in (lock_path, pid_path, runtime_path))
+    return any(_is_there(path(state_dir)) for path in (lock_path, pid_path, runtime_path))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as exc:
+        # "not there" would be a lie: a server of another user may well be running
+        raise StateDirError(f"{path} cannot be looked at: {exc.strerror}.") from exc
+    return True
 
 
 def _open_locked(path: Path, create: int) -> int | None:

@@ -1,0 +1,238 @@
+"""Finding the server: only the one that proves to be it, whatever else answers."""
+
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent_brain_server import local_http
+from agent_brain_server.discovery import discover, discover_or_start, request_json
+from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError, UnknownSchemaError
+from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.locking import StateLock
+from agent_brain_server.processes import read_start_time
+from agent_brain_server.runtime import RuntimeState, write_runtime
+from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir, runtime_path
+
+
+class CannedServer:
+    """Answers every connection with the same bytes; remembers what it was asked."""
+
+    def __init__(self):
+        self.answer = b""
+        self.requests = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def answer_json(self, document, status="200 OK"):
+        body = json.dumps(document).encode()
+        self.answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def _serve(self):
+        while True:
+            connection, _ = self._socket.accept()
+            with connection:
+                request = connection.recv(65_536)
+                if request == b"end":
+                    return
+                self.requests.append(request.decode())
+                connection.sendall(self.answer)
+
+    def close(self):
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            connection.sendall(b"end")
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture
+def server():
+    canned = CannedServer()
+    yield canned
+    canned.close()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    root = (tmp_path / "Projekt mit Ä").resolve()
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def state_dir(project):
+    directory = resolve_state_dir(project)
+    prepare_state_dir(directory)
+    return directory
+
+
+def make_state(project, port, **changes):
+    values = {
+        "mode": "project",
+        "project_root": str(project),
+        "instance_id": "ds_012345",
+        "base_url": f"http://127.0.0.1:{port}",
+        "bind_host": "127.0.0.1",
+        "port": port,
+        "pid": os.getpid(),
+        "pid_started_at": read_start_time(os.getpid()),
+        "started_at": "2026-01-02T03:04:05+00:00",
+        "token": "geheim",
+    }
+    return RuntimeState(**(values | changes))
+
+
+def test_nothing_is_found_and_nothing_made_where_nothing_is(project):
+    assert discover(project) is None
+    assert list(project.iterdir()) == []
+
+
+def test_the_server_that_answers_with_its_id_is_found(project, state_dir, server):
+    server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
+    state = make_state(project, server.port)
+    write_runtime(state_dir, state)
+    assert discover(project) == state
+
+
+def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, server):
+    server.answer_json({"instance_id": "ds_ffffff"})
+    write_runtime(state_dir, make_state(project, server.port))
+    assert discover(project) is None
+    assert len(server.requests) == 1
+    assert "geheim" not in server.requests[0]
+
+
+def test_a_server_of_another_version_is_found_and_tells_it(project, state_dir, server):
+    server.answer_json({"instance_id": "ds_012345"})
+    write_runtime(state_dir, make_state(project, server.port, version="99.0.0"))
+    found = discover(project)
+    assert found is not None
+    assert found.version == "99.0.0"
+
+
+def test_remains_of_a_dead_server_are_cleaned_up(project, state_dir, server):
+    write_runtime(state_dir, make_state(project, server.port, pid_started_at="1"))
+    assert discover(project) is None
+    assert not runtime_path(state_dir).exists()
+
+
+def test_a_server_that_lives_and_does_not_answer_keeps_its_files(project, state_dir):
+    write_runtime(state_dir, make_state(project, 1))
+    with StateLock(state_dir):
+        assert discover(project) is None
+        assert runtime_path(state_dir).exists()
+
+
+def test_a_future_file_of_a_living_server_is_refused_and_of_a_dead_one_removed(project, state_dir):
+    runtime_path(state_dir).write_text('{"schema_version": 7}')
+    with StateLock(state_dir), pytest.raises(UnknownSchemaError):
+        discover(project)
+    runtime_path(state_dir).write_text('{"schema_version": 7}')
+    assert discover(project) is None
+    assert not runtime_path(state_dir).exists()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\0\0\0\0",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\n\r\n[1, 2]",
+        b'HTTP/1.1 200 OK\r\n\r\n{"instance_id": 7}',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{",
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X-Header: y\r\n" * 1000,
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60_000,
+    ],
+)
+def test_whatever_else_answers_is_not_the_server(project, state_dir, server, answer):
+    server.answer = answer
+    write_runtime(state_dir, make_state(project, server.port))
+    assert discover(project) is None
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(rest=st.binary(max_size=100))
+def test_no_answer_crashes_a_client(project, state_dir, server, rest):
+    server.answer = b"HTTP/1.1 " + rest
+    write_runtime(state_dir, make_state(project, server.port))
+    assert discover(project) is None
+
+
+def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time(project, state_dir, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        write_runtime(state_dir, make_state(project, silent.getsockname()[1]))
+        began = time.monotonic()
+        assert discover(project) is None
+        assert time.monotonic() - began < local_http.HEALTH_TIMEOUT_S + 2
+
+
+def test_discover_or_start_starts_once_and_then_finds(project):
+    try:
+        state = discover_or_start(project)
+        assert discover(project) == state
+        assert discover_or_start(project) == state
+    finally:
+        stop_server(resolve_state_dir(project), force=True)
+
+
+def test_discover_or_start_replaces_a_dead_server(project, state_dir):
+    write_runtime(state_dir, make_state(project, 1, pid_started_at="1"))
+    try:
+        assert discover_or_start(project).instance_id != "ds_012345"
+    finally:
+        stop_server(state_dir, force=True)
+
+
+def test_a_request_carries_token_and_body_and_returns_the_document(project, server):
+    server.answer_json({"results": []})
+    answer = request_json(make_state(project, server.port), "POST", "/query", {"query": "wo?"})
+    assert answer == {"results": []}
+    assert server.requests[0].startswith("POST /query HTTP/1.1")
+    assert "Authorization: Bearer geheim" in server.requests[0]
+
+
+def test_an_answer_without_content_is_none(project, server):
+    server.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    assert request_json(make_state(project, server.port), "DELETE", "/index") is None
+
+
+def test_a_problem_becomes_an_error_with_its_own_code_and_hint(project, server):
+    problem = {"detail": "No such job.", "code": "unknown_job", "hint": "List them."}
+    server.answer_json(problem, status="404 Not Found")
+    with pytest.raises(ServerRefusedError) as caught:
+        request_json(make_state(project, server.port), "GET", "/index/jobs/x")
+    error = caught.value
+    assert (error.message, error.code, error.hint, error.exit_code) == ("No such job.", "unknown_job", "List them.", 4)
+
+
+@pytest.mark.parametrize("body", ["null", "[]", '{"detail": 3, "hint": [], "code": {}}', "<html>", "[" * 50_000])
+def test_a_refusal_in_any_other_form_is_an_error_too(project, server, body):
+    server.answer = f"HTTP/1.1 500 No\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    with pytest.raises(ServerRefusedError):
+        request_json(make_state(project, server.port), "GET", "/health")
+
+
+def test_a_closed_port_is_no_server(project):
+    with pytest.raises(NotRunningError, match="127.0.0.1:1"):
+        request_json(make_state(project, 1), "GET", "/health")
+
+
+def test_silence_is_a_deadline(project):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(DeadlineError, match="0.1 seconds"),
+    ):
+        request_json(make_state(project, silent.getsockname()[1]), "GET", "/health", timeout=0.1)

@@ -1,0 +1,50 @@
+"""The front door stays light: what clients import loads nothing of the server."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+FRONT_DOOR = (
+    "agent_brain_server",
+    "agent_brain_server.errors",
+    "agent_brain_server.storage_paths",
+    "agent_brain_server.project_root",
+    "agent_brain_server.locking",
+    "agent_brain_server.runtime",
+    "agent_brain_server.registry",
+    "agent_brain_server.config.settings",
+    "agent_brain_server.lifecycle",
+    "agent_brain_server.discovery",
+    "agent_brain_server.__main__",
+)
+
+HEAVY = (
+    "asyncio", "chromadb", "click", "fastapi", "httpx", "llama_index", "multiprocessing", "numpy", "onnxruntime",
+    "rich", "sqlite3", "starlette", "tantivy", "tokenizers", "tree_sitter", "uvicorn", "uvloop", "watchfiles",
+)  # fmt: skip
+
+MEASURE = """
+import json, sys, time
+before = time.process_time()
+__import__(sys.argv[1])
+spent = time.process_time() - before
+print(json.dumps({"cpu_ms": spent * 1000, "modules": sorted(sys.modules)}))
+"""
+
+
+@pytest.mark.parametrize("module", FRONT_DOOR)
+def test_importing_it_loads_nothing_heavy(module):
+    answer = subprocess.run([sys.executable, "-c", MEASURE, module], capture_output=True, text=True, check=True)
+    measured = json.loads(answer.stdout)
+    print(f"{module}: {measured['cpu_ms']:.0f} ms of CPU, {len(measured['modules'])} modules")
+    assert not {name.partition(".")[0] for name in measured["modules"]} & set(HEAVY)
+
+
+def test_the_package_itself_loads_nothing_at_all():
+    answer = subprocess.run(
+        [sys.executable, "-c", MEASURE, "agent_brain_server"], capture_output=True, text=True, check=True
+    )
+    ours = [name for name in json.loads(answer.stdout)["modules"] if name.startswith("agent_brain_server")]
+    assert ours == ["agent_brain_server"]

@@ -1,0 +1,81 @@
+"""Processes are told apart by when they started, not by a number that is used again."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from agent_brain_server.processes import ProcessHandle, _ask_ps_start, is_same_process, read_start_time
+
+
+@pytest.fixture
+def sleeper():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_process_keeps_its_start_time(sleeper):
+    started_at = read_start_time(sleeper.pid)
+    assert started_at is not None
+    assert read_start_time(sleeper.pid) == started_at
+    assert is_same_process(sleeper.pid, started_at)
+    assert is_same_process(sleeper.pid, None)
+    assert not is_same_process(sleeper.pid, "1")
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 2**31 - 1, 2**63, 10**30])
+def test_an_impossible_pid_is_no_process(pid):
+    assert read_start_time(pid) is None
+    assert ProcessHandle.open(pid, None) is None
+
+
+def test_a_name_with_parentheses_does_not_mislead(tmp_path):
+    program = tmp_path / "a) Z 1 (b"
+    program.symlink_to("/bin/sleep")
+    process = subprocess.Popen([program, "60"])
+    try:
+        # exec may not have happened yet when Popen returns under vfork, but the start time is the same
+        assert is_same_process(process.pid, read_start_time(process.pid))
+        assert read_start_time(process.pid) is not None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_handle_on_another_start_is_refused(sleeper):
+    assert ProcessHandle.open(sleeper.pid, "1") is None
+
+
+def test_a_handle_signals_and_waits(sleeper):
+    handle = ProcessHandle.open(sleeper.pid, read_start_time(sleeper.pid))
+    assert handle is not None
+    with handle:
+        assert not handle.wait(0.05)
+        handle.send(signal.SIGTERM)
+        assert handle.wait(10)
+        assert read_start_time(sleeper.pid) is None  # a zombie now
+        sleeper.wait()
+        handle.send(signal.SIGKILL)
+
+
+def test_without_process_descriptors_the_start_time_has_to_do(sleeper, monkeypatch):
+    monkeypatch.delattr(os, "pidfd_open")
+    handle = ProcessHandle.open(sleeper.pid, read_start_time(sleeper.pid))
+    assert handle is not None
+    assert not handle.wait(0.05)
+    handle.send(signal.SIGTERM)
+    assert handle.wait(10)
+    handle.close()
+
+
+def test_ps_tells_living_from_dead_too(sleeper):
+    started_at = _ask_ps_start(sleeper.pid)
+    assert started_at is not None
+    assert _ask_ps_start(sleeper.pid) == started_at
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert _ask_ps_start(sleeper.pid) is None
