@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -30,11 +31,13 @@ from agent_brain_server.storage_paths import (
 
 STARTER = """
 import sys
+import tempfile
 from pathlib import Path
 from agent_brain_server.discovery import discover_or_start
 print(discover_or_start(Path(sys.argv[1])).instance_id)
 """
 
+NOBODY = 65534
 PROMPT_S = 5.0  # failures come at once; the machine that tests may be busy
 
 
@@ -410,3 +413,86 @@ def test_in_the_foreground_a_failure_is_two_lines_and_an_exit_code(project):
     assert answer.returncode == ConfigError.exit_code
     assert len(answer.stderr.splitlines()) == 2
     assert "99999" in answer.stderr
+
+
+HOLD_WITH_CHILD = """
+import socket, subprocess, sys, time
+from pathlib import Path
+from agent_brain_server.__main__ import bind_socket
+from agent_brain_server.locking import acquire_lock
+assert acquire_lock(Path(sys.argv[1]))
+sock = bind_socket("127.0.0.1", 0)
+sock.listen()
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+print(sock.getsockname()[1], child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_child_that_outlives_the_killed_server_holds_neither_lock_nor_port(tmp_path):
+    server = subprocess.Popen([sys.executable, "-c", HOLD_WITH_CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    port, child = map(int, server.stdout.readline().split())
+    try:
+        assert can_connect(port)
+        assert not is_stale(tmp_path)
+        server.kill()
+        server.wait()
+        os.kill(child, 0)
+        assert is_stale(tmp_path)
+        assert not can_connect(port)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        server.stdout.close()
+
+
+def tell_as_nobody(function):
+    """Return what `function` raises, as text, in a child process of another user."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        text = "nothing"
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            function()
+        except BaseException as exc:  # noqa: BLE001 - told to the parent
+            text = f"{type(exc).__name__}: {exc}"
+        os.write(writer, text.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_another_user_neither_meets_nor_disturbs_the_server(monkeypatch):
+    # pytest's own directory is closed to other users
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        root.chmod(0o755)
+        state = start_server(root).state
+        try:
+            place = resolve_state_dir(root)
+            (root / ".claude").chmod(0o755)
+            for action in (lambda: discover(root), lambda: stop_server(place), lambda: start_server(root)):
+                told = tell_as_nobody(action)
+                assert told.startswith("StateDirError")
+                assert "Permission denied" in told or "another user" in told
+            assert discover(root) == state
+        finally:
+            stop_server(resolve_state_dir(root), force=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_a_project_that_cannot_be_written_is_reported_at_once():
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        root.chmod(0o755)
+        began = time.monotonic()
+        assert tell_as_nobody(lambda: start_server(root)).startswith("StateDirError: The directory")
+        assert time.monotonic() - began < PROMPT_S
+        assert tell_as_nobody(lambda: discover(root)) == "nothing"
