@@ -78,7 +78,7 @@ FIGURES: dict[str, Figure] = {
         Figure("memory_empty_pss", "the same, PSS", "MB", None, BARE_SERVER),
         Figure("memory_indexed", "Memory of a server with Django indexed (RSS)", "MB", 350, BARE_SERVER),
         Figure("memory_indexed_pss", "the same, PSS", "MB", None, BARE_SERVER),
-        Figure("memory_peak", "Highest memory while indexing, with the worker (PSS)", "MB", None, BARE_SERVER),
+        Figure("memory_peak", "Highest memory while indexing, with the worker (PSS)", "MB", None, ""),
         Figure("keywords_wall", "First index of Django: keyword answers complete, wall", "s", 8, PLAIN_INDEX),
         Figure("keywords_cpu", "the same, CPU", "s", 12, PLAIN_INDEX),
         Figure("vectors_rate", "Vectors filling in, chunks a second", "/s", 80, EMBEDDER_ALONE),
@@ -87,6 +87,7 @@ FIGURES: dict[str, Figure] = {
         Figure("query_indexing_p95", "Hybrid query during indexing, p95", "ms", 80, BARE_ROUTE),
         Figure("query_p50", "Hybrid query over HTTP, p50", "ms", 8, BARE_ROUTE),
         Figure("query_p95", "the same, p95", "ms", 20, BARE_ROUTE),
+        Figure("query_cpu", "the same, CPU of the server", "ms", None, BARE_ROUTE),
         Figure("query_rate", "Hybrid queries with 8 clients", "/s", 120, BARE_ROUTE),
     )
 }

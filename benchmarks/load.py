@@ -15,25 +15,35 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.client import Client
+from benchmarks.processes import tree_cpu
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a load run measured: milliseconds of each query, and queries a second of all clients together."""
+    """What a load run measured.
+
+    Attributes:
+        latencies: Milliseconds of each query.
+        rate: Queries a second of all clients together.
+        cpu: Milliseconds of the server's CPU for a query, on average.
+    """
 
     latencies: tuple[float, ...]
     rate: float
+    cpu: float
 
 
 def run_load(state: Mapping[str, Any], questions: Sequence[str], clients: int = 1) -> Load:
-    """Ask the questions with so many clients side by side, from another process."""
+    """Ask the questions with so many clients side by side, from another process (`state` holds the pid, too)."""
     order = json.dumps({"state": dict(state), "clients": clients, "questions": list(questions)})
     argv = [sys.executable, "-m", "benchmarks.load"]
+    before = tree_cpu(state["pid"])
     done = subprocess.run(
         argv, input=order, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=True
     )
     answer = json.loads(done.stdout)
-    return Load(tuple(answer["latencies"]), len(answer["latencies"]) / answer["wall"])
+    used = (tree_cpu(state["pid"]) - before) * 1000 / len(questions)
+    return Load(tuple(answer["latencies"]), len(answer["latencies"]) / answer["wall"], used)
 
 
 def _ask_all(state: Mapping[str, Any], questions: Sequence[str]) -> list[float]:

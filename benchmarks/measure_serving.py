@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.client import Client
 from benchmarks.figures import Measured, measured, percentile
-from benchmarks.load import run_load
+from benchmarks.load import Load, run_load
 from benchmarks.probe import Probe
 from benchmarks.processes import tree_cpu, tree_memory
 from benchmarks.project import Project, wait_for_vectors
@@ -49,23 +49,28 @@ def measure_reindex(project: Project, state: dict[str, Any], runs: int) -> list[
 
 def measure_queries(state: dict[str, Any], runs: int, questions: Iterator[str], answer: Path) -> list[Measured]:
     """Measure hybrid queries of one client and of several; every question is asked once only."""
-    alone: list[tuple[float, ...]] = []
-    together: list[float] = []
-    bare_alone: list[tuple[float, ...]] = []
-    bare_together: list[float] = []
+    alone: list[Load] = []
+    together: list[Load] = []
+    bare_alone: list[Load] = []
+    bare_together: list[Load] = []
     with bare_server(answer) as bare:
+        servers = ((state, alone, together), (bare.state, bare_alone, bare_together))
         for _ in range(runs):
-            asked = list(itertools.islice(questions, QUERIES))
-            alone.append(run_load(state, asked).latencies)
-            bare_alone.append(run_load(bare.state, asked).latencies)
-            asked = list(itertools.islice(questions, CLIENTS_QUERIES))
-            together.append(run_load(state, asked, CLIENTS).rate)
-            bare_together.append(run_load(bare.state, asked, CLIENTS).rate)
+            one = list(itertools.islice(questions, QUERIES))
+            many = list(itertools.islice(questions, CLIENTS_QUERIES))
+            for server, loads_alone, loads_together in servers:
+                loads_alone.append(run_load(server, one))
+                loads_together.append(run_load(server, many, CLIENTS))
     return [
-        measured("query_p50", (percentile(run, 0.5) for run in alone), (percentile(run, 0.5) for run in bare_alone)),
-        measured("query_p95", (percentile(run, 0.95) for run in alone), (percentile(run, 0.95) for run in bare_alone)),
-        measured("query_rate", together, bare_together),
+        measured("query_p50", _percentiles(alone, 0.5), _percentiles(bare_alone, 0.5)),
+        measured("query_p95", _percentiles(alone, 0.95), _percentiles(bare_alone, 0.95)),
+        measured("query_cpu", (load.cpu for load in alone), (load.cpu for load in bare_alone)),
+        measured("query_rate", (load.rate for load in together), (load.rate for load in bare_together)),
     ]
+
+
+def _percentiles(loads: list[Load], share: float) -> list[float]:
+    return [percentile(load.latencies, share) for load in loads]
 
 
 def measure_memory(state: dict[str, Any], runs: int) -> list[Measured]:

@@ -34,7 +34,7 @@ def bare_server(answer: Path | None = None) -> Iterator[BareServer]:
         try:
             if process.stdout is None:
                 raise RuntimeError("Popen made no pipe")
-            state = {"base_url": f"http://127.0.0.1:{process.stdout.readline().strip()}"}
+            state = {"pid": process.pid, "base_url": f"http://127.0.0.1:{process.stdout.readline().strip()}"}
             with Client(state) as client:
                 client.call("GET", "/health")
             yield BareServer(process.pid, state, tree_cpu(process.pid), time.perf_counter() - started)
