@@ -4,11 +4,9 @@ No subcommand's module is imported before that subcommand runs, so that `--help`
 """
 
 import difflib
-import errno
 import importlib
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +31,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXIT_OK = 0
 EXIT_UNEXPECTED = 1
 EXIT_INTERRUPTED = 128 + signal.SIGINT  # what a shell reports of a program that Ctrl-C ended
-EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # likewise of one whose reader went away
 
 DEBUG_VARIABLE = "AGENT_BRAIN_DEBUG"
 
@@ -101,20 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     use_safe_streams()
     try:
-        group.main(arguments, prog_name="agent-brain", standalone_mode=False)
-        sys.stdout.flush()
+        exit_code = group.main(arguments, prog_name="agent-brain", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the border: every error becomes two lines and an exit code
         return _report(error)
-    return EXIT_OK
+    return exit_code or EXIT_OK
 
 
 def _report(error: Exception) -> int:
     """Tell the user of `error` on stderr: what, what to do next, and its notes, such as a log's last lines."""
-    if isinstance(error, OSError) and error.errno == errno.EPIPE:
-        _discard_stdout()
-        return EXIT_BROKEN_PIPE
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
     failure = describe_error(error)
@@ -135,8 +128,3 @@ def describe_error(error: Exception) -> Failure:
         return Failure(ConfigError.exit_code, " ".join(error.format_message().split()), hint)
     hint = f"Run it again with {DEBUG_VARIABLE}=1 in the environment for a traceback."
     return Failure(EXIT_UNEXPECTED, f"Unexpected {type(error).__name__}: {error}", hint)
-
-
-def _discard_stdout() -> None:
-    """Point stdout at nothing, so that the flush at exit doesn't complain about the reader that went away."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

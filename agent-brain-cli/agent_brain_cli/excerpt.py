@@ -9,6 +9,12 @@ EXCERPT_LINES = 12
 MIN_TERM_LENGTH = 3
 """Shorter words (`is`, `of`, `a`) are in almost every line and point at none."""
 
+LEAD_LINES = 2
+"""Shown above the first telling line: a decorator or a comment belongs to it."""
+
+EQUAL_WEIGHTS = 1e-9
+"""Sums of the same weights in another order differ by rounding alone."""
+
 FIRST_LINE_BONUS = 0.5
 """A chunk's first line mostly names what the chunk is: it wins where nothing else speaks, and against half a term."""
 
@@ -25,13 +31,12 @@ def choose_excerpt(text: str, query: str, limit: int = EXCERPT_LINES) -> tuple[i
     if len(lines) <= limit:
         return 0, len(lines)
     weights = weigh_lines(lines, split_terms(query))
-    window = sum(weights[:limit])
-    best, best_start = window, 0
-    for start in range(1, len(lines) - limit + 1):
-        window += weights[start + limit - 1] - weights[start - 1]
-        if window > best + 1e-9:  # sums of the same terms in another order are equal but for rounding
-            best, best_start = window, start
-    return best_start, best_start + limit
+    sums = [sum(weights[start : start + limit]) for start in range(len(lines) - limit + 1)]
+    best = max(sums)
+    starts = [start for start, weight in enumerate(sums) if best - weight < EQUAL_WEIGHTS]
+    telling = next(index for index, weight in enumerate(weights[starts[0] :], starts[0]) if weight)
+    start = min(starts, key=lambda start: abs(start - (telling - LEAD_LINES)))
+    return start, start + limit
 
 
 def split_terms(query: str) -> frozenset[str]:

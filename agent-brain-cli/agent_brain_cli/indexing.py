@@ -3,13 +3,12 @@
 import time
 from typing import Literal
 
-from agent_brain_server.discovery import discover, discover_or_start
-
 from agent_brain_cli.client import ENDED_STATES, Client
 from agent_brain_cli.options import Target
 from agent_brain_cli.progress import open_progress
 from agent_brain_cli.render import Json, note
-from agent_brain_server.errors import ServerRefusedError
+from agent_brain_server.discovery import discover, discover_or_start
+from agent_brain_server.errors import NotRunningError, ServerRefusedError
 
 Milestone = Literal["keywords", "end"]
 """How far to wait: until keyword answers are complete, or until the vectors are as well."""
@@ -35,6 +34,7 @@ def wait_for_job(client: Client, job_id: str, milestone: Milestone, *, timeout_s
 
     Raises:
         DeadlineError: The milestone was not reached in time.
+        NotRunningError: The server went away.
         ServerRefusedError: The job failed or was cancelled.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -45,6 +45,9 @@ def wait_for_job(client: Client, job_id: str, milestone: Milestone, *, timeout_s
                 display.update(job)
                 if has_reached(job, milestone):
                     break
+    except NotRunningError as error:
+        hint = "Its job goes on when it starts again: agent-brain start"
+        raise NotRunningError("The server ended while it was indexing.", hint=hint) from error
     except KeyboardInterrupt:
         note("The job goes on in the server; see how far it is with: agent-brain status")
         raise

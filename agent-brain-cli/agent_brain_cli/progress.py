@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LINE_INTERVAL_S = 3.0
-"""A log should show that something moves, and not fill up."""
+"""A log should show that something moves, and not fill up; what ends sooner needs no line."""
 
 
 class ProgressDisplay(Protocol):
@@ -46,6 +46,12 @@ def describe_progress(job: Json) -> str:
     return f"vectors: {progress['vectors_done']:,} of {progress['vectors_total']:,} ({format_share(vector_share(job))})"
 
 
+def count_reasons(skipped: dict[str, int]) -> str:
+    """Return why files were left out, with their counts, the most frequent first."""
+    by_count = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {reason}" for reason, count in by_count)
+
+
 def vector_share(job: Json) -> float:
     """Return which share of the chunks has a vector; all of none is all."""
     progress = job["progress"]
@@ -53,18 +59,17 @@ def vector_share(job: Json) -> float:
 
 
 class ProgressLines:
-    """A line at the start of each phase, and at most one per interval.
+    """A line per interval, if there is something new to say.
 
     Args:
         stream: Where to.
-        interval_s: Least time between two lines of one phase.
+        interval_s: Least time before the first line, and between two.
     """
 
     def __init__(self, stream: TextIO, interval_s: float = LINE_INTERVAL_S) -> None:
         self._stream = stream
         self._interval_s = interval_s
-        self._phase = ""
-        self._next_at = 0.0
+        self._next_at = time.monotonic() + interval_s
         self._last_line = ""
 
     def __enter__(self) -> Self:
@@ -77,11 +82,11 @@ class ProgressLines:
         """End; nothing is left open."""
 
     def update(self, job: Json) -> None:
-        """Write a line, if the phase is new or the last one was long enough ago."""
-        phase, line, now = job["progress"]["phase"], describe_progress(job), time.monotonic()
-        if line == self._last_line or (phase == self._phase and now < self._next_at):
+        """Write a line, if it is time for one and it says something new."""
+        line, now = describe_progress(job), time.monotonic()
+        if line == self._last_line or now < self._next_at:
             return
-        self._phase, self._next_at, self._last_line = phase, now + self._interval_s, line
+        self._next_at, self._last_line = now + self._interval_s, line
         print(line, file=self._stream, flush=True)
 
 

@@ -1,6 +1,8 @@
 """What reaches the terminal: one JSON document or text, and nothing in it that a terminal would obey."""
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import click
 
 Json = dict[str, Any]
+
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # what a shell reports of a program whose reader went away
 
 _C0 = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}  # the Unicode control pictures
 _DELETE = {0x7F: "\u2421"}
@@ -51,10 +55,19 @@ def show(document: Json, render: Callable[[Json], str | None], *, as_json: bool)
         document: What the command answers.
         render: Returns the text, or None where it has written that itself.
         as_json: Which of the two.
+
+    Raises:
+        click.exceptions.Exit: Whoever read stdout has gone away; there is nobody to tell.
     """
-    text = to_json(document) if as_json else render(document)
-    if text is not None:
-        click.echo(text)
+    try:
+        text = to_json(document) if as_json else render(document)
+        if text is not None:
+            click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what the flush at exit would otherwise complain about
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(EXIT_BROKEN_PIPE) from None
 
 
 def to_json(document: Json) -> str:

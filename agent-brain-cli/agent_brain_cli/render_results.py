@@ -161,5 +161,5 @@ def describe_freshness(answer: Json) -> str | None:
     if index["files_pending"]:
         lacks.append(f"{index['files_pending']:,} changed files are not in it yet")
     if answer["mode"] != "bm25" and index["vector_coverage"] < 1:
-        lacks.append(f"{format_share(index['vector_coverage'])} of it has vectors; keyword answers are complete")
-    return f"Index: {'; '.join(lacks)}." if lacks else None
+        lacks.append(f"{format_share(index['vector_coverage'])} of it has vectors")
+    return f"The index is not complete: {', and '.join(lacks)}." if lacks else None

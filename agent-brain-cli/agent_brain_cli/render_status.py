@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from agent_brain_cli.progress import describe_progress
+from agent_brain_cli.progress import count_reasons, describe_progress
 from agent_brain_cli.render import Json, format_duration, format_fields, format_share, visible
 from agent_brain_server.runtime import RuntimeState
 
@@ -34,15 +34,9 @@ def render_status(document: Json) -> str:
         "Indexed": index["last_indexed_at"] or "never; index it with: agent-brain index",
     }
     if index["skipped"]:
-        fields["Skipped"] = render_skipped(index["skipped"])
+        fields["Skipped"] = count_reasons(index["skipped"])
     if index["current_job"]:
         fields["Job"] = f"{index['current_job']['job_id']}, {describe_progress(index['current_job'])}"
     if index["last_job"] and index["last_job"]["state"] == "failed":
         fields["Failed"] = f"{index['last_job']['job_id']}: {index['last_job']['error']}"
     return format_fields(fields)
-
-
-def render_skipped(skipped: dict[str, int]) -> str:
-    """Return the reasons with their counts, the most frequent first."""
-    by_count = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {reason}" for reason, count in by_count)

@@ -6,8 +6,8 @@ import click
 
 from agent_brain_cli.indexing import connect, wait_for_job
 from agent_brain_cli.options import Target, named_options, target_options
-from agent_brain_cli.progress import vector_share
-from agent_brain_cli.render import Json, format_share, show
+from agent_brain_cli.progress import count_reasons, vector_share
+from agent_brain_cli.render import Json, format_share, show, visible
 
 
 @click.command()
@@ -50,7 +50,8 @@ def render_job(job: Json) -> str:
         return f"Job {job['job_id']} is {job['state']}; see how far it is with: agent-brain status"
     share = vector_share(job)
     vectors = "all vectors are there" if share >= 1 else f"vectors follow ({format_share(share)})"
+    skipped = f" Left out: {visible(count_reasons(progress['files_skipped']))}." if progress["files_skipped"] else ""
     return (
         f"Indexed {progress['files_total']:,} files ({progress['files_changed']:,} changed, "
-        f"{progress['files_removed']:,} removed): keyword answers are complete, {vectors}."
+        f"{progress['files_removed']:,} removed): keyword answers are complete, {vectors}.{skipped}"
     )

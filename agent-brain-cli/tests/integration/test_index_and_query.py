@@ -1,4 +1,3 @@
-import json
 import os
 import pty
 import select
@@ -66,8 +65,8 @@ def test_index_says_what_it_did_and_does_nothing_twice(agent_brain):
     assert "100 %" in status.out
 
 
-def test_index_without_waiting_gives_the_job(agent_brain):
-    outcome = agent_brain("index", "--no-wait", "--json")
+def test_index_without_waiting_gives_the_job(indexed):
+    outcome = indexed("index", "--no-wait", "--json")
     assert outcome.code == 0
     assert outcome.json["job_id"]
     assert outcome.json["state"] in ("queued", "running", "done")
@@ -78,8 +77,8 @@ def test_patterns_choose_files(agent_brain):
     assert outcome.json["progress"]["files_total"] == 1
 
 
-def test_a_path_is_meant_from_where_the_user_is(agent_brain, project):
-    outcome = agent_brain("index", ".", "--wait", "--json", cwd=project / "src")
+def test_a_path_is_meant_from_where_the_user_is(indexed):
+    outcome = indexed("index", ".", "--wait", "--json", cwd=indexed.project / "src")
     assert outcome.code == 0, outcome.err
     assert outcome.json["progress"]["files_total"] == 1
 
@@ -151,7 +150,7 @@ def test_a_terminal_gets_progress_bars(indexed):
 
 def test_a_reader_that_goes_away_is_no_error(indexed):
     done = subprocess.run(
-        ["sh", "-c", f'"{sys.executable}" -m agent_brain_cli query lock --full | true'],
+        ["bash", "-o", "pipefail", "-c", f'"{sys.executable}" -m agent_brain_cli query lock --full | true'],
         cwd=indexed.project,
         env=indexed.environment,
         capture_output=True,
@@ -160,45 +159,59 @@ def test_a_reader_that_goes_away_is_no_error(indexed):
         check=False,
     )
     assert done.stderr == ""
+    assert done.returncode == 128 + signal.SIGPIPE
 
 
 def test_interrupting_leaves_the_job_running_and_says_so(agent_brain, project):
-    agent_brain("start")
-    for number in range(400):
-        functions = (f"def function_{number}_{k}(value):\n    return value + {k}\n" for k in range(30))
-        (project / "src" / f"module_{number}.py").write_text("\n\n".join(functions))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "agent_brain_cli", "index", "--wait"],
-        cwd=project,
-        env=agent_brain.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 20
-    while not (job := current_job(agent_brain)):
-        assert time.monotonic() < deadline
+    write_modules(project, 400)
+    process = start_indexing(agent_brain)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "goes on" in err
     assert "Traceback" not in err
-    status = agent_brain("status", "--json").json["index"]
-    still = status["current_job"] or status["last_job"]
-    assert still["job_id"] == job["job_id"]
-    assert still["state"] != "cancelled"
+    index = agent_brain("status", "--json").json["index"]
+    assert (index["current_job"] or index["last_job"])["state"] != "cancelled"
 
 
-def current_job(agent_brain):
-    return agent_brain("status", "--json").json["index"]["current_job"]
+def test_a_server_that_dies_while_it_indexes_is_said_to_have_ended(agent_brain, project):
+    write_modules(project, 400)
+    process = start_indexing(agent_brain)
+    os.kill(agent_brain("status", "--json").json["pid"], signal.SIGKILL)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert "ended while it was indexing" in err
 
 
 def test_waiting_has_a_limit_and_the_job_goes_on(agent_brain, project):
-    agent_brain("start")
-    for number in range(200):
-        (project / f"module_{number}.py").write_text(f"def function_{number}():\n    return {number}\n" * 20)
+    write_modules(project, 400)
     outcome = agent_brain("index", "--wait", "--timeout", "0.2")
     assert outcome.code == 6
     assert "goes on" in outcome.err
-    state = json.loads(agent_brain("status", "--json").out)["index"]
-    assert state["current_job"] or state["last_job"]["state"] == "done"
+    index = agent_brain("status", "--json").json["index"]
+    assert index["current_job"] or index["last_job"]["state"] == "done"
+
+
+def write_modules(project, count: int) -> None:
+    """Give the server work for some seconds."""
+    for number in range(count):
+        functions = (f"def function_{number}_{k}(value):\n    return value + {k}\n" for k in range(30))
+        (project / "src" / f"module_{number}.py").write_text("\n\n".join(functions))
+
+
+def start_indexing(command) -> subprocess.Popen[str]:
+    """Start `index --wait` and return once its job runs."""
+    command("start")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agent_brain_cli", "index", "--wait"],
+        cwd=command.project,
+        env=command.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 20
+    while not command("status", "--json").json["index"]["current_job"]:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    return process

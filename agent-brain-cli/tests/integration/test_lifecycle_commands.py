@@ -175,8 +175,9 @@ def test_foreground_serves_until_it_is_interrupted(agent_brain, project, environ
     )
     try:
         deadline = time.monotonic() + 20
-        while agent_brain("status").code != 0:
+        while not (resolve_state_dir(project) / "runtime.json").exists():
             assert time.monotonic() < deadline
+            time.sleep(0.02)
         assert agent_brain("status", "--json").json["pid"] == server.pid
         server.send_signal(signal.SIGINT)
         server.wait(15)

@@ -17,10 +17,15 @@ def test_the_window_lies_around_the_words_of_the_question():
     assert end > 42
 
 
+def test_what_follows_the_telling_line_is_shown_rather_than_what_leads_to_it():
+    assert choose_excerpt(lines(60, line40="needle"), "needle", limit=12) == (38, 50)
+    assert choose_excerpt(lines(60, line59="needle"), "needle", limit=12) == (48, 60)
+
+
 def test_a_rare_word_counts_more_than_a_frequent_one():
-    text = "\n".join(["def start():", *["value = value + 1"] * 30, "tombstone()", *["value"] * 3])
+    text = "\n".join(["filler", *["value = value + 1"] * 30, *["filler"] * 10, "tombstone()", *["filler"] * 3])
     start, end = choose_excerpt(text, "value tombstone", limit=5)
-    assert start <= 31 < end
+    assert start <= 41 < end
 
 
 def test_without_a_word_of_the_question_the_chunk_begins_at_its_first_line():

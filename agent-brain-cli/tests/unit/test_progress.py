@@ -1,6 +1,6 @@
 import io
 
-from agent_brain_cli.progress import ProgressBars, ProgressLines, describe_progress, vector_share
+from agent_brain_cli.progress import ProgressBars, ProgressLines, count_reasons, describe_progress, vector_share
 
 PROGRESS = {
     "phase": "chunking",
@@ -32,14 +32,24 @@ def test_no_chunks_lack_no_vectors():
     assert vector_share(make_job()) == 1
 
 
-def test_lines_are_few_and_every_phase_gets_one():
+def test_a_short_job_gets_no_line():
     stream = io.StringIO()
-    display = ProgressLines(stream, interval_s=60)
-    for done in range(500):
-        display.update(make_job(files_done=done))
-    display.update(make_job(phase="embedding", keywords_ready=True, vectors_total=4))
-    display.update(make_job(phase="embedding", keywords_ready=True, vectors_total=4))
-    assert len(stream.getvalue().splitlines()) == 2
+    with ProgressLines(stream, interval_s=60) as display:
+        for done in range(500):
+            display.update(make_job(files_done=done))
+    assert stream.getvalue() == ""
+
+
+def test_a_long_job_gets_a_line_per_interval_that_has_news():
+    stream = io.StringIO()
+    with ProgressLines(stream, interval_s=0) as display:
+        for done in (1, 1, 2):
+            display.update(make_job(files_done=done))
+    assert [line.split()[1] for line in stream.getvalue().splitlines()] == ["1", "2"]
+
+
+def test_reasons_come_with_the_most_frequent_first():
+    assert count_reasons({"empty": 1, "binary": 1200}) == "1,200 binary, 1 empty"
 
 
 def test_bars_take_every_phase(capsys):
