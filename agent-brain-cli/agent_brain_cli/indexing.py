@@ -9,6 +9,7 @@ from agent_brain_cli.progress import open_progress
 from agent_brain_cli.render import Json, note
 from agent_brain_server.discovery import discover, discover_or_start
 from agent_brain_server.errors import NotRunningError, ServerRefusedError
+from agent_brain_server.locking import is_stale
 
 Milestone = Literal["keywords", "end"]
 """How far to wait: until keyword answers are complete, or until the vectors are as well."""
@@ -18,7 +19,8 @@ def connect(target: Target) -> Client:
     """Return a client of the project's server; start that where it doesn't run, and say so."""
     state = discover(target.project_root, state_dir=target.state_dir)
     if state is None:
-        note(f"Starting the server of {target.project_root}.")
+        doing = "Starting" if is_stale(target.state_dir) else "Waiting for"
+        note(f"{doing} the server of {target.project_root}.")
         state = discover_or_start(target.project_root, state_dir=target.state_dir)
     return Client(state)
 

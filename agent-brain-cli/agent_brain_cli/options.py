@@ -19,7 +19,8 @@ timeout_option = click.option(
     type=click.FloatRange(min=0, min_open=True),
     default=LIFECYCLE_TIMEOUT_S,
     show_default=True,
-    help="Longest wait, in seconds.",
+    metavar="SECONDS",
+    help="Longest wait.",
 )
 
 

@@ -11,16 +11,25 @@ from agent_brain_cli.render import Json, format_share, show, visible
 
 
 @click.command()
-@target_options
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--wait/--no-wait", default=None, help="Wait for the vectors too / for nothing.  [default: for keywords]")
 @click.option("--include", "include_patterns", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
 @click.option("--exclude", "exclude_patterns", multiple=True, metavar="GLOB", help="Not files that match; repeatable.")
 @click.option("--no-recursive", is_flag=True, help="Leave subdirectories out.")
 @click.option("--force", is_flag=True, help="Index every file again, changed or not.")
-@click.option("--chunk-size", type=click.IntRange(min=1), help="Tokens in a chunk.  [default: of config.json]")
-@click.option("--chunk-overlap", type=click.IntRange(min=0), help="Shared by neighbours.  [default: of config.json]")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait.  [default: no limit]")
+@click.option(
+    "--chunk-size", type=click.IntRange(min=1), metavar="N", help="Tokens in a chunk.  [default: of config.json]"
+)
+@click.option(
+    "--chunk-overlap", type=click.IntRange(min=0), metavar="N", help="Shared by neighbours.  [default: of config.json]"
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Longest wait; the job goes on.  [default: no limit]",
+)
+@target_options
 def index(target: Target, path: Path | None, wait: bool | None, timeout: float | None, **options: object) -> None:
     """Bring the index up to date.
 

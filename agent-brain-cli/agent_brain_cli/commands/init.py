@@ -10,9 +10,9 @@ from agent_brain_server.storage_paths import config_path
 
 
 @click.command()
-@target_options
 @click.option("--mode", type=click.Choice(["project"]), default="project", help="One server for this project alone.")
 @click.option("--force", is_flag=True, help="Write the defaults over a config.json that is there.")
+@target_options
 def init(target: Target, mode: str, force: bool) -> None:
     """Create the project's state directory and its config.json.
 

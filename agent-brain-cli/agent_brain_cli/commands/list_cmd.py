@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
-from agent_brain_server.registry import RegistryEntry
 
 from agent_brain_cli.options import Target, target_options
 from agent_brain_cli.render import Json, format_table, show
@@ -12,6 +11,7 @@ from agent_brain_cli.render_status import runtime_document
 from agent_brain_server import registry
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.locking import is_stale
+from agent_brain_server.registry import RegistryEntry
 from agent_brain_server.runtime import read_runtime, validate_runtime
 
 MAX_CHECKS = 64  # at once: a silent server costs a time limit, and a registry may hold many
@@ -48,7 +48,9 @@ def check_entry(entry: RegistryEntry) -> Json:
         state = read_runtime(state_dir)
         if state is not None and validate_runtime(state, timeout=CHECK_TIMEOUT_S):
             return {**runtime_document(state), **places, "state": "running"}
-        return {**places, "state": "stopped" if is_stale(state_dir) else "not answering"}
+        if is_stale(state_dir):
+            return {**places, "state": "stopped"}
+        return {**(runtime_document(state) if state else {}), **places, "state": "not_answering"}
     except AgentBrainError as error:
         return {**places, "state": "unreadable", "error": error.message}
 

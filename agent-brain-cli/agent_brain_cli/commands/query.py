@@ -12,23 +12,34 @@ MAX_TOP_K = 100
 
 
 @click.command()
-@target_options
 @click.argument("text", nargs=-1, required=True)
-@click.option("--top-k", "-k", type=click.IntRange(1, MAX_TOP_K), help="How many results.  [default: 10]")
+@click.option("--top-k", "-k", type=click.IntRange(1, MAX_TOP_K), metavar="N", help="How many results.  [default: 10]")
 @click.option("--mode", type=click.Choice(["hybrid", "vector", "bm25"]), help="What to search with.  [default: hybrid]")
-@click.option("--alpha", type=click.FloatRange(0, 1), callback=refuse_nan, help="Weight of the vectors in hybrid mode.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 1),
+    metavar="X",
+    callback=refuse_nan,
+    help="Weight of the vectors in hybrid mode.",
+)
 @click.option(
     "--threshold",
     "similarity_threshold",
     type=click.FloatRange(0, 1),
+    metavar="X",
     callback=refuse_nan,
     help="Least cosine of a vector hit.",
 )
-@click.option("--language", "languages", multiple=True, help="Only this language (python, go); repeatable.")
-@click.option("--type", "source_types", multiple=True, type=click.Choice(["doc", "code", "test"]), help="Repeatable.")
+@click.option(
+    "--language", "languages", multiple=True, metavar="NAME", help="Only this language (python, go); repeatable."
+)
+@click.option(
+    "--type", "source_types", multiple=True, type=click.Choice(["doc", "code", "test"]), help="Only this; repeatable."
+)
 @click.option("--path", "file_paths", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
 @click.option("--explain", is_flag=True, help="Say of each result where its score comes from.")
 @click.option("--full", is_flag=True, help="Show every line of each result.")
+@target_options
 def query(target: Target, text: tuple[str, ...], full: bool, **options: object) -> None:
     """Ask for the lines that answer a question.
 

@@ -4,25 +4,23 @@ import os
 import sys
 
 import click
-from agent_brain_server.lifecycle import start_server
 
-from agent_brain_cli.options import Target, target_options
+from agent_brain_cli.options import Target, target_options, timeout_option
 from agent_brain_cli.render import note, show
 from agent_brain_cli.render_status import render_server, runtime_document
+from agent_brain_server.lifecycle import start_server
 
 MAX_PORT = 65_535
 
 
 @click.command()
-@target_options
-@click.option("--host", help="Address to listen on.  [default: of config.json]")
+@click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: of config.json]")
 @click.option(
-    "--port", type=click.IntRange(0, MAX_PORT), help="Port; 0 lets the system choose.  [default: of config.json]"
+    "--port", type=click.IntRange(0, MAX_PORT), metavar="N", help="0: the system chooses.  [default: of config.json]"
 )
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, help="Seconds."
-)
+@timeout_option
 @click.option("--foreground", is_flag=True, help="Stay in the terminal until Ctrl-C.")
+@target_options
 def start(target: Target, host: str | None, port: int | None, timeout: float, foreground: bool) -> None:
     """Start the project's server, or show the one that runs.
 
@@ -46,4 +44,5 @@ def run_in_foreground(target: Target, host: str | None, port: int | None) -> Non
     arguments = ["--project-root", str(target.project_root), "--state-dir", str(target.state_dir)]
     arguments += ["--host", host] if host is not None else []
     arguments += ["--port", str(port)] if port is not None else []
-    os.execv(sys.executable, [sys.executable, "-m", "agent_brain_server", *arguments])
+    # -P: a module of the same name in the current directory must not be run instead
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "agent_brain_server", *arguments])

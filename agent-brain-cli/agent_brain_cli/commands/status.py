@@ -30,15 +30,17 @@ def describe(target: Target, state: RuntimeState) -> Json:
     index = Client(state, timeout_s=STATUS_TIMEOUT_S).get("/health/status")
     runtime = runtime_document(state)
     places = {"project_root": str(target.project_root), "state_dir": str(target.state_dir)}
-    return {"running": True, **runtime, **places, "uptime_seconds": uptime_s(runtime["started_at"]), "index": index}
+    uptime = uptime_s(runtime["started_at"])
+    return {"running": True, "state": "running", **runtime, **places, "uptime_seconds": uptime, "index": index}
 
 
 def report_absence(target: Target) -> None:
     """Say that no server answers, and raise the error that tells a missing one from a silent one."""
+    stopped = is_stale(target.state_dir)
     if target.as_json:
         places = {"project_root": str(target.project_root), "state_dir": str(target.state_dir)}
-        show({"running": False, **places}, str, as_json=True)
-    if is_stale(target.state_dir):
+        show({"running": False, "state": "stopped" if stopped else "not_answering", **places}, str, as_json=True)
+    if stopped:
         raise NotRunningError(f"No server of {target.project_root} is running.")
     raise DeadlineError(
         f"The state directory {target.state_dir} is in use, but no server of {target.project_root} answers.",

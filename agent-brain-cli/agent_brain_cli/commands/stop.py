@@ -1,19 +1,17 @@
 """`agent-brain stop`: the end of the project's server."""
 
 import click
-from agent_brain_server.lifecycle import stop_server
 
-from agent_brain_cli.options import Target, target_options
+from agent_brain_cli.options import Target, target_options, timeout_option
 from agent_brain_cli.render import Json, show
 from agent_brain_server.errors import NotRunningError
+from agent_brain_server.lifecycle import stop_server
 
 
 @click.command()
-@target_options
 @click.option("--force", is_flag=True, help="End a server that does not stop in time.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, help="Seconds."
-)
+@timeout_option
+@target_options
 def stop(target: Target, force: bool, timeout: float) -> None:
     """Stop the project's server.
 

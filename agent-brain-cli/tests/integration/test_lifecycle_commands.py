@@ -93,7 +93,9 @@ def test_a_server_that_is_silent_is_not_called_missing(agent_brain, project):
         outcome = agent_brain("status")
         assert outcome.code == 6
         assert "stop --force" in outcome.complaint[1]
-        assert agent_brain("status", "--json").json["running"] is False
+        assert agent_brain("status", "--json").json["state"] == "not_answering"
+        agent_brain("init")
+        assert agent_brain("list", "--json").json["projects"][0]["state"] == "not_answering"
     finally:
         release_lock(state_dir)
 
