@@ -1,0 +1,61 @@
+"""The documents say what the code does."""
+
+import ast
+import importlib
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from agent_brain_server.config.settings import ENVIRONMENT_PREFIX, ProjectConfig
+from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
+
+REPOSITORY = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "agent-brain-*/*.md", "agent-brain-skill/**/*.md", ".speckit/**/*.md")
+    for path in REPOSITORY.glob(pattern)
+)
+SKILL = REPOSITORY / "agent-brain-skill" / "Agent Brain" / "SKILL.md"
+
+
+def test_every_setting_is_documented_with_its_default_and_limits() -> None:
+    document = (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
+    rows = re.findall(r"^\| `([a-z_]+)` \| `(.*?)` \| (.*) \|$", document, flags=re.MULTILINE)
+    fields = ProjectConfig.model_fields.items()
+    assert rows == [(name, json.dumps(field.default), field.description) for name, field in fields]
+
+
+@pytest.mark.parametrize("name", [ENVIRONMENT_PREFIX, HOME_VARIABLE, STATE_DIR_VARIABLE])
+def test_every_variable_is_documented(name: str) -> None:
+    assert f"`{name}" in (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
+
+
+@pytest.mark.parametrize("package", ["agent-brain-server", "agent-brain-cli"])
+def test_every_dependency_has_its_reason(package: str) -> None:
+    architecture = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text()
+    reasons = architecture.partition("## Dependencies")[2].partition("\n## ")[0]
+    project = tomllib.loads((REPOSITORY / package / "pyproject.toml").read_text())["project"]
+    names = {Requirement(line).name for line in project["dependencies"]} - {"agent-brain-server"}
+    missing = {name for name in names if not name.startswith("tree-sitter-") and not re.search(rf"\b{name}\b", reasons)}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
+    assert [target for target in targets if not (path.parent / target.replace("%20", " ")).exists()] == []
+
+
+def test_the_skill_imports_what_exists() -> None:
+    imported = 0
+    for block in re.findall(r"```python\n(.*?)```", SKILL.read_text(), flags=re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agent_brain_server"):
+                module = importlib.import_module(node.module)
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+                imported += 1
+    assert imported
