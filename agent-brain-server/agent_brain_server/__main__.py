@@ -19,7 +19,8 @@ from agent_brain_server import __version__
 from agent_brain_server.config.settings import ProjectConfig, load_project_config
 from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseError, StartError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, remove_remains
-from agent_brain_server.log import configure_logging, read_log_tail
+from agent_brain_server.log import configure_logging
+from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.project_root import resolve_project_root
 from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.runtime import RuntimeState, read_runtime

@@ -12,6 +12,7 @@ MAX_DOCUMENT_BYTES = 1_000_000
 """Nothing that is kept in such a file comes near this; a larger one is not ours."""
 
 PRIVATE_FILE_MODE = 0o600  # runtime files hold a token
+TEMPORARY_SUFFIX = ".tmp"
 
 
 class UnreadableDocumentError(ValueError):
@@ -29,7 +30,7 @@ def write_atomic(path: Path, document: dict[str, Any]) -> None:
         OSError: The directory cannot be written or the disk is full; the old content is still there.
     """
     data = (json.dumps(document, indent=2) + "\n").encode()
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY_SUFFIX, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), PRIVATE_FILE_MODE)
@@ -60,6 +61,17 @@ def read_document(path: Path) -> dict[str, Any] | None:
     if not isinstance(document, dict):
         raise UnreadableDocumentError(f"{path} holds a JSON {type(document).__name__}, not an object")
     return document
+
+
+def remove_temporaries(path: Path) -> None:
+    """Remove what a writer of `path` that was killed half-way left beside it; nobody may be writing it now.
+
+    Raises:
+        OSError: A file cannot be removed.
+    """
+    for name in os.listdir(path.parent):
+        if name.startswith(f".{path.name}.") and name.endswith(TEMPORARY_SUFFIX):
+            (path.parent / name).unlink(missing_ok=True)
 
 
 def _read_regular_file(path: Path) -> bytes | None:

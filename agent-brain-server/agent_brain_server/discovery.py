@@ -12,7 +12,6 @@ same schema of that file: `RuntimeState.version` tells which version it is.
 from pathlib import Path
 
 from agent_brain_server.errors import UnknownSchemaError
-from agent_brain_server.lifecycle import start_server
 from agent_brain_server.local_http import request_json
 from agent_brain_server.locking import cleanup_stale
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
@@ -60,4 +59,8 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> R
         AgentBrainError: No server could be started; the message says why.
     """
     running = discover(project_root, state_dir=state_dir)
-    return running or start_server(project_root, state_dir=state_dir, started_by="agent").state
+    if running is not None:
+        return running
+    from agent_brain_server.lifecycle import start_server  # noqa: PLC0415 - only a start pays for it
+
+    return start_server(project_root, state_dir=state_dir, started_by="agent").state

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from agent_brain_server.errors import AgentBrainError, ConfigError, DeadlineError, StartError, StateDirError
 from agent_brain_server.local_http import fetch_instance_id
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
-from agent_brain_server.log import read_log_tail
+from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.processes import ProcessHandle
 from agent_brain_server.ready_pipe import Held, Ready, receive_outcome
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agent_brain_server.atomic_file import PRIVATE_FILE_MODE
+from agent_brain_server.atomic_file import PRIVATE_FILE_MODE, remove_temporaries
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.processes import MAX_PID, read_start_time
 from agent_brain_server.storage_paths import lock_path, pid_path, runtime_path
@@ -188,8 +188,14 @@ def cleanup_stale(state_dir: Path) -> bool:
 def remove_remains(state_dir: Path) -> None:
     """Remove the runtime file of an earlier server; the caller holds the lock."""
     path = runtime_path(state_dir)
-    if _remove(path):
-        logger.info("Removed %s of a server that no longer runs", path)
+    try:
+        remove_temporaries(path)
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise StateDirError(f"{path} cannot be removed: {exc.strerror}.") from exc
+    logger.info("Removed %s of a server that no longer runs", path)
 
 
 def _has_remains(state_dir: Path) -> bool:
@@ -236,7 +242,7 @@ def _is_file_of(descriptor: int, path: Path) -> bool:
     held = os.fstat(descriptor)
     try:
         named = os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
+    except OSError:  # removed, or behind a directory that is closed now: no other process meets it
         return False
     return held.st_nlink > 0 and (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
 
@@ -251,13 +257,3 @@ def _read_words(path: Path) -> list[str]:
 
 def _parse_pid(word: str) -> int | None:
     return int(word) if word.isdecimal() and 0 < int(word) <= MAX_PID else None
-
-
-def _remove(path: Path) -> bool:
-    try:
-        path.unlink()
-    except FileNotFoundError:
-        return False
-    except OSError as exc:
-        raise StateDirError(f"{path} cannot be removed: {exc.strerror}.") from exc
-    return True

@@ -4,7 +4,6 @@ import json
 import logging
 import logging.handlers
 import sys
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,8 +14,6 @@ from agent_brain_server.storage_paths import SERVER_LOG_FILE
 
 MAX_LOG_BYTES = 2_000_000  # about 10,000 lines
 KEPT_LOGS = 5
-TAIL_LINES = 10
-TAIL_LINE_LENGTH = 300  # what fits on a screen
 CHATTY_LOGGERS = ("chromadb", "httpx", "httpcore", "urllib3", "watchfiles", "asyncio", "llama_index")
 """Libraries whose informational lines say nothing about this server; their warnings are kept."""
 
@@ -84,29 +81,3 @@ def configure_logging(log_dir: Path, level: str = "info", *, console: bool = Fal
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     return path
-
-
-def read_log_tail(path: Path, *, offset: int = 0, lines: int = TAIL_LINES) -> list[str]:
-    """Return the last lines of a log for a person to read; none where it can't be read.
-
-    Args:
-        path: A text file; lines of JSON, as the server writes them, are put into words.
-        offset: Byte at which to begin: what is older belongs to an earlier run.
-        lines: At most so many.
-    """
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            file.seek(offset)
-            return [_put_into_words(line.rstrip("\n"))[:TAIL_LINE_LENGTH] for line in deque(file, maxlen=lines)]
-    except OSError:
-        return []
-
-
-def _put_into_words(line: str) -> str:
-    try:
-        entry = json.loads(line)
-        words = f"{entry['level']}: {entry['message'].splitlines()[0]}"
-        cause = entry.get("exception", "").rpartition("\n")[2]
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return line  # a library's own words
-    return f"{words} ({cause})" if cause else words

@@ -1,5 +1,6 @@
 """Which directory is "the project", seen from anywhere inside it: the same answer from every path that leads there."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -78,7 +79,9 @@ def _ask_git(directory: Path, question: str, deadline: float) -> Path | None:
 
 
 def _find_marked_ancestor(start: Path) -> Path | None:
-    excluded = (Path.home().resolve(), Path(start.anchor))
+    excluded = [Path(start.anchor)]
+    with contextlib.suppress(RuntimeError):  # a container's user may have no home
+        excluded.append(Path.home().resolve())
     candidates = [directory for directory in (start, *start.parents) if directory not in excluded]
     for marker in MARKERS:
         for directory in candidates:

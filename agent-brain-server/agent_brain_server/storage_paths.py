@@ -46,9 +46,16 @@ class StoragePaths(TypedDict):
 
 
 def brain_home() -> Path:
-    """Return the home of registry, global settings and shared daemon: `AGENT_BRAIN_HOME` or `~/.Agent Brain`."""
+    """Return the home of registry, global settings and shared daemon: `AGENT_BRAIN_HOME` or `~/.Agent Brain`.
+
+    Raises:
+        StateDirError: This user has no home directory.
+    """
     named = os.environ.get(HOME_VARIABLE)
-    return _absolute(Path(named)) if named else Path.home() / f".{PRODUCT_DIR}"
+    try:
+        return _absolute(Path(named)) if named else Path.home() / f".{PRODUCT_DIR}"
+    except RuntimeError as exc:  # a container's user without an entry in the list of users
+        raise StateDirError("This user has no home directory.", hint=f"Set HOME or {HOME_VARIABLE}.") from exc
 
 
 def registry_path() -> Path:

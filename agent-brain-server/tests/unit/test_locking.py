@@ -117,6 +117,13 @@ def test_a_killed_holder_is_stale_and_its_remains_are_removed(state_dir, holder)
     assert list(state_dir.iterdir()) == []
 
 
+def test_what_a_killed_writer_left_half_way_is_removed_too(state_dir):
+    (state_dir / ".runtime.json.abc.tmp").touch()
+    lock_path(state_dir).touch()
+    assert cleanup_stale(state_dir)
+    assert list(state_dir.iterdir()) == []
+
+
 def test_the_pid_of_a_living_stranger_does_not_make_remains_alive(state_dir):
     lock_path(state_dir).touch()
     pid_path(state_dir).write_text(f"{os.getppid()}\n")

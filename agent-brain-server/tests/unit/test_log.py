@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from agent_brain_server import log
-from agent_brain_server.log import JsonFormatter, bind_correlation_id, configure_logging, correlation_id, read_log_tail
+from agent_brain_server.log import bind_correlation_id, configure_logging, correlation_id
 
 
 @pytest.fixture
@@ -87,14 +87,3 @@ def test_the_log_is_rotated_by_size_and_five_old_ones_are_kept(tmp_path):
     assert names == ["server.log", *(f"server.log.{number}" for number in range(1, log.KEPT_LOGS + 1))]
     assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
     assert "line 199" in (tmp_path / "server.log").read_text()
-
-
-def test_the_tail_is_put_into_words(tmp_path):
-    path = tmp_path / "some.log"
-    record = logging.LogRecord("x", logging.ERROR, "f", 1, "Port %d is taken", (80,), None)
-    path.write_text(f"old\nnot json\n{JsonFormatter().format(record)}\n[3]\n{'y' * 9000}\n")
-    tail = read_log_tail(path, offset=4)
-    assert tail[:3] == ["not json", "error: Port 80 is taken", "[3]"]
-    assert len(tail[3]) == log.TAIL_LINE_LENGTH
-    assert read_log_tail(path, lines=1) == tail[3:]
-    assert read_log_tail(tmp_path / "missing") == []
