@@ -23,7 +23,7 @@ from agent_brain_server.types import Vectors
 
 MODEL_DIR = Path(__file__).parent / "minilm"
 DIMENSION = 384
-MAX_TOKENS = 256  # the model's published limit; beyond it retrieval was found to get worse, not better
+MAX_TOKENS = 128  # the length it was trained with: nearly twice as fast as 256, and finds as much on the whole
 CHARACTERS_PER_TOKEN = 32  # code has 3 to 4 with its spaces: what lies beyond could hardly reach the model
 FINGERPRINT_DIGITS = 12  # of SHA-256: enough to tell builds of one model apart
 SLOWER_FUSION = "SkipLayerNormFusion"  # its kernel takes longer than an addition and a normalisation
@@ -67,7 +67,7 @@ class OnnxEmbedder:
 
     Args:
         threads: Texts that are embedded at the same time by one call.
-        max_tokens: Tokens of a text that count; the rest is ignored.
+        max_tokens: Tokens of a text that count, 512 at most; the rest is ignored.
         model_dir: Holds `model.onnx` and `tokenizer.json`.
 
     Raises:
