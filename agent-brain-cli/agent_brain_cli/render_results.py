@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,8 @@ class ShownResult:
         facts: What stands beside them: symbols, heading, score.
         lines: Text of the excerpt.
         first_line: Number of the excerpt's first line.
-        hidden: How many lines of the chunk are not shown.
-        explanation: Where the score comes from, where that was asked for.
+        rest: Says how many lines of the chunk are not shown; "" where all are.
+        explanation: Where the score comes from; "" where that was not asked for.
     """
 
     path: str
@@ -37,7 +37,7 @@ class ShownResult:
     facts: str
     lines: tuple[str, ...]
     first_line: int
-    hidden: int
+    rest: str
     language: str
     explanation: str
 
@@ -64,6 +64,7 @@ def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) 
     all_lines = text.split("\n")
     start, end = (0, len(all_lines)) if full else choose_excerpt(text, query)
     lines = all_lines[start:end]
+    hidden = len(all_lines) - len(lines)
     return ShownResult(
         path=visible(locate(result["source"], project_root)),
         start_line=result["start_line"],
@@ -71,7 +72,7 @@ def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) 
         facts=" · ".join(_facts(result)),
         lines=tuple(lines if full else map(_shorten, lines)),
         first_line=result["start_line"] + start,
-        hidden=len(all_lines) - len(lines),
+        rest=f"… {hidden} more lines (--full shows them)" if hidden else "",
         language=result["language"],
         explanation=_explain(result),
     )
@@ -89,7 +90,7 @@ def format_plain(result: ShownResult) -> str:
     width = len(str(result.first_line + len(result.lines)))
     numbered = (f"{number:>{width}}  {line}".rstrip() for number, line in enumerate(result.lines, result.first_line))
     heading = f"{result.path}:{result.start_line}  to line {result.end_line} · {result.facts}"
-    return "\n".join((heading, *_remarks(result, top=True), *numbered, *_remarks(result)))
+    return "\n".join((heading, *_remark(result.explanation), *numbered, *_remark(result.rest)))
 
 
 def _facts(result: Json) -> Iterator[str]:
@@ -114,11 +115,9 @@ def _explain(result: Json) -> str:
     return "; ".join((" · ".join(found_by), " · ".join(signals)))
 
 
-def _remarks(result: ShownResult, *, top: bool = False) -> Iterable[str]:
-    """Return the lines above (`top`) or below an excerpt."""
-    if top:
-        return [f"  {result.explanation}"] if result.explanation else []
-    return [f"  … {result.hidden} more lines (--full shows them)"] if result.hidden else []
+def _remark(text: str) -> list[str]:
+    """Return a line beside the excerpt, or none for an empty text."""
+    return [f"  {text}"] if text else []
 
 
 def _shorten(line: str) -> str:
@@ -137,7 +136,7 @@ def _print_highlighted(results: list[ShownResult]) -> None:
     for result in results:
         location = f"{result.path}:{result.start_line}-{result.end_line}"
         console.print(Text.assemble((location, "bold cyan"), "  ", (result.facts, "dim")), soft_wrap=True)
-        for remark in _remarks(result, top=True):
+        for remark in _remark(result.explanation):
             console.print(Text(remark, "dim"), soft_wrap=True)
         console.print(
             Syntax(
@@ -149,7 +148,7 @@ def _print_highlighted(results: list[ShownResult]) -> None:
                 start_line=result.first_line,
             )
         )
-        for remark in _remarks(result):
+        for remark in _remark(result.rest):
             console.print(Text(remark, "dim"))
         console.print()
 
