@@ -4,7 +4,11 @@ set -eu
 cd "$(dirname "$0")/.."
 
 brain() {
-    printf '\n$ agent-brain %s\n' "$*"
+    printf '\n$ agent-brain'
+    for word in "$@"; do
+        case $word in *" "*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac
+    done
+    echo
     .venv/bin/agent-brain "$@"
 }
 
