@@ -19,7 +19,7 @@ INDEX_VERSION = 1
 
 ANALYZER = "words"
 
-FIELD_BOOSTS = {"body": 1.0, "symbols": 1.0, "path": 1.0, "heading": 0.5}
+FIELD_BOOSTS = {"body": 1.0, "symbols": 0.7, "path": 1.0, "heading": 0.5}
 """Weight of a match by where it stands."""
 
 MAX_QUERY_TERMS = 64

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from agent_brain_server.tokens import STOP_WORDS, find_words, query_terms, split_identifier, stem, tokenize
+from agent_brain_server.tokens import STOP_WORDS, find_words, query_terms, split_identifier
 
 MAX_TERMS = 64
 """Terms of a query that ranking compares; as many as the keyword index looks up."""
@@ -25,7 +25,6 @@ class Question:
 
     Attributes:
         terms: Its words and their parts, stemmed, without stop words.
-        words: Its words without those of sentences, lower case and stemmed, identifiers whole.
         names: Those that are identifiers, whole, lower case and without underscores.
         is_symbol: It is a name and nothing else.
         asks_tests: It speaks of tests.
@@ -33,7 +32,6 @@ class Question:
     """
 
     terms: frozenset[str]
-    words: tuple[str, ...]
     names: frozenset[str]
     is_symbol: bool
     asks_tests: bool
@@ -51,7 +49,6 @@ def read_question(query: str) -> Question:
     names = frozenset(whole_name(word) for word in telling if are_names or is_identifier(word))
     return Question(
         terms=terms,
-        words=tuple(dict.fromkeys(stem(whole_name(word)) for word in telling)),
         names=names,
         is_symbol=is_symbol,
         asks_tests=not terms.isdisjoint(TEST_WORDS),
@@ -67,9 +64,3 @@ def is_identifier(word: str) -> bool:
 def whole_name(word: str) -> str:
     """Return an identifier as it compares with its other spellings: parseHeader and parse_header are one."""
     return word.replace("_", "").lower()
-
-
-@lru_cache(maxsize=1 << 15)
-def terms_of(name: str) -> frozenset[str]:
-    """Return the words and parts of a name or path, as the question's terms."""
-    return frozenset(tokenize(name))

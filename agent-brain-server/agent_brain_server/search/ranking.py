@@ -4,7 +4,7 @@ Everything here is a pure function of its arguments: the same index and query gi
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent_brain_server.search import signals
@@ -12,46 +12,37 @@ from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normal
 from agent_brain_server.search.question import Question, read_question
 from agent_brain_server.types import ChunkFacts, Hit, RankedChunk, SearchMode, Signal
 
-SignalFunction = Callable[[Question, ChunkFacts], float]
-
-SIGNALS: tuple[tuple[str, SignalFunction], ...] = (
-    ("defines_name", signals.defines_name),
-    ("defines_words", signals.defines_words),
-    ("matches_stem", signals.matches_stem),
-    ("matches_directory", signals.matches_directory),
-    ("matches_heading", signals.matches_heading),
-)
-"""Names are fields of `RankingWeights`, too."""
-
 
 @dataclass(frozen=True, slots=True)
 class RankingWeights:
-    """How much each signal counts, beside a fused score of 1 for the best hit; 0 turns a signal off.
+    """How much each signal counts, beside a fused score of 1 for the best hit; see `NEUTRAL_WEIGHTS` for none at all.
+
+    The figures in brackets are what NDCG@10 loses without the signal, on labelled questions about 30 repositories, by
+    keywords alone; each curve is flat around the value that was chosen.
 
     Attributes:
-        defines_name: The chunk defines a name that the question spells out.
-        defines_words: A name that the chunk defines is made of the question's words.
-        matches_stem: So is the file's name.
-        matches_directory: The question's words are directories on the path.
-        matches_heading: The question's words stand in the section's or enclosing definition's name.
-        file_evidence: What the other chunks of the file add up to.
-        test_factor: What is left of a test's score where the question does not speak of tests.
-        doc_factor: What is left of a document's score where the question does not speak of documentation.
-        decay: What is left of the score of a file's second chunk; of its third, that of this, and so on.
+        defines_name: The chunk defines a name that the question spells out (0.007).
+        spells_file_name: The file's name is made of the question's words (0.006).
+        lies_deeper: The file lies deeper than others; negative, as details do (0.004).
+        file_evidence: What all the chunks of the file that were found add up to (0.015).
+        test_factor: What is left of a test's score where the question does not speak of tests (0.008).
+        doc_factor: What is left of a document's score where the question does not speak of documentation (0.003).
+        decay: What is left of the score of a file's second chunk; of its third, that of this, and so on (0.061).
     """
 
-    defines_name: float = 1.0
-    defines_words: float = 0.3
-    matches_stem: float = 0.4
-    matches_directory: float = 0.1
-    matches_heading: float = 0.1
+    defines_name: float = 0.4
+    spells_file_name: float = 0.2
+    lies_deeper: float = -0.2
     file_evidence: float = 0.3
-    test_factor: float = 0.6
+    test_factor: float = 0.5
     doc_factor: float = 0.7
-    decay: float = 0.7
+    decay: float = 0.5
 
 
 DEFAULT_WEIGHTS = RankingWeights()
+
+NEUTRAL_WEIGHTS = RankingWeights(0, 0, 0, 0, 1, 1, 1)
+"""The fused scores as they are."""
 
 
 @dataclass(slots=True)
@@ -59,7 +50,7 @@ class _Candidate:
     facts: ChunkFacts
     fused: float
     score: float
-    trace: list[Signal]
+    trace: list[Signal] | None
 
 
 def rank_candidates(
@@ -80,67 +71,60 @@ def rank_candidates(
         bm25_hits: From the keyword index, with its scores.
         vector_hits: From the vector index, with cosines.
         facts: Of every hit that still exists; others are dropped.
-        alpha: Weight of the vector side in hybrid mode, between 0 and 1.
+        alpha: Weight of the vector side in hybrid mode, between 0 and 1; without vector hits keywords count alone.
         mode: With "bm25" or "vector" only that side counts.
         weights: Of the signals.
         explain: Say of each result what its score is made of.
     """
-    question = read_question(query)
-    bm25 = {hit.key: hit.score for hit in bm25_hits if hit.key in facts}
-    vector = {hit.key: hit.score for hit in vector_hits if hit.key in facts}
-    share = {"bm25": 0.0, "vector": 1.0, "hybrid": alpha if vector else 0.0}[mode]
-    fused = fuse_scores(
-        normalize_bm25([hit for hit in bm25_hits if hit.key in facts]) if share < 1 else {},
-        normalize_cosines([hit for hit in vector_hits if hit.key in facts]) if share > 0 else {},
-        share,
-    )
-    candidates = [_score(question, facts[key], score, weights) for key, score in fused.items()]
-    _add_file_evidence(candidates, weights)
-    for candidate in candidates:
-        _demote(question, candidate, weights)
+    bm25 = [hit for hit in bm25_hits if hit.key in facts and mode != "vector"]
+    vector = [hit for hit in vector_hits if hit.key in facts and mode != "bm25"]
+    candidates = [
+        _Candidate(facts[key], score, score, [Signal("fused", score, score)] if explain else None)
+        for key, score in _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector")).items()
+    ]
+    _add_signals(read_question(query), candidates, weights)
+    bm25_scores = {hit.key: hit.score for hit in bm25}
+    vector_scores = {hit.key: hit.score for hit in vector}
     return [
         RankedChunk(
             facts=candidate.facts,
             score=candidate.score,
-            vector_score=vector.get(candidate.facts.key),
-            bm25_score=bm25.get(candidate.facts.key),
-            signals=tuple(candidate.trace) if explain else (),
+            vector_score=vector_scores.get(candidate.facts.key),
+            bm25_score=bm25_scores.get(candidate.facts.key),
+            signals=tuple(candidate.trace or ()),
         )
         for candidate in _hold_back_further_chunks(candidates, weights)
     ]
 
 
-def _score(question: Question, facts: ChunkFacts, fused: float, weights: RankingWeights) -> _Candidate:
-    """Add the signals of a chunk to its fused score."""
-    trace = [Signal("fused", fused, fused)]
-    for name, function in SIGNALS:
-        weight: float = getattr(weights, name)
-        value = function(question, facts) if weight else 0.0
-        if value:
-            trace.append(Signal(name, value, weight * value))
-    return _Candidate(facts, fused, sum(signal.contribution for signal in trace), trace)
+def _fuse(bm25: Sequence[Hit], vector: Sequence[Hit], alpha: float) -> dict[int, float]:
+    """Fuse what both sides found; a side that found nothing has no weight."""
+    share = 0.0 if not vector else 1.0 if not bm25 else alpha
+    return fuse_scores(normalize_bm25(bm25), normalize_cosines(vector), share)
 
 
-def _add_file_evidence(candidates: Sequence[_Candidate], weights: RankingWeights) -> None:
-    """Add to each chunk what the chunks of its file add up to, as a share of the file with the most."""
+def _add_signals(question: Question, candidates: Sequence[_Candidate], weights: RankingWeights) -> None:
+    evidence = _gather_file_evidence(candidates)
+    least_depth = min((signals.depth_of(candidate.facts.path) for candidate in candidates), default=0)
+    for candidate in candidates:
+        facts = candidate.facts
+        _add(candidate, "defines_name", signals.defines_name(question, facts), weights.defines_name)
+        _add(candidate, "spells_file_name", signals.spells_file_name(question, facts), weights.spells_file_name)
+        _add(candidate, "lies_deeper", signals.lies_deeper(facts, least_depth), weights.lies_deeper)
+        _add(candidate, "file_evidence", evidence[facts.path], weights.file_evidence)
+        if facts.source_type == "test" and not question.asks_tests:
+            _scale(candidate, "is_test", weights.test_factor)
+        elif facts.source_type == "doc" and not question.asks_docs:
+            _scale(candidate, "is_document", weights.doc_factor)
+
+
+def _gather_file_evidence(candidates: Iterable[_Candidate]) -> dict[str, float]:
+    """Return for each file what its chunks add up to, as a share of the file with the most."""
     total: dict[str, float] = defaultdict(float)
     for candidate in candidates:
         total[candidate.facts.path] += candidate.fused
     most = max(total.values(), default=0.0)
-    if most <= 0:
-        return
-    for candidate in candidates:
-        value = total[candidate.facts.path] / most
-        _note(candidate, "file_evidence", value, weights.file_evidence * value)
-
-
-def _demote(question: Question, candidate: _Candidate, weights: RankingWeights) -> None:
-    """Lower tests and documents that were not asked for."""
-    kind = candidate.facts.source_type
-    if kind == "test" and not question.asks_tests:
-        _note(candidate, "test", 1.0, candidate.score * (weights.test_factor - 1))
-    elif kind == "doc" and not question.asks_docs:
-        _note(candidate, "document", 1.0, candidate.score * (weights.doc_factor - 1))
+    return {path: score / most if most > 0 else 0.0 for path, score in total.items()}
 
 
 def _hold_back_further_chunks(candidates: Sequence[_Candidate], weights: RankingWeights) -> list[_Candidate]:
@@ -150,13 +134,23 @@ def _hold_back_further_chunks(candidates: Sequence[_Candidate], weights: Ranking
         earlier = seen[candidate.facts.path]
         seen[candidate.facts.path] += 1
         if earlier:
-            _note(candidate, "further_chunk", earlier, candidate.score * (weights.decay**earlier - 1))
+            _scale(candidate, "is_further_chunk", weights.decay**earlier)
     return sorted(candidates, key=_order)
 
 
-def _note(candidate: _Candidate, name: str, value: float, contribution: float) -> None:
-    candidate.score += contribution
-    candidate.trace.append(Signal(name, value, contribution))
+def _add(candidate: _Candidate, name: str, value: float, weight: float) -> None:
+    if value and weight:
+        candidate.score += weight * value
+        if candidate.trace is not None:
+            candidate.trace.append(Signal(name, value, weight * value))
+
+
+def _scale(candidate: _Candidate, name: str, factor: float) -> None:
+    """Lower a score to a share of itself; a score below zero, which signals can make, is left where it is."""
+    if factor != 1 and candidate.score > 0:
+        if candidate.trace is not None:
+            candidate.trace.append(Signal(name, 1.0, candidate.score * (factor - 1)))
+        candidate.score *= factor
 
 
 def _order(candidate: _Candidate) -> tuple[float, str, int, int]:

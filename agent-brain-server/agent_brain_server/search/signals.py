@@ -3,12 +3,27 @@
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from agent_brain_server.search.question import Question, terms_of, whole_name
+from agent_brain_server.search.question import Question, whole_name
 from agent_brain_server.tokens import split_identifier, stem
 from agent_brain_server.types import ChunkFacts
 
 PACKAGE_STEMS = frozenset(("__init__", "__main__", "index", "init", "main", "mod", "lib", "package"))
 """File names that stand for their directory: the directory's name says what is in them."""
+
+MIN_PREFIX = 3
+"""Letters of a word that another may begin with to count as its relative: log and logger, but not io and iota."""
+
+MIN_COMMON = 4
+"""Letters that two relatives begin with where neither is the beginning of the other: valid-ate, valid-ator."""
+
+MIN_COMMON_SHARE = 0.6
+"""Of the longer word, which the common beginning must make up: recov-ery, recov-erer, but not comp-ose, comp-uter."""
+
+MIN_PREFIX_SHARE = 0.5
+"""Of the longer word, which the shorter one must make up where it is its beginning: rout and router, not con, context."""
+
+DEEPEST = 5
+"""Directories below the candidate nearest to the root from which on depth makes no difference."""
 
 
 def defines_name(question: Question, facts: ChunkFacts) -> float:
@@ -16,47 +31,44 @@ def defines_name(question: Question, facts: ChunkFacts) -> float:
     return float(any(whole_name(symbol) in question.names for symbol in facts.symbols)) if question.names else 0.0
 
 
-def defines_words(question: Question, facts: ChunkFacts) -> float:
-    """Say how far a name that the chunk defines is made of the question's words, and these of its."""
-    return max((_agreement(question, parts_of(symbol)) for symbol in facts.symbols), default=0.0)
+def spells_file_name(question: Question, facts: ChunkFacts) -> float:
+    """Say whether each part of the file's name is a word of the question or a relative of one.
 
-
-def matches_stem(question: Question, facts: ChunkFacts) -> float:
-    """Say how far the file's name is made of the question's words."""
+    A file that is named after a thing is where the thing is, as `throttle.go` is for "request throttling".
+    """
     parts = stem_parts(facts.path)
-    return len(parts & question.terms) / len(parts) if parts else 0.0
-
-
-def matches_directory(question: Question, facts: ChunkFacts) -> float:
-    """Say how many of the question's words are names of directories on the path."""
-    directories = terms_of(str(PurePosixPath(facts.path).parent))
-    return len(question.terms & directories) / max(1, len(question.words))
-
-
-def matches_heading(question: Question, facts: ChunkFacts) -> float:
-    """Say how many of the question's words stand in the section's or the enclosing definition's name."""
-    if not facts.heading:
+    if not parts:
         return 0.0
-    return min(1.0, len(question.terms & terms_of(facts.heading)) / max(1, len(question.words)))
+    return float(all(any(are_relatives(part, term) for term in question.terms) for part in parts))
 
 
-@lru_cache(maxsize=1 << 15)
-def parts_of(name: str) -> frozenset[str]:
-    """Return the parts of an identifier, stemmed: parseHeaders is parse and header."""
-    return frozenset(stem(part) for part in split_identifier(name))
+def lies_deeper(facts: ChunkFacts, least_depth: int) -> float:
+    """Say how much deeper the file lies than the candidate nearest to the root: details lie below what uses them."""
+    return min(1.0, (depth_of(facts.path) - least_depth) / DEEPEST)
+
+
+def depth_of(path: str) -> int:
+    """Return how many directories a path has."""
+    return path.count("/")
 
 
 @lru_cache(maxsize=1 << 14)
 def stem_parts(path: str) -> frozenset[str]:
-    """Return the parts of a file's name; its directory's where the name says only that it is the package's own."""
+    """Return the parts of a file's name, stemmed; of its directory's where the file's says only that it is the package's."""
     pure = PurePosixPath(path)
     name = pure.name.split(".", 1)[0] or pure.name
     if name.lower() in PACKAGE_STEMS and pure.parent.name:
         name = pure.parent.name
-    return parts_of(name)
+    return frozenset(stem(part) for part in split_identifier(name))
 
 
-def _agreement(question: Question, parts: frozenset[str]) -> float:
-    """Return the harmonic mean of the share of the name and the share of the question that both have."""
-    common = len(parts & question.terms)
-    return 2 * common / (len(parts) + len(question.words)) if common else 0.0
+@lru_cache(maxsize=1 << 16)
+def are_relatives(one: str, other: str) -> bool:
+    """Tell whether two stemmed words come from one: beyond a stemmer's rules, by how much of a beginning they share."""
+    if one == other:
+        return True
+    shorter, longer = sorted((len(one), len(other)))
+    common = next((at for at in range(shorter) if one[at] != other[at]), shorter)
+    if common == shorter:
+        return shorter >= MIN_PREFIX and common >= MIN_PREFIX_SHARE * longer
+    return common >= MIN_COMMON and common >= MIN_COMMON_SHARE * longer
