@@ -4,12 +4,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
+from agent_brain_server.embedding import DEFAULT_MODEL
+
 MODEL_DIR = Path(__file__).parent / "minilm"
 MODEL_FILES = ("model.onnx", "tokenizer.json")
 DIMENSION = 384
-MAX_TOKENS = 256
-"""The model's published limit; beyond it retrieval was found to get worse, not better."""
+MAX_TOKENS = 128
+"""The length that the model was trained with: nearly twice as fast as 256, and finds as much on the whole."""
 
 FINGERPRINT_DIGITS = 12
 """Of SHA-256: enough to tell builds of one model apart."""

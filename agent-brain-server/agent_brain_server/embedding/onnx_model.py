@@ -5,7 +5,6 @@ vector in any company: the int8 operators scale a whole run by its largest value
 threads; ONNX Runtime computes outside of Python's interpreter lock.
 """
 
-import hashlib
 import platform
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,15 +16,12 @@ from onnxruntime import InferenceSession, SessionOptions
 from tokenizers import Tokenizer
 
 from agent_brain_server.embedding import DEFAULT_MODEL
+from agent_brain_server.embedding.identity import DIMENSION, MAX_TOKENS, MODEL_DIR, MODEL_FILES, fingerprint_files
 from agent_brain_server.embedding.text import replace_surrogates
 from agent_brain_server.errors import StoreError
 from agent_brain_server.types import Vectors
 
-MODEL_DIR = Path(__file__).parent / "minilm"
-DIMENSION = 384
-MAX_TOKENS = 128  # the length it was trained with: nearly twice as fast as 256, and finds as much on the whole
 CHARACTERS_PER_TOKEN = 32  # code has 3 to 4 with its spaces: what lies beyond could hardly reach the model
-FINGERPRINT_DIGITS = 12  # of SHA-256: enough to tell builds of one model apart
 SLOWER_FUSION = "SkipLayerNormFusion"  # its kernel takes longer than an addition and a normalisation
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -75,22 +71,20 @@ class OnnxEmbedder:
     """
 
     def __init__(self, *, threads: int = 1, max_tokens: int = MAX_TOKENS, model_dir: Path = MODEL_DIR) -> None:
-        self._files = (model_dir / "model.onnx", model_dir / "tokenizer.json")
-        for file in self._files:
+        model, tokenizer = files = [model_dir / name for name in MODEL_FILES]
+        for file in files:
             if not file.is_file():
                 raise StoreError(f"The embedding model lacks {file}.", hint="Install agent-brain-server again.")
+        self._model_dir = model_dir
         self._threads = threads
         self._max_tokens = max_tokens
-        self._session = _open_session(self._files[0])
-        self._tokenizer = _open_tokenizer(self._files[1], max_tokens)
+        self._session = _open_session(model)
+        self._tokenizer = _open_tokenizer(tokenizer, max_tokens)
 
     @cached_property
     def name(self) -> str:
         """Model and fingerprint of everything that decides about a vector (`all-MiniLM-L6-v2@3f0c…`)."""
-        digest = hashlib.sha256(str(self._max_tokens).encode())
-        for file in self._files:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        return f"{DEFAULT_MODEL}@{digest.hexdigest()[:FINGERPRINT_DIGITS]}"
+        return f"{DEFAULT_MODEL}@{fingerprint_files(self._model_dir, self._max_tokens)}"
 
     @property
     def dimension(self) -> int:

@@ -1,0 +1,27 @@
+import subprocess
+import sys
+
+import pytest
+from agent_brain_server.embedding import DEFAULT_MODEL
+from agent_brain_server.embedding.identity import identify_model
+from agent_brain_server.embedding.onnx_model import OnnxEmbedder
+from agent_brain_server.errors import ConfigError
+
+
+def test_the_identity_is_that_of_the_open_model():
+    embedder = OnnxEmbedder()
+    identity = identify_model(DEFAULT_MODEL)
+    assert (identity.name, identity.dimension) == (embedder.name, embedder.dimension)
+
+
+def test_an_unknown_model_has_none():
+    with pytest.raises(ConfigError, match="word2vec"):
+        identify_model("word2vec")
+
+
+def test_telling_the_identity_loads_no_runtime():
+    code = (
+        "import sys; from agent_brain_server.embedding.identity import identify_model;"
+        f"identify_model({DEFAULT_MODEL!r}); print('onnxruntime' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
