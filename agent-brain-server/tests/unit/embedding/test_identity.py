@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+
 from agent_brain_server.embedding import DEFAULT_MODEL
 from agent_brain_server.embedding.identity import identify_model
 from agent_brain_server.embedding.onnx_model import OnnxEmbedder
