@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from agent_brain_server.tokens import STOP_WORDS, find_words, query_terms, split_identifier
+from agent_brain_server.tokens import STOP_WORDS, find_words, query_terms, split_identifier, stem
 
 MAX_TERMS = 64
 """Terms of a query that ranking compares; as many as the keyword index looks up."""
@@ -15,8 +15,10 @@ MAX_NAME_WORDS = 2
 QUALIFIED_NAME = re.compile(r"\w+(?:(?:\.|::|->|#|/)\w+)+")
 """A name with what it belongs to: `Client.send`, `std::move`, `Net::HTTP#get`."""
 
-TEST_WORDS = frozenset(("test", "spec", "fixture", "mock", "benchmark"))
-DOC_WORDS = frozenset(("doc", "documentation", "readme", "guide", "tutorial", "changelog", "license", "install", "faq"))
+TEST_WORDS = frozenset(map(stem, ("test", "tests", "testing", "spec", "fixture", "mock", "benchmark")))
+DOC_WORDS = frozenset(
+    map(stem, ("doc", "docs", "documentation", "readme", "guide", "tutorial", "changelog", "license", "install", "faq"))
+)
 
 
 @dataclass(frozen=True, slots=True)

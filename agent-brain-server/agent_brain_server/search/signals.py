@@ -13,14 +13,14 @@ PACKAGE_STEMS = frozenset(("__init__", "__main__", "index", "init", "main", "mod
 MIN_PREFIX = 3
 """Letters of a word that another may begin with to count as its relative: log and logger, but not io and iota."""
 
-MIN_COMMON = 4
-"""Letters that two relatives begin with where neither is the beginning of the other: valid-ate, valid-ator."""
+MIN_COMMON = 5
+"""Letters that two relatives begin with where neither is the beginning of the other: authent-ic, authent-ify."""
 
 MIN_COMMON_SHARE = 0.6
-"""Of the longer word, which the common beginning must make up: recov-ery, recov-erer, but not comp-ose, comp-uter."""
+"""Of the longer word, which the common beginning must make up: serial-iz, serial-is, but not inter-fac, inter-polat."""
 
 MIN_PREFIX_SHARE = 0.5
-"""Of the longer word, which the shorter one must make up where it is its beginning: rout and router, not con, context."""
+"""Of the longer word, which the shorter one must make up where it is its beginning: rout, router; not con, context."""
 
 DEEPEST = 5
 """Directories below the candidate nearest to the root from which on depth makes no difference."""
@@ -54,7 +54,7 @@ def depth_of(path: str) -> int:
 
 @lru_cache(maxsize=1 << 14)
 def stem_parts(path: str) -> frozenset[str]:
-    """Return the parts of a file's name, stemmed; of its directory's where the file's says only that it is the package's."""
+    """Return the parts of a file's name, stemmed; of its directory's name where it is the package's own file."""
     pure = PurePosixPath(path)
     name = pure.name.split(".", 1)[0] or pure.name
     if name.lower() in PACKAGE_STEMS and pure.parent.name:
