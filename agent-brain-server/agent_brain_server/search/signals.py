@@ -16,7 +16,7 @@ MIN_PREFIX = 3
 MIN_COMMON = 5
 """Letters that two relatives begin with where neither is the beginning of the other: authent-ic, authent-ify."""
 
-MIN_COMMON_SHARE = 0.6
+MIN_COMMON_SHARE = 0.7
 """Of the longer word, which the common beginning must make up: serial-iz, serial-is, but not inter-fac, inter-polat."""
 
 MIN_PREFIX_SHARE = 0.5
