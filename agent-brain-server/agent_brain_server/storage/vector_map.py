@@ -17,7 +17,7 @@ Rows = npt.NDArray[np.int64]
 """Shape (n,), row numbers of the matrix."""
 
 MAP_NAME = "vectors.sqlite3"
-MAP_VERSION = 1
+MAP_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -64,16 +64,34 @@ class VectorMap:
 
     @property
     def epoch(self) -> str:
-        """Changes with every `clear`: names the matrix file and Chroma's collection."""
+        """Changes with every `clear`: Chroma's collection carries it."""
         return self._database.get_meta("epoch") or ""
+
+    @property
+    def matrix_name(self) -> str:
+        """The matrix's file name, another one after every `clear` and `keep_rows`."""
+        return self._database.get_meta("matrix_name") or ""
 
     def clear(self) -> None:
         """Forget every row and begin a new epoch."""
         with self._database.writing() as connection:
             for table in ("texts", "vectors", "dropped", "meta"):
                 connection.execute(f"DELETE FROM {table}")
-            meta = [("identity", self._identity), ("epoch", uuid.uuid4().hex[:12])]
+            meta = [("identity", self._identity), ("epoch", _new_serial()), ("matrix_name", new_matrix_name())]
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+
+    def keep_rows(self, kept: Sequence[int], matrix_name: str) -> None:
+        """Number the kept rows anew, in order, forget all others, and go over to another matrix file."""
+        new_row = {old: new for new, old in enumerate(kept)}
+        with self._database.writing() as connection:
+            texts = connection.execute("SELECT row, embed_key FROM texts").fetchall()
+            vectors = connection.execute("SELECT key, row, in_chroma FROM vectors").fetchall()
+            connection.execute("DELETE FROM texts")
+            rows = [(new_row[row], embed_key) for row, embed_key in texts if row in new_row]
+            connection.executemany("INSERT INTO texts (row, embed_key) VALUES (?, ?)", rows)
+            moved = [(key, new_row[row], in_chroma) for key, row, in_chroma in vectors]
+            connection.executemany("REPLACE INTO vectors (key, row, in_chroma) VALUES (?, ?, ?)", moved)
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'matrix_name'", (matrix_name,))
 
     def cut(self, rows: int) -> None:
         """Forget what refers to a row that the matrix no longer has."""
@@ -162,6 +180,15 @@ class VectorMap:
                    WHERE value NOT IN (SELECT key FROM vectors)""",
                 (present,),
             )
+
+
+def new_matrix_name() -> str:
+    """Return a file name that no matrix had before."""
+    return f"matrix-{_new_serial()}.f32"
+
+
+def _new_serial() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 def _drop(connection: sqlite3.Connection, keys: Iterable[int]) -> None:

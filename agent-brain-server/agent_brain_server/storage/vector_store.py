@@ -12,7 +12,7 @@ import numpy as np
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chroma_index import ChromaIndex
 from agent_brain_server.storage.chunk_rows import keys_array
-from agent_brain_server.storage.vector_map import Rows, VectorMap
+from agent_brain_server.storage.vector_map import Rows, VectorMap, new_matrix_name
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.types import AllowedChunks, Hit, Keys, Vectors
 
@@ -30,6 +30,9 @@ OVERFETCH = 1.5
 
 CHROMA_BATCH = 16
 """Vectors for one write to Chroma, which holds the interpreter lock: 6 ms here, three times that on a slow core."""
+
+MAX_UNUSED_ROWS = 20_000
+"""Rows without a chunk, beyond as many as have one, that are kept on disk (30 MB) for texts that may come back."""
 
 log = logging.getLogger(__name__)
 
@@ -165,19 +168,34 @@ class VectorStoreManager:
             self._map.close()
 
     def _open_matrix(self) -> tuple[VectorMatrix, _Snapshot]:
-        """Open the matrix of this epoch and remove those of others; forget what refers to rows that it lacks."""
-        path = self._persist_dir / f"matrix-{self._map.epoch}.f32"
-        for other in self._persist_dir.glob("matrix-*.f32"):
-            if other != path:
-                other.unlink(missing_ok=True)
-        try:
-            matrix = VectorMatrix(path, self._dimension)
-        except OSError as exc:
-            raise StoreError(f"{path} cannot be used: {exc.strerror or exc}.") from exc
+        """Open the matrix; forget what refers to rows that it lacks, and most rows where far too many are unused."""
+        matrix = self._open_matrix_file(self._map.matrix_name)
         if matrix.rows_on_disk() < self._map.next_row():
             self._map.cut(matrix.rows_on_disk())
         keys, rows = self._map.load()
+        used = np.unique(rows)
+        if self._map.next_row() - len(used) > len(used) + MAX_UNUSED_ROWS:
+            matrix = self._compact(matrix, used)
+            keys, rows = self._map.load()
+        for other in self._persist_dir.glob("matrix-*.f32"):
+            if other != matrix.path:
+                other.unlink(missing_ok=True)
         return matrix, _Snapshot(keys, rows, matrix.view(self._map.next_row()))
+
+    def _open_matrix_file(self, name: str) -> VectorMatrix:
+        path = self._persist_dir / name
+        try:
+            return VectorMatrix(path, self._dimension)
+        except OSError as exc:
+            raise StoreError(f"{path} cannot be used: {exc.strerror or exc}.") from exc
+
+    def _compact(self, matrix: VectorMatrix, used: Rows) -> VectorMatrix:
+        """Copy the rows that chunks have into a new matrix, and go over to it once it is on disk."""
+        smaller = self._open_matrix_file(new_matrix_name())
+        smaller.write(0, matrix.view(matrix.rows_on_disk())[used])
+        self._map.keep_rows(used.tolist(), smaller.path.name)
+        matrix.close()
+        return smaller
 
     def _with_rows(self, added: dict[int, int], row_count: int) -> _Snapshot:
         """Return the snapshot with chunks added or given another row."""

@@ -142,6 +142,24 @@ def test_rows_that_the_file_lost_are_asked_for_again(store, tmp_path, vectors):
     again.close()
 
 
+def test_rows_that_nothing_needs_are_given_back_on_opening(store, tmp_path, vectors, monkeypatch):
+    flush_all(store)
+    store.delete(range(1, COUNT - 50))
+    store.close()
+    before = next(tmp_path.glob("matrix-*")).stat().st_size
+    monkeypatch.setattr(vector_store, "MAX_UNUSED_ROWS", 10)
+    again = open_store(tmp_path)
+    assert next(tmp_path.glob("matrix-*")).stat().st_size < before / 4
+    for key in range(COUNT - 50, COUNT + 1):
+        assert again.search(vectors[key - 1], 1)[0].key == key
+    assert again.cached_vectors(["text-1"]) == {}
+    again.add([1], ["text-1"], vectors[:1])
+    assert again.search(vectors[0], 1)[0].key == 1
+    flush_all(again)
+    assert in_chroma(again) == [1, *range(COUNT - 50, COUNT + 1)]
+    again.close()
+
+
 def test_a_damaged_map_is_made_anew(store, tmp_path):
     store.close()
     (tmp_path / "vectors.sqlite3").write_bytes(b"\x00garbage" * 4000)
