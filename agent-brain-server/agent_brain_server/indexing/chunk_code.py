@@ -8,10 +8,10 @@ are joined again. Segments are rows, so each row belongs to exactly one chunk wh
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tree_sitter import Node, Parser, Tree
+from tree_sitter import Node
 
 from agent_brain_server.indexing.definitions import Definition, Definitions, find_definitions
-from agent_brain_server.indexing.grammars import grammar_name, load_grammar
+from agent_brain_server.indexing.grammars import SlowSyntaxError, grammar_name, parse
 from agent_brain_server.indexing.source_lines import Limits, Piece, SourceLines
 from agent_brain_server.types import SourceText
 
@@ -46,6 +46,9 @@ MAX_SCOPES = 6
 
 TAIL_TOKENS = 20
 """A remainder shorter than this, such as a last `return`, stays with what is before it."""
+
+MAX_ROW_CHARACTERS = 20_000
+"""Characters; some scanners take time by the square of a line's length and cannot be stopped."""
 
 SCOPE_SEPARATOR = " > "
 
@@ -82,8 +85,10 @@ def chunk_source(lines: SourceLines, source: SourceText, limits: Limits) -> Iter
     """Cut source code into whole definitions where they fit, and groups of small ones.
 
     Raises:
-        ValueError: The parser gave up.
+        SlowSyntaxError: The file defeats the parser, as some broken or generated files do.
     """
+    if any(len(row) > MAX_ROW_CHARACTERS for row in lines.rows):
+        raise SlowSyntaxError("a line is too long")
     grammar = grammar_name(source.language, source.path)
     tree = parse(lines.encoded, grammar)
     definitions = find_definitions(tree, grammar)
@@ -91,11 +96,6 @@ def chunk_source(lines: SourceLines, source: SourceText, limits: Limits) -> Iter
     for segment in _join_small(lines, segments, limits):
         symbols = definitions.find_symbols(segment.start, segment.end)
         yield from lines.take_pieces(segment.start, segment.end, limits, symbols=symbols, heading=segment.scope.heading)
-
-
-def parse(data: bytes, grammar: str) -> Tree:
-    """Parse UTF-8 text."""
-    return Parser(load_grammar(grammar)).parse(data)
 
 
 class _Cutter:

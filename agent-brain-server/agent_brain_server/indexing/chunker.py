@@ -1,6 +1,6 @@
 """Cut one file into chunks: code by syntax, documents by headings and sentences, anything else by lines.
 
-Cheap to import: parsers and LlamaIndex are loaded by the first file that needs them.
+Cheap to import: grammars and LlamaIndex are loaded by the first file that needs them.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from agent_brain_server.indexing.chunk_code import chunk_source
 from agent_brain_server.indexing.chunk_text import chunk_document, chunk_plain
 from agent_brain_server.indexing.file_types import DOCUMENT_LANGUAGES
-from agent_brain_server.indexing.grammars import has_grammar
+from agent_brain_server.indexing.grammars import SlowSyntaxError, has_grammar
 from agent_brain_server.indexing.source_lines import Limits, Piece, SourceLines
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, SourceText
 
@@ -42,6 +42,9 @@ def chunk_file(source: SourceText, *, chunk_size: int, chunk_overlap: int) -> Fi
 def _cut(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
     try:
         return list(_choose_chunker(source)(lines, source, limits))
+    except SlowSyntaxError:
+        logger.info("%s is cut by lines, because its syntax takes too long to find out", source.path)
+        return list(chunk_plain(lines, source, limits))
     except Exception:  # a file must not be lost because its syntax or markup defeats a parser
         logger.warning(
             "%s is cut by lines, because its %s could not be cut", source.path, source.language, exc_info=True

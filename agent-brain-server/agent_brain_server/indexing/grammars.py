@@ -1,9 +1,25 @@
 """Tree-sitter grammars, each from its own wheel, loaded by the first file that needs it."""
 
 import importlib
+import time
 from functools import cache
 
-from tree_sitter import Language
+from tree_sitter import Language, Parser, Tree
+
+MAX_PARSE_SECONDS = 1.0
+"""Of the thread's CPU; the slowest grammar takes 0.5 for a sound file of 1 MB, broken ones may take minutes."""
+
+PROBE_BYTES = 8_192
+"""Bytes between two places at which the tree's shape is looked at: a degenerate part of this length does no harm."""
+
+MAX_DEPTH = 3_000
+"""Nodes inside each other; hand-written code stays under 100, long chains of operators reach some hundreds."""
+
+MAX_ERROR_CHILDREN = 8_000
+"""Nodes that the parser found no place for, in one run: 8,000 cost a query 30 ms, 100,000 four seconds."""
+
+READ_BYTES = 65_536
+"""Bytes that the parser is given at once."""
 
 GRAMMARS: dict[str, tuple[str, str]] = {
     "c": ("tree_sitter_c", "language"),
@@ -45,3 +61,38 @@ def load_grammar(name: str) -> Language:
     """Load a grammar of `GRAMMARS`, once per process."""
     module, function = GRAMMARS[name]
     return Language(getattr(importlib.import_module(module), function)())
+
+
+class SlowSyntaxError(ValueError):
+    """The syntax of a file would take too long to find out."""
+
+
+def parse(data: bytes, grammar: str) -> Tree:
+    """Parse UTF-8 text into a tree that queries can be run over in short time.
+
+    Raises:
+        SlowSyntaxError: The parser does not get through, or what it makes of the file is a degenerate tree.
+    """
+    deadline = time.thread_time() + MAX_PARSE_SECONDS
+    try:
+        tree = Parser(load_grammar(grammar)).parse(
+            lambda offset, _: data[offset : offset + READ_BYTES],
+            progress_callback=lambda *_: time.thread_time() > deadline,
+        )
+    except ValueError as error:  # what a cancelled parse ends in
+        raise SlowSyntaxError("the parser does not get through") from error
+    for position in range(0, len(data) + PROBE_BYTES, PROBE_BYTES):
+        _probe_shape(tree, min(position, len(data)))
+    return tree
+
+
+def _probe_shape(tree: Tree, position: int) -> None:
+    """Go down to one place of the tree; queries take time by the square of depth, and of the length of errors."""
+    cursor = tree.walk()
+    for _ in range(MAX_DEPTH):
+        node = cursor.node
+        if node is None or (node.is_error and node.child_count > MAX_ERROR_CHILDREN):
+            raise SlowSyntaxError("the file is hardly in its language")
+        if cursor.goto_first_child_for_byte(position) is None:
+            return
+    raise SlowSyntaxError("the file is nested too deeply")
