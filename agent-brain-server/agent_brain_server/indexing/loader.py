@@ -89,10 +89,11 @@ def _read_file(root: Path, path: str, max_bytes: int) -> tuple[bytes, os.stat_re
         raise _UnreadableError("missing") from error
     except OSError as error:
         raise _UnreadableError(_describe_refusal(root, path)) from error
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise _UnreadableError("special_file")
     with open(descriptor, "rb", buffering=0) as stream:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise _UnreadableError("special_file")
         for _ in range(READ_ATTEMPTS):
             try:
                 stream.seek(0)

@@ -1,0 +1,213 @@
+import hashlib
+import io
+import json
+import os
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent_brain_server.indexing.loader import load_file
+from agent_brain_server.types import FileStat, Skip, SourceText
+
+MAX_BYTES = 100_000
+
+
+def load(root, path, max_bytes=MAX_BYTES):
+    return load_file(root, FileStat(path, 1, 1), max_bytes)
+
+
+def load_bytes(root, data: bytes, name="file.txt"):
+    (root / name).write_bytes(data)
+    return load(root, name)
+
+
+def test_file_is_read_with_hash_and_stat(tmp_path):
+    data = b"def f():\r\n    return 1\r\n"
+    loaded = load_bytes(tmp_path, data, "a.py")
+    assert loaded == SourceText(
+        path="a.py",
+        text="def f():\r\n    return 1\r\n",
+        language="python",
+        source_type="code",
+        content_hash=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        mtime_ns=(tmp_path / "a.py").stat().st_mtime_ns,
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("naïve Zoë ☃\n".encode(), "naïve Zoë ☃\n"),
+        (b"\xef\xbb\xbfwords\n", "words\n"),
+        ("wörds\n".encode("utf-16"), "wörds\n"),
+        (b"\xfe\xff" + "wörds\n".encode("utf-16-be"), "wörds\n"),
+        ("wörds\n".encode("utf-32"), "wörds\n"),
+        ("Zoë paid 5 € – “cash”\n".encode("cp1252"), "Zoë paid 5 € – “cash”\n"),
+        ("äöü ÄÖÜ ".encode() * 20 + b"\xff broken\n", "äöü ÄÖÜ " * 20 + "\ufffd broken\n"),
+    ],
+)
+def test_encodings(tmp_path, data, text):
+    assert load_bytes(tmp_path, data).text == text
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.txt", b"PK\0\3words", "binary"),
+        ("a.txt", bytes(range(1, 32)) * 10, "binary"),
+        ("a.txt", b"", "empty"),
+        ("a.txt", b" \n\t\n", "empty"),
+        ("a.js", b"var a=1;" * 1000, "minified"),
+        ("a.json", b'{"a": [' + b"1," * 5000 + b"1]}", "minified"),
+        ("a.txt", b"x" * (MAX_BYTES + 1), "too_large"),
+        ("a.pdf", b"%PDF-1.4 broken", "unreadable_pdf"),
+    ],
+)
+def test_what_holds_no_text_is_skipped(tmp_path, name, data, reason):
+    assert load_bytes(tmp_path, data, name) == Skip(name, reason)
+
+
+def test_one_long_line_of_prose_is_kept(tmp_path):
+    assert load_bytes(tmp_path, b"A sentence. " * 1000, "a.md").text.startswith("A sentence.")
+
+
+def test_one_long_line_in_code_is_kept(tmp_path):
+    data = b"x = '" + b"a" * 3000 + b"'\n" + b"def f(): pass\n" * 500
+    assert load_bytes(tmp_path, data, "a.py").language == "python"
+
+
+def test_links_fifos_folders_and_missing_files_are_skipped(tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret.txt").write_text("secret")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link.txt").symlink_to(tmp_path / "outside" / "secret.txt")
+    (root / "folder").symlink_to(tmp_path / "outside")
+    (root / "directory").mkdir()
+    os.mkfifo(root / "pipe")
+    assert load(root, "link.txt") == Skip("link.txt", "symlink")
+    assert load(root, "pipe") == Skip("pipe", "special_file")
+    assert load(root, "directory") == Skip("directory", "special_file")
+    assert load(root, "missing.txt") == Skip("missing.txt", "missing")
+    assert isinstance(load(root, "folder/secret.txt"), Skip)
+
+
+def test_changed_file_gives_the_stat_of_what_was_read(tmp_path):
+    (tmp_path / "a.txt").write_text("longer than the walk saw")
+    os.utime(tmp_path / "a.txt", ns=(5, 7_000_000_000))
+    loaded = load(tmp_path, "a.txt")
+    assert (loaded.size, loaded.mtime_ns) == (24, 7_000_000_000)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+def test_unreadable_file_is_skipped(tmp_path):
+    (tmp_path / "a.txt").write_text("words")
+    (tmp_path / "a.txt").chmod(0)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        loaded = load(tmp_path, "a.txt")
+    finally:
+        os.seteuid(0)
+    assert loaded == Skip("a.txt", "unreadable")
+
+
+def test_page_becomes_text_on_its_lines(tmp_path):
+    page = (
+        "<!doctype html>\n<title>Locks</title>\n<style>p { color: red }</style>\n<h2>Release &amp; close</h2>\n"
+        "<p>The lock is <b>released</b>\nlast.</p><script>\nlet a = 1 < 2;\n</script>\n<img alt='a padlock'>\n"
+    )
+    loaded = load_bytes(tmp_path, page.encode(), "a.html")
+    rows = loaded.text.split("\n")
+    assert rows[1] == "# Locks"
+    assert rows[3] == "## Release & close"
+    assert rows[4:6] == ["The lock is  released", "last."]
+    assert rows[8] == "a padlock"
+    assert "red" not in loaded.text
+    assert "let a" not in loaded.text
+    assert len(rows) == len(page.split("\n"))
+
+
+def test_template_stays_as_it_is(tmp_path):
+    page = "{% extends 'base.html' %}\n<p class='x'>{{ name }}</p>\n"
+    loaded = load_bytes(tmp_path, page.encode(), "a.html")
+    assert (loaded.text, loaded.source_type) == (page, "code")
+
+
+def test_notebook_becomes_the_sources_of_its_cells_on_their_lines(tmp_path):
+    notebook = {
+        "metadata": {"source": "no cell", "count": 1, "x": True},
+        "cells": [
+            {"cell_type": "markdown", "metadata": {"a": [1, {"source": ["no"]}]}, "source": ["# Títle\n", "words"]},
+            {"cell_type": "code", "execution_count": 1, "outputs": [{"text": ["printed"]}], "source": "x = 1\ny = 2"},
+        ],
+    }
+    document = json.dumps(notebook, indent=1)
+    rows = load_bytes(tmp_path, document.encode(), "a.ipynb").text.split("\n")
+    file_rows = document.split("\n")
+    assert len(rows) == len(file_rows)
+    found = {row: file_rows[number] for number, row in enumerate(rows) if row}
+    assert list(found) == ["# Títle", "words", "x = 1 y = 2"]
+    assert "words" in found["words"]
+    assert "x = 1" in found["x = 1 y = 2"]
+
+
+def test_broken_notebook_is_kept_as_text(tmp_path):
+    assert load_bytes(tmp_path, b"not json }]}", "a.ipynb").text == "not json }]}"
+
+
+def make_pdf(words: str) -> bytes:
+    """Write a PDF of two pages by hand."""
+    stream = f"BT /F1 12 Tf 72 720 Td ({words}) Tj ET".encode()
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R 3 0 R]/Count 2>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    out = io.BytesIO(b"%PDF-1.4\n")
+    out.seek(0, 2)
+    offsets = []
+    for number, body in enumerate(objects, 1):
+        offsets.append(out.tell())
+        out.write(b"%d 0 obj\n%s\nendobj\n" % (number, body))
+    table = out.tell()
+    out.write(b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % offset for offset in offsets))
+    out.write(b"trailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % table)
+    return out.getvalue()
+
+
+def test_pdf_becomes_the_text_of_its_pages(tmp_path):
+    loaded = load_bytes(tmp_path, make_pdf("The lock is released last"), "a.pdf")
+    assert (loaded.language, loaded.source_type) == ("pdf", "doc")
+    assert loaded.text.split("\f") == ["The lock is released last"] * 2
+
+
+def test_pdf_without_the_extra_is_skipped(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    assert load_bytes(tmp_path, make_pdf("x"), "a.pdf") == Skip("a.pdf", "pdf_extra_not_installed")
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.binary(max_size=400), name=st.sampled_from(["a.py", "a.html", "a.ipynb", "a.md", "a", "a.txt", "a.pdf"]))
+def test_any_bytes_give_text_or_a_skip(tmp_path_factory, data, name):
+    loaded = load_bytes(tmp_path_factory.getbasetemp(), data, name)
+    if isinstance(loaded, SourceText):
+        loaded.text.encode("utf-8")
+        assert loaded.text.strip()
+        assert loaded.size == len(data)
+    else:
+        assert loaded.reason.isidentifier()
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(alphabet=st.sampled_from("<>!/-[]&;\"'=a \n"), max_size=200))
+def test_any_markup_keeps_its_line_count(tmp_path_factory, text):
+    loaded = load_bytes(tmp_path_factory.getbasetemp(), text.encode(), "markup.html")
+    if isinstance(loaded, SourceText):
+        assert loaded.text.count("\n") == text.count("\n")
