@@ -1,6 +1,7 @@
 """The one place where a project's stores and services are made and put together."""
 
 import logging
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Self
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.identity import identify_model
+from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.models.health import IndexStatus, Mode
 from agent_brain_server.models.index import IndexRequest
@@ -17,12 +19,15 @@ from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.services.query_service import QueryService
 from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.schema import ROOT_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import resolve_storage_paths
 
 logger = logging.getLogger(__name__)
 
-ROOT_META = "project_root"
+REBUILDABLE = frozenset({"store_damaged", "store_version"})
+"""Codes of a document store that can be made again from the tree."""
+
 KEYWORD_ENGINE = "tantivy"
 VECTOR_ENGINE = "chromadb"
 
@@ -56,7 +61,7 @@ class ServiceBundle:
         model = identify_model(settings.embedding_model)
         metrics = Metrics()
         with ExitStack() as closers:
-            documents = DocumentStore(paths["llamaindex"])
+            documents = open_documents(paths["llamaindex"])
             closers.callback(documents.close)
             bm25 = BM25IndexManager(paths["bm25_index"])
             closers.callback(bm25.close)
@@ -131,6 +136,23 @@ class ServiceBundle:
         self.metrics.chunks.set(counts.chunks)
         self.metrics.vectors.set(counts.embedded)
         return self.metrics.render()
+
+
+def open_documents(directory: Path) -> DocumentStore:
+    """Open the document store; a damaged one is set aside and an empty one takes its place.
+
+    Raises:
+        StoreError: The disk is full or read-only, where another file would not help.
+    """
+    try:
+        return DocumentStore(directory)
+    except StoreError as error:
+        if error.code not in REBUILDABLE:
+            raise
+        aside = directory.with_name(f"{directory.name}.{error.code}.{time.strftime('%Y%m%dT%H%M%S')}")
+        logger.exception("the document store is set aside as %s: index again", aside)
+        directory.rename(aside)
+        return DocumentStore(directory)
 
 
 def reconcile_stores(

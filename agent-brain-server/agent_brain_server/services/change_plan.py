@@ -14,11 +14,13 @@ class ChangePlan:
         changed: New files and files that differ from their record, in path order.
         removed: Paths that are in the index and should not be, in order.
         unchanged: How many files are as recorded.
+        still_skipped: How many of these were read once and hold nothing to index.
     """
 
     changed: tuple[FileStat, ...]
     removed: tuple[str, ...]
     unchanged: int
+    still_skipped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +62,22 @@ def plan_changes(
     """
     present: set[str] = set()
     changed = []
+    still_skipped = 0
     for file in walked:
         present.add(file.path)
-        if force or not _is_current(file, records.get(file.path)):
+        record = records.get(file.path)
+        if force or record is None or not _is_current(file, record):
             changed.append(file)
+        elif record.state == "skipped":
+            still_skipped += 1
     removed = sorted(path for path in records if path not in present and scope.covers(path))
     return ChangePlan(
-        tuple(sorted(changed, key=lambda file: file.path)), tuple(removed), unchanged=len(present) - len(changed)
+        changed=tuple(sorted(changed, key=lambda file: file.path)),
+        removed=tuple(removed),
+        unchanged=len(present) - len(changed),
+        still_skipped=still_skipped,
     )
 
 
-def _is_current(file: FileStat, record: FileRecord | None) -> bool:
-    return (
-        record is not None
-        and record.state != "pending"
-        and record.size == file.size
-        and record.mtime_ns == file.mtime_ns
-    )
+def _is_current(file: FileStat, record: FileRecord) -> bool:
+    return record.state != "pending" and record.size == file.size and record.mtime_ns == file.mtime_ns

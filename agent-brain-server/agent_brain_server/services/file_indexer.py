@@ -123,8 +123,8 @@ class FileIndexer:
         )
         plan = plan_changes(walk.files, self._documents.file_records(), scope, force=request.force)
         job.count_skips(walk.skipped)
-        self._documents.record_skips(walk.skipped)
-        job.files_total, job.files_changed = len(walk.files), len(plan.changed)
+        self._documents.record_skips(walk.skipped, below=scope.prefix)
+        job.files_total, job.files_changed = len(walk.files) - plan.still_skipped, len(plan.changed)
         return plan
 
     def _index_changed(self, job: RunningJob, changed: Sequence[FileStat], should_stop: Callable[[], bool]) -> None:
@@ -137,10 +137,13 @@ class FileIndexer:
 
     def _write(self, result: ChunkedFiles, stats: Mapping[str, FileStat], job: RunningJob) -> None:
         skips = result.skipped
-        lasting = [skipped_record(stats[skip.path]) for skip in skips if skip.reason not in PASSING_REASONS]
+        lasting = [
+            (skipped_record(stats[skip.path]), skip.reason) for skip in skips if skip.reason not in PASSING_REASONS
+        ]
         self._writer.remove([skip.path for skip in skips if skip.reason in PASSING_REASONS])
         written = self._writer.write(result.files, lasting)
         job.count_skips(skips)
+        job.files_total -= len(skips)
         job.files_done += len(result.files) + len(skips)
         job.chunks_written += written
         self._metrics.files_indexed.inc(len(result.files))

@@ -34,14 +34,18 @@ class IndexWriter:
         self._uncommitted: list[str] = []
         self._committed_at = time.monotonic()
 
-    def write(self, files: Sequence[FileChunks], skipped: Sequence[FileRecord]) -> int:
-        """Store files with their chunks, and remember which ones hold nothing; returns how many chunks they have."""
+    def write(self, files: Sequence[FileChunks], skipped: Sequence[tuple[FileRecord, str]]) -> int:
+        """Store files with their chunks, and remember which ones hold nothing, with the reason.
+
+        Returns:
+            How many chunks the files have.
+        """
         replaced = self._documents.replace_files(files)
         self._bm25.index_files(replaced.files)
         self._uncommitted.extend(path for path, _ in replaced.files)
         removed = list(replaced.removed)
         if skipped:
-            self._bm25.delete_paths(record.path for record in skipped)
+            self._bm25.delete_paths(record.path for record, _ in skipped)
             removed.extend(self._documents.remember_skipped(skipped))
         if removed:
             self._vectors.delete(removed)

@@ -19,11 +19,10 @@ from agent_brain_server.services.progress import RunningJob
 from agent_brain_server.services.vector_backlog import VectorBacklog
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.job_store import JobStore
+from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
 
 logger = logging.getLogger(__name__)
-
-LAST_INDEXED_META = "last_indexed_at"
 
 WORKER_IDLE_S = 20.0
 """A worker is kept this long for the next job; it holds some 150 MB with the model loaded."""
@@ -92,6 +91,7 @@ class IndexingService:
         self._jobs.wake()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S)
+        self._worker.release()
 
     def submit(self, request: IndexRequest) -> JobStatus:
         """Queue a job.
@@ -122,6 +122,11 @@ class IndexingService:
     def last_job(self) -> JobStatus | None:
         """Return the job that ended last."""
         return self._jobs.last_ended()
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process that reads and embeds; None while there is none."""
+        return self._worker.pid
 
     def is_busy(self) -> bool:
         """Whether a job runs or waits."""

@@ -129,7 +129,8 @@ class JobQueue:
 
     def is_busy(self) -> bool:
         """Whether a job runs or waits."""
-        return bool(self._running) or self.has_waiting()
+        with self._changed:  # between the two, a job may be on its way from the one to the other
+            return bool(self._running) or self.has_waiting()
 
     def _stored(self, job_id: str) -> StoredJob:
         job = self._store.get(job_id)

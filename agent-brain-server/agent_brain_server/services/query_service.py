@@ -13,10 +13,10 @@ from agent_brain_server.models.query import (
 )
 from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.search.retrievers import KeywordIndex, VectorIndex
-from agent_brain_server.services.indexing_service import LAST_INDEXED_META
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.types import AllowedChunks, Chunk, Hit, QueryFilter, RankedChunk
 
 POOL_SIZE = 200

@@ -85,6 +85,7 @@ def write_file(connection: sqlite3.Connection, file: FileChunks) -> tuple[list[S
     record = file.record
     values = (record.path, record.size, record.mtime_ns, record.content_hash)
     file_id = int(connection.execute(UPSERT_FILE, values).fetchone()[0])
+    connection.execute("DELETE FROM skips WHERE path = ?", (record.path,))
     known: dict[str, int] = dict(connection.execute("SELECT id, key FROM chunks WHERE file_id = ?", (file_id,)))
     first_new = next_key(connection)
     stored: list[StoredChunk] = []

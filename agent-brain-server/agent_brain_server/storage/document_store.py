@@ -35,6 +35,11 @@ from agent_brain_server.types import (
 
 DATABASE_NAME = "documents.sqlite3"
 
+FORGET_SKIPS = """
+DELETE FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) + 1) = :below || '/')
+    AND NOT EXISTS (SELECT 1 FROM files WHERE files.path = skips.path AND files.state = 'skipped')
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplacedFiles:
@@ -115,13 +120,18 @@ class DocumentStore:
             connection.executemany("UPDATE files SET state = 'indexed' WHERE path = ?", [(path,) for path in paths])
         self._note_change()
 
-    def remember_skipped(self, records: Iterable[FileRecord]) -> Keys:
-        """Remember files that were read and hold nothing to index; returns the keys of the chunks that they had."""
+    def remember_skipped(self, skipped: Iterable[tuple[FileRecord, str]]) -> Keys:
+        """Remember files that were read and hold nothing to index, each with its reason.
+
+        Returns:
+            The keys of the chunks that they had.
+        """
         removed: list[int] = []
         with self.database.writing() as connection:
-            for record in records:
+            for record, reason in skipped:
                 removed.extend(write_file(connection, FileChunks(record, "", "code", ()))[1])
                 connection.execute("UPDATE files SET state = 'skipped' WHERE path = ?", (record.path,))
+                connection.execute("INSERT OR REPLACE INTO skips VALUES (?, ?)", (record.path, reason))
         self._note_change()
         return keys_array(removed)
 
@@ -144,7 +154,8 @@ class DocumentStore:
         with self.database.writing() as connection:
             keys = [key for (key,) in connection.execute(f"SELECT key FROM chunks WHERE {of_paths}", (listed,))]
             delete_chunks(connection, keys)
-            connection.execute("DELETE FROM files WHERE path IN (SELECT value FROM json_each(?))", (listed,))
+            for table in ("files", "skips"):
+                connection.execute(f"DELETE FROM {table} WHERE path IN (SELECT value FROM json_each(?))", (listed,))
         self._note_change()
         return keys_array(keys)
 
@@ -244,10 +255,17 @@ class DocumentStore:
 
     # The whole
 
-    def record_skips(self, skips: Iterable[Skip]) -> None:
-        """Remember what the last walk left out, in place of what an earlier one did."""
+    def record_skips(self, skips: Iterable[Skip], *, below: str = "") -> None:
+        """Remember what a walk left out, in place of what an earlier one did.
+
+        Files that were left out after reading them stay as they are remembered.
+
+        Args:
+            skips: What was left out.
+            below: The folder that was walked, relative to the root; "" for all of it.
+        """
         with self.database.writing(durable=False) as connection:
-            connection.execute("DELETE FROM skips")
+            connection.execute(FORGET_SKIPS, {"below": below})
             rows = [(skip.path, skip.reason) for skip in skips]
             connection.executemany("INSERT OR REPLACE INTO skips (path, reason) VALUES (?, ?)", rows)
 

@@ -53,3 +53,9 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_state ON jobs (state, sequence);
 """
+
+ROOT_META = "project_root"
+"""Key in `meta`: the root that the documents were read from."""
+
+LAST_INDEXED_META = "last_indexed_at"
+"""Key in `meta`: when the tree was last compared to the end, ISO 8601 with zone."""

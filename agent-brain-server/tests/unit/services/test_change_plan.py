@@ -1,6 +1,7 @@
 """What a job does follows from the walk and the records alone."""
 
 import pytest
+
 from agent_brain_server.services.change_plan import IndexScope, plan_changes
 from agent_brain_server.types import FileRecord, FileStat
 

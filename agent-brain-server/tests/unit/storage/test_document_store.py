@@ -85,10 +85,20 @@ def test_a_touched_file_is_remembered_with_its_new_time(store, make_file):
 
 def test_a_file_without_content_is_remembered_but_not_counted(store, make_file):
     keys = keys_by_text(store, make_file("a.py", ["one"]))
-    removed = store.remember_skipped([FileRecord("a.py", 0, 1, "x", "pending")])
+    removed = store.remember_skipped([(FileRecord("a.py", 0, 1, "x", "pending"), "binary")])
     assert removed.tolist() == list(keys.values())
     assert store.file_records()["a.py"].state == "skipped"
     assert store.counts().files == 0
+    store.record_skips([])
+    assert store.skip_counts() == {"binary": 1}
+    store.replace_files([make_file("a.py", ["one"])])
+    assert store.skip_counts() == {}
+
+
+def test_a_walk_of_a_folder_forgets_only_its_own_skips(store):
+    store.record_skips([Skip("a/x", "empty"), Skip("ab/x", "empty"), Skip("a", "empty")])
+    store.record_skips([], below="a")
+    assert [skip.path for skip in store.skips()] == ["ab/x"]
 
 
 def test_after_the_keyword_index_was_lost_every_file_is_pending(store, make_file):

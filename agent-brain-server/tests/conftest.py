@@ -1,0 +1,72 @@
+"""A small project and the real application over it, shared by the tests of services and calls."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.models.index import IndexRequest, JobStatus
+
+JOB_LIMIT_S = 60.0
+ENDED = ("done", "failed", "cancelled")
+
+FILES = {
+    "src/locks.py": (
+        '"""File locks."""\n\n\nclass FileLock:\n    """An exclusive lock on a file."""\n\n'
+        "    def acquire(self) -> bool:\n        return self._take()\n\n"
+        "    def release(self) -> None:\n        self._handle.close()\n"
+    ),
+    "src/parser.py": "def parse_http_header(line):\n    name, _, value = line.partition(':')\n    return name, value\n",
+    "tests/test_parser.py": "def test_header_is_parsed():\n    assert parse_http_header('a:b') == ('a', 'b')\n",
+    "docs/guide.md": "# Guide\n\nWhat it is.\n\n## Installing\n\nRun the installer and wait.\n",
+}
+"""A project with code, a test and a document; the directory's name has a space and an umlaut."""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Write the small project."""
+    root = tmp_path / "mein Projekt ä"
+    for path, text in FILES.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def open_bundle(project: Path) -> Iterator[Callable[[], ServiceBundle]]:
+    """Return a function that opens the project's services; whatever it opened is closed at the end."""
+    opened: list[ServiceBundle] = []
+
+    def open_now() -> ServiceBundle:
+        opened.append(ServiceBundle.open("project", project, project / ".claude" / "Agent Brain", ProjectConfig()))
+        return opened[-1]
+
+    yield open_now
+    for bundle in opened:
+        bundle.close()
+
+
+@pytest.fixture
+def bundle(open_bundle: Callable[[], ServiceBundle]) -> ServiceBundle:
+    """Return the project's services, with nothing indexed."""
+    return open_bundle()
+
+
+@pytest.fixture
+def run_job() -> Callable[..., JobStatus]:
+    """Return a function that indexes and waits for the end."""
+
+    def run(bundle: ServiceBundle, folder: str = ".", **options: Any) -> JobStatus:
+        job = bundle.indexing.submit(IndexRequest(folder_path=folder, **options))
+        deadline = time.monotonic() + JOB_LIMIT_S
+        while (job := bundle.indexing.get_job(job.job_id)).state not in ENDED:
+            assert time.monotonic() < deadline, job
+            time.sleep(0.01)
+        return job
+
+    return run

@@ -1,0 +1,79 @@
+"""No web page and no stranger is answered."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agent_brain_server.api.access import AccessPolicy
+from agent_brain_server.errors import ForbiddenError, UnauthorizedError
+
+TOKEN = "a secret of more than 16 characters"
+
+
+def scope(path: str = "/query", client: tuple[str, int] = ("192.0.2.7", 5), **headers: str) -> dict[str, Any]:
+    named = {"host": "127.0.0.1:8000", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in named.items()]
+    return {"type": "http", "path": path, "headers": raw, "client": client, "server": ("127.0.0.1", 8000)}
+
+
+@pytest.fixture
+def policy() -> AccessPolicy:
+    return AccessPolicy(TOKEN, "127.0.0.1")
+
+
+@pytest.fixture
+def own_connection() -> Iterator[dict[str, Any]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        yield scope(client=client.getsockname()) | {"server": listener.getsockname()}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000", "127.0.0.1"])
+def test_names_of_this_machine_are_accepted(policy: AccessPolicy, host: str) -> None:
+    policy.check(scope("/health", host=host))
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "[", "a@b"])
+def test_a_rebound_name_is_refused(policy: AccessPolicy, host: str) -> None:
+    with pytest.raises(ForbiddenError) as refused:
+        policy.check(scope("/health", host=host, authorization=f"Bearer {TOKEN}"))
+    assert refused.value.code == "foreign_host"
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:8000", "http://127.0.0.1:9"])
+def test_a_page_from_elsewhere_is_refused_even_with_the_token(policy: AccessPolicy, origin: str) -> None:
+    with pytest.raises(ForbiddenError) as refused:
+        policy.check(scope(origin=origin, authorization=f"Bearer {TOKEN}"))
+    assert refused.value.code == "foreign_origin"
+
+
+def test_the_servers_own_page_may_ask(policy: AccessPolicy) -> None:
+    policy.check(scope(origin="http://127.0.0.1:8000", authorization=f"Bearer {TOKEN}"))
+
+
+def test_the_token_opens(policy: AccessPolicy) -> None:
+    policy.check(scope(authorization=f"bearer {TOKEN}"))
+
+
+@pytest.mark.parametrize(
+    "given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer ü"]
+)
+def test_anything_but_the_token_does_not(policy: AccessPolicy, given: str) -> None:
+    with pytest.raises(UnauthorizedError):
+        policy.check(scope(authorization=given))
+
+
+def test_health_needs_nothing(policy: AccessPolicy) -> None:
+    policy.check(scope("/health"))
+    with pytest.raises(UnauthorizedError):
+        policy.check(scope("/health/status"))
+
+
+def test_a_socket_of_the_same_user_needs_no_token(policy: AccessPolicy, own_connection: dict[str, Any]) -> None:
+    policy.check(own_connection)
+
+
+def test_no_token_is_set_no_token_opens(own_connection: dict[str, Any]) -> None:
+    with pytest.raises(UnauthorizedError):
+        AccessPolicy(None, "127.0.0.1").check(scope(authorization="Bearer "))

@@ -1,0 +1,262 @@
+"""Jobs against real stores, a real worker and the real model."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.errors import ConflictError, InvalidRequestError, NotFoundError
+from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.models.query import QueryRequest
+
+RunJob = Callable[..., JobStatus]
+
+
+def sources(bundle: ServiceBundle, query: str, mode: str = "bm25") -> list[str]:
+    return [result.source for result in bundle.queries.answer(QueryRequest(query=query, mode=mode)).results]  # type: ignore[arg-type]
+
+
+def test_a_job_brings_every_file_into_all_three_stores(bundle: ServiceBundle, run_job: RunJob) -> None:
+    job = run_job(bundle)
+    counts = bundle.documents.counts()
+    assert job.state == "done"
+    assert job.progress.files_total == job.progress.files_done == counts.files == 4
+    assert counts.chunks == counts.embedded == bundle.bm25.count() == bundle.vectors.count() > 3
+    assert job.progress.vectors_done == job.progress.vectors_total == counts.chunks
+    assert job.progress.keywords_ready
+    status = bundle.status()
+    assert (status.total_documents, status.total_chunks, status.vector_coverage) == (4, counts.chunks, 1.0)
+    assert status.last_job is not None
+    assert status.last_job.job_id == job.job_id
+    assert status.last_indexed_at is not None
+
+
+def test_nothing_changed_means_nothing_read(bundle: ServiceBundle, run_job: RunJob) -> None:
+    run_job(bundle)
+    again = run_job(bundle)
+    assert (again.state, again.progress.files_changed, again.progress.chunks_written) == ("done", 0, 0)
+    assert run_job(bundle, force=True).progress.files_changed == 4
+
+
+def test_changed_new_and_deleted_files_are_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    (project / "src/parser.py").write_text("def decode_trailer(line):\n    return line\n")
+    (project / "src/new.py").write_text("def freshly_added():\n    pass\n")
+    (project / "src/locks.py").unlink()
+    job = run_job(bundle)
+    assert (job.progress.files_changed, job.progress.files_removed) == (2, 1)
+    assert sources(bundle, "decode_trailer") == ["src/parser.py"]
+    assert sources(bundle, "freshly_added") == ["src/new.py"]
+    for mode in ("bm25", "vector", "hybrid"):
+        assert "src/locks.py" not in sources(bundle, "FileLock release", mode)
+    counts = bundle.documents.counts()
+    assert counts.chunks == bundle.bm25.count() == bundle.vectors.count()
+
+
+def test_a_folder_decides_about_itself_alone(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    shutil.rmtree(project / "docs")
+    (project / "src/parser.py").unlink()
+    assert run_job(bundle, "src").progress.files_removed == 1
+    assert "docs/guide.md" in sources(bundle, "installing")
+    assert run_job(bundle).progress.files_removed == 1
+    assert sources(bundle, "installing") == []
+
+
+def test_patterns_choose_the_files(bundle: ServiceBundle, run_job: RunJob) -> None:
+    assert run_job(bundle, include_patterns=["*.md"]).progress.files_total == 1
+    assert run_job(bundle, exclude_patterns=["tests/"]).progress.files_total == 3
+    assert run_job(bundle, exclude_patterns=["docs/"]).progress.files_removed == 1
+    assert run_job(bundle, "src", recursive=False).progress.files_total == 2
+
+
+def test_what_cannot_be_indexed_is_counted_and_the_rest_is(
+    bundle: ServiceBundle, project: Path, run_job: RunJob
+) -> None:
+    (project / "picture.xyz").write_bytes(b"\0\1\2\3" * 1000)
+    (project / "empty.py").write_bytes(b"")
+    (project / "latin.py").write_bytes("def größe(): pass\n".encode("latin-1"))
+    (project / "huge.txt").write_bytes(b"word " * 10_000_000)
+    (project / "line.js").write_text("var a=1;" * 250_000)
+    (project / os.fsdecode(b"bad\xff.py")).write_text("def unreachable(): pass\n")
+    (project / "dangling.py").symlink_to("nowhere.py")
+    (project / "leaving.py").symlink_to("/etc/hostname")
+    (project / "loop").symlink_to(".")
+    os.mkfifo(project / "fifo.py")
+    job = run_job(bundle)
+    assert job.state == "done", job.error
+    assert job.progress.files_total == 5  # the four and latin.py
+    assert {"empty", "too_large", "undecodable_name", "binary"} <= job.progress.files_skipped.keys()
+    assert sources(bundle, "größe")[:1] == ["latin.py"]
+    assert bundle.status().skipped["too_large"] == 2
+    again = run_job(bundle)
+    assert (again.progress.files_changed, again.progress.files_total) == (0, 5)
+    assert bundle.status().skipped == job.progress.files_skipped
+
+
+def test_a_damaged_document_store_is_set_aside_and_made_again(
+    open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob
+) -> None:
+    first = open_bundle()
+    run_job(first)
+    first.close()
+    documents = project / ".claude/Agent Brain/data/llamaindex"
+    for file in documents.iterdir():
+        file.write_bytes(b"not a database at all" * 1000)
+    second = open_bundle()
+    assert run_job(second).progress.files_changed == 4
+    assert sources(second, "FileLock")[:1] == ["src/locks.py"]
+    assert len(list(documents.parent.glob("llamaindex.store_damaged.*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "error"),
+    [
+        ("missing", NotFoundError),
+        ("..", InvalidRequestError),
+        ("/etc", InvalidRequestError),
+        ("leaving", InvalidRequestError),
+        ("dangling", NotFoundError),
+        ("loop", NotFoundError),
+        ("fifo", InvalidRequestError),
+        ("nul\0byte", NotFoundError),
+    ],
+)
+def test_a_folder_that_cannot_be_indexed_is_refused_at_once(
+    bundle: ServiceBundle, project: Path, folder: str, error: type[Exception]
+) -> None:
+    (project / "leaving").symlink_to("/etc")
+    (project / "dangling").symlink_to("nowhere")
+    (project / "loop").symlink_to("loop")
+    os.mkfifo(project / "fifo")
+    with pytest.raises(error):
+        bundle.indexing.submit(IndexRequest(folder_path=folder))
+    assert bundle.indexing.list_jobs() == []
+
+
+def test_a_bad_glob_or_overlap_is_refused_at_once(bundle: ServiceBundle) -> None:
+    with pytest.raises(InvalidRequestError, match="include_patterns"):
+        bundle.indexing.submit(IndexRequest(folder_path=".", include_patterns=["!"]))
+    with pytest.raises(InvalidRequestError, match="chunk_overlap"):
+        bundle.indexing.submit(IndexRequest(folder_path=".", chunk_size=100, chunk_overlap=100))
+
+
+def write_many(project: Path, count: int) -> None:
+    for number in range(count):
+        body = "\n".join(f"    step_{number}_{line} = compute({line})" for line in range(12))
+        (project / f"src/module_{number}.py").write_text(f"def routine_{number}():\n{body}\n")
+
+
+def test_a_cancelled_job_stops_and_what_it_indexed_stays(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    write_many(project, 300)
+    job = bundle.indexing.submit(IndexRequest(folder_path="."))
+    deadline = time.monotonic() + 30
+    while not bundle.indexing.get_job(job.job_id).progress.keywords_ready:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert bundle.indexing.cancel(job.job_id).state == "cancelled"
+    with pytest.raises(ConflictError):
+        bundle.indexing.cancel(job.job_id)
+    assert sources(bundle, "routine_7")[:1] == ["src/module_7.py"]
+    assert run_job(bundle).progress.files_changed == 0
+
+
+def test_keywords_answer_while_vectors_follow_and_the_next_job_does_not_wait(
+    bundle: ServiceBundle, project: Path
+) -> None:
+    write_many(project, 300)
+    first = bundle.indexing.submit(IndexRequest(folder_path="."))
+    deadline = time.monotonic() + 30
+    while not bundle.indexing.get_job(first.job_id).progress.keywords_ready:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (project / "src/late.py").write_text("def latecomer():\n    pass\n")
+    second = bundle.indexing.submit(IndexRequest(folder_path="src/late.py"))
+    while not bundle.indexing.get_job(second.job_id).progress.keywords_ready:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert bundle.indexing.get_job(first.job_id).state == "running"
+    assert sources(bundle, "latecomer") == ["src/late.py"]
+    with pytest.raises(ConflictError):
+        bundle.indexing.clear()
+
+
+def test_equal_waiting_jobs_are_one(bundle: ServiceBundle, project: Path) -> None:
+    write_many(project, 100)
+    bundle.indexing.submit(IndexRequest(folder_path="."))
+    waiting = [bundle.indexing.submit(IndexRequest(folder_path="src")).job_id for _ in range(3)]
+    assert len(set(waiting)) < 3
+
+
+def test_a_worker_that_is_killed_costs_nothing(bundle: ServiceBundle, project: Path) -> None:
+    write_many(project, 200)
+    job = bundle.indexing.submit(IndexRequest(folder_path="."))
+    deadline = time.monotonic() + 60
+    killed = 0
+    while (status := bundle.indexing.get_job(job.job_id)).progress.phase in ("queued", "scanning", "chunking"):
+        assert time.monotonic() < deadline
+        pid = bundle.indexing.worker_pid
+        if pid is not None and status.progress.files_done and not killed:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+        time.sleep(0.005)
+    assert killed
+    assert bundle.documents.counts().files == 204
+    assert bundle.documents.counts().files_pending == 0
+
+
+def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ServiceBundle], project: Path) -> None:
+    write_many(project, 200)
+    first = open_bundle()
+    job = first.indexing.submit(IndexRequest(folder_path="."))
+    deadline = time.monotonic() + 60
+    while first.indexing.get_job(job.job_id).progress.files_done == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    first.close()
+    second = open_bundle()
+    while second.indexing.get_job(job.job_id).state != "done":
+        assert time.monotonic() < deadline, second.indexing.get_job(job.job_id)
+        time.sleep(0.02)
+    counts = second.documents.counts()
+    assert (counts.files, counts.files_pending) == (204, 0)
+    assert counts.chunks == counts.embedded == second.bm25.count() == second.vectors.count()
+
+
+def test_clearing_forgets_everything(bundle: ServiceBundle, run_job: RunJob) -> None:
+    run_job(bundle)
+    assert bundle.indexing.clear().removed_documents == 4
+    assert bundle.documents.counts().chunks == bundle.bm25.count() == bundle.vectors.count() == 0
+    assert sources(bundle, "FileLock", "hybrid") == []
+    assert run_job(bundle).progress.files_changed == 4
+
+
+def test_a_lost_keyword_index_is_made_again(
+    open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob
+) -> None:
+    first = open_bundle()
+    run_job(first)
+    first.close()
+    shutil.rmtree(project / ".claude/Agent Brain/data/bm25_index")
+    second = open_bundle()
+    deadline = time.monotonic() + 30
+    while second.indexing.is_busy():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert sources(second, "FileLock")[:1] == ["src/locks.py"]
+    assert second.bm25.count() == second.documents.counts().chunks
+
+
+def test_a_moved_project_is_noticed(open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob) -> None:
+    first = open_bundle()
+    run_job(first)
+    first.documents.set_meta("project_root", "/somewhere/else")
+    first.close()
+    second = open_bundle()
+    assert second.documents.counts().files == 0
+    assert run_job(second).progress.files_changed == 4
