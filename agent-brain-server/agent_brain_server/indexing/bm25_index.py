@@ -70,7 +70,7 @@ class BM25IndexManager:
 
     def index_files(self, batch: Sequence[tuple[str, Sequence[StoredChunk]]]) -> None:
         """Put files with all their chunks in place of what the index held of them; seen after `commit`."""
-        with self._lock, self._translate_errors():
+        with self._changing():
             writer = self._take_writer()
             for path, chunks in batch:
                 writer.delete_documents_by_term("path_raw", path)
@@ -79,14 +79,14 @@ class BM25IndexManager:
 
     def delete_paths(self, paths: Iterable[str]) -> None:
         """Take files out of the index; seen after `commit`."""
-        with self._lock, self._translate_errors():
+        with self._changing():
             writer = self._take_writer()
             for path in paths:
                 writer.delete_documents_by_term("path_raw", path)
 
     def commit(self) -> None:
         """Write every change to disk and show it to the searches that follow."""
-        with self._lock, self._translate_errors():
+        with self._changing():
             if self._writer is not None:
                 self._writer.commit()
                 self._opened().reload()
@@ -115,7 +115,7 @@ class BM25IndexManager:
 
     def clear(self) -> None:
         """Forget every chunk, at once."""
-        with self._lock, self._translate_errors():
+        with self._changing():
             self._take_writer().delete_all_documents()
             self.commit()
 
@@ -190,6 +190,19 @@ class BM25IndexManager:
         partial = self._persist_dir / f"{BINDING_NAME}.new"
         partial.write_text(json.dumps(binding))
         os.replace(partial, self._persist_dir / BINDING_NAME)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Let one change at a time through; after a failure what was not committed is lost and the next one can work.
+
+        A writer that failed, as on a full disk, fails for ever: it is let go of.
+        """
+        with self._lock, self._translate_errors():
+            try:
+                yield
+            except (ValueError, OSError):
+                self._writer = None
+                raise
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -245,6 +245,42 @@ def test_a_kill_loses_nothing_that_was_committed_and_leaves_no_lock(tmp_path):
     index.close()
 
 
+FILL_A_SMALL_DISK = """
+import json, random, resource, signal, sys
+from pathlib import Path
+from agent_brain_server.errors import StoreError
+from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.types import Chunk, StoredChunk
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+index = BM25IndexManager(Path(sys.argv[1]))
+index.bind_store("a")
+def write(key, text):
+    index.index_files([(f"{key}.py", [StoredChunk(key, Chunk(str(key), f"{key}.py", text, 1, 1, "python", "code"))])])
+    index.commit()
+write(1, "zebra")
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+errors = 0
+for key in (2, 3):
+    try:
+        write(key, " ".join(f"word{random.random()}" for _ in range(20_000)))
+    except StoreError as exc:
+        errors += str(index._persist_dir) in exc.message
+during = [hit.key for hit in index.search("zebra", 5)]
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+write(4, "yak")
+print(json.dumps({"errors": errors, "during": during, "after": [hit.key for hit in index.search("yak zebra", 5)]}))
+"""
+
+
+def test_a_full_disk_is_an_error_the_index_answers_on_and_recovers(tmp_path):
+    command = [sys.executable, "-c", FILL_A_SMALL_DISK, str(tmp_path)]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+    assert told["errors"] == 2
+    assert told["during"] == [1]
+    assert sorted(told["after"]) == [1, 4]
+
+
 QUESTIONS = [
     "parse a json string into objects", "open a socket and connect to an address", "read lines of a compressed file",
     "format a date and time with a timezone", "wait for a lock with a timeout", "split a path into directory and name",
