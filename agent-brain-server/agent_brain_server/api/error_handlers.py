@@ -88,6 +88,8 @@ def describe_errors(errors: Sequence[dict[str, Any]]) -> str:
 
 async def _handle_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # registered for this class
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # the framework's word for a body that its parser can't take
+        return _respond(422, "invalid_request", "body: not JSON that can be read", "Send UTF-8 JSON, not too deep.")
     code, hint = HTTP_PROBLEMS.get(error.status_code, ("http_error", "See GET /openapi.json."))
     return _respond(error.status_code, code, str(error.detail), hint, dict(error.headers or {}))
 

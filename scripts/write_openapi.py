@@ -1,0 +1,37 @@
+"""Write the OpenAPI document of the server, as it follows from the models, to where the contract keeps it.
+
+python scripts/write_openapi.py [--check]
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from agent_brain_server.api.context import ServerContext
+from agent_brain_server.api.main import create_app
+from agent_brain_server.config.settings import ProjectConfig
+
+CONTRACT = (
+    Path(__file__).resolve().parent.parent / ".speckit/features/109-multi-instance-architecture/contracts/openapi.json"
+)
+
+
+def render_openapi() -> str:
+    """Return the document as text; nothing is opened for it."""
+    nowhere = Path("/nonexistent")
+    context = ServerContext("project", nowhere, nowhere, ProjectConfig(), instance_id="ds_000000", token=None)
+    return json.dumps(create_app(context).openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main() -> int:
+    """Write the file, or with --check say whether it is as it should be."""
+    rendered = render_openapi()
+    if "--check" in sys.argv[1:]:
+        return 0 if CONTRACT.read_text(encoding="utf-8") == rendered else 1
+    CONTRACT.parent.mkdir(parents=True, exist_ok=True)
+    CONTRACT.write_text(rendered, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
