@@ -93,7 +93,7 @@ def chunk_source(lines: SourceLines, source: SourceText, limits: Limits) -> Iter
     tree = parse(lines.encoded, grammar)
     definitions = find_definitions(tree, grammar)
     segments = _Cutter(lines, limits, definitions, tree.root_node, source.language).cut()
-    for segment in _join_small(lines, segments, limits):
+    for segment in _join_small(lines, segments, limits, definitions):
         symbols = definitions.find_symbols(segment.start, segment.end)
         yield from lines.take_pieces(segment.start, segment.end, limits, symbols=symbols, heading=segment.scope.heading)
 
@@ -185,14 +185,16 @@ def _count_rows(node: Node) -> int:
     return node.end_point[0] - node.start_point[0]
 
 
-def _join_small(lines: SourceLines, segments: Iterable[Segment], limits: Limits) -> Iterator[Segment]:
+def _join_small(
+    lines: SourceLines, segments: Iterable[Segment], limits: Limits, definitions: Definitions
+) -> Iterator[Segment]:
     """Join neighbours of one scope up to the soft limit, and short remainders up to the hard one."""
     current: Segment | None = None
     for segment in segments:
         if current is not None and current.scope is segment.scope:
             weight = lines.weigh(current.start, segment.end)
-            is_tail = lines.weigh(segment.start, segment.end) < TAIL_TOKENS and weight <= limits.hard
-            if weight <= limits.soft or is_tail:
+            is_short = lines.weigh(segment.start, segment.end) < TAIL_TOKENS and weight <= limits.hard
+            if weight <= limits.soft or (is_short and not definitions.find_symbols(segment.start, segment.end)):
                 current.end = segment.end
                 continue
         if current is not None:

@@ -22,6 +22,9 @@ STRUCTURED_ROW = re.compile(r"\s*([-*+>|]|\d+[.)])(\s|$)|\s{4}|.*[;{}|]\s*$|[\w-
 MAX_STRUCTURED_SHARE = 0.3
 """Running text may hold a few such rows by chance."""
 
+MIN_SENTENCE_TOKENS = 4
+"""Tokens; the splitter raises where a single character is longer than the limit."""
+
 MAX_SENTENCE_CHARACTERS = 100_000
 """Characters; a longer paragraph is data, and finding sentences in it takes seconds."""
 
@@ -103,7 +106,7 @@ def _sentence_splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter
     from llama_index.core.node_parser import SentenceSplitter  # noqa: PLC0415  late: over a second of CPU to import
 
     return SentenceSplitter(
-        chunk_size=max(chunk_size, 1),
+        chunk_size=max(chunk_size, MIN_SENTENCE_TOKENS),
         chunk_overlap=chunk_overlap,
         tokenizer=lambda text: range(estimate_tokens(text)),
     )

@@ -62,6 +62,8 @@ def _name_pieces(source: SourceText, pieces: Iterable[Piece]) -> Iterator[Chunk]
     """Give each piece its id, which is the same as long as path, text and earlier pieces of the same text are."""
     earlier: Counter[str] = Counter()
     for piece in pieces:
+        if not piece.text.strip():  # separators and other blanks that are not ASCII
+            continue
         key = f"{source.path}\0{earlier[piece.text]}\0{piece.text}"
         earlier[piece.text] += 1
         yield Chunk(

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+import agent_brain_server
+from agent_brain_server.indexing.token_estimate import estimate_tenths, estimate_tokens
+
+PACKAGE = Path(agent_brain_server.__file__).parent
+TOKENIZER = PACKAGE / "embedding" / "minilm" / "tokenizer.json"
+
+
+def test_parts_add_up():
+    first, second = "def f(self):\n", "    return self.value + 1\n"
+    assert estimate_tenths((first + second).encode()) == estimate_tenths(first.encode()) + estimate_tenths(
+        second.encode()
+    )
+
+
+def test_only_blank_text_weighs_nothing():
+    assert estimate_tokens(" \t\r\n") == 0
+    assert estimate_tokens("x") == 1
+
+
+def test_estimate_is_near_the_real_tokenizer():
+    tokenizers = pytest.importorskip("tokenizers")
+    tokenizer = tokenizers.Tokenizer.from_file(str(TOKENIZER))
+    tokenizer.no_truncation()
+    texts = [path.read_text() for path in (PACKAGE / "indexing").glob("*.py")]
+    real = sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
+    assert 0.85 < sum(map(estimate_tokens, texts)) / real < 1.15
