@@ -8,14 +8,14 @@ MAX_RETRIES = 3
 class Client:
     """Talks to one host."""
 
-    class Closed(Exception):
-        """The client was closed."""
+    class Options(dict):
+        """What a client is told."""
 
     def __init__(self, host):
         self.host = host
 
     # sent again after a timeout
-    @functools.cache
+    @functools.wraps(print)
     def send(self, request):
         def attempt():
             return request

@@ -129,7 +129,7 @@ EXPECTED: dict[str, dict[int, str]] = {
     "sample.py": {
         5: "MAX_RETRIES",
         8: "Client",
-        11: "Closed",
+        11: "Options",
         14: "__init__",
         19: "send",
         20: "attempt",
