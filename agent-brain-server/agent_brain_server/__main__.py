@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from agent_brain_server import __version__
 from agent_brain_server.config.settings import ProjectConfig, load_project_config
@@ -52,6 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         failure.__notes__ = getattr(exc, "__notes__", [])
         report_failure(failure, pipe)
         return failure.exit_code
+
+
+def run() -> NoReturn:
+    """Run the server and end the process at once.
+
+    Everything is closed by then; taking numpy, Chroma and the model apart object by object would keep whoever waits for
+    the end waiting half a second more.
+    """
+    code = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -205,4 +219,4 @@ def report_failure(error: AgentBrainError, pipe: ReadyPipe) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
