@@ -46,6 +46,10 @@ NEUTRAL_WEIGHTS = RankingWeights(0, 0, 0, 0, 1, 1, 1)
 """The fused scores as they are."""
 
 
+_Weighted = tuple[str, float, float]
+"""A signal's name, value and weight."""
+
+
 @dataclass(slots=True)
 class _Candidate:
     facts: ChunkFacts
@@ -105,18 +109,32 @@ def _fuse(bm25: Sequence[Hit], vector: Sequence[Hit], alpha: float) -> dict[int,
 
 
 def _add_signals(question: Question, candidates: Sequence[_Candidate], weights: RankingWeights) -> None:
-    evidence = _gather_file_evidence(candidates)
-    least_depth = min((signals.depth_of(candidate.facts.path) for candidate in candidates), default=0)
+    of_files = _weigh_files(question, candidates, weights)
     for candidate in candidates:
         facts = candidate.facts
-        _add(candidate, "defines_name", signals.defines_name(question, facts), weights.defines_name)
-        _add(candidate, "spells_file_name", signals.spells_file_name(question, facts), weights.spells_file_name)
-        _add(candidate, "lies_deeper", signals.lies_deeper(facts, least_depth), weights.lies_deeper)
-        _add(candidate, "file_evidence", evidence[facts.path], weights.file_evidence)
+        _add(candidate, ("defines_name", signals.defines_name(question, facts), weights.defines_name))
+        for weighted in of_files[facts.path]:
+            _add(candidate, weighted)
         if facts.source_type == "test" and not question.asks_tests:
             _scale(candidate, "is_test", weights.test_factor)
         elif facts.source_type == "doc" and not question.asks_docs:
             _scale(candidate, "is_document", weights.doc_factor)
+
+
+def _weigh_files(
+    question: Question, candidates: Sequence[_Candidate], weights: RankingWeights
+) -> dict[str, tuple[_Weighted, ...]]:
+    """Return the signals of each file, which all of its chunks share."""
+    evidence = _gather_file_evidence(candidates)
+    least_depth = min(map(signals.depth_of, evidence), default=0)
+    return {
+        path: (
+            ("spells_file_name", signals.spells_file_name(question, path), weights.spells_file_name),
+            ("lies_deeper", signals.lies_deeper(path, least_depth), weights.lies_deeper),
+            ("file_evidence", value, weights.file_evidence),
+        )
+        for path, value in evidence.items()
+    }
 
 
 def _gather_file_evidence(candidates: Iterable[_Candidate]) -> dict[str, float]:
@@ -139,7 +157,8 @@ def _hold_back_further_chunks(candidates: Sequence[_Candidate], weights: Ranking
     return sorted(candidates, key=_order)
 
 
-def _add(candidate: _Candidate, name: str, value: float, weight: float) -> None:
+def _add(candidate: _Candidate, weighted: _Weighted) -> None:
+    name, value, weight = weighted
     if value and weight:
         candidate.score += weight * value
         if candidate.trace is not None:

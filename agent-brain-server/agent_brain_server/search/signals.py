@@ -1,4 +1,4 @@
-"""The signals of ranking: each a pure function of the question and of what is known of a chunk, between 0 and 1."""
+"""The signals of ranking: each a pure function of the question and of a chunk or its file, between 0 and 1."""
 
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -31,20 +31,20 @@ def defines_name(question: Question, facts: ChunkFacts) -> float:
     return float(any(whole_name(symbol) in question.names for symbol in facts.symbols)) if question.names else 0.0
 
 
-def spells_file_name(question: Question, facts: ChunkFacts) -> float:
+def spells_file_name(question: Question, path: str) -> float:
     """Say whether each part of the file's name is a word of the question or a relative of one.
 
     A file that is named after a thing is where the thing is, as `throttle.go` is for "request throttling".
     """
-    parts = stem_parts(facts.path)
+    parts = stem_parts(path)
     if not parts:
         return 0.0
     return float(all(any(are_relatives(part, term) for term in question.terms) for part in parts))
 
 
-def lies_deeper(facts: ChunkFacts, least_depth: int) -> float:
+def lies_deeper(path: str, least_depth: int) -> float:
     """Say how much deeper the file lies than the candidate nearest to the root: details lie below what uses them."""
-    return min(1.0, (depth_of(facts.path) - least_depth) / DEEPEST)
+    return min(1.0, (depth_of(path) - least_depth) / DEEPEST)
 
 
 def depth_of(path: str) -> int:

@@ -6,8 +6,8 @@ from agent_brain_server.tokens import stem
 from agent_brain_server.types import ChunkFacts
 
 
-def facts(path="a.py", symbols=()):
-    return ChunkFacts(1, path, 1, 9, "python", "code", symbols, None)
+def facts(symbols):
+    return ChunkFacts(1, "a.py", 1, 9, "python", "code", symbols, None)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def facts(path="a.py", symbols=()):
     ],
 )
 def test_a_definition_of_a_named_thing_is_seen(query, symbols, value):
-    assert defines_name(read_question(query), facts(symbols=symbols)) == value
+    assert defines_name(read_question(query), facts(symbols)) == value
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_definition_of_a_named_thing_is_seen(query, symbols, value):
     ],
 )
 def test_a_file_named_after_what_is_asked_is_seen(query, path, value):
-    assert spells_file_name(read_question(query), facts(path)) == value
+    assert spells_file_name(read_question(query), path) == value
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_relatives_share_most_of_their_beginning(one, other, expected):
 
 
 def test_depth_counts_from_the_candidate_nearest_to_the_root():
-    assert lies_deeper(facts("src/main/java/org/lang/A.java"), 5) == 0.0
-    assert lies_deeper(facts("a/b/c.py"), 1) == pytest.approx(0.2)
-    assert lies_deeper(facts("/".join("abcdefghijk")), 0) == 1.0
+    assert lies_deeper("src/main/java/org/lang/A.java", 5) == 0.0
+    assert lies_deeper("a/b/c.py", 1) == pytest.approx(0.2)
+    assert lies_deeper("/".join("abcdefghijk"), 0) == 1.0
 
 
 def test_hidden_files_have_a_name_too():
