@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
 
 
