@@ -123,6 +123,29 @@ class StoredChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplacedFiles:
+    """What a batch of files did to the store.
+
+    Attributes:
+        removed: Keys that no longer exist.
+        files: Path and chunks of each file of the batch, as the keyword index takes them.
+    """
+
+    removed: Keys
+    files: tuple[tuple[str, tuple[StoredChunk, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """How much the store holds; `embedded` counts the chunks that have a vector."""
+
+    files: int
+    files_pending: int
+    chunks: int
+    embedded: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkFacts:
     """What ranking needs of a candidate; the text is fetched for the few that are answered."""
 

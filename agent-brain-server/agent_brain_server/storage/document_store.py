@@ -4,7 +4,6 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from agent_brain_server.storage.chunk_filter import FilterResolver
@@ -29,7 +28,9 @@ from agent_brain_server.types import (
     FileRecord,
     Keys,
     QueryFilter,
+    ReplacedFiles,
     Skip,
+    StoreCounts,
     StoredChunk,
 )
 
@@ -39,29 +40,6 @@ FORGET_SKIPS = """
 DELETE FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) + 1) = :below || '/')
     AND NOT EXISTS (SELECT 1 FROM files WHERE files.path = skips.path AND files.state = 'skipped')
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ReplacedFiles:
-    """What a batch of files did to the store.
-
-    Attributes:
-        removed: Keys that no longer exist.
-        files: Path and chunks of each file of the batch, as the keyword index takes them.
-    """
-
-    removed: Keys
-    files: tuple[tuple[str, tuple[StoredChunk, ...]], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoreCounts:
-    """How much the store holds; `embedded` counts the chunks that have a vector."""
-
-    files: int
-    files_pending: int
-    chunks: int
-    embedded: int
 
 
 class DocumentStore:
