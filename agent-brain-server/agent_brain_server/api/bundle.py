@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.embedding.identity import identify_model
+from agent_brain_server.embedding.named import identify_model
 from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.models.health import IndexStatus, Mode

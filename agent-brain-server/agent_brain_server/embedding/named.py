@@ -1,10 +1,12 @@
 """Embedders by the name that the settings give: the built-in one, or an integration of LlamaIndex."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from agent_brain_server.embedding import DEFAULT_MODEL
+from agent_brain_server.embedding.identity import DIMENSION, MAX_TOKENS, MODEL_DIR, fingerprint_files
 from agent_brain_server.embedding.llama_index_model import LlamaIndexEmbedder
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.types import Embedder
@@ -12,7 +14,7 @@ from agent_brain_server.types import Embedder
 if TYPE_CHECKING:
     from llama_index.core.embeddings import BaseEmbedding
 
-__all__ = ["ALLOWED_NAMES", "DEFAULT_MODEL", "INTEGRATIONS", "open_embedder"]
+__all__ = ["ALLOWED_NAMES", "DEFAULT_MODEL", "INTEGRATIONS", "ModelIdentity", "identify_model", "open_embedder"]
 
 INTEGRATIONS: Mapping[str, str] = {
     "openai": "OpenAIEmbedding",
@@ -22,6 +24,33 @@ INTEGRATIONS: Mapping[str, str] = {
 """Prefix of a name: the class in `llama_index.embeddings.<prefix>`; each takes the model's own name as `model_name`."""
 
 ALLOWED_NAMES = ", ".join([DEFAULT_MODEL, *(f"{prefix}:NAME" for prefix in INTEGRATIONS)])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What a vector store must know of the model that fills it.
+
+    Attributes:
+        name: Model and fingerprint of everything that decides about a vector (`all-MiniLM-L6-v2@3f0c…`).
+        dimension: Length of a vector.
+    """
+
+    name: str
+    dimension: int
+
+
+def identify_model(model: str) -> ModelIdentity:
+    """Tell which vectors the model of a name makes; a server with an empty index needs no model in memory.
+
+    The built-in model's files are read (20 ms); a model elsewhere has to be opened and asked.
+
+    Raises:
+        ConfigError: The name is not known, or its integration is not installed or refuses to start.
+    """
+    if model == DEFAULT_MODEL:
+        return ModelIdentity(f"{model}@{fingerprint_files(MODEL_DIR, MAX_TOKENS)}", DIMENSION)
+    embedder = open_embedder(model)
+    return ModelIdentity(embedder.name, embedder.dimension)
 
 
 def open_embedder(model: str, *, threads: int = 1) -> Embedder:

@@ -19,7 +19,7 @@ from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.types import AllowedChunks, Chunk, Hit, QueryFilter, RankedChunk
 
-POOL_SIZE = 200
+POOL_SIZE = 150
 """Candidates from each side: far more than are answered, since ranking moves files up that have many fair chunks."""
 
 
