@@ -155,7 +155,8 @@ class _Cutter:
         for node in nodes:
             first = node.start_point[0]
             is_leading = node.type in LEADING_TYPES
-            touches = current.nodes and first <= current.last + 1 and (joins or current.is_leading)
+            belongs = joins or current.is_leading or _is_description(node)
+            touches = current.nodes and first <= current.last + 1 and belongs
             if first > current.last and first > head_row and not touches:
                 current.end = first
                 groups.append(current)
@@ -165,6 +166,12 @@ class _Cutter:
             current.last = max(current.last, _last_row(node))
         groups.append(current)
         return [group for group in groups if group.start < group.end]
+
+
+def _is_description(node: Node) -> bool:
+    """Whether a node is a string by itself, which describes the assignment in the rows above it."""
+    children = node.named_children
+    return node.type == "expression_statement" and len(children) == 1 and children[0].type == "string"
 
 
 def _list_children(node: Node) -> list[Node]:

@@ -115,6 +115,18 @@ def test_comments_and_attributes_stay_with_their_definition(path, leading, defin
     assert expected in [piece.text.strip().removeprefix("<?php\n") for piece in pieces]
 
 
+def test_a_string_that_describes_a_constant_stays_with_it():
+    lines = [
+        f'LIMIT_{number} = {number}\n"""Why the limit {number} is what it is, at some length."""\n'
+        for number in range(40)
+    ]
+    pieces = cut("\n".join(lines))
+    assert len(pieces) > 2
+    for piece in pieces:
+        assert piece.text.startswith("LIMIT_")
+        assert piece.text.rstrip().endswith('"""')
+
+
 def test_broken_syntax_loses_nothing():
     text = "def f(:\n    return ]\n\nclass {{{\n" + "x = (\n" * 50 + "def g():\n    pass\n"
     pieces = cut(text, chunk_size=64)
