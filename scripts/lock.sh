@@ -1,7 +1,7 @@
 #!/bin/sh
 # Write requirements/run.lock and requirements/dev.lock from the two pyproject.toml files: exact versions with hashes, for
-# Python 3.11 to 3.13 on every platform, without the address of any index. Versions that are locked already stay;
-# arguments go to `uv pip compile` (for example --upgrade, or --upgrade-package NAME).
+# Python 3.11 to 3.13 on every platform, one version for all where that can be, without the address of any index. Versions
+# that are locked already stay; arguments go to `uv pip compile` (for example --upgrade, or --upgrade-package NAME).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,7 +15,7 @@ fi
 compile() { # compile OUTPUT ARGUMENT...
     output=$1
     shift
-    "$tool/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+    "$tool/bin/uv" pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
         --no-header --no-emit-index-url --no-emit-find-links --no-emit-package agent-brain-server \
         --output-file "$output" \
         agent-brain-server/pyproject.toml agent-brain-cli/pyproject.toml requirements/tools.in "$@"
