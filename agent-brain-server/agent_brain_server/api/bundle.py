@@ -161,7 +161,7 @@ def reconcile_stores(
     """Make the derived indexes agree with the documents after a kill, a loss or a move of the project.
 
     Returns:
-        Whether files have to be read again.
+        Whether there is work left: files to be read again, or chunks without a vector.
     """
     if documents.get_meta(ROOT_META) not in (None, str(project_root)):
         logger.warning("the project was moved or copied to %s: indexing it again", project_root)
@@ -172,4 +172,5 @@ def reconcile_stores(
         logger.warning("the keyword index was lost or is of another version: making it again")
         documents.mark_all_pending()
     vectors.delete(documents.match_embedded(vectors.keys()))
-    return documents.counts().files_pending > 0
+    counts = documents.counts()
+    return counts.files_pending > 0 or counts.embedded < counts.chunks

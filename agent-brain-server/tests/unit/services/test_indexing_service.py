@@ -236,20 +236,22 @@ def test_clearing_forgets_everything(bundle: ServiceBundle, run_job: RunJob) -> 
     assert run_job(bundle).progress.files_changed == 4
 
 
-def test_a_lost_keyword_index_is_made_again(
-    open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob
+@pytest.mark.parametrize("lost", ["bm25_index", "chroma_db"])
+def test_a_lost_index_is_made_again(
+    open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob, lost: str
 ) -> None:
     first = open_bundle()
     run_job(first)
     first.close()
-    shutil.rmtree(project / ".claude/Agent Brain/data/bm25_index")
+    shutil.rmtree(project / ".claude/Agent Brain/data" / lost)
     second = open_bundle()
     deadline = time.monotonic() + 30
     while second.indexing.is_busy():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert sources(second, "FileLock")[:1] == ["src/locks.py"]
-    assert second.bm25.count() == second.documents.counts().chunks
+    counts = second.documents.counts()
+    assert second.bm25.count() == second.vectors.count() == counts.embedded == counts.chunks
 
 
 def test_a_moved_project_is_noticed(open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob) -> None:
