@@ -161,14 +161,7 @@ def run_server(
     Raises:
         AgentBrainError: The application could not start.
     """
-    context = ServerContext(
-        mode="project",
-        project_root=project_root,
-        state_dir=state_dir,
-        settings=settings,
-        instance_id=f"ds_{secrets.token_hex(INSTANCE_ID_BYTES)}",
-        token=settings.token or secrets.token_urlsafe(TOKEN_BYTES),
-    )
+    context = make_context(project_root, state_dir, settings)
     app = create_app(context)
     state = describe_server(context, sock.getsockname()[1])
     idle_limit_s = settings.idle_stop_seconds if stops_when_idle else 0
@@ -200,6 +193,18 @@ def run_server(
         if exc.code != STARTUP_FAILURE:
             raise
         raise translate_startup_error(startup_errors.error) from exc
+
+
+def make_context(project_root: Path, state_dir: Path, settings: ProjectConfig) -> ServerContext:
+    """Return the identity of this process, new at every call, with its places and settings."""
+    return ServerContext(
+        mode="project",
+        project_root=project_root,
+        state_dir=state_dir,
+        settings=settings,
+        instance_id=f"ds_{secrets.token_hex(INSTANCE_ID_BYTES)}",
+        token=settings.token or secrets.token_urlsafe(TOKEN_BYTES),
+    )
 
 
 def make_uvicorn_config(app: ASGIApp) -> uvicorn.Config:
