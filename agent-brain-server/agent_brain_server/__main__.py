@@ -29,6 +29,10 @@ from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_di
 
 logger = logging.getLogger(__name__)
 
+SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Read by NumPy's engine when it is loaded: a query reads 15 MB once, and a second thread that helps with it triples the
+CPU time and holds up the queries beside it."""
+
 PRIVATE_UMASK = 0o077  # whatever the server or a library writes is this user's alone
 
 
@@ -41,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, exit_quietly)
     os.umask(PRIVATE_UMASK)
+    for name in SINGLE_THREADED:
+        os.environ.setdefault(name, "1")
     try:
         return serve(arguments, pipe)
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
@@ -18,6 +19,9 @@ from agent_brain_server.api.routers import health, index, metrics, query
 from agent_brain_server.models.problem import Problem
 
 DESCRIPTION = "Local search over one project's code and documents, for coding agents and the people beside them."
+
+HANDLER_THREADS = 8
+"""Requests that are worked on at once: the interpreter runs one at a time, each thread more costs memory and switches."""
 
 
 def create_app(context: ServerContext) -> FastAPI:
@@ -50,6 +54,7 @@ def _make_lifespan(context: ServerContext) -> Callable[[FastAPI], AbstractAsyncC
         bundle = await run_in_threadpool(
             ServiceBundle.open, context.mode, context.project_root, context.state_dir, context.settings
         )
+        current_default_thread_limiter().total_tokens = HANDLER_THREADS
         app.state.bundle = bundle
         app.state.activity.watch(bundle.indexing.is_busy)
         try:
