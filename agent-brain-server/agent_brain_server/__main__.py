@@ -30,8 +30,8 @@ from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_di
 logger = logging.getLogger(__name__)
 
 SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Read by NumPy's engine when it is loaded: a query reads 15 MB once, and a second thread that helps with it triples the
-CPU time and holds up the queries beside it."""
+"""Read by NumPy's engine when it is loaded: a query reads 15 MB once; a second thread that helps triples the CPU
+time and holds up the queries beside it."""
 
 PRIVATE_UMASK = 0o077  # whatever the server or a library writes is this user's alone
 

@@ -21,7 +21,7 @@ from agent_brain_server.models.problem import Problem
 DESCRIPTION = "Local search over one project's code and documents, for coding agents and the people beside them."
 
 HANDLER_THREADS = 8
-"""Requests that are worked on at once: the interpreter runs one at a time, each thread more costs memory and switches."""
+"""Requests worked on at once: the interpreter runs one at a time, and each thread more costs memory and switches."""
 
 
 def create_app(context: ServerContext) -> FastAPI:
