@@ -90,14 +90,25 @@ def _chunk_paragraph(lines: SourceLines, start: int, end: int, limits: Limits, h
         for part in cut_line(text, lines.weigh(start, end), limits.soft):
             yield Piece(part, start + 1, end, (), heading)
         return
-    position = 0
+    position = end_of_last = 0
     for part in _sentence_splitter(limits.soft, min(limits.overlap, limits.soft // 2)).split_text(text):
-        found = text.find(part, position)
+        found = _locate(text, part, position, end_of_last)
         if found < 0:  # the splitter has changed a character: the part is not the file's text
             raise ValueError(f"a part of lines {start + 1} to {end} was not found again")
         first_line = start + 1 + text.count("\n", 0, found)
         yield Piece(part, first_line, first_line + part.count("\n"), (), heading)
-        position = found + 1
+        position, end_of_last = found + 1, found + len(part)
+
+
+def _locate(text: str, part: str, position: int, end_of_last: int) -> int:
+    """Return where a part begins, -1 where it is not found: right behind the last one, or overlapping its end.
+
+    Text repeats itself, so the first occurrence may be another one; but each part reaches further than the last.
+    """
+    following = text.find(part, end_of_last)
+    if following >= 0 and not text[end_of_last:following].strip():
+        return following
+    return text.find(part, max(position, end_of_last - len(part) + 1))
 
 
 @lru_cache(maxsize=4)

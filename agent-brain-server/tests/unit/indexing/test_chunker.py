@@ -49,6 +49,8 @@ def chunk(text: str, language: str = "python", path: str = "a.py", chunk_size: i
 )
 @example(text="\ud800 = 1\n\x0c\x1c\u2028x\r\ry", language="python", chunk_size=8)
 @example(text="", language="python", chunk_size=512)
+@example(text="0/) \n)", language="markdown", chunk_size=1)
+@example(text="0:::\n:", language="markdown", chunk_size=1)
 def test_any_text_gives_chunks_that_hold_all_of_it(text, language, chunk_size):
     chunks = chunk(text, language, chunk_size=chunk_size, chunk_overlap=chunk_size // 8).chunks
     rows = text.encode("utf-8", "replace").decode().split("\n")
