@@ -12,12 +12,12 @@ from agent_brain_server.embedding.named import identify_model
 from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.models.health import IndexStatus, Mode
-from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.indexing_service import IndexingService
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.services.query_service import QueryService
+from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import ROOT_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
@@ -83,9 +83,13 @@ class ServiceBundle:
             indexing.start()
             closers.callback(indexing.close)
             if is_behind:
-                indexing.submit(IndexRequest(folder_path=str(project_root)))
+                indexing.catch_up(unconditionally=True)
+            watcher = TreeWatcher(project_root, indexing)
+            if settings.watch:
+                watcher.start()
+                closers.callback(watcher.close)
             embedder = QueryEmbedder(settings.embedding_model)
-            queries = QueryService(documents, bm25, vectors, embedder, metrics)
+            queries = QueryService(documents, bm25, vectors, embedder, metrics, count_changed=watcher.count_pending)
             return cls(
                 mode=mode,
                 project_root=project_root,

@@ -25,6 +25,9 @@ DEFAULT_ORIGIN = "default"
 INIT_KEYS = ("mode", "bind_host", "port", "data_dir", "log_dir", "shared_server_url")
 """What `init` writes down; the other settings are looked up in the documentation when they are wanted."""
 
+BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
+"""How a flag or an environment variable says yes and no."""
+
 SECRET_KEYS = ("token",)
 """Never read from a project's file, which is shared through version control."""
 
@@ -54,6 +57,9 @@ class ProjectConfig(BaseModel):
         int,
         Field(ge=0, description="seconds without a request after which a server that an agent started ends; 0: never"),
     ] = 10_800
+    watch: Annotated[bool, Field(description="true or false: whether the index follows changes of files by itself")] = (
+        True
+    )
     log_level: Annotated[LogLevel, Field(description="one of " + ", ".join(get_args(LogLevel)))] = "info"
     token: Annotated[
         str | None, Field(min_length=16, repr=False, description="a secret of at least 16 characters, or unset")
@@ -189,8 +195,11 @@ def _make_flag_layer(overrides: Mapping[str, Any]) -> _Layer:
     }
 
 
-def _convert_text(key: str, text: str) -> int | str:
-    if ProjectConfig.model_fields[key].annotation is not int:
+def _convert_text(key: str, text: str) -> int | bool | str:
+    annotation = ProjectConfig.model_fields[key].annotation
+    if annotation is bool:
+        return BOOLEAN_WORDS.get(text.lower(), text)
+    if annotation is not int:
         return text
     try:
         return int(text)

@@ -6,7 +6,7 @@ from pathlib import Path
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import AgentBrainError, InvalidRequestError
 from agent_brain_server.indexing.ignore_rules import compile_globs
-from agent_brain_server.indexing.walker import WalkOptions, resolve_start, walk_files
+from agent_brain_server.indexing.walker import Walk, WalkOptions, resolve_start, walk_files
 from agent_brain_server.indexing.worker_client import ChunkedFiles, ChunkOptions, WorkerClient
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
@@ -103,8 +103,34 @@ class FileIndexer:
         compile_globs(tuple(request.exclude_patterns), "exclude_patterns")
         self.chunk_options(request)
 
+    def normalize(self, request: IndexRequest) -> IndexRequest:
+        """Return the request with its folder relative to the root, however it was named.
+
+        Raises:
+            NotFoundError: The folder does not exist.
+            InvalidRequestError: It is outside the project.
+        """
+        start = resolve_start(self._root, Path(request.folder_path))
+        return request.model_copy(update={"folder_path": start.relative_to(self._root).as_posix()})
+
+    def is_behind(self, request: IndexRequest) -> bool:
+        """Whether the tree differs from what the index holds of it; costs a walk.
+
+        Raises:
+            NotFoundError: The folder does not exist.
+        """
+        _, _, plan = self._compare(request)
+        return bool(plan.changed or plan.removed)
+
     def _plan(self, job: RunningJob) -> ChangePlan:
-        request = job.request
+        walk, scope, plan = self._compare(job.request)
+        job.count_skips(walk.skipped)
+        self._documents.record_skips(walk.skipped, below=scope.prefix)
+        job.files_total, job.files_changed = len(walk.files) - plan.still_skipped, len(plan.changed)
+        return plan
+
+    def _compare(self, request: IndexRequest) -> tuple[Walk, IndexScope, ChangePlan]:
+        """Walk what the request is about, and compare it with the documents."""
         start = resolve_start(self._root, Path(request.folder_path))
         options = WalkOptions(
             include_patterns=tuple(request.include_patterns),
@@ -122,10 +148,7 @@ class FileIndexer:
             is_included=lambda path: include is None or include.match_file(path),
         )
         plan = plan_changes(walk.files, self._documents.file_records(), scope, force=request.force)
-        job.count_skips(walk.skipped)
-        self._documents.record_skips(walk.skipped, below=scope.prefix)
-        job.files_total, job.files_changed = len(walk.files) - plan.still_skipped, len(plan.changed)
-        return plan
+        return walk, scope, plan
 
     def _index_changed(self, job: RunningJob, changed: Sequence[FileStat], should_stop: Callable[[], bool]) -> None:
         stats = {file.path: file for file in changed}

@@ -1,5 +1,6 @@
 """Keeps a project's index up to date: jobs in, stores written, one thread at work."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -7,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.errors import AgentBrainError, ConflictError
+from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.worker_client import WorkerClient
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
@@ -16,10 +17,11 @@ from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.jobs import JobQueue
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.scopes import load_scopes, remember_scope
 from agent_brain_server.services.vector_backlog import VectorBacklog
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.job_store import JobStore
-from agent_brain_server.storage.schema import LAST_INDEXED_META
+from agent_brain_server.storage.schema import LAST_INDEXED_META, SCOPES_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
 
 logger = logging.getLogger(__name__)
@@ -132,6 +134,28 @@ class IndexingService:
         """Whether a job runs or waits."""
         return self._jobs.is_busy()
 
+    @property
+    def generation(self) -> int:
+        """Grows with every change of the documents."""
+        return self._documents.generation
+
+    def list_paths(self) -> list[str]:
+        """Return the files that are indexed."""
+        return list(self._documents.file_records())
+
+    def catch_up(self, *, unconditionally: bool = False) -> list[str]:
+        """Queue a job for each folder that was indexed and has changed since; returns their ids.
+
+        Args:
+            unconditionally: Queue them all, as where the index itself has lost something.
+        """
+        jobs = []
+        for scope in load_scopes(self._documents):
+            with contextlib.suppress(NotFoundError):  # the folder is gone; a job for one above it removes its files
+                if unconditionally or self._files.is_behind(scope):
+                    jobs.append(self.submit(scope).job_id)
+        return jobs
+
     def clear(self) -> ClearedIndex:
         """Forget everything that is indexed.
 
@@ -147,7 +171,8 @@ class IndexingService:
                 )
             counts = self._documents.counts()
             self._writer.clear()
-            self._documents.set_meta(LAST_INDEXED_META, None)
+            for key in (LAST_INDEXED_META, SCOPES_META):
+                self._documents.set_meta(key, None)
         return ClearedIndex(removed_documents=counts.files, removed_chunks=counts.chunks)
 
     def _work(self) -> None:
@@ -177,6 +202,7 @@ class IndexingService:
         """Run a job's keyword half; its vectors follow once no other job waits."""
         try:
             self._files.index(job, lambda: self._stopping.is_set() or job.cancelled.is_set())
+            remember_scope(self._documents, self._files.normalize(job.request))
         except Exception as error:  # noqa: BLE001 - border: a failed job must not end the thread that runs the next
             self._fail(job, error)
             return

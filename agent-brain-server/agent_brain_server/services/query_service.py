@@ -1,6 +1,7 @@
 """Answers a question: retrieve by words and by meaning, rank, and fetch the text of the best."""
 
 import time
+from collections.abc import Callable
 
 from agent_brain_server.errors import NotFoundError
 from agent_brain_server.models.query import (
@@ -32,6 +33,7 @@ class QueryService:
         vectors: The vector index.
         embedder: Makes the question's vector.
         metrics: Latency by mode and stage is noted here.
+        count_changed: Tells how many files are known to have changed since they were indexed.
     """
 
     def __init__(
@@ -41,8 +43,11 @@ class QueryService:
         vectors: VectorIndex,
         embedder: QueryEmbedder,
         metrics: Metrics,
+        *,
+        count_changed: Callable[[], int],
     ) -> None:
         self._documents = documents
+        self._count_changed = count_changed
         self._keywords = keywords
         self._vectors = vectors
         self._embedder = embedder
@@ -95,7 +100,7 @@ class QueryService:
         counts = self._documents.counts()
         return IndexFreshness(
             last_indexed_at=self._documents.get_meta(LAST_INDEXED_META),
-            files_pending=counts.files_pending,
+            files_pending=max(counts.files_pending, self._count_changed()),
             vector_coverage=counts.embedded / counts.chunks if counts.chunks else 1.0,
         )
 

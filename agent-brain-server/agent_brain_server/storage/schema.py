@@ -59,3 +59,6 @@ ROOT_META = "project_root"
 
 LAST_INDEXED_META = "last_indexed_at"
 """Key in `meta`: when the tree was last compared to the end, ISO 8601 with zone."""
+
+SCOPES_META = "scopes"
+"""Key in `meta`: the requests whose folders are kept fresh, as JSON."""

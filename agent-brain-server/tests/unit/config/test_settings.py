@@ -54,6 +54,7 @@ def test_the_defaults_are_the_documented_ones(state_dir):
         "chunk_overlap": 50,
         "max_file_bytes": 1_000_000,
         "idle_stop_seconds": 10_800,
+        "watch": True,
         "log_level": "info",
         "token": None,
     }

@@ -1,0 +1,53 @@
+"""What a project is indexed of: remembered, so that it can be kept fresh without being asked again."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.schema import SCOPES_META
+
+MAX_SCOPES = 20
+"""Folders that are kept fresh one by one; whoever indexes more of them means the whole project."""
+
+_SCOPES: Final = TypeAdapter(list[IndexRequest])
+
+
+def load_scopes(documents: DocumentStore) -> list[IndexRequest]:
+    """Return what was indexed, the oldest first; each as the request that brings it up to date."""
+    stored = documents.get_meta(SCOPES_META)
+    try:
+        return _SCOPES.validate_json(stored) if stored else []
+    except ValidationError:  # written by another version: it is learned again with the next job
+        return []
+
+
+def remember_scope(documents: DocumentStore, request: IndexRequest) -> None:
+    """Remember what a finished job has indexed."""
+    scopes = load_scopes(documents)
+    merged = merge_scopes(scopes, request)
+    if merged != scopes:
+        documents.set_meta(SCOPES_META, _SCOPES.dump_json(merged).decode())
+
+
+def merge_scopes(scopes: Sequence[IndexRequest], request: IndexRequest) -> list[IndexRequest]:
+    """Return the scopes after a job: it takes the place of those whose folder lies in its own.
+
+    A folder inside one that is kept fresh whole, under the same conditions, adds nothing.
+    """
+    wanted = request.model_copy(update={"force": False, "project_id": None})
+    if any(_covers(scope, wanted) for scope in scopes):
+        return list(scopes)
+    others = [scope for scope in scopes if not _lies_in(scope.folder_path, wanted.folder_path)]
+    return [*others, wanted][-MAX_SCOPES:]
+
+
+def _covers(scope: IndexRequest, request: IndexRequest) -> bool:
+    same_conditions = scope.model_copy(update={"folder_path": request.folder_path}) == request
+    return same_conditions and scope.recursive and _lies_in(request.folder_path, scope.folder_path)
+
+
+def _lies_in(inner: str, outer: str) -> bool:
+    return outer == "." or inner == outer or inner.startswith(f"{outer}/")

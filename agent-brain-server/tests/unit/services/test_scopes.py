@@ -1,0 +1,46 @@
+"""What is remembered of the jobs is what has to be kept fresh, no more and no less."""
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.services.scopes import load_scopes, merge_scopes, remember_scope
+from agent_brain_server.storage.schema import SCOPES_META
+
+
+def request(folder: str, **fields: object) -> IndexRequest:
+    return IndexRequest(folder_path=folder, **fields)  # type: ignore[arg-type]
+
+
+SRC = request("src")
+ALL = request(".")
+SRC_PYTHON = request("src", include_patterns=["*.py"])
+TOP = request(".", recursive=False)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "scopes"),
+    [
+        ([SRC], [SRC]),
+        ([SRC, ALL], [ALL]),
+        ([ALL, SRC], [ALL]),
+        ([ALL, SRC_PYTHON], [ALL, SRC_PYTHON]),
+        ([SRC, SRC_PYTHON], [SRC_PYTHON]),
+        ([SRC, request("srcs")], [SRC, request("srcs")]),
+        ([request("src/deep"), SRC], [SRC]),
+        ([TOP, SRC], [TOP, SRC]),
+        ([request("src", force=True)], [SRC]),
+    ],
+)
+def test_a_job_takes_the_place_of_what_lies_in_it(jobs: list[IndexRequest], scopes: list[IndexRequest]) -> None:
+    merged: list[IndexRequest] = []
+    for job in jobs:
+        merged = merge_scopes(merged, job)
+    assert merged == scopes
+
+
+def test_scopes_outlive_the_server_and_foreign_ones_are_forgotten(bundle: ServiceBundle) -> None:
+    remember_scope(bundle.documents, SRC_PYTHON)
+    assert load_scopes(bundle.documents) == [SRC_PYTHON]
+    bundle.documents.set_meta(SCOPES_META, '[{"unknown": 1}]')
+    assert load_scopes(bundle.documents) == []
