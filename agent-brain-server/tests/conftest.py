@@ -44,12 +44,16 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_bundle(project: Path) -> Iterator[Callable[[], ServiceBundle]]:
-    """Return a function that opens the project's services; whatever it opened is closed at the end."""
+def open_bundle(project: Path) -> Iterator[Callable[..., ServiceBundle]]:
+    """Return a function that opens the project's services; whatever it opened is closed at the end.
+
+    The tree is watched only where a test asks for it: the others decide themselves what is indexed when.
+    """
     opened: list[ServiceBundle] = []
 
-    def open_now() -> ServiceBundle:
-        opened.append(ServiceBundle.open("project", project, project / ".claude" / "Agent Brain", ProjectConfig()))
+    def open_now(*, watch: bool = False) -> ServiceBundle:
+        state_dir = project / ".claude" / "Agent Brain"
+        opened.append(ServiceBundle.open("project", project, state_dir, ProjectConfig(watch=watch)))
         return opened[-1]
 
     yield open_now

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ CACHE = Path(__file__).parents[3] / ".cache"
 WHEEL = "requests-2.34.2-py3-none-any.whl"
 SHA256 = "2a0d60c172f83ac6ab31e4554906c0f3b3588d37b5cb939b1c061f4907e278e0"
 COMMAND_TIMEOUT = 120  # seconds: far over what any command takes, so that a hang fails
+
+FOLLOW_LIMIT_S = 30  # the index follows a save within a second; a busy machine may take its time
 
 
 @pytest.fixture(scope="session")
@@ -175,20 +178,21 @@ def test_the_index_follows_the_files_and_survives_a_restart(project: Project) ->
     with hooks.open("a") as file:
         file.write('\n\ndef count_zeppelins():\n    """Count the airships."""\n')
     (project.root / "requests" / "structures.py").unlink()
-    changed = project.index()
-    assert (changed["files_changed"], changed["files_removed"]) == (1, 1)
 
-    def assert_current() -> None:
+    def is_current() -> bool:
         line = line_of(hooks, "def count_zeppelins")
-        assert defines(project.query("count_zeppelins")[0], "requests/hooks.py", "count_zeppelins", line)
         found = project.query("class CaseInsensitiveDict LookupDict", "--top-k", "50")
-        assert "requests/structures.py" not in {result["source"] for result in found}
+        return defines(
+            project.query("count_zeppelins")[0], "requests/hooks.py", "count_zeppelins", line
+        ) and "requests/structures.py" not in {result["source"] for result in found}
 
-    assert_current()
+    deadline = time.monotonic() + FOLLOW_LIMIT_S
+    while not is_current():
+        assert time.monotonic() < deadline, "the index did not follow the files by itself"
     before = project.count_documents()
     project.run("stop")
     project.run("start")
-    assert_current()
+    assert is_current()
     assert project.count_documents() == before
     assert project.index()["files_changed"] == 0
 

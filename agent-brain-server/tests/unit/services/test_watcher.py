@@ -6,13 +6,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.services.watcher import list_directories
 
+OpenBundle = Callable[..., ServiceBundle]
 RunJob = Callable[..., JobStatus]
 LIMIT_S = 20.0
+
+
+@pytest.fixture
+def bundle(open_bundle: OpenBundle) -> ServiceBundle:
+    return open_bundle(watch=True)
 
 
 def find(bundle: ServiceBundle, name: str) -> list[str]:
@@ -67,13 +75,13 @@ def test_a_thousand_files_at_once_are_found(bundle: ServiceBundle, project: Path
 
 
 def test_what_changed_while_no_server_ran_is_caught_up_with(
-    open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob
+    open_bundle: OpenBundle, project: Path, run_job: RunJob
 ) -> None:
     first = open_bundle()
     run_job(first)
     first.close()
     (project / "src/parser.py").write_text("def changed_in_the_dark():\n    pass\n")
-    second = open_bundle()
+    second = open_bundle(watch=True)
     wait_for(lambda: find(second, "changed_in_the_dark") == ["src/parser.py"])
 
 
