@@ -1,0 +1,186 @@
+"""The shared daemon, as the client of one project sees it: is the project meant for it, does it run, does it serve it.
+
+A project is meant for the daemon where its settings say `"mode": "shared"`. Where they say nothing, the pointer decides
+that the daemon leaves in the state directory of a project which it serves. The pointer itself is only a hint that leads
+to the daemon's own runtime file: that holds the token, and the instance id which the daemon must answer with.
+"""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from agent_brain_server.config.settings import DEFAULT_ORIGIN, load_settings
+from agent_brain_server.errors import (
+    ConfigError,
+    DaemonNotRunningError,
+    DeadlineError,
+    NotRunningError,
+    ServerRefusedError,
+    StateDirError,
+    UnknownSchemaError,
+)
+from agent_brain_server.lifecycle import DEFAULT_LIMIT_S, start_daemon
+from agent_brain_server.local_http import HEALTH_TIMEOUT_S, request_json
+from agent_brain_server.locking import cleanup_stale, is_stale
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
+from agent_brain_server.storage_paths import brain_home
+
+logger = logging.getLogger(__name__)
+
+REGISTER_TIMEOUT_S = 10.0  # the daemon may have to wait for the project's lock
+ENDING_PAUSE_S = 0.02  # a daemon that is about to end still holds its lock
+
+
+def is_shared(project_root: Path, state_dir: Path) -> bool:
+    """True where the project is meant for the shared daemon, whether or not that runs.
+
+    Args:
+        project_root: Canonical root.
+        state_dir: Absolute.
+    """
+    try:
+        settings = load_settings(state_dir)
+    except (ConfigError, StateDirError) as exc:
+        logger.warning("Ignored: %s", exc)  # whoever starts a server is told
+        return False
+    if settings.origins["mode"] != DEFAULT_ORIGIN:
+        return settings.config.mode == "shared"
+    return has_pointer(project_root, state_dir)
+
+
+def has_pointer(project_root: Path, state_dir: Path) -> bool:
+    """True where the state directory points to a daemon that serves, or served, this project and not its original.
+
+    Args:
+        project_root: Canonical root.
+        state_dir: Absolute.
+    """
+    try:
+        pointer = read_pointer(state_dir)
+    except UnknownSchemaError:
+        return False
+    return pointer is not None and pointer.project_root == str(project_root)
+
+
+def find_daemon(*, timeout_s: float = HEALTH_TIMEOUT_S) -> RuntimeState | None:
+    """Return the shared daemon, or None where none answers. What a dead one left is cleaned up.
+
+    Args:
+        timeout_s: Longest wait for its answer.
+
+    Raises:
+        UnknownSchemaError: A daemon of a version that can't be understood is running.
+        StateDirError: This user has no home directory, or it is unusable.
+    """
+    home = brain_home()
+    try:
+        state = read_runtime(home)
+    except UnknownSchemaError:
+        if cleanup_stale(home):
+            return None
+        raise
+    if state is not None and state.mode == "shared" and validate_runtime(state, timeout=timeout_s):
+        return state
+    cleanup_stale(home)
+    return None
+
+
+def require_daemon() -> RuntimeState:
+    """Return the shared daemon.
+
+    Raises:
+        DaemonNotRunningError: None runs.
+        DeadlineError: One is there and does not answer.
+        AgentBrainError: As for `find_daemon`.
+    """
+    daemon = find_daemon()
+    if daemon is not None:
+        return daemon
+    if is_stale(brain_home()):
+        raise DaemonNotRunningError("The shared daemon is not running.")
+    raise DeadlineError(
+        "The shared daemon is there, but does not answer.",
+        hint="Wait if it is just starting, or end it with: agent-brain stop --mode shared --force",
+    )
+
+
+def find_project(project_root: Path) -> RuntimeState | None:
+    """Return the daemon as the server of this project, or None where none answers or it does not serve the project.
+
+    Args:
+        project_root: Canonical root.
+
+    Raises:
+        AgentBrainError: As for `find_daemon`.
+    """
+    daemon = find_daemon()
+    if daemon is None:
+        return None
+    try:
+        registered = list_projects(daemon, timeout_s=HEALTH_TIMEOUT_S)
+    except (NotRunningError, DeadlineError, ServerRefusedError) as exc:
+        logger.info("The daemon did not list its projects: %s", exc)
+        return None
+    for project in registered:
+        if project.get("project_root") == str(project_root):
+            return _describe_as_project(daemon, project_root, str(project["project_id"]))
+    return None
+
+
+def list_projects(daemon: RuntimeState, *, timeout_s: float = REGISTER_TIMEOUT_S) -> list[dict[str, Any]]:
+    """Return the projects that the daemon serves, as `GET /projects` describes them.
+
+    Args:
+        daemon: Where to ask.
+        timeout_s: Longest wait.
+
+    Raises:
+        AgentBrainError: It does not answer, or refuses to.
+    """
+    projects = request_json(daemon, "GET", "/projects", timeout=timeout_s)["projects"]
+    return [project for project in projects if isinstance(project, dict)]
+
+
+def register_project(daemon: RuntimeState, project_root: Path) -> RuntimeState:
+    """Let the daemon serve a project, and return it as the project's server. Registering twice is registering once.
+
+    Args:
+        daemon: A daemon that runs.
+        project_root: Canonical root.
+
+    Raises:
+        ServerRefusedError: The project has a server of its own that runs, or is not a directory.
+        NotRunningError: The daemon went away.
+        DeadlineError: It does not answer.
+    """
+    body = {"project_root": str(project_root)}
+    request_json(daemon, "POST", "/projects", body, timeout=REGISTER_TIMEOUT_S)
+    return _describe_as_project(daemon, project_root, generate_project_id(project_root))
+
+
+def open_project(project_root: Path, *, timeout_s: float = DEFAULT_LIMIT_S) -> RuntimeState:
+    """Return the daemon as the project's server: started on behalf of an agent and told of the project, as needed.
+
+    Args:
+        project_root: Canonical root.
+        timeout_s: Longest wait for a daemon that answers.
+
+    Raises:
+        AgentBrainError: No daemon could be started, or it refuses the project.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        remaining = deadline - time.monotonic()
+        daemon = find_daemon() or start_daemon(started_by="agent", timeout_s=remaining).state
+        try:
+            return register_project(daemon, project_root)
+        except NotRunningError:  # it ended after it was found
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(ENDING_PAUSE_S)
+
+
+def _describe_as_project(daemon: RuntimeState, project_root: Path, project_id: str) -> RuntimeState:
+    return daemon.model_copy(update={"project_root": str(project_root), "project_id": project_id})
