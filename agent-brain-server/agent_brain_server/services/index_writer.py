@@ -84,7 +84,7 @@ class IndexWriter:
 
     @contextmanager
     def _changing_keywords(self) -> Iterator[None]:
-        """After a failure forget what waits for its commit: the keyword index has dropped it, and it stays `pending`."""
+        """After a failure forget what waits for its commit: the keyword index dropped it, and it stays `pending`."""
         try:
             yield
         except StoreError:
