@@ -5,11 +5,14 @@ that the daemon leaves in the state directory of a project which it serves. The 
 to the daemon's own runtime file: that holds the token, and the instance id which the daemon must answer with.
 """
 
+import contextlib
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
 
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document
 from agent_brain_server.config.settings import DEFAULT_ORIGIN, load_settings
 from agent_brain_server.errors import (
     ConfigError,
@@ -21,11 +24,11 @@ from agent_brain_server.errors import (
     UnknownSchemaError,
 )
 from agent_brain_server.lifecycle import DEFAULT_LIMIT_S, start_daemon
-from agent_brain_server.local_http import HEALTH_TIMEOUT_S, request_json
+from agent_brain_server.local_http import HEALTH_PATH, HEALTH_TIMEOUT_S, request_json
 from agent_brain_server.locking import cleanup_stale, is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
-from agent_brain_server.storage_paths import brain_home
+from agent_brain_server.storage_paths import PROJECT_ID, brain_home, projects_dir, shared_project_file
 
 logger = logging.getLogger(__name__)
 
@@ -33,21 +36,22 @@ REGISTER_TIMEOUT_S = 10.0  # the daemon may have to wait for the project's lock
 ENDING_PAUSE_S = 0.02  # a daemon that is about to end still holds its lock
 
 
-def is_shared(project_root: Path, state_dir: Path) -> bool:
+def is_shared(project_root: Path, state_dir: Path, *, pointed: bool = False) -> bool:
     """True where the project is meant for the shared daemon, whether or not that runs.
 
     Args:
         project_root: Canonical root.
         state_dir: Absolute.
+        pointed: There was a pointer a moment ago; looking for a server may have removed it.
     """
     try:
         settings = load_settings(state_dir)
     except (ConfigError, StateDirError) as exc:
-        logger.warning("Ignored: %s", exc)  # whoever starts a server is told
+        logger.info("Ignored: %s", exc)  # whoever starts a server is told
         return False
     if settings.origins["mode"] != DEFAULT_ORIGIN:
         return settings.config.mode == "shared"
-    return has_pointer(project_root, state_dir)
+    return pointed or has_pointer(project_root, state_dir)
 
 
 def has_pointer(project_root: Path, state_dir: Path) -> bool:
@@ -141,6 +145,33 @@ def list_projects(daemon: RuntimeState, *, timeout_s: float = REGISTER_TIMEOUT_S
     """
     projects = request_json(daemon, "GET", "/projects", timeout=timeout_s)["projects"]
     return [project for project in projects if isinstance(project, dict)]
+
+
+def count_projects(daemon: RuntimeState) -> int | None:
+    """Return how many projects the daemon serves, or None where that can't be learned."""
+    with contextlib.suppress(NotRunningError, DeadlineError, ServerRefusedError):
+        count = request_json(daemon, "GET", HEALTH_PATH, timeout=HEALTH_TIMEOUT_S).get("active_projects")
+        return count if isinstance(count, int) else None
+    return None
+
+
+def read_registrations() -> dict[str, Path]:
+    """Return the roots of the projects that the daemon serves whenever it runs, by project id.
+
+    Read from the daemon's files, so that it need not run; a torn file counts as absent.
+
+    Raises:
+        StateDirError: This user has no home directory.
+    """
+    directory = projects_dir()
+    names = sorted(os.listdir(directory)) if directory.is_dir() else []
+    found: dict[str, Path] = {}
+    for name in filter(PROJECT_ID.fullmatch, names):
+        with contextlib.suppress(UnreadableDocumentError):
+            root = (read_document(shared_project_file(name)) or {}).get("project_root")
+            if isinstance(root, str) and "\0" not in root and generate_project_id(Path(root)) == name:
+                found[name] = Path(root)
+    return found
 
 
 def register_project(daemon: RuntimeState, project_root: Path) -> RuntimeState:

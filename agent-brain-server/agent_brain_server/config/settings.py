@@ -29,6 +29,7 @@ INIT_KEYS = ("mode", "bind_host", "port", "data_dir", "log_dir", "shared_server_
 SECRET_KEYS = ("token",)
 """Never read from a project's file, which is shared through version control."""
 
+Mode = Literal["project", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -42,7 +43,7 @@ class ProjectConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
-    mode: Annotated[Literal["project", "shared"], Field(description='"project" or "shared"')] = "project"
+    mode: Annotated[Mode, Field(description='"project" or "shared"')] = "project"
     bind_host: Annotated[str, Field(min_length=1, description="an IP address or host name to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="a port from 0 (the system chooses) to 65535")] = 0
     data_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = DATA_DIR
@@ -126,8 +127,13 @@ def default_config_document() -> dict[str, Any]:
     return {key: ProjectConfig.model_fields[key].default for key in INIT_KEYS}
 
 
-def write_project_config(state_dir: Path, *, force: bool = False) -> bool:
+def write_project_config(state_dir: Path, *, mode: Mode = "project", force: bool = False) -> bool:
     """Write config.json with the defaults; False where there was one already, which stays unless `force`.
+
+    Args:
+        state_dir: Absolute.
+        mode: Whether the project has a server of its own or is served by the shared daemon.
+        force: Write over a file that is there.
 
     Raises:
         StateDirError: The state directory cannot be made or written.
@@ -136,11 +142,37 @@ def write_project_config(state_dir: Path, *, force: bool = False) -> bool:
     path = config_path(state_dir)
     if path.exists() and not force:
         return False
+    _write_config(path, {**default_config_document(), "mode": mode})
+    return True
+
+
+def change_project_mode(state_dir: Path, mode: Mode) -> bool:
+    """Set the mode in a config.json that is there, and nothing else; False where it says so already.
+
+    Args:
+        state_dir: Absolute.
+        mode: What it is to be.
+
+    Raises:
+        ConfigError: The file can't be understood.
+        StateDirError: It can't be written.
+    """
+    path = config_path(state_dir)
     try:
-        write_atomic(path, default_config_document())
+        document = read_document(path) or {}
+    except UnreadableDocumentError as exc:
+        raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
+    if document.get("mode") == mode:
+        return False
+    _write_config(path, {**document, "mode": mode})
+    return True
+
+
+def _write_config(path: Path, document: dict[str, Any]) -> None:
+    try:
+        write_atomic(path, document)
     except OSError as exc:
         raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
-    return True
 
 
 def is_loopback(host: str) -> bool:
