@@ -90,11 +90,11 @@ def projects_dir() -> Path:
     return brain_home() / PROJECTS_DIR
 
 
-def shared_project_home(project_id: str) -> Path:
-    """Return the daemon's directory of one project; nothing is created.
+def require_project_id(project_id: str) -> None:
+    """Return if this can be the id of a project.
 
     Raises:
-        InvalidRequestError: The id is none; a path, for example.
+        InvalidRequestError: It can't be; it is a path, for example.
     """
     if not PROJECT_ID.fullmatch(project_id):
         raise InvalidRequestError(
@@ -102,6 +102,15 @@ def shared_project_home(project_id: str) -> Path:
             code="invalid_project_id",
             hint="GET /projects lists the projects with their ids.",
         )
+
+
+def shared_project_home(project_id: str) -> Path:
+    """Return the daemon's directory of one project; nothing is created.
+
+    Raises:
+        InvalidRequestError: The id is none.
+    """
+    require_project_id(project_id)
     return projects_dir() / project_id
 
 
@@ -217,11 +226,26 @@ def resolve_storage_paths(state_dir: Path, *, data_dir: str = DATA_DIR, log_dir:
         llamaindex=data / DOCUMENTS_DIR,
         chroma_db=data / VECTORS_DIR,
         bm25_index=data / KEYWORDS_DIR,
-        logs=_absolute(state_dir / log_dir),
+        logs=resolve_log_dir(state_dir, log_dir),
     )
-    for directory in (paths["data"], paths["llamaindex"], paths["chroma_db"], paths["bm25_index"], paths["logs"]):
+    for directory in (paths["data"], paths["llamaindex"], paths["chroma_db"], paths["bm25_index"]):
         _make_private_dir(directory)
     return paths
+
+
+def resolve_log_dir(state_dir: Path, log_dir: str = LOG_DIR) -> Path:
+    """Create the directory of a server's logs and return it.
+
+    Args:
+        state_dir: Absolute; it exists.
+        log_dir: Relative to `state_dir`, or absolute.
+
+    Raises:
+        StateDirError: The directory can't be made or written.
+    """
+    directory = _absolute(state_dir / log_dir)
+    _make_private_dir(directory)
+    return directory
 
 
 def prepare_brain_home() -> Path:

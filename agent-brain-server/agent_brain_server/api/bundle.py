@@ -1,6 +1,7 @@
 """The one place where a project's stores and services are made and put together."""
 
 import logging
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.models.health import IndexStatus, Mode
 from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.models.projects import ProjectStatus
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.indexing_service import IndexingService
+from agent_brain_server.services.indexing_slots import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.services.query_service import QueryService
@@ -33,6 +36,25 @@ VECTOR_ENGINE = "chromadb"
 
 
 @dataclass(frozen=True, slots=True)
+class SharedParts:
+    """What the bundles of one server have in common."""
+
+    embedder: QueryEmbedder
+    metrics: Metrics
+    slots: IndexingSlots
+
+    @classmethod
+    def make(cls, embedding_model: str, *, max_concurrent_indexing: int) -> Self:
+        """Return new parts; nothing heavy is loaded for them.
+
+        Args:
+            embedding_model: Name of the model, as in the settings.
+            max_concurrent_indexing: Bundles that index at the same time.
+        """
+        return cls(QueryEmbedder(embedding_model), Metrics(), IndexingSlots(max_concurrent_indexing))
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceBundle:
     """Everything that serves one project."""
 
@@ -47,11 +69,29 @@ class ServiceBundle:
     queries: QueryService
     embedder: QueryEmbedder
     metrics: Metrics
+    retired: threading.Event
     _closers: ExitStack
 
     @classmethod
-    def open(cls, mode: Mode, project_root: Path, state_dir: Path, settings: ProjectConfig) -> Self:
+    def open(
+        cls,
+        mode: Mode,
+        project_root: Path,
+        state_dir: Path,
+        settings: ProjectConfig,
+        *,
+        own_state_dir: Path | None = None,
+        shared: SharedParts | None = None,
+    ) -> Self:
         """Open the stores, make the derived ones agree with the documents, and start the services.
+
+        Args:
+            mode: Of the server.
+            project_root: Canonical.
+            state_dir: Where data and logs lie, at the places that the settings name.
+            settings: The settings that won.
+            own_state_dir: The project's own state directory, which is never indexed, if that is another one.
+            shared: What the bundle shares with others; None gives it parts of its own.
 
         Raises:
             StateDirError: A directory can't be made.
@@ -59,7 +99,7 @@ class ServiceBundle:
         """
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
         model = identify_model(settings.embedding_model)
-        metrics = Metrics()
+        shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
         with ExitStack() as closers:
             documents = open_documents(paths["llamaindex"])
             closers.callback(documents.close)
@@ -71,21 +111,21 @@ class ServiceBundle:
             closers.callback(vectors.close)
             indexing = IndexingService(
                 project_root,
-                state_dir,
+                own_state_dir or state_dir,
                 settings,
                 documents=documents,
                 bm25=bm25,
                 vectors=vectors,
-                metrics=metrics,
+                metrics=shared.metrics,
                 log_dir=paths["logs"],
+                slots=shared.slots,
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors)
             indexing.start()
             closers.callback(indexing.close)
             if is_behind:
                 indexing.submit(IndexRequest(folder_path=str(project_root)))
-            embedder = QueryEmbedder(settings.embedding_model)
-            queries = QueryService(documents, bm25, vectors, embedder, metrics)
+            queries = QueryService(documents, bm25, vectors, shared.embedder, shared.metrics)
             return cls(
                 mode=mode,
                 project_root=project_root,
@@ -96,15 +136,44 @@ class ServiceBundle:
                 vectors=vectors,
                 indexing=indexing,
                 queries=queries,
-                embedder=embedder,
-                metrics=metrics,
+                embedder=shared.embedder,
+                metrics=shared.metrics,
+                retired=threading.Event(),
                 _closers=closers.pop_all(),
             )
         raise AssertionError("unreachable: the stack swallows no exception")
 
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self.indexing.is_busy()
+
+    def retire(self) -> None:
+        """Let streams end: the bundle is about to be closed."""
+        self.retired.set()
+
     def close(self) -> None:
         """Stop the services and close the stores, in the reverse order of their opening; one failure stops no other."""
         self._closers.close()
+
+    @property
+    def project_id(self) -> str:
+        """The id by which the project is asked for."""
+        return generate_project_id(self.project_root)
+
+    def project_status(self) -> ProjectStatus:
+        """Return in short what the index holds and what is being done to it."""
+        counts = self.documents.counts()
+        freshness = self.queries.freshness()
+        return ProjectStatus(
+            project_id=self.project_id,
+            project_root=str(self.project_root),
+            mode=self.mode,
+            total_documents=counts.files,
+            total_chunks=counts.chunks,
+            vector_coverage=freshness.vector_coverage,
+            last_indexed_at=freshness.last_indexed_at,
+            indexing_in_progress=self.is_busy(),
+        )
 
     def status(self) -> IndexStatus:
         """Return what the index holds and what is being done to it."""
@@ -123,19 +192,11 @@ class ServiceBundle:
             mode=self.mode,
             state_dir=str(self.state_dir),
             project_root=str(self.project_root),
-            project_id=generate_project_id(self.project_root),
+            project_id=self.project_id,
             embedding_model=self.settings.embedding_model,
             keyword_engine=KEYWORD_ENGINE,
             vector_engine=VECTOR_ENGINE,
         )
-
-    def render_metrics(self) -> bytes:
-        """Return the metrics, with the gauges as they are now."""
-        counts = self.documents.counts()
-        self.metrics.documents.set(counts.files)
-        self.metrics.chunks.set(counts.chunks)
-        self.metrics.vectors.set(counts.embedded)
-        return self.metrics.render()
 
 
 def open_documents(directory: Path) -> DocumentStore:

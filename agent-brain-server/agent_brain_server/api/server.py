@@ -20,11 +20,12 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 
-from agent_brain_server import __version__, registry
+from agent_brain_server import __version__
 from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
 from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, StartError
 from agent_brain_server.locking import StateLock
 from agent_brain_server.processes import read_start_time
@@ -140,20 +141,22 @@ class StartupErrors:
 def run_server(
     sock: socket.socket,
     *,
-    project_root: Path,
+    project_root: Path | None,
     state_dir: Path,
     settings: ProjectConfig,
+    daemon: DaemonSettings | None,
     lock: StateLock,
     stops_when_idle: bool,
     on_ready: Callable[[RuntimeState], None],
 ) -> None:
-    """Serve a project on a bound socket until told to stop.
+    """Serve a project, or as the daemon all that register, on a bound socket until told to stop.
 
     Args:
         sock: Bound, not listening yet.
-        project_root: Canonical root.
+        project_root: Canonical root; None for the daemon.
         state_dir: Absolute.
         settings: The settings that won.
+        daemon: What there is only in the daemon; None for the server of one project.
         lock: The held lock of `state_dir`.
         stops_when_idle: End after `idle_stop_seconds` without a request or a job.
         on_ready: Called with the published state once the server answers.
@@ -162,12 +165,12 @@ def run_server(
         AgentBrainError: The application could not start.
     """
     context = ServerContext(
-        mode="project",
         project_root=project_root,
         state_dir=state_dir,
         settings=settings,
         instance_id=f"ds_{secrets.token_hex(INSTANCE_ID_BYTES)}",
         token=settings.token or secrets.token_urlsafe(TOKEN_BYTES),
+        daemon=daemon,
     )
     app = create_app(context)
     state = describe_server(context, sock.getsockname()[1])
@@ -175,8 +178,8 @@ def run_server(
 
     def announce() -> None:
         write_runtime(state_dir, state)
-        registry.register(project_root, state_dir)
-        logger.info("Serving %s at %s", project_root, state.base_url)
+        app.state.projects.publish(state)
+        logger.info("Serving %s at %s", project_root or "every project that registers", state.base_url)
         on_ready(state)
 
     def withdraw() -> None:
@@ -226,12 +229,12 @@ def describe_server(context: ServerContext, port: int) -> RuntimeState:
         context: Identity and places.
         port: The port that is bound.
     """
-    pid = os.getpid()
+    pid, root = os.getpid(), context.project_root
     bind_host = context.settings.bind_host
     return RuntimeState(
         mode=context.mode,
-        project_root=str(context.project_root),
-        project_id=generate_project_id(context.project_root),
+        project_root=None if root is None else str(root),
+        project_id=None if root is None else generate_project_id(root),
         instance_id=context.instance_id,
         base_url=format_base_url(bind_host, port),
         bind_host=bind_host,
