@@ -76,11 +76,11 @@ class IndexWriter:
         self._vectors.delete(self._documents.remove_files(paths))
 
     def clear(self) -> None:
-        """Take everything out of every store."""
+        """Take everything out of every store: the documents first, since what is left of the others is dropped then."""
         self._uncommitted.clear()
+        self._documents.clear()
         self._bm25.clear()
         self._vectors.clear()
-        self._documents.clear()
 
     @contextmanager
     def _changing_keywords(self) -> Iterator[None]:
