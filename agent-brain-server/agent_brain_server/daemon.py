@@ -26,7 +26,7 @@ from agent_brain_server.errors import (
 from agent_brain_server.lifecycle import DEFAULT_LIMIT_S, start_daemon
 from agent_brain_server.local_http import HEALTH_PATH, HEALTH_TIMEOUT_S, request_json
 from agent_brain_server.locking import cleanup_stale, is_stale
-from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.project_root import generate_project_id, require_text
 from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import PROJECT_ID, brain_home, projects_dir, shared_project_file
 
@@ -182,10 +182,12 @@ def register_project(daemon: RuntimeState, project_root: Path) -> RuntimeState:
         project_root: Canonical root.
 
     Raises:
+        ConfigError: No JSON can name the project's path.
         ServerRefusedError: The project has a server of its own that runs, or is not a directory.
         NotRunningError: The daemon went away.
         DeadlineError: It does not answer.
     """
+    require_text(project_root)
     body = {"project_root": str(project_root)}
     request_json(daemon, "POST", "/projects", body, timeout=REGISTER_TIMEOUT_S)
     return _describe_as_project(daemon, project_root, generate_project_id(project_root))

@@ -18,6 +18,7 @@ from agent_brain_server.launch import LaunchPlan, StartedBy, capitalise, launch
 from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
 from agent_brain_server.processes import ProcessHandle
+from agent_brain_server.project_root import require_text
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import brain_home, prepare_brain_home, prepare_state_dir, resolve_state_dir
 
@@ -85,6 +86,8 @@ def start_server(
     if not root.is_dir():
         raise ConfigError(f"{root} is not a directory.", hint="Name an existing one with --project-root.")
     place = resolve_state_dir(root, state_dir)
+    for path in (root, place):
+        require_text(path)
     prepare_state_dir(place)
     plan = LaunchPlan(
         name=f"the server of {root}",
