@@ -12,13 +12,13 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from agent_brain_server import __version__
-from agent_brain_server.config.settings import ProjectConfig, load_project_config
+from agent_brain_server.api.context import ServerContext
+from agent_brain_server.config.settings import load_project_config
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseError, StartError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, remove_remains
@@ -32,16 +32,6 @@ from agent_brain_server.storage_paths import brain_home, prepare_state_dir, reso
 logger = logging.getLogger(__name__)
 
 PRIVATE_UMASK = 0o077  # whatever the server or a library writes is this user's alone
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What is served, where its state lies, and with which settings; `daemon` and `root` exclude each other."""
-
-    root: Path | None
-    state_dir: Path
-    settings: ProjectConfig
-    daemon: DaemonSettings | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,8 +123,8 @@ def serve(arguments: argparse.Namespace, pipe: ReadyPipe) -> int:
         overrides = collect_overrides(arguments)
         daemon = DaemonSettings.load(overrides) if root is None else None
         settings = daemon.server if daemon else load_project_config(state_dir, overrides)
-        place = Place(root, state_dir, settings, daemon)
-        serve_locked(place, lock, pipe, stops_when_idle=arguments.started_by == "agent")
+        context = ServerContext.make(root, state_dir, settings, daemon)
+        serve_locked(context, lock, pipe, stops_when_idle=arguments.started_by == "agent")
     finally:
         lock.release()
     return 0
@@ -152,20 +142,20 @@ def find_root(named: Path | None) -> Path:
     return root
 
 
-def serve_locked(place: Place, lock: StateLock, pipe: ReadyPipe, *, stops_when_idle: bool) -> None:
+def serve_locked(context: ServerContext, lock: StateLock, pipe: ReadyPipe, *, stops_when_idle: bool) -> None:
     """Bind the socket, load the application and serve; the lock is held.
 
     Raises:
         AgentBrainError: The server can't start.
     """
-    settings = place.settings
-    log_dir = resolve_log_dir(place.state_dir, settings.log_dir)
+    settings = context.settings
+    log_dir = resolve_log_dir(context.state_dir, settings.log_dir)
     log_path = configure_logging(log_dir, settings.log_level, console=not pipe.is_open)
     earlier_runs = log_path.stat().st_size
 
     def tell_ready(state: RuntimeState) -> None:
         if not pipe.is_open:
-            served = place.root or "all projects that register"
+            served = context.project_root or "all projects that register"
             print(f"Agent Brain serves {served} at {state.base_url} (Ctrl-C stops it)", flush=True)
         pipe.tell_ready(state)
 
@@ -173,16 +163,7 @@ def serve_locked(place: Place, lock: StateLock, pipe: ReadyPipe, *, stops_when_i
         with bind_socket(settings.bind_host, settings.port) as sock:
             from agent_brain_server.api.server import run_server  # noqa: PLC0415 - only the one server pays for it
 
-            run_server(
-                sock,
-                project_root=place.root,
-                state_dir=place.state_dir,
-                settings=settings,
-                daemon=place.daemon,
-                lock=lock,
-                stops_when_idle=stops_when_idle,
-                on_ready=tell_ready,
-            )
+            run_server(sock, context, lock=lock, stops_when_idle=stops_when_idle, on_ready=tell_ready)
     except Exception as error:
         logger.exception("The server ends")
         error.add_note("\n".join([f"Last lines of {log_path}:", *read_log_tail(log_path, offset=earlier_runs)]))

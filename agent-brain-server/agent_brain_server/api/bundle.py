@@ -22,9 +22,9 @@ from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.services.query_service import QueryService
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage.schema import ROOT_META
+from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
-from agent_brain_server.storage_paths import resolve_storage_paths
+from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +86,10 @@ class ServiceBundle:
         """Open the stores, make the derived ones agree with the documents, and start the services.
 
         Args:
-            mode: Of the server.
             project_root: Canonical.
             state_dir: Where data and logs lie, at the places that the settings name.
             settings: The settings that won.
-            own_state_dir: The project's own state directory, which is never indexed, if that is another one.
+            own_state_dir: The project's own one, which is never indexed, if that is another.
             shared: What the bundle shares with others; None gives it parts of its own.
 
         Raises:
@@ -98,17 +97,9 @@ class ServiceBundle:
             StoreError: A store can't be opened.
         """
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
-        model = identify_model(settings.embedding_model)
         shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
         with ExitStack() as closers:
-            documents = open_documents(paths["llamaindex"])
-            closers.callback(documents.close)
-            bm25 = BM25IndexManager(paths["bm25_index"])
-            closers.callback(bm25.close)
-            vectors = VectorStoreManager(
-                paths["chroma_db"], dimension=model.dimension, model_name=model.name, store_id=documents.store_id
-            )
-            closers.callback(vectors.close)
+            documents, bm25, vectors = open_stores(paths, settings.embedding_model, closers)
             indexing = IndexingService(
                 project_root,
                 own_state_dir or state_dir,
@@ -199,6 +190,31 @@ class ServiceBundle:
         )
 
 
+def open_stores(
+    paths: StoragePaths, embedding_model: str, closers: ExitStack
+) -> tuple[DocumentStore, BM25IndexManager, VectorStoreManager]:
+    """Open the three stores of a project; the indexes are not yet made to agree with the documents.
+
+    Args:
+        paths: Where they lie.
+        embedding_model: Name of the model that the vectors are made with.
+        closers: Closes what was opened.
+
+    Raises:
+        StoreError: A store can't be opened.
+    """
+    model = identify_model(embedding_model)
+    documents = open_documents(paths["llamaindex"])
+    closers.callback(documents.close)
+    bm25 = BM25IndexManager(paths["bm25_index"])
+    closers.callback(bm25.close)
+    vectors = VectorStoreManager(
+        paths["chroma_db"], dimension=model.dimension, model_name=model.name, store_id=documents.store_id
+    )
+    closers.callback(vectors.close)
+    return documents, bm25, vectors
+
+
 def open_documents(directory: Path) -> DocumentStore:
     """Open the document store; a damaged one is set aside and an empty one takes its place.
 
@@ -224,13 +240,20 @@ def reconcile_stores(
     Returns:
         Whether files have to be read again.
     """
-    if documents.get_meta(ROOT_META) not in (None, str(project_root)):
+    is_moved = documents.get_meta(ROOT_META) not in (None, str(project_root))
+    if is_moved:
         logger.warning("the project was moved or copied to %s: indexing it again", project_root)
         documents.clear()
+        documents.set_meta(LAST_INDEXED_META, None)
     documents.set_meta(ROOT_META, str(project_root))
     had_files = documents.counts().files > 0
     if bm25.bind_store(documents.store_id) and had_files:
         logger.warning("the keyword index was lost or is of another version: making it again")
         documents.mark_all_pending()
+    counts = documents.counts()
+    if not counts.files_pending and bm25.count() != counts.chunks:
+        logger.warning("the keyword index holds %d chunks of %d: making it again", bm25.count(), counts.chunks)
+        bm25.clear()
+        documents.mark_all_pending()
     vectors.delete(documents.match_embedded(vectors.keys()))
-    return documents.counts().files_pending > 0
+    return is_moved or documents.counts().files_pending > 0

@@ -7,12 +7,10 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -24,8 +22,6 @@ from agent_brain_server import __version__
 from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
-from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, StartError
 from agent_brain_server.locking import StateLock
 from agent_brain_server.processes import read_start_time
@@ -38,8 +34,6 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TICK_S = 1.0  # the Date header counts seconds; nothing else waits for a tick
 DRAIN_LIMIT_S = 5  # a query takes milliseconds; an open event stream would never end by itself
 KEEP_ALIVE_S = 30  # a client that asks again within a conversation spares itself the connection
-INSTANCE_ID_BYTES = 3
-TOKEN_BYTES = 24
 
 
 class ProjectServer(uvicorn.Server):
@@ -140,11 +134,8 @@ class StartupErrors:
 
 def run_server(
     sock: socket.socket,
+    context: ServerContext,
     *,
-    project_root: Path | None,
-    state_dir: Path,
-    settings: ProjectConfig,
-    daemon: DaemonSettings | None,
     lock: StateLock,
     stops_when_idle: bool,
     on_ready: Callable[[RuntimeState], None],
@@ -153,40 +144,29 @@ def run_server(
 
     Args:
         sock: Bound, not listening yet.
-        project_root: Canonical root; None for the daemon.
-        state_dir: Absolute.
-        settings: The settings that won.
-        daemon: What there is only in the daemon; None for the server of one project.
-        lock: The held lock of `state_dir`.
+        context: What is served, and from where.
+        lock: The held lock of the state directory.
         stops_when_idle: End after `idle_stop_seconds` without a request or a job.
         on_ready: Called with the published state once the server answers.
 
     Raises:
         AgentBrainError: The application could not start.
     """
-    context = ServerContext(
-        project_root=project_root,
-        state_dir=state_dir,
-        settings=settings,
-        instance_id=f"ds_{secrets.token_hex(INSTANCE_ID_BYTES)}",
-        token=settings.token or secrets.token_urlsafe(TOKEN_BYTES),
-        daemon=daemon,
-    )
     app = create_app(context)
     state = describe_server(context, sock.getsockname()[1])
-    idle_limit_s = settings.idle_stop_seconds if stops_when_idle else 0
+    idle_limit_s = context.settings.idle_stop_seconds if stops_when_idle else 0
 
     def announce() -> None:
-        write_runtime(state_dir, state)
+        write_runtime(context.state_dir, state)
         app.state.projects.publish(state)
-        logger.info("Serving %s at %s", project_root or "every project that registers", state.base_url)
+        logger.info("Serving %s at %s", state.project_root or "every project that registers", state.base_url)
         on_ready(state)
 
     def withdraw() -> None:
         app.state.shutting_down.set()
         # if our lock file is gone, so is our runtime file: what lies there belongs to a successor
         if lock.is_intact():
-            delete_runtime(state_dir)
+            delete_runtime(context.state_dir)
 
     def find_stop_reason(server: ProjectServer) -> str | None:
         if not lock.is_intact():

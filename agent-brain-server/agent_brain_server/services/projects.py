@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
-from agent_brain_server.errors import AgentBrainError, InvalidRequestError, NotFoundError, UnavailableError
+from agent_brain_server.errors import InvalidRequestError, NotFoundError, UnavailableError
+from agent_brain_server.services.pool_entry import Opened, PoolEntry, describe_failure, is_busy, is_unused
 from agent_brain_server.storage_paths import require_project_id
 from agent_brain_server.types import RegisteredProject
 
@@ -22,43 +22,6 @@ MAX_WAITING_REQUESTS = 8
 
 RETIRE_LIMIT_S = 10.0
 """How long requests that are being answered are waited for when a project is unregistered."""
-
-
-class OpenProject(Protocol):
-    """What the pool needs to know of an open index; `ServiceBundle` is one."""
-
-    def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
-
-    def retire(self) -> None:
-        """Let streams end."""
-
-    def close(self) -> None:
-        """Close everything."""
-
-
-Opened = TypeVar("Opened", bound=OpenProject)
-
-
-@dataclass(slots=True, eq=False)
-class _Entry(Generic[Opened]):
-    """A project that is open, or on its way to or from that. Guarded by the pool's condition.
-
-    Attributes:
-        opened: None while it is being opened.
-        leases: Requests that use it.
-        waiting: Requests that wait for it to open.
-        is_closing: Nobody may begin to use it any more.
-        failure: Why it could not be opened.
-        last_used: In seconds of `time.monotonic`.
-    """
-
-    opened: Opened | None = None
-    leases: int = 0
-    waiting: int = 0
-    is_closing: bool = False
-    failure: UnavailableError | None = None
-    last_used: float = field(default_factory=time.monotonic)
 
 
 class ProjectPool(Generic[Opened]):
@@ -78,7 +41,7 @@ class ProjectPool(Generic[Opened]):
         self._max_open = max_open
         self._idle_s = idle_s
         self._registered: dict[str, RegisteredProject] = {}
-        self._entries: dict[str, _Entry[Opened]] = {}
+        self._entries: dict[str, PoolEntry[Opened]] = {}
         self._changed = threading.Condition()
         self._is_closed = False
 
@@ -195,7 +158,7 @@ class ProjectPool(Generic[Opened]):
             if closing is not None:
                 self._finish_closing(project_id, closing)
 
-    def _enter(self, project: RegisteredProject) -> _Entry[Opened]:
+    def _enter(self, project: RegisteredProject) -> PoolEntry[Opened]:
         """Take part in an index that is open, or make an entry for one that the caller is then to open."""
         deadline = time.monotonic() + OPEN_LIMIT_S
         with self._changed:
@@ -203,14 +166,14 @@ class ProjectPool(Generic[Opened]):
                 self.find(project.project_id)  # it may have been unregistered meanwhile
                 entry = self._entries.get(project.project_id)
                 if entry is None:
-                    entry = self._entries[project.project_id] = _Entry()
+                    entry = self._entries[project.project_id] = PoolEntry()
                 elif entry.opened is None or entry.is_closing:
                     self._await_change(project.project_id, entry, deadline)
                     continue
                 entry.leases += 1
                 return entry
 
-    def _await_change(self, project_id: str, entry: _Entry[Opened], deadline: float) -> None:
+    def _await_change(self, project_id: str, entry: PoolEntry[Opened], deadline: float) -> None:
         remaining = deadline - time.monotonic()
         if entry.waiting >= MAX_WAITING_REQUESTS or remaining <= 0:
             raise UnavailableError(f"The index of project {project_id} is being opened or closed.", code="project_busy")
@@ -222,7 +185,7 @@ class ProjectPool(Generic[Opened]):
         if entry.failure is not None:
             raise UnavailableError(entry.failure.message, hint=entry.failure.hint, code=entry.failure.code)
 
-    def _open(self, project: RegisteredProject, entry: _Entry[Opened]) -> Opened:
+    def _open(self, project: RegisteredProject, entry: PoolEntry[Opened]) -> Opened:
         """Open the index for an entry that the caller has made."""
         while self._is_over_limit() and (leaving := self._claim_free(0.0)) is not None:
             self._finish_closing(*leaving)
@@ -230,7 +193,7 @@ class ProjectPool(Generic[Opened]):
             opened = self._open_project(project)
         except Exception as exc:
             logger.warning("The index of %s could not be opened", project.root, exc_info=exc)
-            failure = _describe_failure(project, exc)
+            failure = describe_failure(project, exc)
             with self._changed:
                 entry.failure = failure
                 del self._entries[project.project_id]
@@ -246,7 +209,7 @@ class ProjectPool(Generic[Opened]):
     def _is_over_limit(self) -> bool:
         return len(self._entries) > self._max_open
 
-    def _claim_free(self, unused_s: float) -> tuple[str, _Entry[Opened]] | None:
+    def _claim_free(self, unused_s: float) -> tuple[str, PoolEntry[Opened]] | None:
         """Return the index that was used least lately and can be closed without anybody noticing, marked for that.
 
         Args:
@@ -257,30 +220,30 @@ class ProjectPool(Generic[Opened]):
             unused = [
                 (entry.last_used, project_id, entry)
                 for project_id, entry in self._entries.items()
-                if entry.opened is not None and _is_unused(entry) and entry.last_used <= latest
+                if entry.opened is not None and is_unused(entry) and entry.last_used <= latest
             ]
         for last_used, project_id, entry in sorted(unused, key=lambda item: item[:2]):
             # asked without holding up the other projects, so it is looked again whether somebody came
-            if entry.opened is None or _is_busy(entry.opened):
+            if entry.opened is None or is_busy(entry.opened):
                 continue
             with self._changed:
-                if _is_unused(entry) and entry.last_used == last_used:
+                if is_unused(entry) and entry.last_used == last_used:
                     entry.is_closing = True
                     return project_id, entry
         return None
 
     def _is_unused(self, project_id: str) -> bool:
         entry = self._entries.get(project_id)
-        return entry is None or _is_unused(entry)
+        return entry is None or is_unused(entry)
 
-    def _begin_closing(self, project_id: str) -> _Entry[Opened] | None:
+    def _begin_closing(self, project_id: str) -> PoolEntry[Opened] | None:
         entry = self._entries.get(project_id)
         if entry is None or entry.opened is None or entry.is_closing:
             return None
         entry.is_closing = True
         return entry
 
-    def _finish_closing(self, project_id: str, entry: _Entry[Opened]) -> None:
+    def _finish_closing(self, project_id: str, entry: PoolEntry[Opened]) -> None:
         try:
             if entry.opened is not None:
                 entry.opened.close()
@@ -290,23 +253,3 @@ class ProjectPool(Generic[Opened]):
             if self._entries.get(project_id) is entry:
                 del self._entries[project_id]
             self._changed.notify_all()
-
-
-def _is_unused(entry: _Entry[Opened]) -> bool:
-    return not entry.leases and not entry.is_closing
-
-
-def _is_busy(opened: OpenProject) -> bool:
-    try:
-        return opened.is_busy()
-    except AgentBrainError:
-        return False  # its store is broken: closed and opened again, it says so, or is mended
-
-
-def _describe_failure(project: RegisteredProject, error: Exception) -> UnavailableError:
-    reason = error.message if isinstance(error, AgentBrainError) else f"{type(error).__name__}: {error}."
-    return UnavailableError(
-        f"The index of project {project.project_id} can't be opened: {reason}",
-        hint=error.hint if isinstance(error, AgentBrainError) else AgentBrainError.default_hint,
-        code="project_unavailable",
-    )
