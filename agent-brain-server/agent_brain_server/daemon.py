@@ -28,11 +28,19 @@ from agent_brain_server.local_http import HEALTH_PATH, HEALTH_TIMEOUT_S, request
 from agent_brain_server.locking import cleanup_stale, is_stale
 from agent_brain_server.project_root import generate_project_id, require_text
 from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
-from agent_brain_server.storage_paths import PROJECT_ID, brain_home, projects_dir, shared_project_file
+from agent_brain_server.storage_paths import (
+    PROJECT_ID,
+    brain_home,
+    default_state_dir,
+    projects_dir,
+    shared_project_file,
+)
 
 logger = logging.getLogger(__name__)
 
 REGISTER_TIMEOUT_S = 10.0  # the daemon may have to wait for the project's lock
+LOOKERS_LIMIT_S = 5.0  # a look takes microseconds of computing
+SERVER_RUNNING_CODE = "project_server_running"
 ENDING_PAUSE_S = 0.02  # a daemon that is about to end still holds its lock
 
 
@@ -189,8 +197,17 @@ def register_project(daemon: RuntimeState, project_root: Path) -> RuntimeState:
     """
     require_text(project_root)
     body = {"project_root": str(project_root)}
-    request_json(daemon, "POST", "/projects", body, timeout=REGISTER_TIMEOUT_S)
-    return _describe_as_project(daemon, project_root, generate_project_id(project_root))
+    deadline = time.monotonic() + LOOKERS_LIMIT_S
+    while True:
+        try:
+            request_json(daemon, "POST", "/projects", body, timeout=REGISTER_TIMEOUT_S)
+        except ServerRefusedError as refusal:
+            # whoever only looks at the project's lock holds it too, for longer than meant on a machine that is busy
+            looked_at = refusal.code == SERVER_RUNNING_CODE and is_stale(default_state_dir(project_root))
+            if not looked_at or time.monotonic() >= deadline:
+                raise
+        else:
+            return _describe_as_project(daemon, project_root, generate_project_id(project_root))
 
 
 def open_project(project_root: Path, *, timeout_s: float = DEFAULT_LIMIT_S) -> RuntimeState:

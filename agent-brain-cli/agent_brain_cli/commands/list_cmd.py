@@ -132,7 +132,7 @@ def render_list(document: Json) -> str:
     rows = [[show_cell(project, column) for column in columns] for project in projects]
     daemon = document["daemon"]
     if daemon:
-        count = count_noun(daemon["active_projects"], "active project")
+        count = count_noun(daemon["active_projects"], "active project" if daemon["state"] == "running" else "project")
         row = {**daemon, "name": "shared daemon", "state": f"{daemon['state']}, {count}"}
         rows.insert(0, [show_cell({**row, "project_root": daemon["state_dir"]}, column) for column in columns])
     return format_table(("PROJECT", "URL", "MODE", "PID", "STATE", "ROOT"), rows)
