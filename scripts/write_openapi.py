@@ -19,7 +19,7 @@ CONTRACT = (
 def render_openapi() -> str:
     """Return the document as text; nothing is opened for it."""
     nowhere = Path("/nonexistent")
-    context = ServerContext("project", nowhere, nowhere, ProjectConfig(), instance_id="ds_000000", token=None)
+    context = ServerContext(nowhere, nowhere, ProjectConfig(), instance_id="ds_000000", token=None)
     return json.dumps(create_app(context).openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -8,7 +8,7 @@ import http.client
 import json
 import time
 from collections.abc import Iterable, Iterator
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from agent_brain_cli.render import Json
 from agent_brain_server.discovery import request_json
@@ -29,7 +29,7 @@ class Client:
     """Calls one server.
 
     Args:
-        state: Address and token, as `discovery` found them.
+        state: Address and token, as `discovery` found them; of the daemon also the project to name in each call.
         timeout_s: Longest that one call may take, with its repetitions while a store opens.
     """
 
@@ -39,17 +39,18 @@ class Client:
         self._host = address.hostname or state.bind_host
         self._port = address.port
         self._timeout_s = timeout_s
+        self._project = {"project_id": state.project_id} if state.mode == "shared" and state.project_id else {}
         self._headers = {"Accept": "text/event-stream"}
         if state.token:
             self._headers["Authorization"] = f"Bearer {state.token}"
 
     def get(self, path: str) -> Json:
         """Return the JSON answer of `GET path`."""
-        return self._call("GET", path)
+        return self._call("GET", self._address(path))
 
     def post(self, path: str, body: Json) -> Json:
         """Return the JSON answer of `POST path`."""
-        return self._call("POST", path, body)
+        return self._call("POST", path, {**body, **self._project})
 
     def get_job(self, job_id: str) -> Json:
         """Return the job as it is now."""
@@ -87,7 +88,7 @@ class Client:
         silence = EVENT_SILENCE_S if deadline is None else min(EVENT_SILENCE_S, deadline - time.monotonic())
         connection = http.client.HTTPConnection(self._host, self._port, timeout=max(MIN_TIMEOUT_S, silence))
         try:
-            connection.request("GET", f"{_job_path(job_id)}/events", headers=self._headers)
+            connection.request("GET", self._address(f"{_job_path(job_id)}/events"), headers=self._headers)
             response = connection.getresponse()
             if response.status != http.HTTPStatus.OK:
                 return  # the job itself is asked for next, and that call says what is wrong
@@ -96,6 +97,10 @@ class Client:
                     yield json.loads(data)
         finally:
             connection.close()
+
+    def _address(self, path: str) -> str:
+        """Return the path with the project that it concerns, which a shared daemon must be told."""
+        return f"{path}?{urlencode(self._project)}" if self._project else path
 
     def _call(self, method: str, path: str, body: Json | None = None) -> Json:
         """Make one call; repeat it while the server says that it will be ready soon."""

@@ -7,7 +7,8 @@ from agent_brain_cli.client import ENDED_STATES, Client
 from agent_brain_cli.options import Target
 from agent_brain_cli.progress import open_progress
 from agent_brain_cli.render import Json, note
-from agent_brain_server.discovery import discover, discover_or_start
+from agent_brain_cli.servers import attach_to_daemon, look_for_server
+from agent_brain_server.discovery import discover_or_start
 from agent_brain_server.errors import NotRunningError, ServerRefusedError
 from agent_brain_server.locking import is_stale
 
@@ -16,9 +17,16 @@ Milestone = Literal["keywords", "end"]
 
 
 def connect(target: Target) -> Client:
-    """Return a client of the project's server; start that where it doesn't run, and say so."""
-    state = discover(target.project_root, state_dir=target.state_dir)
-    if state is None:
+    """Return a client of the project's server; start that where it doesn't run, and say so.
+
+    Raises:
+        DaemonNotRunningError: The project is meant for the shared daemon, which is started by hand.
+    """
+    found = look_for_server(target)
+    state = found.state
+    if state is None and found.is_shared:
+        state = attach_to_daemon(target)
+    elif state is None:
         doing = "Starting" if is_stale(target.state_dir) else "Waiting for"
         note(f"{doing} the server of {target.project_root}.")
         state = discover_or_start(target.project_root, state_dir=target.state_dir)

@@ -23,6 +23,12 @@ timeout_option = click.option(
     help="Longest wait.",
 )
 
+mode_option = click.option(
+    "--mode",
+    type=click.Choice(["project", "shared"]),
+    help="The project's own server, or the daemon that projects share.  [default: of config.json]",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -18,17 +18,42 @@ def runtime_document(state: RuntimeState) -> Json:
 
 
 def render_server(document: Json) -> str:
-    """Say where a server is."""
-    return f"{document['base_url']} (pid {document['pid']}) serves {visible(document['project_root'])}"
+    """Say where a server is, and for what."""
+    where = f"{document['base_url']} (pid {document['pid']})"
+    if document["mode"] == "project":
+        return f"{where} serves {visible(document['project_root'])}"
+    count = count_noun(document["active_projects"], "active project")
+    served = f", serves {visible(document['project_root'])}" if document.get("project_root") else ""
+    return f"{where} (shared){served}, {count}"
+
+
+def describe_process(document: Json) -> str:
+    """Return address, process and age of a server, and how many projects share it."""
+    text = f"{document['base_url']} (pid {document['pid']}, up {format_duration(document['uptime_seconds'])})"
+    if document["mode"] == "project":
+        return text
+    return f"{text} (shared), {count_noun(document['active_projects'], 'active project')}"
+
+
+def render_daemon_status(document: Json) -> str:
+    """Return the daemon's status as aligned `name  value` lines, one for each project."""
+    fields = {"Server": describe_process(document), "State": document["state_dir"]}
+    projects = {project["project_id"]: project["project_root"] for project in document["projects"]}
+    return format_fields(fields | projects)
+
+
+def count_noun(count: int | None, noun: str) -> str:
+    """Return `1 project`, `2 projects`; where the number is not known, that."""
+    return f"? {noun}s" if count is None else f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def render_status(document: Json) -> str:
     """Return the status as aligned `name  value` lines."""
     index = document["index"]
     fields = {
-        "Server": f"{document['base_url']} (pid {document['pid']}, up {format_duration(document['uptime_seconds'])})",
+        "Server": describe_process(document),
         "Project": document["project_root"],
-        "State": document["state_dir"],
+        "State": index["state_dir"],  # the server knows where it keeps things, and so which of the modes is in use
         "Index": f"{index['total_documents']:,} files, {index['total_chunks']:,} chunks",
         "Vectors": f"{index['total_vectors']:,} ({format_share(index['vector_coverage'])}), {index['embedding_model']}",
         "Indexed": index["last_indexed_at"] or "never; index it with: agent-brain index",

@@ -17,7 +17,9 @@ from types import FrameType
 from typing import NoReturn
 
 from agent_brain_server import __version__
-from agent_brain_server.config.settings import ProjectConfig, load_project_config
+from agent_brain_server.api.context import ServerContext
+from agent_brain_server.config.settings import load_project_config
+from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseError, StartError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, remove_remains
 from agent_brain_server.log import configure_logging
@@ -25,7 +27,7 @@ from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.project_root import resolve_project_root
 from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.runtime import RuntimeState, read_runtime
-from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir, resolve_storage_paths
+from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_log_dir, resolve_state_dir
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,10 @@ def run() -> NoReturn:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed command line."""
-    parser = argparse.ArgumentParser(prog="agent-brain-serve", description="Serve the search index of one project.")
+    parser = argparse.ArgumentParser(
+        prog="agent-brain-serve", description="Serve the search index of one project, or as the daemon of many."
+    )
+    parser.add_argument("--mode", choices=("project", "shared"), default="project", help="one project, or the daemon")
     parser.add_argument("--project-root", type=Path, help="root of the project (default: found from here)")
     parser.add_argument("--state-dir", type=Path, help="where to keep state (default: .claude/Agent Brain in the root)")
     parser.add_argument("--host", help="address to listen on; goes before the setting bind_host")
@@ -85,7 +90,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--started-by", choices=("person", "agent"), default="person", help=argparse.SUPPRESS)
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=__version__)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.mode == "shared" and (arguments.project_root or arguments.state_dir):
+        parser.error("--project-root and --state-dir are of one project, not of the shared daemon")
+    return arguments
 
 
 def collect_overrides(arguments: argparse.Namespace) -> dict[str, str | None]:
@@ -110,53 +118,58 @@ def serve(arguments: argparse.Namespace, pipe: ReadyPipe) -> int:
     Raises:
         AgentBrainError: The server can't start.
     """
-    root = arguments.project_root.resolve() if arguments.project_root else resolve_project_root(Path.cwd())
-    if not root.is_dir():
-        raise ConfigError(f"{root} is not a directory.", hint="Name an existing one with --project-root.")
-    state_dir = resolve_state_dir(root, arguments.state_dir)
+    root = None if arguments.mode == "shared" else find_root(arguments.project_root)
+    state_dir = brain_home() if root is None else resolve_state_dir(root, arguments.state_dir)
     prepare_state_dir(state_dir)
     lock = StateLock(state_dir)
     if not lock.acquire(patience_s=PROBE_PATIENCE_S):
         return report_held(state_dir, pipe)
     try:
         remove_remains(state_dir)
-        settings = load_project_config(state_dir, collect_overrides(arguments))
-        serve_locked(root, state_dir, settings, lock, pipe, stops_when_idle=arguments.started_by == "agent")
+        overrides = collect_overrides(arguments)
+        daemon = DaemonSettings.load(overrides) if root is None else None
+        settings = daemon.server if daemon else load_project_config(state_dir, overrides)
+        context = ServerContext.make(root, state_dir, settings, daemon)
+        serve_locked(context, lock, pipe, stops_when_idle=arguments.started_by == "agent")
     finally:
         lock.release()
     return 0
 
 
-def serve_locked(
-    root: Path, state_dir: Path, settings: ProjectConfig, lock: StateLock, pipe: ReadyPipe, *, stops_when_idle: bool
-) -> None:
+def find_root(named: Path | None) -> Path:
+    """Return the root of the project to serve.
+
+    Raises:
+        ConfigError: It is not a directory.
+    """
+    root = named.resolve() if named else resolve_project_root(Path.cwd())
+    if not root.is_dir():
+        raise ConfigError(f"{root} is not a directory.", hint="Name an existing one with --project-root.")
+    return root
+
+
+def serve_locked(context: ServerContext, lock: StateLock, pipe: ReadyPipe, *, stops_when_idle: bool) -> None:
     """Bind the socket, load the application and serve; the lock is held.
 
     Raises:
         AgentBrainError: The server can't start.
     """
-    paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
-    log_path = configure_logging(paths["logs"], settings.log_level, console=not pipe.is_open)
+    settings = context.settings
+    log_dir = resolve_log_dir(context.state_dir, settings.log_dir)
+    log_path = configure_logging(log_dir, settings.log_level, console=not pipe.is_open)
     earlier_runs = log_path.stat().st_size
 
     def tell_ready(state: RuntimeState) -> None:
         if not pipe.is_open:
-            print(f"Agent Brain serves {root} at {state.base_url} (Ctrl-C stops it)", flush=True)
+            served = context.project_root or "all projects that register"
+            print(f"Agent Brain serves {served} at {state.base_url} (Ctrl-C stops it)", flush=True)
         pipe.tell_ready(state)
 
     try:
         with bind_socket(settings.bind_host, settings.port) as sock:
             from agent_brain_server.api.server import run_server  # noqa: PLC0415 - only the one server pays for it
 
-            run_server(
-                sock,
-                project_root=root,
-                state_dir=state_dir,
-                settings=settings,
-                lock=lock,
-                stops_when_idle=stops_when_idle,
-                on_ready=tell_ready,
-            )
+            run_server(sock, context, lock=lock, stops_when_idle=stops_when_idle, on_ready=tell_ready)
     except Exception as error:
         logger.exception("The server ends")
         error.add_note("\n".join([f"Last lines of {log_path}:", *read_log_tail(log_path, offset=earlier_runs)]))

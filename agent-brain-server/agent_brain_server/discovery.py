@@ -3,10 +3,16 @@
     from agent_brain_server.discovery import discover_or_start, request_json
 
     server = discover_or_start(project_root)
-    answer = request_json(server, "POST", "/query", {"query": "where is the lock released?"})
+    question = {"query": "where is the lock released?", "project_id": server.project_id}
+    answer = request_json(server, "POST", "/query", question)
+
+The server is the project's own, or the shared daemon where the project is meant for that (see `daemon`). The daemon
+needs `project_id` in every call and a project's own server ignores it: whoever sends it along need not tell them apart.
 
 A server of another version is returned as long as it answers with the instance id of its runtime file and writes the
 same schema of that file: `RuntimeState.version` tells which version it is.
+
+All functions may be called from any number of processes and threads at once.
 """
 
 from pathlib import Path
@@ -17,13 +23,21 @@ from agent_brain_server.locking import cleanup_stale
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import resolve_state_dir
 
-__all__ = ["RuntimeState", "discover", "discover_or_start", "request_json"]
+__all__ = [
+    "RuntimeState",
+    "discover",
+    "discover_async",
+    "discover_or_start",
+    "discover_or_start_async",
+    "request_json",
+]
 
 
 def discover(project_root: Path, *, state_dir: Path | None = None) -> RuntimeState | None:
     """Return the running server of a project, or None where none answers.
 
-    What a dead server left is cleaned up; a server that lives and does not answer is left alone.
+    What a dead server left is cleaned up; a server that lives and does not answer is left alone. Of the shared daemon
+    it is asked whether it serves the project: one that does not yet is not the project's server.
 
     Args:
         project_root: Root of the project, as `project_root.resolve_project_root` gives it.
@@ -35,21 +49,13 @@ def discover(project_root: Path, *, state_dir: Path | None = None) -> RuntimeSta
     """
     root = project_root.expanduser().resolve()
     place = resolve_state_dir(root, state_dir)
-    try:
-        state = read_runtime(place)
-    except UnknownSchemaError:
-        if cleanup_stale(place):
-            return None
-        raise
-    if state is not None and validate_runtime(state):
-        # a named state directory may belong to another project
-        return state if state.project_root == str(root) else None
-    cleanup_stale(place)
-    return None
+    return _find_own_server(root, place) or _find_shared_server(root, place)
 
 
 def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> RuntimeState:
     """Return the running server of a project, started on behalf of an agent if none runs.
+
+    Where the project is meant for the shared daemon, that is started, and told of the project.
 
     Args:
         project_root: Root of the project, as `project_root.resolve_project_root` gives it.
@@ -58,9 +64,74 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> R
     Raises:
         AgentBrainError: No server could be started; the message says why.
     """
-    running = discover(project_root, state_dir=state_dir)
+    root = project_root.expanduser().resolve()
+    place = resolve_state_dir(root, state_dir)
+    own = _find_own_server(root, place)
+    if own is not None:
+        return own
+    from agent_brain_server import daemon, lifecycle  # noqa: PLC0415 - only who finds no server of its own pays for it
+
+    # looked at before a look for the daemon removes what a dead one left
+    shared = daemon.is_shared(root, place)
+    running = _find_shared_server(root, place)
     if running is not None:
         return running
-    from agent_brain_server.lifecycle import start_server  # noqa: PLC0415 - only a start pays for it
+    if shared:
+        return daemon.open_project(root)
+    return lifecycle.start_server(root, state_dir=place, started_by="agent").state
 
-    return start_server(project_root, state_dir=state_dir, started_by="agent").state
+
+async def discover_async(project_root: Path, *, state_dir: Path | None = None) -> RuntimeState | None:
+    """Like `discover`, without holding up the event loop: it runs in a thread of the loop's default executor.
+
+    Cancelling gives the loop back at once; the thread ends within the seconds that a silent server is waited for.
+
+    Args:
+        project_root: Root of the project.
+        state_dir: Where its state lies, if not in the default place.
+
+    Raises:
+        AgentBrainError: As for `discover`.
+    """
+    import asyncio  # noqa: PLC0415 - only who has an event loop pays for it, and has paid
+
+    return await asyncio.to_thread(discover, project_root, state_dir=state_dir)
+
+
+async def discover_or_start_async(project_root: Path, *, state_dir: Path | None = None) -> RuntimeState:
+    """Like `discover_or_start`, without holding up the event loop: it runs in a thread of the loop's default executor.
+
+    Cancelling gives the loop back at once; a server that is being started starts all the same, for the next who asks.
+
+    Args:
+        project_root: Root of the project.
+        state_dir: Where its state lies, if not in the default place.
+
+    Raises:
+        AgentBrainError: As for `discover_or_start`.
+    """
+    import asyncio  # noqa: PLC0415 - only who has an event loop pays for it, and has paid
+
+    return await asyncio.to_thread(discover_or_start, project_root, state_dir=state_dir)
+
+
+def _find_own_server(root: Path, place: Path) -> RuntimeState | None:
+    try:
+        state = read_runtime(place)
+    except UnknownSchemaError:
+        if cleanup_stale(place):
+            return None
+        raise
+    if state is None or state.mode != "project" or not validate_runtime(state):
+        return None
+    # a named state directory may belong to another project
+    return state if state.project_root == str(root) else None
+
+
+def _find_shared_server(root: Path, place: Path) -> RuntimeState | None:
+    from agent_brain_server import daemon  # noqa: PLC0415 - only who finds no server of its own pays for it
+
+    found = daemon.find_project(root) if daemon.is_shared(root, place) else None
+    if found is None:
+        cleanup_stale(place)
+    return found

@@ -17,10 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agent_brain_server.atomic_file import PRIVATE_FILE_MODE, remove_temporaries
+from agent_brain_server.atomic_file import (
+    PRIVATE_FILE_MODE,
+    UnreadableDocumentError,
+    read_document,
+    remove_temporaries,
+)
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.processes import MAX_PID, read_start_time
-from agent_brain_server.storage_paths import lock_path, pid_path, runtime_path
+from agent_brain_server.storage_paths import brain_home, lock_path, pid_path, runtime_path
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +172,8 @@ def is_stale(state_dir: Path) -> bool:
 def cleanup_stale(state_dir: Path) -> bool:
     """Remove what a dead server left: runtime file, pid file, lock file. Acts only while holding the lock.
 
+    A pointer to the shared daemon stays for as long as that lives.
+
     Returns:
         False where a server lives; nothing was touched.
 
@@ -179,7 +186,8 @@ def cleanup_stale(state_dir: Path) -> bool:
     if not lock.acquire(record_pid=False):
         return False
     try:
-        remove_remains(state_dir)
+        if not _points_to_living_daemon(state_dir):
+            remove_remains(state_dir)
     finally:
         lock.release()
     return True
@@ -196,6 +204,15 @@ def remove_remains(state_dir: Path) -> None:
     except OSError as exc:
         raise StateDirError(f"{path} cannot be removed: {exc.strerror}.") from exc
     logger.info("Removed %s of a server that no longer runs", path)
+
+
+def _points_to_living_daemon(state_dir: Path) -> bool:
+    try:
+        document = read_document(runtime_path(state_dir)) or {}
+        is_pointer = document.get("mode") == "shared" and "instance_id" not in document
+        return is_pointer and not is_stale(brain_home())
+    except (UnreadableDocumentError, StateDirError):  # torn, or this user has no home and so no daemon
+        return False
 
 
 def _has_remains(state_dir: Path) -> bool:

@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from agent_brain_server.errors import ConfigError
+
 GIT_LIMIT_S = 5.0  # a network disk or a hook-ridden git may hang; then the markers decide
 MARKERS = (".claude", "pyproject.toml")
 """Tried one after the other: the nearest ancestor that has the first goes before one that has the second."""
@@ -43,6 +45,25 @@ def generate_project_id(project_root: Path) -> str:
     """Return the id of a project: `p_` and the first 8 hex digits of SHA-256 of its canonical path."""
     digest = hashlib.sha256(os.fsencode(project_root.resolve())).hexdigest()
     return f"p_{digest[:PROJECT_ID_DIGITS]}"
+
+
+def require_text(path: Path) -> None:
+    """Refuse a path with bytes that are not UTF-8: no JSON can name it, and the engines cannot open files below it.
+
+    Args:
+        path: A project's root or its state directory.
+
+    Raises:
+        ConfigError: It is such a path.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as exc:
+        raise ConfigError(
+            f"The path {ascii(str(path))} has bytes that are not UTF-8, and no index can be kept for it.",
+            hint="Rename that directory.",
+            code="path_not_text",
+        ) from exc
 
 
 def _find_git_root(start: Path) -> Path | None:

@@ -43,9 +43,9 @@ def register(project_root: Path, state_dir: Path) -> bool:
     return _update(lambda kept: [*(other for other in kept if other.state_dir != state_dir), entry])
 
 
-def unregister(state_dir: Path) -> bool:
-    """Forget the project of a state directory; False, with a warning in the log, where that can't be written."""
-    return _update(lambda kept: [other for other in kept if other.state_dir != state_dir])
+def unregister(*state_dirs: Path) -> bool:
+    """Forget the projects of state directories; False, with a warning in the log, where that can't be written."""
+    return _update(lambda kept: [other for other in kept if other.state_dir not in state_dirs])
 
 
 def entries() -> list[RegistryEntry]:

@@ -5,20 +5,24 @@ The file is a hint. The lock says whether a server lives; `validate_runtime` say
 
 import logging
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
-from agent_brain_server.errors import UnknownSchemaError
+from agent_brain_server.errors import StateDirError, UnknownSchemaError
 from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id
 from agent_brain_server.processes import MAX_PID, is_same_process
-from agent_brain_server.storage_paths import runtime_path
+from agent_brain_server.storage_paths import prepare_brain_home, runtime_path, shared_config_path
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+Described = TypeVar("Described", bound=BaseModel)
 WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # listened on, but not to be connected to
+
+
+BaseUrl = Annotated[str, Field(pattern=r"^http://[^/\s@]+$")]
 
 
 class RuntimeState(BaseModel):
@@ -26,7 +30,7 @@ class RuntimeState(BaseModel):
 
     Attributes:
         mode: `project` serves one project; `shared` serves many.
-        project_root: Canonical root of the project.
+        project_root: Canonical root of the project; None in the shared daemon's own file.
         instance_id: New for every server process.
         started_at: ISO 8601 with zone.
         pid_started_at: The process's start time as the system counts it, so that a reused pid is told apart.
@@ -40,9 +44,9 @@ class RuntimeState(BaseModel):
 
     schema_version: Literal[1] = 1
     mode: Literal["project", "shared"]
-    project_root: str
+    project_root: str | None = None
     instance_id: Annotated[str, Field(min_length=1)]
-    base_url: Annotated[str, Field(pattern=r"^http://[^/\s@]+$")]
+    base_url: BaseUrl
     bind_host: str
     port: Annotated[int, Field(ge=1, le=65535)]
     pid: Annotated[int, Field(ge=1, le=MAX_PID)]
@@ -51,6 +55,81 @@ class RuntimeState(BaseModel):
     version: str | None = None
     token: Annotated[str | None, Field(repr=False)] = None
     project_id: str | None = None
+
+    @model_validator(mode="after")
+    def _check_root(self) -> Self:
+        if self.mode == "project" and self.project_root is None:
+            raise ValueError("project_root is missing")
+        return self
+
+
+class SharedPointer(BaseModel):
+    """What lies as `runtime.json` in the state directory of a project that the shared daemon serves.
+
+    Attributes:
+        project_root: Canonical root of the project.
+        project_id: What a request about the project carries.
+        base_url: Where the daemon answers; its own `runtime.json` says more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    schema_version: Literal[1] = 1
+    mode: Literal["shared"] = "shared"
+    project_root: str
+    project_id: Annotated[str, Field(pattern=r"^p_[0-9a-f]{8}$")]
+    base_url: BaseUrl
+
+
+class SharedConfig(BaseModel):
+    """`shared_config.json`: what can be set for the shared daemon. The first six are what `init` writes down."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
+
+    bind_host: Annotated[str, Field(min_length=1, description="an IP address or host name to listen on")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="a port from 0 (the system chooses) to 65535")] = 45123
+    embedding_model: Annotated[str, Field(min_length=1, description="the name of an embedding model")] = (
+        "all-MiniLM-L6-v2"
+    )
+    chunk_size: Annotated[int, Field(ge=32, le=8192, description="tokens of a chunk, from 32 to 8192")] = 512
+    chunk_overlap: Annotated[int, Field(ge=0, description="tokens, from 0 to less than chunk_size")] = 50
+    max_concurrent_indexing: Annotated[
+        int, Field(ge=1, le=64, description="projects that are indexed at the same time, from 1 to 64")
+    ] = 2
+    max_open_projects: Annotated[
+        int, Field(ge=1, le=1000, description="projects whose indexes are open at the same time, from 1 to 1000")
+    ] = 8
+    project_idle_seconds: Annotated[
+        int, Field(ge=1, description="seconds without a request after which a project's index is closed")
+    ] = 600
+
+
+SHARED_INIT_KEYS = (
+    "bind_host",
+    "port",
+    "embedding_model",
+    "chunk_size",
+    "chunk_overlap",
+    "max_concurrent_indexing",
+)
+"""What `init --mode shared` writes down."""
+
+
+def write_shared_config(*, force: bool = False) -> bool:
+    """Write `shared_config.json` with the defaults; False where there was one already, which stays unless `force`.
+
+    Raises:
+        StateDirError: The user's directory of Agent Brain can't be made or written.
+    """
+    prepare_brain_home()
+    path = shared_config_path()
+    if path.exists() and not force:
+        return False
+    try:
+        write_atomic(path, {key: SharedConfig.model_fields[key].default for key in SHARED_INIT_KEYS})
+    except OSError as exc:
+        raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
+    return True
 
 
 def format_base_url(bind_host: str, port: int) -> str:
@@ -71,26 +150,59 @@ def write_runtime(state_dir: Path, state: RuntimeState) -> None:
 def read_runtime(state_dir: Path) -> RuntimeState | None:
     """Return what the state directory says of its server, or None where it says nothing that can be understood.
 
-    A torn or foreign file is logged and treated as absent.
+    A torn or foreign file is logged and treated as absent; a pointer to the shared daemon is not a server's.
 
     Raises:
         UnknownSchemaError: The file is of a version that this one does not know.
     """
-    path = runtime_path(state_dir)
+    document = _read_versioned(runtime_path(state_dir))
+    if document is None or _is_pointer(document):
+        return None
+    return _validate(RuntimeState, document, runtime_path(state_dir))
+
+
+def write_pointer(state_dir: Path, pointer: SharedPointer) -> None:
+    """Publish that the shared daemon serves the project of `state_dir`; the caller holds its lock.
+
+    Raises:
+        OSError: The state directory cannot be written.
+    """
+    write_atomic(runtime_path(state_dir), pointer.model_dump(mode="json"))
+
+
+def read_pointer(state_dir: Path) -> SharedPointer | None:
+    """Return the pointer to the shared daemon in a project's state directory, or None where there is none.
+
+    Raises:
+        UnknownSchemaError: The file is of a version that this one does not know.
+    """
+    document = _read_versioned(runtime_path(state_dir))
+    if document is None or not _is_pointer(document):
+        return None
+    return _validate(SharedPointer, document, runtime_path(state_dir))
+
+
+def _is_pointer(document: dict[str, Any]) -> bool:
+    return document.get("mode") == "shared" and "instance_id" not in document
+
+
+def _read_versioned(path: Path) -> dict[str, Any] | None:
     try:
         document = read_document(path)
     except UnreadableDocumentError as exc:
         logger.warning("Ignored: %s", exc)
         return None
-    if document is None:
-        return None
-    version = document.get("schema_version")
+    version = document.get("schema_version") if document else None
     if isinstance(version, int) and version != SCHEMA_VERSION:
         raise UnknownSchemaError(f"{path} has schema_version {version}; this version knows {SCHEMA_VERSION}.")
+    return document
+
+
+def _validate(model: type[Described], document: dict[str, Any], path: Path) -> Described | None:
     try:
-        return RuntimeState.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as exc:
-        fields = ", ".join(".".join(map(str, problem["loc"])) for problem in exc.errors())
+        fields = ", ".join(".".join(map(str, problem["loc"])) or problem["msg"] for problem in exc.errors())
         logger.warning("Ignored: %s does not describe a server (%s)", path, fields)
         return None
 

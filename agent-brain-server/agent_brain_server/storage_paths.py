@@ -5,10 +5,11 @@ create directories.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import TypedDict
 
-from agent_brain_server.errors import StateDirError
+from agent_brain_server.errors import InvalidRequestError, StateDirError
 
 PRODUCT_DIR = "Agent Brain"
 MARKER_DIR = ".claude"  # coding agents keep their files of a project here
@@ -18,6 +19,9 @@ LOCK_FILE = "Agent Brain.lock"
 PID_FILE = "Agent Brain.pid"
 REGISTRY_FILE = "registry.json"
 REGISTRY_LOCK_FILE = "registry.lock"
+SHARED_CONFIG_FILE = "shared_config.json"
+PROJECTS_DIR = "projects"
+PROJECT_FILE = "project.json"
 IGNORE_FILE = ".gitignore"
 SERVER_LOG_FILE = "server.log"
 STDERR_FILE = "stderr.log"
@@ -29,6 +33,9 @@ KEYWORDS_DIR = "bm25_index"
 
 STATE_DIR_VARIABLE = "DOC_SERVE_STATE_DIR"
 HOME_VARIABLE = "AGENT_BRAIN_HOME"
+
+PROJECT_ID = re.compile(r"p_[0-9a-f]{8}")
+"""What a project id looks like; it names a directory, so nothing else may pass for one."""
 
 PRIVATE_DIR_MODE = 0o700  # the index repeats the project's text, the runtime file holds a token
 IGNORE_RULES = f"# only the settings are worth sharing\n*\n!{CONFIG_FILE}\n"
@@ -73,6 +80,57 @@ def global_config_path() -> Path:
     return brain_home() / CONFIG_FILE
 
 
+def shared_config_path() -> Path:
+    """Return the settings file of the shared daemon."""
+    return brain_home() / SHARED_CONFIG_FILE
+
+
+def projects_dir() -> Path:
+    """Return the directory in which the shared daemon keeps what it serves."""
+    return brain_home() / PROJECTS_DIR
+
+
+def require_project_id(project_id: str) -> None:
+    """Return if this can be the id of a project.
+
+    Raises:
+        InvalidRequestError: It can't be; it is a path, for example.
+    """
+    if not PROJECT_ID.fullmatch(project_id):
+        raise InvalidRequestError(
+            f"project_id: {ascii(project_id[:40])} is not p_ and 8 hex digits.",
+            code="invalid_project_id",
+            hint="GET /projects lists the projects with their ids.",
+        )
+
+
+def shared_project_home(project_id: str) -> Path:
+    """Return the daemon's directory of one project; nothing is created.
+
+    Raises:
+        InvalidRequestError: The id is none.
+    """
+    require_project_id(project_id)
+    return projects_dir() / project_id
+
+
+def shared_project_file(project_id: str) -> Path:
+    """Return the file by which the daemon knows that a project is registered."""
+    return shared_project_home(project_id) / PROJECT_FILE
+
+
+def resolve_shared_project_dir(project_id: str) -> Path:
+    """Return where the shared daemon keeps the indexes of a project; the directory is created.
+
+    Raises:
+        InvalidRequestError: The id is none.
+        StateDirError: The directory can't be made or written.
+    """
+    directory = shared_project_home(project_id) / DATA_DIR
+    _make_private_dir(directory)
+    return directory
+
+
 def runtime_path(state_dir: Path) -> Path:
     """Return the file that says where the running server answers."""
     return state_dir / RUNTIME_FILE
@@ -112,8 +170,15 @@ def resolve_state_dir(project_root: Path, state_dir: Path | None = None) -> Path
         StateDirError: The default place is a symlink that leads out of the project.
     """
     named = state_dir or os.environ.get(STATE_DIR_VARIABLE)
-    if named:
-        return _absolute(Path(named))
+    return _absolute(Path(named)) if named else default_state_dir(project_root)
+
+
+def default_state_dir(project_root: Path) -> Path:
+    """Return the state directory that a project has where none is named; nothing is created.
+
+    Raises:
+        StateDirError: It is a symlink that leads out of the project.
+    """
     root = _absolute(project_root)
     place = _absolute(root / MARKER_DIR / PRODUCT_DIR)
     if not place.is_relative_to(root):
@@ -161,11 +226,26 @@ def resolve_storage_paths(state_dir: Path, *, data_dir: str = DATA_DIR, log_dir:
         llamaindex=data / DOCUMENTS_DIR,
         chroma_db=data / VECTORS_DIR,
         bm25_index=data / KEYWORDS_DIR,
-        logs=_absolute(state_dir / log_dir),
+        logs=resolve_log_dir(state_dir, log_dir),
     )
-    for directory in (paths["data"], paths["llamaindex"], paths["chroma_db"], paths["bm25_index"], paths["logs"]):
+    for directory in (paths["data"], paths["llamaindex"], paths["chroma_db"], paths["bm25_index"]):
         _make_private_dir(directory)
     return paths
+
+
+def resolve_log_dir(state_dir: Path, log_dir: str = LOG_DIR) -> Path:
+    """Create the directory of a server's logs and return it.
+
+    Args:
+        state_dir: Absolute; it exists.
+        log_dir: Relative to `state_dir`, or absolute.
+
+    Raises:
+        StateDirError: The directory can't be made or written.
+    """
+    directory = _absolute(state_dir / log_dir)
+    _make_private_dir(directory)
+    return directory
 
 
 def prepare_brain_home() -> Path:

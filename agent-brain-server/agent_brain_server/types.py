@@ -6,6 +6,7 @@ the integer that the document store gave it and by which the derived indexes (BM
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -232,3 +233,18 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector per text, in order: shape (len(texts), dimension)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredProject:
+    """A project that the shared daemon serves.
+
+    Attributes:
+        project_id: Names the daemon's directory of it.
+        root: Canonical.
+        registered_at: ISO 8601 with zone.
+    """
+
+    project_id: str
+    root: Path
+    registered_at: str

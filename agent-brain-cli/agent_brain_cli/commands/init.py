@@ -1,40 +1,71 @@
 """`agent-brain init`: the state directory and its config.json."""
 
+from typing import Literal
+
 import click
 
-from agent_brain_cli.options import Target, target_options
+from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, note, show, visible
 from agent_brain_server import registry
-from agent_brain_server.config.settings import write_project_config
-from agent_brain_server.storage_paths import config_path
+from agent_brain_server.config.settings import change_project_mode, write_project_config
+from agent_brain_server.daemon import is_shared
+from agent_brain_server.locking import is_stale
+from agent_brain_server.runtime import write_shared_config
+from agent_brain_server.storage_paths import config_path, shared_config_path
+
+Mode = Literal["project", "shared"]
 
 
 @click.command()
-@click.option("--mode", type=click.Choice(["project"]), default="project", help="One server for this project alone.")
+@mode_option
 @click.option("--force", is_flag=True, help="Write the defaults over a config.json that is there.")
 @target_options
-def init(target: Target, mode: str, force: bool) -> None:
+def init(target: Target, mode: Mode | None, force: bool) -> None:
     """Create the project's state directory and its config.json.
 
-    A config.json that is there already is left as it is. This is not needed before `start`, `index` or `query`.
+    Of a config.json that is there already nothing is changed but the mode, if that is named. This is not needed before
+    `start`, `index` or `query`. With --mode shared the project is served by the daemon that projects share, whose
+    shared_config.json is created as well.
     """
-    created = write_project_config(target.state_dir, force=force)
-    registry.register(target.project_root, target.state_dir)
+    created = write_project_config(target.state_dir, mode=mode or "project", force=force)
+    changed = not created and mode is not None and change_project_mode(target.state_dir, mode)
     document: Json = {
         "project_root": str(target.project_root),
         "state_dir": str(target.state_dir),
         "config_file": str(config_path(target.state_dir)),
-        "mode": mode,
+        "mode": mode or ("shared" if is_shared(target.project_root, target.state_dir) else "project"),
         "created": created,
+        "changed": changed,
     }
+    if mode == "shared":
+        document["shared_config_created"] = write_shared_config()
+        document["shared_config_file"] = str(shared_config_path())
+    registry.register(target.project_root, target.state_dir)
     show(document, render_init, as_json=target.as_json)
-    if created:
+    note_next_step(target, document)
+
+
+def note_next_step(target: Target, document: Json) -> None:
+    """Say what to type next."""
+    if not document["created"] and not document["changed"]:
+        return
+    if not is_stale(target.state_dir) and document["mode"] == "shared":
+        note("The project's own server still runs and is used until: agent-brain stop")
+    if document["mode"] == "shared":
+        note("Next: agent-brain start --mode shared")
+    else:
         note("Next: agent-brain index, or ask at once: agent-brain query TEXT")
 
 
 def render_init(document: Json) -> str:
     """Say what was made."""
     path = visible(document["config_file"])
-    return (
-        f"Created {path}" if document["created"] else f"{path} is there already; --force writes the defaults over it."
-    )
+    if document["created"]:
+        lines = [f"Created {path}"]
+    elif document["changed"]:
+        lines = [f"Changed the mode to {document['mode']} in {path}"]
+    else:
+        lines = [f"{path} is there already; --force writes the defaults over it."]
+    if document.get("shared_config_created"):
+        lines.append(f"Created {visible(document['shared_config_file'])}")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`agent-brain list`: the servers of all projects."""
+"""`agent-brain list`: the servers of all projects, and the daemon that projects share."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,16 +7,19 @@ import click
 
 from agent_brain_cli.options import Target, target_options
 from agent_brain_cli.render import Json, format_table, show
-from agent_brain_cli.render_status import runtime_document
+from agent_brain_cli.render_status import count_noun, runtime_document
 from agent_brain_server import registry
+from agent_brain_server.daemon import read_registrations
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.locking import is_stale
 from agent_brain_server.registry import RegistryEntry
 from agent_brain_server.runtime import read_runtime, validate_runtime
+from agent_brain_server.storage_paths import brain_home
 
 MAX_CHECKS = 64  # at once: a silent server costs a time limit, and a registry may hold many
 CHECK_TIMEOUT_S = 0.8  # a server answers within 60 ms even while it indexes, and a list should be there in a second
 
+OCCUPIED = ("running", "not_answering")
 ABSENT = "-"
 
 
@@ -25,43 +28,117 @@ ABSENT = "-"
 def list_servers(target: Target) -> None:
     """List the servers of all projects.
 
-    Every project that is known on this machine is asked. With --project-root or --state-dir, only that one is.
+    Every project that is known on this machine is asked, and the daemon that projects share; a project whose directory
+    is gone is forgotten. With --project-root or --state-dir, only the projects that these name are shown.
     """
     entries = [entry for entry in registry.entries() if not target.explicit or is_meant(entry, target)]
+    registrations = read_registrations()
     with ThreadPoolExecutor(max_workers=MAX_CHECKS) as pool:
-        projects = list(pool.map(check_entry, entries))
-    show({"projects": projects}, render_list, as_json=target.as_json)
+        checked_daemon = pool.submit(check_state, brain_home())
+        checked = dict(zip(entries, pool.map(check_entry, entries), strict=True))
+        daemon = describe_daemon(checked_daemon.result(), len(registrations))
+    forget([entry for entry, found in checked.items() if found["state"] == "forgotten"])
+    own = [found for found in checked.values() if found["state"] != "forgotten"]
+    served = [
+        describe_served(project_id, root, daemon)
+        for project_id, root in registrations.items()
+        if not target.explicit or root == target.project_root
+    ]
+    show({"projects": merge(own, served), "daemon": daemon}, render_list, as_json=target.as_json)
 
 
 def is_meant(entry: RegistryEntry, target: Target) -> bool:
     """Tell whether a registry entry is the one that the options name."""
-    return Path(entry.state_dir) == target.state_dir
+    return entry.state_dir == target.state_dir
 
 
 def check_entry(entry: RegistryEntry) -> Json:
     """Return an entry with what is true of it now."""
-    root, state_dir = Path(entry.project_root), Path(entry.state_dir)
-    places: Json = {"name": root.name, "project_root": str(root), "state_dir": str(state_dir)}
-    if not state_dir.is_dir():
-        return {**places, "state": "gone"}
+    places = {
+        "name": entry.project_root.name,
+        "project_root": str(entry.project_root),
+        "state_dir": str(entry.state_dir),
+    }
+    if not entry.state_dir.is_dir():
+        return {**places, "state": "forgotten" if is_gone(entry.project_root) else "gone"}
+    found = check_state(entry.state_dir)
+    if found["state"] == "stopped" and is_gone(entry.project_root):
+        return {**places, "state": "forgotten"}
+    return {**found, **places}
+
+
+def check_state(state_dir: Path) -> Json:
+    """Return whether the server of a state directory answers, and where."""
     try:
+        if is_stale(state_dir):  # the lock costs nothing; only a server that lives is worth a wait
+            return {"state": "stopped"}
         state = read_runtime(state_dir)
-        if state is not None and validate_runtime(state, timeout=CHECK_TIMEOUT_S):
-            return {**runtime_document(state), **places, "state": "running"}
-        if is_stale(state_dir):
-            return {**places, "state": "stopped"}
-        return {**(runtime_document(state) if state else {}), **places, "state": "not_answering"}
+        document = runtime_document(state) if state else {}
+        answers = state is not None and validate_runtime(state, timeout=CHECK_TIMEOUT_S)
+        return {**document, "state": "running" if answers else "not_answering"}
     except AgentBrainError as error:
-        return {**places, "state": "unreadable", "error": error.message}
+        return {"state": "unreadable", "error": error.message}
+
+
+def is_gone(directory: Path) -> bool:
+    """True where there is certainly no such directory; one that can't be looked at may be there."""
+    try:
+        directory.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def forget(entries: list[RegistryEntry]) -> None:
+    """Take projects out of the registry."""
+    if entries:
+        registry.unregister(*(entry.state_dir for entry in entries))
+
+
+def describe_daemon(found: Json, project_count: int) -> Json | None:
+    """Return the daemon with the number of its projects, or None where there never was one."""
+    if found["state"] == "stopped" and not project_count:
+        return None
+    return {**found, "mode": "shared", "state_dir": str(brain_home()), "active_projects": project_count}
+
+
+def describe_served(project_id: str, root: Path, daemon: Json | None) -> Json:
+    """Return a project as the daemon serves it."""
+    places = {"name": root.name, "project_root": str(root), "project_id": project_id, "mode": "shared"}
+    if daemon is None:
+        return {**places, "state": "stopped"}
+    where: Json = {name: daemon[name] for name in ("base_url", "pid", "state_dir", "state") if name in daemon}
+    return {**where, **places}
+
+
+def merge(own: list[Json], served: list[Json]) -> list[Json]:
+    """Return each project once: with its own server where that lives, else as the daemon serves it."""
+    occupied = {project["project_root"] for project in own if project["state"] in OCCUPIED}
+    kept = [project for project in served if project["project_root"] not in occupied]
+    shared = {project["project_root"] for project in kept}
+    return [project for project in own if project["project_root"] not in shared] + kept
 
 
 def render_list(document: Json) -> str:
-    """Return a table of projects, the running ones first."""
-    if not document["projects"]:
+    """Return a table of projects, the running ones first, under the daemon."""
+    if not document["projects"] and not document["daemon"]:
         return "No project is known yet. Start one with: agent-brain start"
     projects = sorted(
         document["projects"], key=lambda project: (project["state"] != "running", project["project_root"])
     )
     columns = ("name", "base_url", "mode", "pid", "state", "project_root")
-    rows = [[str(project.get(column, ABSENT)) for column in columns] for project in projects]
+    rows = [[show_cell(project, column) for column in columns] for project in projects]
+    daemon = document["daemon"]
+    if daemon:
+        count = count_noun(daemon["active_projects"], "active project" if daemon["state"] == "running" else "project")
+        row = {**daemon, "name": "shared daemon", "state": f"{daemon['state']}, {count}"}
+        rows.insert(0, [show_cell({**row, "project_root": daemon["state_dir"]}, column) for column in columns])
     return format_table(("PROJECT", "URL", "MODE", "PID", "STATE", "ROOT"), rows)
+
+
+def show_cell(project: Json, column: str) -> str:
+    """Return one cell of a project's row."""
+    value = project.get(column, ABSENT)
+    return "(shared)" if column == "mode" and value == "shared" else str(value)

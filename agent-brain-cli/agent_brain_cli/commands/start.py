@@ -1,19 +1,25 @@
-"""`agent-brain start`: the project's server, started once."""
+"""`agent-brain start`: the project's server or the shared daemon, started once."""
 
 import os
 import sys
 
 import click
 
-from agent_brain_cli.options import Target, target_options, timeout_option
-from agent_brain_cli.render import note, show
+from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
+from agent_brain_cli.render import Json, note, show
 from agent_brain_cli.render_status import render_server, runtime_document
-from agent_brain_server.lifecycle import start_server
+from agent_brain_cli.servers import attach_to_daemon, look_for_server
+from agent_brain_server.daemon import count_projects, is_shared, register_project
+from agent_brain_server.lifecycle import start_daemon, start_server
+from agent_brain_server.runtime import RuntimeState
 
 MAX_PORT = 65_535
 
+Overrides = dict[str, str | int]
+
 
 @click.command()
+@mode_option
 @click.option("--host", metavar="ADDRESS", help="Where to listen.  [default: of config.json]")
 @click.option(
     "--port", type=click.IntRange(0, MAX_PORT), metavar="N", help="0: the system chooses.  [default: of config.json]"
@@ -21,28 +27,67 @@ MAX_PORT = 65_535
 @timeout_option
 @click.option("--foreground", is_flag=True, help="Stay in the terminal until Ctrl-C.")
 @target_options
-def start(target: Target, host: str | None, port: int | None, timeout: float, foreground: bool) -> None:
+def start(
+    target: Target, mode: str | None, host: str | None, port: int | None, timeout: float, foreground: bool
+) -> None:
     """Start the project's server, or show the one that runs.
 
-    Returns when the server answers. It stays until `agent-brain stop`.
+    Returns when the server answers. It stays until `agent-brain stop`; only one that an agent had started before still
+    ends by itself after three hours without a request. With --mode shared, the same for the daemon that projects
+    share; a project that is meant for the daemon starts no server of its own.
     """
+    overrides: Overrides = {name: value for name, value in (("bind_host", host), ("port", port)) if value is not None}
+    uses_daemon = mode is None and is_shared(target.project_root, target.state_dir)
     if foreground:
-        if target.as_json:
-            raise click.UsageError("--foreground prints no JSON document, because it does not return.")
-        run_in_foreground(target, host, port)
-    overrides = {name: value for name, value in (("bind_host", host), ("port", port)) if value is not None}
-    result = start_server(
-        target.project_root, state_dir=target.state_dir, overrides=overrides, started_by="person", timeout_s=timeout
-    )
-    if not result.started:
-        note("The server was running already.")
-    show(runtime_document(result.state), render_server, as_json=target.as_json)
+        run_in_foreground(target, "shared" if uses_daemon else mode or "project", overrides)
+    if mode == "shared":
+        document = start_shared(target, overrides, timeout)
+    elif uses_daemon:
+        document = show_shared(target)
+    else:
+        result = start_server(
+            target.project_root, state_dir=target.state_dir, overrides=overrides, started_by="person", timeout_s=timeout
+        )
+        note_earlier(result.started, "server")
+        document = runtime_document(result.state)
+    show(document, render_server, as_json=target.as_json)
 
 
-def run_in_foreground(target: Target, host: str | None, port: int | None) -> None:
+def start_shared(target: Target, overrides: Overrides, timeout_s: float) -> Json:
+    """Start the daemon; let it serve the project where that is meant for it."""
+    result = start_daemon(overrides=overrides, started_by="person", timeout_s=timeout_s)
+    note_earlier(result.started, "shared daemon")
+    state = result.state
+    if is_shared(target.project_root, target.state_dir):
+        state = register_project(state, target.project_root)
+    return describe_shared(state)
+
+
+def show_shared(target: Target) -> Json:
+    """Return the daemon that runs, serving the project from now on; a project's `start` does not start it."""
+    state = look_for_server(target).state or attach_to_daemon(target)
+    note_earlier(False, "shared daemon" if state.mode == "shared" else "server")
+    return describe_shared(state) if state.mode == "shared" else runtime_document(state)
+
+
+def describe_shared(state: RuntimeState) -> Json:
+    """Return the daemon for others to read."""
+    return {**runtime_document(state), "active_projects": count_projects(state)}
+
+
+def note_earlier(started: bool, name: str) -> None:
+    """Say that what was to be started ran already."""
+    if not started:
+        note(f"The {name} was running already.")
+
+
+def run_in_foreground(target: Target, mode: str, overrides: Overrides) -> None:
     """Become the server process."""
-    arguments = ["--project-root", str(target.project_root), "--state-dir", str(target.state_dir)]
-    arguments += ["--host", host] if host is not None else []
-    arguments += ["--port", str(port)] if port is not None else []
+    if target.as_json:
+        raise click.UsageError("--foreground prints no JSON document, because it does not return.")
+    places = ["--project-root", str(target.project_root), "--state-dir", str(target.state_dir)]
+    arguments = ["--mode", "shared"] if mode == "shared" else places
+    for name, value in overrides.items():
+        arguments += ["--set", f"{name}={value}"]
     # -P: a module of the same name in the current directory must not be run instead
     os.execv(sys.executable, [sys.executable, "-P", "-m", "agent_brain_server", *arguments])

@@ -1,37 +1,56 @@
-"""`agent-brain stop`: the end of the project's server."""
+"""`agent-brain stop`: the end of the project's server, or of the shared daemon."""
 
 import click
 
-from agent_brain_cli.options import Target, target_options, timeout_option
+from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
 from agent_brain_cli.render import Json, show
-from agent_brain_server.errors import NotRunningError
-from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.daemon import has_pointer, is_shared, require_daemon
+from agent_brain_server.errors import ConflictError, DaemonNotRunningError, NotRunningError
+from agent_brain_server.lifecycle import StopResult, stop_daemon, stop_server
+from agent_brain_server.storage_paths import brain_home
 
 
 @click.command()
+@mode_option
 @click.option("--force", is_flag=True, help="End a server that does not stop in time.")
 @timeout_option
 @target_options
-def stop(target: Target, force: bool, timeout: float) -> None:
+def stop(target: Target, mode: str | None, force: bool, timeout: float) -> None:
     """Stop the project's server.
 
-    Returns when the server has ended and its files are gone. What a dead server left is removed as well.
+    Returns when the server has ended and its files are gone. What a dead server left is removed as well. With --mode
+    shared, the daemon that projects share is stopped.
     """
+    if mode == "shared":
+        result = stop_daemon(timeout_s=timeout, force=force)
+        report(target, result, {"mode": "shared", "state_dir": str(brain_home())})
+        if not result.stopped:
+            raise DaemonNotRunningError("The shared daemon is not running.")
+        return
+    pointed = has_pointer(target.project_root, target.state_dir)
     result = stop_server(target.state_dir, timeout_s=timeout, force=force)
-    document: Json = {
-        "stopped": result.stopped,
-        "forced": result.forced,
-        "pid": result.pid,
-        "project_root": str(target.project_root),
-        "state_dir": str(target.state_dir),
-    }
+    report(target, result, {"project_root": str(target.project_root), "state_dir": str(target.state_dir)})
+    if result.stopped:
+        return
+    if mode is None and is_shared(target.project_root, target.state_dir, pointed=pointed):
+        require_daemon()
+        raise ConflictError(
+            f"{target.project_root} is served by the shared daemon, which serves other projects too.",
+            hint="Stop it for all of them with: agent-brain stop --mode shared",
+            code="shared_daemon",
+        )
+    raise NotRunningError(f"No server of {target.project_root} is running.")
+
+
+def report(target: Target, result: StopResult, places: Json) -> None:
+    """Say what was stopped; that there was nothing to stop is for the error to say."""
+    document: Json = {"stopped": result.stopped, "forced": result.forced, "pid": result.pid, **places}
     if result.stopped or target.as_json:
         show(document, render_stop, as_json=target.as_json)
-    if not result.stopped:
-        raise NotRunningError(f"No server of {target.project_root} is running.")
 
 
 def render_stop(document: Json) -> str:
     """Say what was stopped."""
     how = " by force" if document["forced"] else ""
-    return f"Stopped the server{how} (pid {document['pid']})."
+    what = "shared daemon" if document.get("mode") == "shared" else "server"
+    return f"Stopped the {what}{how} (pid {document['pid']})."

@@ -38,7 +38,7 @@ def test_without_a_command_the_help_is_shown(capsys):
         ["query", "\udcff"],
         ["start", "--port", "65536"],
         ["start", "--foreground", "--json"],
-        ["init", "--mode", "shared"],
+        ["init", "--mode", "both"],
         ["status", "--project-root", "/no/such/place"],
         ["index", "--chunk-size", "0"],
         ["stop", "--timeout", "0"],

@@ -1,6 +1,7 @@
 """The one place where a project's stores and services are made and put together."""
 
 import logging
+import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,16 +13,18 @@ from agent_brain_server.embedding.named import identify_model
 from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.models.health import IndexStatus, Mode
+from agent_brain_server.models.projects import ProjectStatus
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.indexing_service import IndexingService
+from agent_brain_server.services.indexing_slots import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.services.query_service import QueryService
 from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage.schema import ROOT_META
+from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
-from agent_brain_server.storage_paths import resolve_storage_paths
+from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,25 @@ REBUILDABLE = frozenset({"store_damaged", "store_version"})
 
 KEYWORD_ENGINE = "tantivy"
 VECTOR_ENGINE = "chromadb"
+
+
+@dataclass(frozen=True, slots=True)
+class SharedParts:
+    """What the bundles of one server have in common."""
+
+    embedder: QueryEmbedder
+    metrics: Metrics
+    slots: IndexingSlots
+
+    @classmethod
+    def make(cls, embedding_model: str, *, max_concurrent_indexing: int) -> Self:
+        """Return new parts; nothing heavy is loaded for them.
+
+        Args:
+            embedding_model: Name of the model, as in the settings.
+            max_concurrent_indexing: Bundles that index at the same time.
+        """
+        return cls(QueryEmbedder(embedding_model), Metrics(), IndexingSlots(max_concurrent_indexing))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,49 +69,54 @@ class ServiceBundle:
     queries: QueryService
     embedder: QueryEmbedder
     metrics: Metrics
+    retired: threading.Event
     _closers: ExitStack
 
     @classmethod
-    def open(cls, mode: Mode, project_root: Path, state_dir: Path, settings: ProjectConfig) -> Self:
+    def open(
+        cls,
+        mode: Mode,
+        project_root: Path,
+        state_dir: Path,
+        settings: ProjectConfig,
+        *,
+        own_state_dir: Path | None = None,
+        shared: SharedParts | None = None,
+    ) -> Self:
         """Open the stores, make the derived ones agree with the documents, and start the services.
+
+        Args:
+            mode: Of the server.
+            project_root: Canonical.
+            state_dir: Where data and logs lie, at the places that the settings name.
+            settings: The settings that won.
+            own_state_dir: The project's own one, which is never indexed, if that is another.
+            shared: What the bundle shares with others; None gives it parts of its own.
 
         Raises:
             StateDirError: A directory can't be made.
             StoreError: A store can't be opened.
         """
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
-        model = identify_model(settings.embedding_model)
-        metrics = Metrics()
+        shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
         with ExitStack() as closers:
-            documents = open_documents(paths["llamaindex"])
-            closers.callback(documents.close)
-            bm25 = BM25IndexManager(paths["bm25_index"])
-            closers.callback(bm25.close)
-            vectors = VectorStoreManager(
-                paths["chroma_db"], dimension=model.dimension, model_name=model.name, store_id=documents.store_id
-            )
-            closers.callback(vectors.close)
+            documents, bm25, vectors = open_stores(paths, settings.embedding_model, closers)
             indexing = IndexingService(
                 project_root,
-                state_dir,
+                own_state_dir or state_dir,
                 settings,
                 documents=documents,
                 bm25=bm25,
                 vectors=vectors,
-                metrics=metrics,
+                metrics=shared.metrics,
                 log_dir=paths["logs"],
+                slots=shared.slots,
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors)
-            indexing.start()
-            closers.callback(indexing.close)
-            if is_behind:
-                indexing.catch_up(unconditionally=True)
-            watcher = TreeWatcher(project_root, indexing)
-            if settings.watch:
-                watcher.start()
-                closers.callback(watcher.close)
-            embedder = QueryEmbedder(settings.embedding_model)
-            queries = QueryService(documents, bm25, vectors, embedder, metrics, count_changed=watcher.count_pending)
+            watcher = start_following(project_root, indexing, closers, is_behind=is_behind, watch=settings.watch)
+            queries = QueryService(
+                documents, bm25, vectors, shared.embedder, shared.metrics, count_changed=watcher.count_pending
+            )
             return cls(
                 mode=mode,
                 project_root=project_root,
@@ -100,15 +127,44 @@ class ServiceBundle:
                 vectors=vectors,
                 indexing=indexing,
                 queries=queries,
-                embedder=embedder,
-                metrics=metrics,
+                embedder=shared.embedder,
+                metrics=shared.metrics,
+                retired=threading.Event(),
                 _closers=closers.pop_all(),
             )
         raise AssertionError("unreachable: the stack swallows no exception")
 
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self.indexing.is_busy()
+
+    def retire(self) -> None:
+        """Let streams end: the bundle is about to be closed."""
+        self.retired.set()
+
     def close(self) -> None:
         """Stop the services and close the stores, in the reverse order of their opening; one failure stops no other."""
         self._closers.close()
+
+    @property
+    def project_id(self) -> str:
+        """The id by which the project is asked for."""
+        return generate_project_id(self.project_root)
+
+    def project_status(self) -> ProjectStatus:
+        """Return in short what the index holds and what is being done to it."""
+        counts = self.documents.counts()
+        freshness = self.queries.freshness()
+        return ProjectStatus(
+            project_id=self.project_id,
+            project_root=str(self.project_root),
+            mode=self.mode,
+            total_documents=counts.files,
+            total_chunks=counts.chunks,
+            vector_coverage=freshness.vector_coverage,
+            last_indexed_at=freshness.last_indexed_at,
+            indexing_in_progress=self.is_busy(),
+        )
 
     def status(self) -> IndexStatus:
         """Return what the index holds and what is being done to it."""
@@ -127,19 +183,59 @@ class ServiceBundle:
             mode=self.mode,
             state_dir=str(self.state_dir),
             project_root=str(self.project_root),
-            project_id=generate_project_id(self.project_root),
+            project_id=self.project_id,
             embedding_model=self.settings.embedding_model,
             keyword_engine=KEYWORD_ENGINE,
             vector_engine=VECTOR_ENGINE,
         )
 
-    def render_metrics(self) -> bytes:
-        """Return the metrics, with the gauges as they are now."""
-        counts = self.documents.counts()
-        self.metrics.documents.set(counts.files)
-        self.metrics.chunks.set(counts.chunks)
-        self.metrics.vectors.set(counts.embedded)
-        return self.metrics.render()
+
+def open_stores(
+    paths: StoragePaths, embedding_model: str, closers: ExitStack
+) -> tuple[DocumentStore, BM25IndexManager, VectorStoreManager]:
+    """Open the three stores of a project; the indexes are not yet made to agree with the documents.
+
+    Args:
+        paths: Where they lie.
+        embedding_model: Name of the model that the vectors are made with.
+        closers: Closes what was opened.
+
+    Raises:
+        StoreError: A store can't be opened.
+    """
+    model = identify_model(embedding_model)
+    documents = open_documents(paths["llamaindex"])
+    closers.callback(documents.close)
+    bm25 = BM25IndexManager(paths["bm25_index"])
+    closers.callback(bm25.close)
+    vectors = VectorStoreManager(
+        paths["chroma_db"], dimension=model.dimension, model_name=model.name, store_id=documents.store_id
+    )
+    closers.callback(vectors.close)
+    return documents, bm25, vectors
+
+
+def start_following(
+    project_root: Path, indexing: IndexingService, closers: ExitStack, *, is_behind: bool, watch: bool
+) -> TreeWatcher:
+    """Start to work on jobs and, where that is wanted, to watch the tree; returns the watcher.
+
+    Args:
+        project_root: Canonical.
+        indexing: Not started yet.
+        closers: Ends both.
+        is_behind: The stores have lost something, so what was indexed is indexed again.
+        watch: Whether to watch.
+    """
+    indexing.start()
+    closers.callback(indexing.close)
+    if is_behind:
+        indexing.catch_up(unconditionally=True)
+    watcher = TreeWatcher(project_root, indexing)
+    if watch:
+        watcher.start()
+        closers.callback(watcher.close)
+    return watcher
 
 
 def open_documents(directory: Path) -> DocumentStore:
@@ -167,14 +263,21 @@ def reconcile_stores(
     Returns:
         Whether there is work left: files to be read again, or chunks without a vector.
     """
-    if documents.get_meta(ROOT_META) not in (None, str(project_root)):
+    is_moved = documents.get_meta(ROOT_META) not in (None, str(project_root))
+    if is_moved:
         logger.warning("the project was moved or copied to %s: indexing it again", project_root)
         documents.clear()
+        documents.set_meta(LAST_INDEXED_META, None)
     documents.set_meta(ROOT_META, str(project_root))
     had_files = documents.counts().files > 0
     if bm25.bind_store(documents.store_id) and had_files:
         logger.warning("the keyword index was lost or is of another version: making it again")
         documents.mark_all_pending()
+    counts = documents.counts()
+    if not counts.files_pending and bm25.count() != counts.chunks:
+        logger.warning("the keyword index holds %d chunks of %d: making it again", bm25.count(), counts.chunks)
+        bm25.clear()
+        documents.mark_all_pending()
     vectors.delete(documents.match_embedded(vectors.keys()))
     counts = documents.counts()
-    return counts.files_pending > 0 or counts.embedded < counts.chunks
+    return is_moved or counts.files_pending > 0 or counts.embedded < counts.chunks

@@ -6,12 +6,10 @@ These are coroutines though they wait for nothing: a plain function would be sen
 import asyncio
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.api import projects as seam
 from agent_brain_server.api.context import ServerContext
-from agent_brain_server.services.indexing_service import IndexingService
-from agent_brain_server.services.query_service import QueryService
 
 
 async def get_context(request: Request) -> ServerContext:
@@ -20,10 +18,10 @@ async def get_context(request: Request) -> ServerContext:
     return context
 
 
-async def get_bundle(request: Request) -> ServiceBundle:
-    """Return the project's services."""
-    bundle: ServiceBundle = request.app.state.bundle
-    return bundle
+async def get_projects(request: Request) -> seam.Projects:
+    """Return the projects that the server serves."""
+    projects: seam.Projects = request.app.state.projects
+    return projects
 
 
 async def get_shutting_down(request: Request) -> asyncio.Event:
@@ -33,19 +31,7 @@ async def get_shutting_down(request: Request) -> asyncio.Event:
 
 
 Context = Annotated[ServerContext, Depends(get_context)]
-Bundle = Annotated[ServiceBundle, Depends(get_bundle)]
+Projects = Annotated[seam.Projects, Depends(get_projects)]
 ShuttingDown = Annotated[asyncio.Event, Depends(get_shutting_down)]
 
-
-async def get_indexing(bundle: Bundle) -> IndexingService:
-    """Return the project's indexing service."""
-    return bundle.indexing
-
-
-async def get_queries(bundle: Bundle) -> QueryService:
-    """Return the project's query service."""
-    return bundle.queries
-
-
-Indexing = Annotated[IndexingService, Depends(get_indexing)]
-Queries = Annotated[QueryService, Depends(get_queries)]
+ProjectId = Annotated[str | None, Query(description="Required in shared mode, ignored in project mode.")]

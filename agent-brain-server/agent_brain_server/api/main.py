@@ -15,13 +15,17 @@ from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.error_handlers import install_error_handlers
 from agent_brain_server.api.middleware import RequestBorder
-from agent_brain_server.api.routers import health, index, metrics, query
+from agent_brain_server.api.projects import Projects, SingleProject
+from agent_brain_server.api.routers import health, index, metrics, projects, query
+from agent_brain_server.api.shared_projects import SharedProjects
+from agent_brain_server.errors import ConfigError
 from agent_brain_server.models.problem import Problem
 
-DESCRIPTION = "Local search over one project's code and documents, for coding agents and the people beside them."
+DESCRIPTION = "Local search over a project's code and documents, for coding agents and the people beside them."
 
-HANDLER_THREADS = 8
-"""Requests worked on at once: the interpreter runs one at a time, and each thread more costs memory and switches."""
+HANDLER_THREADS = {"project": 8, "shared": 32}
+"""Requests worked on at once: the interpreter runs one at a time, and each thread more costs memory and switches. In
+shared mode some wait for an index that is being opened, and must not hold up those to other projects."""
 
 
 def create_app(context: ServerContext) -> FastAPI:
@@ -43,23 +47,34 @@ def create_app(context: ServerContext) -> FastAPI:
     policy = AccessPolicy(context.token, context.settings.bind_host)
     app.add_middleware(RequestBorder, policy=policy, touch=app.state.activity.touch)
     install_error_handlers(app)
-    for router in (health.router, index.router, query.router, metrics.router):
+    for router in (health.router, index.router, query.router, projects.router, metrics.router):
         app.include_router(router)
     return app
+
+
+def open_projects(context: ServerContext) -> Projects:
+    """Open what the server serves; the daemon's indexes are opened later, one by one.
+
+    Raises:
+        AgentBrainError: A store of the one project can't be opened.
+    """
+    if context.daemon is not None:
+        return SharedProjects(context.daemon)
+    if context.project_root is None:
+        raise ConfigError("A server of one project needs the project's root.")
+    return SingleProject(ServiceBundle.open(context.mode, context.project_root, context.state_dir, context.settings))
 
 
 def _make_lifespan(context: ServerContext) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        bundle = await run_in_threadpool(
-            ServiceBundle.open, context.mode, context.project_root, context.state_dir, context.settings
-        )
-        current_default_thread_limiter().total_tokens = HANDLER_THREADS
-        app.state.bundle = bundle
-        app.state.activity.watch(bundle.indexing.is_busy)
+        opened = await run_in_threadpool(open_projects, context)
+        current_default_thread_limiter().total_tokens = HANDLER_THREADS[context.mode]
+        app.state.projects = opened
+        app.state.activity.watch(opened.is_busy)
         try:
             yield
         finally:
-            await run_in_threadpool(bundle.close)
+            await run_in_threadpool(opened.close)
 
     return lifespan

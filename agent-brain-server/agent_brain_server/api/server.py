@@ -7,12 +7,10 @@ import asyncio
 import contextlib
 import logging
 import os
-import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -20,11 +18,10 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 
-from agent_brain_server import __version__, registry
+from agent_brain_server import __version__
 from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
-from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import AgentBrainError, StartError
 from agent_brain_server.locking import StateLock
 from agent_brain_server.processes import read_start_time
@@ -37,8 +34,6 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 TICK_S = 1.0  # the Date header counts seconds; nothing else waits for a tick
 DRAIN_LIMIT_S = 5  # a query takes milliseconds; an open event stream would never end by itself
 KEEP_ALIVE_S = 30  # a client that asks again within a conversation spares itself the connection
-INSTANCE_ID_BYTES = 3
-TOKEN_BYTES = 24
 
 
 class ProjectServer(uvicorn.Server):
@@ -139,44 +134,39 @@ class StartupErrors:
 
 def run_server(
     sock: socket.socket,
+    context: ServerContext,
     *,
-    project_root: Path,
-    state_dir: Path,
-    settings: ProjectConfig,
     lock: StateLock,
     stops_when_idle: bool,
     on_ready: Callable[[RuntimeState], None],
 ) -> None:
-    """Serve a project on a bound socket until told to stop.
+    """Serve a project, or as the daemon all that register, on a bound socket until told to stop.
 
     Args:
         sock: Bound, not listening yet.
-        project_root: Canonical root.
-        state_dir: Absolute.
-        settings: The settings that won.
-        lock: The held lock of `state_dir`.
+        context: What is served, and from where.
+        lock: The held lock of the state directory.
         stops_when_idle: End after `idle_stop_seconds` without a request or a job.
         on_ready: Called with the published state once the server answers.
 
     Raises:
         AgentBrainError: The application could not start.
     """
-    context = make_context(project_root, state_dir, settings)
     app = create_app(context)
     state = describe_server(context, sock.getsockname()[1])
-    idle_limit_s = settings.idle_stop_seconds if stops_when_idle else 0
+    idle_limit_s = context.settings.idle_stop_seconds if stops_when_idle else 0
 
     def announce() -> None:
-        write_runtime(state_dir, state)
-        registry.register(project_root, state_dir)
-        logger.info("Serving %s at %s", project_root, state.base_url)
+        write_runtime(context.state_dir, state)
+        app.state.projects.publish(state)
+        logger.info("Serving %s at %s", state.project_root or "every project that registers", state.base_url)
         on_ready(state)
 
     def withdraw() -> None:
         app.state.shutting_down.set()
         # if our lock file is gone, so is our runtime file: what lies there belongs to a successor
         if lock.is_intact():
-            delete_runtime(state_dir)
+            delete_runtime(context.state_dir)
 
     def find_stop_reason(server: ProjectServer) -> str | None:
         if not lock.is_intact():
@@ -193,18 +183,6 @@ def run_server(
         if exc.code != STARTUP_FAILURE:
             raise
         raise translate_startup_error(startup_errors.error) from exc
-
-
-def make_context(project_root: Path, state_dir: Path, settings: ProjectConfig) -> ServerContext:
-    """Return the identity of this process, new at every call, with its places and settings."""
-    return ServerContext(
-        mode="project",
-        project_root=project_root,
-        state_dir=state_dir,
-        settings=settings,
-        instance_id=f"ds_{secrets.token_hex(INSTANCE_ID_BYTES)}",
-        token=settings.token or secrets.token_urlsafe(TOKEN_BYTES),
-    )
 
 
 def make_uvicorn_config(app: ASGIApp) -> uvicorn.Config:
@@ -231,12 +209,12 @@ def describe_server(context: ServerContext, port: int) -> RuntimeState:
         context: Identity and places.
         port: The port that is bound.
     """
-    pid = os.getpid()
+    pid, root = os.getpid(), context.project_root
     bind_host = context.settings.bind_host
     return RuntimeState(
         mode=context.mode,
-        project_root=str(context.project_root),
-        project_id=generate_project_id(context.project_root),
+        project_root=None if root is None else str(root),
+        project_id=None if root is None else generate_project_id(root),
         instance_id=context.instance_id,
         base_url=format_base_url(bind_host, port),
         bind_host=bind_host,

@@ -7,12 +7,13 @@ an error message uses.
 import difflib
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.errors import ConfigError, StateDirError
@@ -31,7 +32,13 @@ BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
 SECRET_KEYS = ("token",)
 """Never read from a project's file, which is shared through version control."""
 
+Mode = Literal["project", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+Config = TypeVar("Config", bound=BaseModel)
+Fields = Mapping[str, FieldInfo]
+Layer = Mapping[str, tuple[Any, str]]
+"""Settings by key: value and origin."""
 
 
 class ProjectConfig(BaseModel):
@@ -39,7 +46,7 @@ class ProjectConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
-    mode: Annotated[Literal["project", "shared"], Field(description='"project" or "shared"')] = "project"
+    mode: Annotated[Mode, Field(description='"project" or "shared"')] = "project"
     bind_host: Annotated[str, Field(min_length=1, description="an IP address or host name to listen on")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="a port from 0 (the system chooses) to 65535")] = 0
     data_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = DATA_DIR
@@ -57,9 +64,7 @@ class ProjectConfig(BaseModel):
         int,
         Field(ge=0, description="seconds without a request after which a server that an agent started ends; 0: never"),
     ] = 10_800
-    watch: Annotated[bool, Field(description="true or false: whether the index follows changes of files by itself")] = (
-        True
-    )
+    watch: Annotated[bool, Field(description="true or false: whether the index follows changes by itself")] = True
     log_level: Annotated[LogLevel, Field(description="one of " + ", ".join(get_args(LogLevel)))] = "info"
     token: Annotated[
         str | None, Field(min_length=16, repr=False, description="a secret of at least 16 characters, or unset")
@@ -109,22 +114,16 @@ def load_settings(state_dir: Path, overrides: Mapping[str, Any] | None = None) -
     Raises:
         ConfigError: A key is unknown or a value is not allowed.
     """
-    layers = [
-        _read_file_layer(global_config_path(), secrets_allowed=True),
-        _read_file_layer(config_path(state_dir), secrets_allowed=False),
-        _read_environment_layer(),
-        _make_flag_layer(overrides or {}),
-    ]
-    values: dict[str, Any] = {}
-    origins = dict.fromkeys(ProjectConfig.model_fields, DEFAULT_ORIGIN)
-    for layer in layers:
-        for key, (value, origin) in layer.items():
-            values[key] = value
-            origins[key] = origin
-    try:
-        return Settings(ProjectConfig.model_validate(values), origins)
-    except ValidationError as exc:
-        raise _explain(exc, origins) from exc
+    config, origins = merge_layers(
+        ProjectConfig,
+        [
+            read_file_layer(global_config_path(), ProjectConfig.model_fields, secrets_allowed=True),
+            read_file_layer(config_path(state_dir), ProjectConfig.model_fields, secrets_allowed=False),
+            read_environment_layer(ProjectConfig.model_fields),
+            make_flag_layer(overrides or {}, ProjectConfig.model_fields),
+        ],
+    )
+    return Settings(config, origins)
 
 
 def default_config_document() -> dict[str, Any]:
@@ -132,8 +131,13 @@ def default_config_document() -> dict[str, Any]:
     return {key: ProjectConfig.model_fields[key].default for key in INIT_KEYS}
 
 
-def write_project_config(state_dir: Path, *, force: bool = False) -> bool:
+def write_project_config(state_dir: Path, *, mode: Mode = "project", force: bool = False) -> bool:
     """Write config.json with the defaults; False where there was one already, which stays unless `force`.
+
+    Args:
+        state_dir: Absolute.
+        mode: Whether the project has a server of its own or is served by the shared daemon.
+        force: Write over a file that is there.
 
     Raises:
         StateDirError: The state directory cannot be made or written.
@@ -142,11 +146,37 @@ def write_project_config(state_dir: Path, *, force: bool = False) -> bool:
     path = config_path(state_dir)
     if path.exists() and not force:
         return False
+    _write_config(path, {**default_config_document(), "mode": mode})
+    return True
+
+
+def change_project_mode(state_dir: Path, mode: Mode) -> bool:
+    """Set the mode in a config.json that is there, and nothing else; False where it says so already.
+
+    Args:
+        state_dir: Absolute.
+        mode: What it is to be.
+
+    Raises:
+        ConfigError: The file can't be understood.
+        StateDirError: It can't be written.
+    """
+    path = config_path(state_dir)
     try:
-        write_atomic(path, default_config_document())
+        document = read_document(path) or {}
+    except UnreadableDocumentError as exc:
+        raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
+    if document.get("mode") == mode:
+        return False
+    _write_config(path, {**document, "mode": mode})
+    return True
+
+
+def _write_config(path: Path, document: dict[str, Any]) -> None:
+    try:
+        write_atomic(path, document)
     except OSError as exc:
         raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
-    return True
 
 
 def is_loopback(host: str) -> bool:
@@ -157,16 +187,41 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-_Layer = dict[str, tuple[Any, str]]  # key -> value and origin
+def merge_layers(model: type[Config], layers: Sequence[Layer]) -> tuple[Config, dict[str, str]]:
+    """Return the settings that the last layer which names each of them gives, and the origin of each.
+
+    Args:
+        model: The table of the settings; what a layer names besides is left out.
+        layers: The weakest first.
+
+    Raises:
+        ConfigError: A value is not allowed.
+    """
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(model.model_fields, DEFAULT_ORIGIN)
+    for layer in layers:
+        for key, (value, origin) in layer.items():
+            if key in origins:
+                values[key] = value
+                origins[key] = origin
+    try:
+        return model.model_validate(values), origins
+    except ValidationError as exc:
+        raise _explain(exc, origins, model.model_fields) from exc
 
 
-def _read_file_layer(path: Path, *, secrets_allowed: bool) -> _Layer:
+def read_file_layer(path: Path, fields: Fields, *, secrets_allowed: bool) -> Layer:
+    """Return the settings of a file; none where it is not there.
+
+    Raises:
+        ConfigError: It is torn, names something that is no setting, or a secret where it must not.
+    """
     try:
         document = read_document(path)
     except UnreadableDocumentError as exc:
         raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
     for key in document or {}:
-        _check_key(key, str(path))
+        _check_key(key, str(path), fields)
         if key in SECRET_KEYS and not secrets_allowed:
             raise ConfigError(
                 f"{path}: {key} does not belong in a file that is shared through version control.",
@@ -175,28 +230,34 @@ def _read_file_layer(path: Path, *, secrets_allowed: bool) -> _Layer:
     return {key: (value, str(path)) for key, value in (document or {}).items()}
 
 
-def _read_environment_layer() -> _Layer:
-    layer: _Layer = {}
-    for key in ProjectConfig.model_fields:
+def read_environment_layer(fields: Fields) -> Layer:
+    """Return the settings that environment variables name."""
+    layer: dict[str, tuple[Any, str]] = {}
+    for key in fields:
         variable = ENVIRONMENT_PREFIX + key.upper()
         text = os.environ.get(variable)
         if text:
-            layer[key] = (_convert_text(key, text), variable)
+            layer[key] = (_convert_text(key, text, fields), variable)
     return layer
 
 
-def _make_flag_layer(overrides: Mapping[str, Any]) -> _Layer:
+def make_flag_layer(overrides: Mapping[str, Any], fields: Fields) -> Layer:
+    """Return the settings that flags name.
+
+    Raises:
+        ConfigError: One is no setting.
+    """
     for key in overrides:
-        _check_key(key, FLAG_ORIGIN)
+        _check_key(key, FLAG_ORIGIN, fields)
     return {
-        key: (_convert_text(key, value) if isinstance(value, str) else value, FLAG_ORIGIN)
+        key: (_convert_text(key, value, fields) if isinstance(value, str) else value, FLAG_ORIGIN)
         for key, value in overrides.items()
         if value is not None
     }
 
 
-def _convert_text(key: str, text: str) -> int | bool | str:
-    annotation = ProjectConfig.model_fields[key].annotation
+def _convert_text(key: str, text: str, fields: Fields) -> int | bool | str:
+    annotation = fields[key].annotation
     if annotation is bool:
         return BOOLEAN_WORDS.get(text.lower(), text)
     if annotation is not int:
@@ -207,19 +268,19 @@ def _convert_text(key: str, text: str) -> int | bool | str:
         return text  # refused by the model, which says what is allowed
 
 
-def _check_key(key: str, origin: str) -> None:
-    if key in ProjectConfig.model_fields:
+def _check_key(key: str, origin: str, fields: Fields) -> None:
+    if key in fields:
         return
-    near = difflib.get_close_matches(key, ProjectConfig.model_fields, n=1)
+    near = difflib.get_close_matches(key, fields, n=1)
     suggestion = f' Did you mean "{near[0]}"?' if near else ""
     raise ConfigError(
         f'{origin}: "{key}" is not a setting.{suggestion}',
-        hint="Settings are: " + ", ".join(ProjectConfig.model_fields) + ".",
+        hint="Settings are: " + ", ".join(fields) + ".",
         code="unknown_setting",
     )
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
+def _explain(error: ValidationError, origins: Mapping[str, str], fields: Fields) -> ConfigError:
     problem = error.errors()[0]
     if not problem["loc"]:
         # a check of several settings together: its own text names them
@@ -230,5 +291,5 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
         return ConfigError(f"{named}: {text}.")
     key = str(problem["loc"][0])
     value = "" if key in SECRET_KEYS else f" {problem['input']!r}"
-    allowed = ProjectConfig.model_fields[key].description
+    allowed = fields[key].description
     return ConfigError(f"{origins[key]}: {key}{value} is not allowed. Allowed: {allowed}.", hint=f"Correct {key}.")

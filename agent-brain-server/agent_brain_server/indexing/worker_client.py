@@ -16,6 +16,8 @@ from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, FileStat, Skip, Vectors
 
+Worker = subprocess.Popen[bytes]
+
 REQUEST_TIMEOUT_S = 60.0
 """A request of a few files takes a second; past this the worker hangs and is ended."""
 
@@ -61,7 +63,7 @@ class WorkerClient:
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Worker | None = None
         self._closed = False
 
     @property
@@ -110,13 +112,23 @@ class WorkerClient:
     def release(self) -> None:
         """End the worker and give its memory back; the next request starts another."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                _opened(stream).close()
+        if process is not None:
+            end_worker(process)
+
+    def adopt(self, process: Worker | None) -> None:
+        """Go on with a worker that another client handed over; None changes nothing."""
+        if process is not None:
+            self.release()
+            self._process = process
+            if self._closed:  # closed meanwhile, when it was not there to be killed
+                self.release()
+
+    def hand_over(self) -> Worker | None:
+        """Give the worker away, between two requests; None where there is none that could work for another client."""
+        if self._closed:
+            self.release()
+        process, self._process = self._process, None
+        return process
 
     def close(self) -> None:
         """End the worker for good, from any thread; a request under way raises `WorkerDiedError`."""
@@ -174,7 +186,16 @@ class WorkerClient:
         return reply
 
 
-def _start_worker(log_path: Path) -> subprocess.Popen[bytes]:
+def end_worker(process: Worker) -> None:
+    """Kill a worker and let go of its pipes."""
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            _opened(stream).close()
+
+
+def _start_worker(log_path: Path) -> Worker:
     # -P: a project's own files must not be importable; close_fds keeps lock and socket with the server alone
     command = [sys.executable, "-P", "-m", "agent_brain_server.indexing.worker"]
     with log_path.open("ab") as log:

@@ -7,8 +7,10 @@ is dropped.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager
@@ -41,11 +43,13 @@ class IndexWriter:
             How many chunks the files have.
         """
         replaced = self._documents.replace_files(files)
-        self._bm25.index_files(replaced.files)
+        with self._changing_keywords():
+            self._bm25.index_files(replaced.files)
         self._uncommitted.extend(path for path, _ in replaced.files)
         removed = list(replaced.removed)
         if skipped:
-            self._bm25.delete_paths(record.path for record, _ in skipped)
+            with self._changing_keywords():
+                self._bm25.delete_paths(record.path for record, _ in skipped)
             removed.extend(self._documents.remember_skipped(skipped))
         if removed:
             self._vectors.delete(removed)
@@ -55,7 +59,8 @@ class IndexWriter:
 
     def commit(self) -> None:
         """Make what was written answerable by keyword."""
-        self._bm25.commit()
+        with self._changing_keywords():
+            self._bm25.commit()
         if self._uncommitted:
             self._documents.mark_indexed(self._uncommitted)
             self._uncommitted.clear()
@@ -65,13 +70,23 @@ class IndexWriter:
         """Take files out of every store."""
         if not paths:
             return
-        self._bm25.delete_paths(paths)
-        self._bm25.commit()
+        with self._changing_keywords():
+            self._bm25.delete_paths(paths)
+            self._bm25.commit()
         self._vectors.delete(self._documents.remove_files(paths))
 
     def clear(self) -> None:
-        """Take everything out of every store."""
+        """Take everything out of every store: the documents first, since what is left of the others is dropped then."""
         self._uncommitted.clear()
+        self._documents.clear()
         self._bm25.clear()
         self._vectors.clear()
-        self._documents.clear()
+
+    @contextmanager
+    def _changing_keywords(self) -> Iterator[None]:
+        """After a failure forget what waits for its commit: the keyword index dropped it, and it stays `pending`."""
+        try:
+            yield
+        except StoreError:
+            self._uncommitted.clear()
+            raise

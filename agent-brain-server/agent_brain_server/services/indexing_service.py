@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError
+from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.worker_client import WorkerClient
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
 from agent_brain_server.services.file_indexer import FileIndexer, JobCancelledError
 from agent_brain_server.services.index_writer import IndexWriter
+from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
 from agent_brain_server.services.jobs import JobQueue
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
@@ -31,6 +32,9 @@ WORKER_IDLE_S = 20.0
 
 WORKER_LOG = "worker.log"
 
+RETRY_S = 2.0
+"""Pause after a step that failed as a whole, as when a full disk can't take a job's end: until somebody makes room."""
+
 STOP_TIMEOUT_S = 10.0
 """A batch that is being written when the server stops is finished within this."""
 
@@ -40,12 +44,14 @@ class IndexingService:
 
     Args:
         project_root: Canonical root of the project.
-        state_dir: Never indexed; its `logs/` takes the worker's complaints.
+        state_dir: Never indexed.
         settings: Model, chunk sizes and limits.
         documents: The truth.
         bm25: The keyword index, bound to the documents.
         vectors: The vector index, bound to the documents.
         metrics: Counted on.
+        log_dir: Takes the worker's complaints.
+        slots: Shared with the other projects of the server.
     """
 
     def __init__(
@@ -59,8 +65,10 @@ class IndexingService:
         vectors: VectorStoreManager,
         metrics: Metrics,
         log_dir: Path,
+        slots: IndexingSlots,
     ) -> None:
         self._documents = documents
+        self._slots = slots
         self._jobs = JobQueue(JobStore(documents))
         self._worker = WorkerClient(log_dir / WORKER_LOG)
         self._writer = IndexWriter(documents, bm25, vectors)
@@ -77,6 +85,7 @@ class IndexingService:
         self._embedding: list[RunningJob] = []
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
+        self._turn = Turn(self._jobs.wake)
         self._thread = threading.Thread(target=self._work, name="indexing", daemon=True)
 
     def start(self) -> None:
@@ -91,6 +100,7 @@ class IndexingService:
         self._stopping.set()
         self._worker.close()
         self._jobs.wake()
+        self._slots.wake()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S)
         self._worker.release()
@@ -176,15 +186,54 @@ class IndexingService:
         return ClearedIndex(removed_documents=counts.files, removed_chunks=counts.chunks)
 
     def _work(self) -> None:
-        """Run jobs and fill vectors until the service is closed."""
+        """Index whenever there is something to, until the service is closed.
+
+        What fails outside of any job is tried again, and a job whose end could not be written is run again.
+        """
+        while not self._stopping.is_set():
+            try:
+                self._wait_or_work()
+            except Exception:  # border: the thread that runs every later job must not end
+                logger.exception("indexing can't go on; trying again in %.0f s", RETRY_S)
+                self._recover()
+
+    def _recover(self) -> None:
+        """Wait until the jobs can be written again; put those back into the queue whose end was lost."""
+        while not self._stopping.wait(RETRY_S):
+            with contextlib.suppress(StoreError):
+                self._jobs.resume_unfinished()
+                return
+
+    def _wait_or_work(self) -> None:
+        """Work if there is something to do and it is this project's turn."""
+        if not self._has_work() and not self._backlog.catch_up():
+            self._jobs.wait(WORKER_IDLE_S, unless=self._stopping.is_set)
+        elif self._slots.take(self._turn, self._stopping.is_set):
+            try:
+                self._work_in_turn()
+            finally:
+                self._slots.give_back(self._turn, self._worker.hand_over())
+
+    def _has_work(self) -> bool:
+        return bool(self._embedding) or self._jobs.has_waiting()
+
+    def _work_in_turn(self) -> None:
+        """Run jobs and fill vectors until another project is to, or nothing came for a time."""
+        self._worker.adopt(self._turn.worker)
         idle_since = time.monotonic()
         while not self._stopping.is_set():
             if self._take_step():
                 idle_since = time.monotonic()
+                if self._slots.is_over(self._turn):
+                    return
                 continue
-            if time.monotonic() - idle_since > WORKER_IDLE_S:
-                self._worker.release()
-            self._jobs.wait(WORKER_IDLE_S)
+            linger_s = WORKER_IDLE_S - (time.monotonic() - idle_since)
+            if linger_s <= 0 or self._slots.is_wanted():
+                return
+            self._jobs.wait(linger_s, unless=self._is_wanted_elsewhere)
+
+    def _is_wanted_elsewhere(self) -> bool:
+        return self._stopping.is_set() or self._slots.is_wanted()
 
     def _take_step(self) -> bool:
         """Do the next thing there is to do; False where there is none."""
@@ -203,10 +252,10 @@ class IndexingService:
         try:
             self._files.index(job, lambda: self._stopping.is_set() or job.cancelled.is_set())
             remember_scope(self._documents, self._files.normalize(job.request))
+            self._documents.set_meta(LAST_INDEXED_META, datetime.now(UTC).isoformat(timespec="milliseconds"))
         except Exception as error:  # noqa: BLE001 - border: a failed job must not end the thread that runs the next
             self._fail(job, error)
             return
-        self._documents.set_meta(LAST_INDEXED_META, datetime.now(UTC).isoformat(timespec="milliseconds"))
         job.keywords_ready = True
         job.phase = "embedding"
         self._embedding.append(job)
@@ -231,7 +280,7 @@ class IndexingService:
     def _should_pause(self) -> bool:
         self._count_vectors()
         wanted = any(not job.cancelled.is_set() for job in self._embedding)
-        return self._stopping.is_set() or not wanted or self._jobs.has_waiting()
+        return self._stopping.is_set() or not wanted or self._jobs.has_waiting() or self._slots.is_over(self._turn)
 
     def _count_vectors(self) -> None:
         counts = self._documents.counts()

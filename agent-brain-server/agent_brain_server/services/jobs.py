@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from agent_brain_server.errors import ConflictError, NotFoundError
 from agent_brain_server.models.index import IndexRequest, JobState, JobStatus
@@ -27,11 +28,15 @@ class JobQueue:
         self._changed = threading.Condition()
 
     def resume_unfinished(self) -> int:
-        """Put what an earlier server left unfinished back into the queue; returns how many jobs that is."""
-        unfinished = self._store.unfinished()
-        for job in unfinished:
-            self._store.requeue(job.status.job_id)
-        return len(unfinished)
+        """Put what was left unfinished back into the queue; returns how many jobs that is.
+
+        An earlier server leaves jobs behind when it ends, this one where it could not write how a job ended.
+        """
+        with self._changed:
+            left = [job.status.job_id for job in self._store.unfinished() if job.status.job_id not in self._running]
+            for job_id in left:
+                self._store.requeue(job_id)
+        return len(left)
 
     def submit(self, request: IndexRequest) -> JobStatus:
         """Queue a job; an equal one that has not begun yet stands for both."""
@@ -58,10 +63,15 @@ class JobQueue:
         """Whether a job waits to be begun."""
         return self._store.next_queued() is not None
 
-    def wait(self, timeout_s: float) -> None:
-        """Sleep until something is submitted, or the time is over."""
+    def wait(self, timeout_s: float, *, unless: Callable[[], bool]) -> None:
+        """Sleep until something is submitted, `wake` is called, or the time is over.
+
+        Args:
+            timeout_s: Seconds.
+            unless: Says that there is no need to, as it was decided just before; whoever decides so calls `wake` then.
+        """
         with self._changed:
-            if not self.has_waiting():
+            if not self.has_waiting() and not unless():
                 self._changed.wait(timeout_s)
 
     def wake(self) -> None:

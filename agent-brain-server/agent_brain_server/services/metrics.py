@@ -1,10 +1,12 @@
 """What the server measures of itself, in Prometheus's terms; one registry per server, no process-wide state."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from agent_brain_server.types import StoreCounts
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.014, 0.02, 0.05, 0.1, 0.5, 2.0)
 """Dense where a query should be (1 to 20 ms), with room for the pathological."""
@@ -57,6 +59,14 @@ class Metrics:
         yield
         self.query_stage_seconds.labels(stage).observe(time.perf_counter() - began)
 
-    def render(self) -> bytes:
-        """Return everything in Prometheus's text format."""
+    def render(self, counts: Iterable[StoreCounts]) -> bytes:
+        """Return everything in Prometheus's text format.
+
+        Args:
+            counts: What the open indexes hold now.
+        """
+        held = list(counts)
+        self.documents.set(sum(each.files for each in held))
+        self.chunks.set(sum(each.chunks for each in held))
+        self.vectors.set(sum(each.embedded for each in held))
         return generate_latest(self.registry)

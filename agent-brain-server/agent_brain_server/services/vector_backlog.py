@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.indexing.worker_client import WorkerClient, WorkerDiedError
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager
@@ -25,6 +25,9 @@ SLICE_CHUNKS = 512
 
 BATCH_CHUNKS = 16
 """Chunks embedded and stored at a time: a fifth of a second, and a write that no query waits long for."""
+
+MAX_DEATHS = 3
+"""Deaths of the worker in a row, without a vector between them, after which something about the texts kills it."""
 
 KEY_DIGITS = 32
 """Hex digits of an embedding key: 128 bits, so that two texts never share one."""
@@ -74,16 +77,26 @@ class VectorBacklog:
     def fill(self, should_stop: Callable[[], bool]) -> None:
         """Embed until nothing is left, or until `should_stop` says so between two batches.
 
+        A worker that ends, killed by the system or by hand, is replaced by the next one.
+
         Raises:
-            WorkerDiedError: The worker ended.
+            WorkerDiedError: The worker ended again and again.
             WorkerRequestError: The model could not be opened or failed.
             StoreError: A store could not be written.
         """
+        deaths, embedded = 0, 0
         while not should_stop():
             chunks = self._documents.unembedded(SLICE_CHUNKS)
             if not chunks:
                 return
-            self._embed(self._take_cached(chunks), should_stop)
+            try:
+                self._embed(self._take_cached(chunks), should_stop)
+            except WorkerDiedError:
+                before, embedded = embedded, self._documents.counts().embedded
+                deaths = deaths + 1 if embedded == before else 1
+                if deaths == MAX_DEATHS:
+                    raise
+                logger.warning("the indexing worker ended while embedding; going on with another")
 
     def catch_up(self) -> bool:
         """Let Chroma catch up by one small write; returns whether it is still behind.

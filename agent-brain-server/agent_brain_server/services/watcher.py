@@ -6,7 +6,9 @@ branch switch, ten thousand changes at once, or a queue of events that ran over.
 """
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -24,11 +26,14 @@ SETTLE_MS = 50
 MAX_DELAY_MS = 400
 """Under a constant stream of changes the index follows this often."""
 
-STOP_CHECK_MS = 500
+STOP_CHECK_MS = 200
 """How often the waiting thread looks whether it is to end, or whether directories came or went."""
 
 FOLLOW_S = 0.02
 """How often a job is looked at while the index follows a change."""
+
+FULL_CHECK_S = 300.0
+"""The tree is compared this often without any event: for those that the kernel dropped, or a file system never sent."""
 
 RETRY_S = 5.0
 """Pause after a failure, such as a limit on watches that is reached."""
@@ -76,7 +81,7 @@ class TreeWatcher:
     def _watch(self, directories: frozenset[str]) -> None:
         """Watch some directories until others are to be watched.
 
-        What happened before the watch began is found by the comparison at its start.
+        The first comparison comes after the watch has begun, so that nothing falls between the two.
         """
         if not directories:
             self._stopping.wait(STOP_CHECK_MS / 1000)
@@ -92,11 +97,12 @@ class TreeWatcher:
             raise_interrupt=False,
             recursive=False,
         )
-        self._bring_up_to_date()
+        compared_at = -math.inf
         for batch in changes:
-            if batch:
-                self._changed.update(path for _, path in batch)
+            self._changed.update(path for _, path in batch)
+            if batch or time.monotonic() - compared_at > FULL_CHECK_S:
                 self._bring_up_to_date()
+                compared_at = time.monotonic()
             if self._directories() != directories:
                 return
 

@@ -1,13 +1,16 @@
 """Indexing jobs, kept beside the documents so that they outlive the server."""
 
 import secrets
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from agent_brain_server.models.index import IndexRequest, JobProgress, JobState, JobStatus
-from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
 
 MAX_FINISHED_JOBS = 50
 """Ended jobs that are remembered: enough to look back at, few enough to list."""
@@ -29,6 +32,23 @@ class StoredJob:
 
     status: JobStatus
     request: IndexRequest
+
+
+def has_unfinished_jobs(directory: Path) -> bool:
+    """Whether a document store that is not open holds jobs that a server left unfinished.
+
+    Args:
+        directory: Of the document store. What can't be read has none: opening it will say why.
+    """
+    path = directory / DATABASE_NAME
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            row = connection.execute("SELECT EXISTS (SELECT 1 FROM jobs WHERE state IN ('queued', 'running'))")
+            return bool(row.fetchone()[0])
+    except sqlite3.Error:
+        return False
 
 
 class JobStore:

@@ -184,7 +184,7 @@ def test_after_kill_9_a_start_needs_no_cleaning(project, state_dir):
 def test_after_kill_9_discover_says_none_and_cleans_up(project, state_dir):
     state = start_server(project).state
     os.kill(state.pid, signal.SIGKILL)
-    wait_until(lambda: not find_servers(project))
+    wait_until(lambda: is_stale(state_dir))
     assert discover(project) is None
     # the kernel drops a dead process's lock a moment after it has dropped its command line
     wait_until(lambda: discover(project) is None and remains(state_dir) == [])

@@ -19,6 +19,10 @@ CALLS = {
     ("get", "/index/jobs/{job_id}/events"),
     ("post", "/query"),
     ("get", "/query/chunks/{chunk_id}"),
+    ("get", "/projects"),
+    ("post", "/projects"),
+    ("delete", "/projects/{project_id}"),
+    ("get", "/projects/{project_id}/status"),
     ("get", "/metrics"),
 }
 

@@ -1,13 +1,17 @@
 """One project has one root, from wherever one asks."""
 
+import hashlib
 import os
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from agent_brain_server import project_root
-from agent_brain_server.project_root import generate_project_id, resolve_project_root
+from agent_brain_server.errors import ConfigError
+from agent_brain_server.project_root import generate_project_id, require_text, resolve_project_root
 
 
 def git(directory, *arguments):
@@ -144,6 +148,133 @@ def test_a_hung_git_falls_through_to_the_markers(place, monkeypatch):
     put_git_on_path(place / "bin", monkeypatch, "#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr(project_root, "GIT_LIMIT_S", 0.2)
     assert resolve_project_root(root / "src") == root
+
+
+def test_a_submodule_in_a_linked_work_tree_belongs_to_that_tree(place):
+    inner = make_repository(place / "inner")
+    outer = make_repository(place / "outer")
+    git(outer, "submodule", "add", "-q", str(inner), "inner")
+    git(outer, "commit", "-q", "-m", "add inner")
+    git(outer, "worktree", "add", "-q", str(place / "tree"))
+    git(place / "tree", "submodule", "update", "-q", "--init")
+    assert resolve_project_root(place / "tree" / "inner") == place / "tree"
+
+
+def test_a_bare_repository_has_no_work_tree_and_falls_through_to_the_markers(place):
+    bare = place / "project" / "store.git"
+    bare.mkdir(parents=True)
+    git(bare, "init", "-q", "--bare")
+    assert resolve_project_root(bare) == bare
+    (place / "project" / "pyproject.toml").touch()
+    assert resolve_project_root(bare / "refs") == place / "project"
+
+
+def test_inside_the_git_directory_the_project_is_found_by_its_marker(place):
+    root = make_repository(place / "repo")
+    (root / ".claude").mkdir()
+    assert resolve_project_root(root / ".git" / "refs") == root
+
+
+def test_a_broken_link_to_a_submodule_s_repository_falls_through_to_the_markers(place):
+    root = place / "project"
+    (root / "vendored").mkdir(parents=True)
+    (root / "pyproject.toml").touch()
+    (root / "vendored" / ".git").write_text("gitdir: ../.git/modules/gone\n")
+    assert resolve_project_root(root / "vendored") == root
+
+
+def test_a_git_that_hangs_at_the_second_question_costs_no_more_than_the_limit(place, monkeypatch):
+    inner, outer = make_repository(place / "inner"), make_repository(place / "outer")
+    git(outer, "submodule", "add", "-q", str(inner), "inner")
+    real = shutil.which("git")
+    script = f'#!/bin/sh\ncase "$*" in *superproject*) exec sleep 60;; esac\nexec {real} "$@"\n'
+    put_git_on_path(place / "bin", monkeypatch, script)
+    monkeypatch.setattr(project_root, "GIT_LIMIT_S", 0.5)
+    began = time.monotonic()
+    assert resolve_project_root(outer / "inner") == outer / "inner"
+    assert time.monotonic() - began < 5
+
+
+def test_git_that_answers_nonsense_or_fails_falls_through(place, monkeypatch):
+    root = make_repository(place / "repo")
+    (root / "src").mkdir()
+    (root / "pyproject.toml").touch()
+    for number, script in enumerate(("#!/bin/sh\nexit 3\n", "#!/bin/sh\n", "not a program")):
+        put_git_on_path(place / f"bin{number}", monkeypatch, script)
+        assert resolve_project_root(root / "src") == root
+
+
+ODD_NAMES = (
+    b"two words",
+    b'it\'s "quoted"',
+    b"line\nbreak",
+    b"ends in a newline\n",
+    "größe 日本".encode(),
+    b"raw \xff\xfe",
+    b"-C",
+    b"$(id)",
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_that_a_directory_can_have_is_resolved_and_identified(place, name):
+    root = make_repository(place / os.fsdecode(name))
+    (root / "src").mkdir()
+    assert resolve_project_root(root / "src") == root
+    assert os.fsencode(resolve_project_root(root / "src").name) == name
+    assert generate_project_id(root) == f"p_{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}"
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_without_git_any_name_is_found_by_its_marker(place, name):
+    root = place / os.fsdecode(name)
+    (root / "src").mkdir(parents=True)
+    (root / ".claude").mkdir()
+    assert resolve_project_root(root / "src") == root
+
+
+def test_a_path_that_is_not_text_is_refused_with_its_name_made_visible(place):
+    require_text(place / "größe\n")
+    with pytest.raises(ConfigError, match=r"raw \\udcff.*not UTF-8"):
+        require_text(place / os.fsdecode(b"raw \xff"))
+
+
+def test_home_itself_is_a_project_only_where_one_asks_from_there(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    (place / ".claude").mkdir()
+    assert resolve_project_root(place) == place
+    (place / "work").mkdir()
+    (place / "work" / "pyproject.toml").touch()
+    (place / "work" / "src").mkdir()
+    assert resolve_project_root(place / "work" / "src") == place / "work"
+
+
+def test_home_behind_a_symlink_is_not_chosen_for_its_markers_either(place, monkeypatch, tmp_path):
+    (tmp_path / "link").symlink_to(place)
+    monkeypatch.setenv("HOME", str(tmp_path / "link"))
+    (place / ".claude").mkdir()
+    (place / "notes").mkdir()
+    assert resolve_project_root(place / "notes") == place / "notes"
+
+
+def test_the_root_of_the_file_system_is_never_chosen_for_a_marker(monkeypatch):
+    seen = []
+    monkeypatch.setattr(Path, "exists", lambda path: bool(seen.append(path)))
+    monkeypatch.setattr(project_root, "_find_git_root", lambda start: None)
+    assert resolve_project_root(Path("/usr/share")) == Path("/usr/share")
+    assert seen
+    assert not {Path("/.claude"), Path("/pyproject.toml")} & set(seen)
+
+
+def test_a_loop_of_symlinks_and_a_user_without_a_home_are_no_trouble(place, monkeypatch):
+    monkeypatch.setattr(Path, "home", classmethod(no_home))
+    (place / "project" / ".claude").mkdir(parents=True)
+    (place / "project" / "loop").symlink_to(place / "project" / "loop")
+    assert resolve_project_root(place / "project") == place / "project"
+
+
+def no_home(cls):
+    raise RuntimeError("Could not determine home directory.")
 
 
 def test_the_project_id_is_the_same_for_every_path_to_the_root(place):

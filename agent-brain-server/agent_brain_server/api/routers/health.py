@@ -3,27 +3,29 @@
 from fastapi import APIRouter
 
 from agent_brain_server import __version__
-from agent_brain_server.api.deps import Bundle, Context
+from agent_brain_server.api.deps import Context, ProjectId, Projects
 from agent_brain_server.models.health import HealthResponse, IndexStatus
-from agent_brain_server.project_root import generate_project_id
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/health")
-async def health(context: Context) -> HealthResponse:
+async def health(context: Context, projects: Projects) -> HealthResponse:
     """Say that the server answers, and which one it is; needs no credentials."""
+    found = projects.health()
     return HealthResponse(
-        status="healthy",
-        message="ready",
+        status="degraded" if found.fault else "healthy",
+        message=found.fault or "ready",
         mode=context.mode,
         instance_id=context.instance_id,
-        project_id=generate_project_id(context.project_root),
+        project_id=found.project_id,
+        active_projects=found.active_projects,
         version=__version__,
     )
 
 
 @router.get("/health/status")
-def index_status(bundle: Bundle) -> IndexStatus:
+def index_status(projects: Projects, project_id: ProjectId = None) -> IndexStatus:
     """Return what the index holds and what is being done to it."""
-    return bundle.status()
+    with projects.lease(project_id) as bundle:
+        return bundle.status()

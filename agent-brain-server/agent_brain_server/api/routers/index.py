@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, ExitStack
 
 from fastapi import APIRouter, status
 from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
 
-from agent_brain_server.api.deps import Indexing, ShuttingDown
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.api.deps import ProjectId, Projects, ShuttingDown
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobAccepted, JobList, JobStatus
-from agent_brain_server.services.indexing_service import IndexingService
 
 router = APIRouter(prefix="/index", tags=["index"])
 
@@ -22,34 +24,39 @@ ENDED = frozenset({"done", "failed", "cancelled"})
 
 
 @router.post("", status_code=status.HTTP_202_ACCEPTED)
-def start_indexing(request: IndexRequest, indexing: Indexing) -> JobAccepted:
+def start_indexing(request: IndexRequest, projects: Projects) -> JobAccepted:
     """Bring the index of a folder up to date, in the background."""
-    job = indexing.submit(request)
+    with projects.lease(request.project_id) as bundle:
+        job = bundle.indexing.submit(request)
     return JobAccepted(job_id=job.job_id, state=job.state, message=f"Follow it at /index/jobs/{job.job_id}")
 
 
 @router.delete("")
-def clear_index(indexing: Indexing) -> ClearedIndex:
+def clear_index(projects: Projects, project_id: ProjectId = None) -> ClearedIndex:
     """Forget everything that is indexed."""
-    return indexing.clear()
+    with projects.lease(project_id) as bundle:
+        return bundle.indexing.clear()
 
 
 @router.get("/jobs")
-def list_jobs(indexing: Indexing) -> JobList:
+def list_jobs(projects: Projects, project_id: ProjectId = None) -> JobList:
     """List the jobs, newest first."""
-    return JobList(jobs=indexing.list_jobs())
+    with projects.lease(project_id) as bundle:
+        return JobList(jobs=bundle.indexing.list_jobs())
 
 
 @router.get("/jobs/{job_id}")
-def show_job(job_id: str, indexing: Indexing) -> JobStatus:
+def show_job(job_id: str, projects: Projects, project_id: ProjectId = None) -> JobStatus:
     """Show one job and how far it is."""
-    return indexing.get_job(job_id)
+    with projects.lease(project_id) as bundle:
+        return bundle.indexing.get_job(job_id)
 
 
 @router.delete("/jobs/{job_id}")
-def cancel_job(job_id: str, indexing: Indexing) -> JobStatus:
+def cancel_job(job_id: str, projects: Projects, project_id: ProjectId = None) -> JobStatus:
     """Cancel a job; what it has already indexed stays."""
-    return indexing.cancel(job_id)
+    with projects.lease(project_id) as bundle:
+        return bundle.indexing.cancel(job_id)
 
 
 @router.get(
@@ -57,18 +64,30 @@ def cancel_job(job_id: str, indexing: Indexing) -> JobStatus:
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}, "description": "`progress` events, then one `end`."}},
 )
-def stream_job(job_id: str, indexing: Indexing, stopping: ShuttingDown) -> StreamingResponse:
+def stream_job(
+    job_id: str, projects: Projects, stopping: ShuttingDown, project_id: ProjectId = None
+) -> StreamingResponse:
     """Stream a job's progress as server-sent events, each a `JobStatus`."""
-    indexing.get_job(job_id)  # an unknown job is a 404, not an empty stream
-    return StreamingResponse(
-        _follow(job_id, indexing, stopping), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    with projects.lease(project_id) as bundle:
+        bundle.indexing.get_job(job_id)  # an unknown job is a 404, not an empty stream
+    events = _lease_and_follow(job_id, projects.lease(project_id), stopping)
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _follow(job_id: str, indexing: IndexingService, stopping: asyncio.Event) -> AsyncIterator[str]:
+async def _lease_and_follow(
+    job_id: str, lease: AbstractContextManager[ServiceBundle], stopping: asyncio.Event
+) -> AsyncIterator[str]:
+    # taken here: a stream that nobody reads never begins, and would never give its lease back
+    with ExitStack() as leases:
+        bundle = await run_in_threadpool(leases.enter_context, lease)
+        async for event in _follow(job_id, bundle, stopping):
+            yield event
+
+
+async def _follow(job_id: str, bundle: ServiceBundle, stopping: asyncio.Event) -> AsyncIterator[str]:
     shown, silent_s = "", 0.0
-    while not stopping.is_set():
-        job = indexing.get_job(job_id)
+    while not stopping.is_set() and not bundle.retired.is_set():
+        job = bundle.indexing.get_job(job_id)
         body = job.model_dump_json()
         if job.state in ENDED:
             yield f"event: end\ndata: {body}\n\n"

@@ -3,12 +3,12 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from agent_brain_server.api.deps import Bundle
+from agent_brain_server.api.deps import Projects
 
 router = APIRouter(tags=["metrics"])
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(bundle: Bundle) -> Response:
+def metrics(projects: Projects) -> Response:
     """Return counters, gauges and histograms in Prometheus's text format."""
-    return Response(bundle.render_metrics(), media_type=CONTENT_TYPE_LATEST)
+    return Response(projects.render_metrics(), media_type=CONTENT_TYPE_LATEST)

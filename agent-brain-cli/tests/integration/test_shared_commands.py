@@ -1,0 +1,287 @@
+"""The command with the daemon that projects share: init, start, status, list, index, query, stop."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir
+
+START_COMMAND = "agent-brain start --mode shared"
+
+HOLD_LOCKS = """
+import os, sys, time
+from pathlib import Path
+from agent_brain_server.locking import acquire_lock
+assert all(acquire_lock(Path(line)) for line in sys.argv[1:])
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def home(environment) -> Path:
+    """The user's directory, whose daemon listens where the system chooses."""
+    place = Path(environment["AGENT_BRAIN_HOME"])
+    place.mkdir(parents=True)
+    (place / "shared_config.json").write_text('{"port": 0}')
+    return place
+
+
+@pytest.fixture
+def shared(agent_brain, home):
+    """Run the command in a project that is meant for the daemon; the daemon is stopped afterwards."""
+    assert agent_brain("init", "--mode", "shared").code == 0
+    yield agent_brain
+    agent_brain("stop", "--mode", "shared", "--force", "--timeout", "5")
+
+
+@pytest.fixture
+def other_project(tmp_path) -> Path:
+    """A second project, with an answer of its own to the same question."""
+    root = tmp_path / "other"
+    (root / ".claude").mkdir(parents=True)
+    (root / "other.py").write_text("def turnstile():\n    '''The turnstile of the other project.'''\n")
+    return root
+
+
+def read_config(project: Path) -> dict:
+    return json.loads((resolve_state_dir(project) / "config.json").read_text())
+
+
+def test_init_makes_both_files_and_changes_nothing_but_the_mode(agent_brain, project, environment):
+    first = agent_brain("init", "--mode", "shared", "--json")
+    assert first.code == 0, first.err
+    shared_config = Path(environment["AGENT_BRAIN_HOME"]) / "shared_config.json"
+    assert first.json["shared_config_file"] == str(shared_config)
+    assert json.loads(shared_config.read_text())["port"] == 45123
+    assert read_config(project)["mode"] == "shared"
+    assert START_COMMAND in first.err
+
+    (resolve_state_dir(project) / "config.json").write_text('{"mode": "shared", "chunk_size": 99}')
+    shared_config.write_text('{"port": 4711}')
+    assert agent_brain("init", "--json").json["mode"] == "shared"
+    assert read_config(project) == {"mode": "shared", "chunk_size": 99}
+    back = agent_brain("init", "--mode", "project")
+    assert "Changed the mode to project" in back.out
+    assert read_config(project) == {"mode": "project", "chunk_size": 99}
+    agent_brain("init", "--mode", "shared")
+    assert json.loads(shared_config.read_text()) == {"port": 4711}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["index"], ["query", "turnstile"], ["start"], ["stop"], ["status", "--mode", "shared"]]
+)
+def test_without_the_daemon_it_is_exit_code_7_and_the_command_to_start_it(shared, project, arguments):
+    outcome = shared(*arguments)
+    assert outcome.code == 7
+    assert outcome.out == ""
+    assert len(outcome.complaint) == 2
+    assert START_COMMAND in outcome.complaint[1]
+    assert sorted(path.name for path in resolve_state_dir(project).iterdir()) == [".gitignore", "config.json"]
+
+
+def test_stopping_a_daemon_that_does_not_run_is_exit_code_7_too(shared):
+    outcome = shared("stop", "--mode", "shared", "--json")
+    assert outcome.code == 7
+    assert outcome.json["stopped"] is False
+    absent = shared("status", "--json")
+    assert (absent.code, absent.json["running"], absent.json["mode"]) == (7, False, "shared")
+
+
+def test_the_daemon_from_start_to_stop(shared, project):
+    started = shared("start", "--mode", "shared", "--json")
+    assert started.code == 0, started.err
+    assert (started.json["mode"], started.json["active_projects"]) == ("shared", 1)
+    assert started.json["project_id"] == generate_project_id(project)
+    assert "token" not in started.json
+    again = shared("start", "--mode", "shared", "--json")
+    assert again.json == started.json
+    assert "already" in again.err
+    assert shared("start", "--json").json == started.json
+
+    answer = shared("query", "turnstile", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["results"][0]["source"] == "src/locking.py"
+    assert shared("index", "--wait", "--json").json["state"] == "done"
+
+    status = shared("status", "--json", cwd=project / "src").json
+    assert (status["mode"], status["pid"], status["active_projects"]) == ("shared", started.json["pid"], 1)
+    assert status["project_root"] == str(project)
+    assert status["index"]["total_documents"] == 3
+    shown = shared("status").out
+    assert "(shared), 1 active project" in shown
+    assert str(project) in shown
+
+    refused = shared("stop")
+    assert refused.code == 4
+    assert "stop --mode shared" in refused.complaint[1]
+
+    stopped = shared("stop", "--mode", "shared", "--json")
+    assert (stopped.code, stopped.json["pid"]) == (0, started.json["pid"])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", started.json["port"])).close()
+    assert shared("status").code == 7
+    assert not (resolve_state_dir(project) / "runtime.json").exists()
+
+
+def test_two_projects_share_the_daemon_and_not_their_answers(shared, project, other_project):
+    shared("start", "--mode", "shared")
+    shared("init", "--mode", "shared", cwd=other_project)
+    sources = [
+        {result["source"] for result in shared("query", "turnstile", "--json", cwd=root).json["results"]}
+        for root in (project, other_project)
+    ]
+    assert sources[1] == {"other.py"}
+    assert "src/locking.py" in sources[0]
+    assert "other.py" not in sources[0]
+
+    listed = shared("list", "--json").json
+    assert (listed["daemon"]["state"], listed["daemon"]["active_projects"]) == ("running", 2)
+    assert {(found["project_root"], found["mode"], found["state"]) for found in listed["projects"]} == {
+        (str(project), "shared", "running"),
+        (str(other_project), "shared", "running"),
+    }
+    lines = shared("list").out.splitlines()
+    assert lines[1].startswith("shared daemon")
+    assert "running, 2 active projects" in lines[1]
+    assert all("(shared)" in line for line in lines[1:])
+    daemon = shared("status", "--mode", "shared", "--json", cwd="/").json
+    assert [found["project_root"] for found in daemon["projects"]] == sorted([str(project), str(other_project)])
+    assert str(other_project) in shared("status", "--mode", "shared").out
+
+
+def test_each_mode_keeps_its_own_state_and_status_says_which_is_used(shared, project):
+    shared("start", "--mode", "shared")
+    shared("index", "--wait")
+    in_daemon = shared("status", "--json").json
+    assert in_daemon["index"]["total_documents"] == 3
+
+    own = shared("start", "--mode", "project", "--json")
+    assert own.code == 0, own.err
+    assert own.json["mode"] == "project"
+    in_project = shared("status", "--json").json
+    assert (in_project["mode"], in_project["index"]["total_documents"]) == ("project", 0)
+    assert in_project["index"]["state_dir"] == str(resolve_state_dir(project))
+    assert in_project["index"]["state_dir"] != in_daemon["index"]["state_dir"]
+    listed = shared("list", "--json").json["projects"]
+    assert [(found["project_root"], found["mode"]) for found in listed] == [(str(project), "project")]
+
+    assert shared("stop").code == 0
+    back = shared("query", "turnstile", "--json")
+    assert back.json["results"][0]["source"] == "src/locking.py"
+    assert "never indexed" not in back.err
+    assert shared("status", "--json").json["index"]["state_dir"] == in_daemon["index"]["state_dir"]
+
+
+def test_a_project_with_a_server_of_its_own_is_not_told_to_the_daemon(agent_brain, home):
+    try:
+        started = agent_brain("start", "--mode", "shared", "--json")
+        assert (started.code, started.json["active_projects"]) == (0, 0)
+        assert "project_root" not in started.json
+        assert agent_brain("status").code == 3
+        assert "0 active projects" in agent_brain("list").out
+    finally:
+        agent_brain("stop", "--mode", "shared")
+
+
+def test_the_daemon_in_the_foreground_serves_until_it_is_interrupted(shared, project, home, environment):
+    command = [sys.executable, "-m", "agent_brain_cli", "start", "--mode", "shared", "--foreground"]
+    daemon = subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while not (home / "runtime.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert shared("status", "--mode", "shared", "--json").json["pid"] == daemon.pid
+        assert shared("query", "turnstile").code == 0
+        daemon.send_signal(signal.SIGINT)
+        daemon.wait(15)
+        assert shared("status").code == 7
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+def test_twenty_hung_and_twenty_dead_servers_are_listed_in_two_seconds(agent_brain, environment, tmp_path):
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        port = silent.getsockname()[1]
+        roots = {state: [tmp_path / f"{state}{number}" for number in range(20)] for state in ("hung", "dead")}
+        for root in [*roots["hung"], *roots["dead"]]:
+            write_registered_project(root, port)
+        write_registry(environment, [*roots["hung"], *roots["dead"]])
+        command = [sys.executable, "-c", HOLD_LOCKS, *(resolve_state_dir(root) for root in roots["hung"])]
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            began = time.monotonic()
+            listed = agent_brain("list", "--json")
+            took_s = time.monotonic() - began
+        finally:
+            holder.communicate()
+    states = {found["project_root"]: found["state"] for found in listed.json["projects"]}
+    assert states == {str(root): "not_answering" for root in roots["hung"]} | {
+        str(root): "stopped" for root in roots["dead"]
+    }
+    print(f"40 servers listed in {took_s:.2f} s")
+    assert took_s < 2
+
+
+def test_a_torn_registry_is_survived_and_a_project_that_is_gone_forgotten(agent_brain, environment, project, tmp_path):
+    registry = Path(environment["AGENT_BRAIN_HOME"]) / "registry.json"
+    gone, kept = tmp_path / "gone", tmp_path / "kept"
+    for root in (gone, kept):
+        write_registered_project(root, 1)
+    write_registry(environment, [gone, kept])
+    shutil.rmtree(gone)
+    listed = agent_brain("list", "--json").json
+    assert [found["project_root"] for found in listed["projects"]] == [str(kept)]
+    assert str(gone) not in registry.read_text()
+
+    registry.write_text('{"projects": [{"project_ro')
+    outcome = agent_brain("list", "--json")
+    assert (outcome.code, outcome.json["projects"]) == (0, [])
+    agent_brain("init")
+    assert [found["project_root"] for found in agent_brain("list", "--json").json["projects"]] == [str(project)]
+
+
+def test_torn_and_foreign_files_of_the_daemon_s_projects_are_survived(shared, home):
+    for name, text in {"p_00000000": "{", "p_11111111": '{"project_root": "/elsewhere"}', "x": "", "p_2": ""}.items():
+        (home / "projects" / name).mkdir(parents=True)
+        (home / "projects" / name / "project.json").write_text(text)
+    (home / "projects" / "p_33333333").write_text("")
+    outcome = shared("list", "--json")
+    assert (outcome.code, outcome.json["daemon"]) == (0, None)
+    started = shared("start", "--mode", "shared", "--json")
+    assert (started.code, started.json["active_projects"]) == (0, 1)
+
+
+def write_registered_project(root: Path, port: int) -> None:
+    """Make a project whose runtime file names this process and a port of the test's own."""
+    root.mkdir()
+    prepare_state_dir(resolve_state_dir(root))
+    runtime = {
+        "schema_version": 1, "mode": "project", "project_root": str(root), "instance_id": "ds_000000",
+        "base_url": f"http://127.0.0.1:{port}", "bind_host": "127.0.0.1", "port": port, "pid": os.getpid(),
+        "started_at": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    (resolve_state_dir(root) / "runtime.json").write_text(json.dumps(runtime))
+
+
+def write_registry(environment, roots: list[Path]) -> None:
+    """Remember projects in the home of the test."""
+    home = Path(environment["AGENT_BRAIN_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    projects = [{"project_root": str(root), "state_dir": str(resolve_state_dir(root))} for root in roots]
+    (home / "registry.json").write_text(json.dumps({"schema_version": 1, "projects": projects}))

@@ -1,0 +1,148 @@
+"""The seam between the calls and the projects that a server serves: one, or as many as are registered."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from agent_brain_server import registry
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.errors import ConflictError, NotFoundError
+from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
+from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.storage_paths import require_project_id
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectsHealth:
+    """What `/health` tells of the projects.
+
+    Attributes:
+        project_id: The one project; None where there are many.
+        active_projects: How many are registered; None where there is one.
+        fault: What is wrong, in words that tell no path; None where nothing is.
+    """
+
+    project_id: str | None = None
+    active_projects: int | None = None
+    fault: str | None = None
+
+
+class Projects(Protocol):
+    """The projects of a server. Every method may be called from any thread; most of them block."""
+
+    def lease(self, project_id: str | None) -> AbstractContextManager[ServiceBundle]:
+        """Lend the services of the project that a request means; they are not closed meanwhile."""
+
+    def lease_named(self, project_id: str) -> AbstractContextManager[ServiceBundle]:
+        """Lend the services of the project that a path names: the id counts in every mode."""
+
+    def list_projects(self) -> list[ProjectInfo]:
+        """Return the registered projects, ordered by root."""
+
+    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+        """Serve a project from now on; returns it, and whether it is new."""
+
+    def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
+        """Serve a project no longer, and delete its index if it is to be forgotten."""
+
+    def health(self) -> ProjectsHealth:
+        """Return what `/health` tells, without waiting for anything."""
+
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+
+    def render_metrics(self) -> bytes:
+        """Return what was measured, in Prometheus's text format."""
+
+    def publish(self, state: RuntimeState) -> None:
+        """Make the projects found by others: the server of `state` answers now."""
+
+    def close(self) -> None:
+        """Close everything."""
+
+
+class SingleProject:
+    """The project of a project server: ids in requests are ignored.
+
+    Args:
+        bundle: Its services.
+    """
+
+    def __init__(self, bundle: ServiceBundle) -> None:
+        self._bundle = bundle
+        self._project_id = bundle.project_id
+
+    @contextmanager
+    def lease(self, project_id: str | None) -> Iterator[ServiceBundle]:
+        """Lend the services, whatever the id."""
+        yield self._bundle
+
+    @contextmanager
+    def lease_named(self, project_id: str) -> Iterator[ServiceBundle]:
+        """Lend the services if the id is the project's.
+
+        Raises:
+            InvalidRequestError: It is no id.
+            NotFoundError: It is another project's.
+        """
+        require_project_id(project_id)
+        if project_id != self._project_id:
+            raise NotFoundError(
+                f"This server serves {self._project_id}, not {project_id}.",
+                code="unknown_project",
+                hint="Ask the server of that project: agent-brain list",
+            )
+        yield self._bundle
+
+    def list_projects(self) -> list[ProjectInfo]:
+        """Refuse: there is one project.
+
+        Raises:
+            ConflictError: Always.
+        """
+        _refuse()
+
+    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+        """Refuse: there is one project.
+
+        Raises:
+            ConflictError: Always.
+        """
+        _refuse()
+
+    def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
+        """Refuse: there is one project.
+
+        Raises:
+            ConflictError: Always.
+        """
+        _refuse()
+
+    def health(self) -> ProjectsHealth:
+        """Return the project's id."""
+        return ProjectsHealth(project_id=self._project_id)
+
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self._bundle.is_busy()
+
+    def render_metrics(self) -> bytes:
+        """Return what was measured, in Prometheus's text format."""
+        return self._bundle.metrics.render([self._bundle.documents.counts()])
+
+    def publish(self, state: RuntimeState) -> None:
+        """Remember the project for `list`."""
+        registry.register(self._bundle.project_root, self._bundle.state_dir)
+
+    def close(self) -> None:
+        """Close the services."""
+        self._bundle.close()
+
+
+def _refuse() -> NoReturn:
+    raise ConflictError(
+        "This server serves one project; projects are registered with the shared daemon.",
+        code="wrong_mode",
+        hint="Start the daemon with: agent-brain start --mode shared",
+    )

@@ -1,0 +1,215 @@
+"""The projects of the shared daemon: registered, lent, pointed to, closed when idle."""
+
+import logging
+import threading
+from collections import defaultdict, deque
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from agent_brain_server.api.bundle import ServiceBundle, SharedParts
+from agent_brain_server.api.projects import ProjectsHealth
+from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.errors import AgentBrainError, ConflictError, InvalidRequestError, NotFoundError
+from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
+from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.services.project_directory import delete_project, describe_project, load_projects, save_project
+from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
+from agent_brain_server.services.projects import ProjectPool
+from agent_brain_server.storage.job_store import has_unfinished_jobs
+from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, default_state_dir, shared_project_home
+from agent_brain_server.types import RegisteredProject
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+"""How often is looked for indexes to close and roots that are gone; some microseconds of work for each project."""
+
+STOP_LIMIT_S = 10.0
+"""How long the end waits for a tick that is under way."""
+
+
+class SharedProjects:
+    """Serves the registered projects of one daemon.
+
+    Args:
+        settings: The daemon's.
+    """
+
+    def __init__(self, settings: DaemonSettings) -> None:
+        self._settings = settings
+        shared = settings.shared
+        self._parts = SharedParts.make(shared.embedding_model, max_concurrent_indexing=shared.max_concurrent_indexing)
+        self._pool: ProjectPool[ServiceBundle] = ProjectPool(
+            self._open_bundle, max_open=shared.max_open_projects, idle_s=shared.project_idle_seconds
+        )
+        self._base_url = ""
+        self._changing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._missing: frozenset[str] = frozenset()
+        self._unfinished: deque[RegisteredProject] = deque()
+        self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="projects", daemon=True)
+        for project in load_projects():
+            self._pool.admit(project)
+
+    def lease(self, project_id: str | None) -> AbstractContextManager[ServiceBundle]:
+        """Lend the services of a registered project, opened if need be.
+
+        Raises:
+            InvalidRequestError: The id is missing, or none.
+            NotFoundError: The project is not registered, or its root is gone.
+            UnavailableError: Its index can't be opened.
+        """
+        return self._pool.lease(project_id)
+
+    def lease_named(self, project_id: str) -> AbstractContextManager[ServiceBundle]:
+        """Lend the services of a registered project, as `lease` does."""
+        return self._pool.lease(project_id)
+
+    def list_projects(self) -> list[ProjectInfo]:
+        """Return the registered projects, ordered by root."""
+        return [self._describe(project) for project in self._pool.projects()]
+
+    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+        """Serve a project from now on, and leave a pointer to the daemon in its state directory.
+
+        Raises:
+            InvalidRequestError: The root is not an absolute path.
+            NotFoundError: It is not a directory.
+            ConflictError: A project server runs there, or the state directory can't be written.
+            StateDirError: The daemon's directory can't be written.
+        """
+        project = describe_project(_resolve_root(project_root))
+        with self._changing[project.project_id]:
+            known = self._find(project.project_id)
+            if known is not None and known.root != project.root:
+                raise ConflictError(
+                    f"{known.root} has the same id, {project.project_id}.",
+                    code="project_id_taken",
+                    hint="Serve one of the two by a server of its own: agent-brain start",
+                )
+            point_to_daemon(known or project, self._base_url)
+            if known is None:
+                try:
+                    save_project(project)
+                except AgentBrainError:
+                    withdraw_pointer(project)
+                    raise
+                self._pool.admit(project)
+                logger.info("Registered %s as %s", project.root, project.project_id)
+        return self._describe(known or project), known is None
+
+    def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
+        """Close a project, take it out, and withdraw its pointer.
+
+        Raises:
+            InvalidRequestError: The id is none.
+            NotFoundError: The project is not registered.
+            UnavailableError: A request to it does not end.
+            StateDirError: Its files can't be removed.
+        """
+        project = self._pool.find(project_id)
+        with self._changing[project_id]:
+            self._pool.dismiss(project_id)
+            withdraw_pointer(project)
+            delete_project(project_id, with_data=forget)
+        logger.info("Unregistered %s, %s", project_id, project.root)
+        return UnregisteredProject(project_id=project_id, project_root=str(project.root), data_removed=forget)
+
+    def health(self) -> ProjectsHealth:
+        """Return how many projects are registered, and whether roots are gone."""
+        gone = len(self._missing)
+        fault = f"the root of {gone} registered project(s) is gone; GET /projects tells which" if gone else None
+        return ProjectsHealth(active_projects=len(self._pool.projects()), fault=fault)
+
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits in any project."""
+        return bool(self._unfinished) or self._pool.is_busy()
+
+    def render_metrics(self) -> bytes:
+        """Return what was measured, in Prometheus's text format; index sizes are those of the open projects."""
+        return self._parts.metrics.render([bundle.documents.counts() for bundle in self._pool.open_now()])
+
+    def publish(self, state: RuntimeState) -> None:
+        """Begin to point to the daemon, to go on with unfinished jobs, and to close what is idle."""
+        self._base_url = state.base_url
+        self._keeper.start()
+
+    def close(self) -> None:
+        """Close every project and withdraw the pointers."""
+        self._stopping.set()
+        if self._keeper.is_alive():
+            self._keeper.join(STOP_LIMIT_S)
+        for project in self._pool.projects():
+            withdraw_pointer(project)
+        self._pool.close()
+
+    def _open_bundle(self, project: RegisteredProject) -> ServiceBundle:
+        own_state_dir = default_state_dir(project.root)
+        return ServiceBundle.open(
+            "shared",
+            project.root,
+            shared_project_home(project.project_id),
+            self._settings.load_project(own_state_dir),
+            own_state_dir=own_state_dir,
+            shared=self._parts,
+        )
+
+    def _keep(self) -> None:
+        """Do what nobody asks for, until the daemon stops."""
+        projects = self._pool.projects()
+        for project in projects:
+            if self._stopping.is_set():
+                return
+            try_point_to_daemon(project, self._base_url)
+        self._unfinished.extend(project for project in projects if has_unfinished_jobs(_documents_dir(project)))
+        while not self._stopping.is_set():
+            try:
+                self._resume_unfinished()
+                self._pool.close_idle()
+                self._missing = frozenset(p.project_id for p in self._pool.projects() if not p.root.is_dir())
+            except Exception:  # border: a tick that fails must not end the ones after it
+                logger.exception("Looking after the projects failed")
+            self._stopping.wait(TICK_S)
+
+    def _resume_unfinished(self) -> None:
+        """Open projects whose jobs were left unfinished, as far as there is room: that resumes the jobs."""
+        while self._unfinished and self._pool.has_room() and not self._stopping.is_set():
+            try:
+                with self._pool.lease(self._unfinished[0].project_id):
+                    pass
+            except AgentBrainError as exc:
+                logger.warning("A job was not resumed: %s", exc.message)
+            self._unfinished.popleft()
+
+    def _find(self, project_id: str) -> RegisteredProject | None:
+        return next((p for p in self._pool.projects() if p.project_id == project_id), None)
+
+    def _describe(self, project: RegisteredProject) -> ProjectInfo:
+        return ProjectInfo(
+            project_id=project.project_id,
+            project_root=str(project.root),
+            registered_at=project.registered_at,
+            is_open=self._pool.is_open(project.project_id),
+            is_root_missing=not project.root.is_dir(),
+        )
+
+
+def _resolve_root(text: str) -> Path:
+    if "\0" in text or not Path(text).is_absolute():
+        raise InvalidRequestError(
+            f"project_root: {ascii(text[:100])} is not an absolute path.",
+            code="invalid_project_root",
+            hint="Send the path that agent-brain shows, beginning with /.",
+        )
+    try:
+        root = Path(text).resolve()
+        is_directory = root.is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, a loop of links, a closed directory
+        is_directory = False
+    if not is_directory:
+        raise NotFoundError(f"There is no directory {ascii(text[:200])}.", code="project_root_missing")
+    return root
+
+
+def _documents_dir(project: RegisteredProject) -> Path:
+    return shared_project_home(project.project_id) / DATA_DIR / DOCUMENTS_DIR

@@ -1,0 +1,78 @@
+"""The settings of the shared daemon, and those that it uses for each project."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from agent_brain_server.config.settings import (
+    Layer,
+    ProjectConfig,
+    make_flag_layer,
+    merge_layers,
+    read_environment_layer,
+    read_file_layer,
+)
+from agent_brain_server.runtime import SharedConfig
+from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, shared_config_path
+
+DAEMON_KEYS = ("bind_host", "port", "token", "log_level", "idle_stop_seconds", "embedding_model")
+"""What the daemon decides for all of its projects, whatever their own files say."""
+
+FIELDS = {**ProjectConfig.model_fields, **SharedConfig.model_fields}
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    """What the daemon runs with.
+
+    Attributes:
+        server: Address, token, log and limits of the process itself.
+        shared: What there is only in a daemon.
+    """
+
+    server: ProjectConfig
+    shared: SharedConfig
+    _below: tuple[Layer, ...]
+    _above: tuple[Layer, ...]
+
+    @classmethod
+    def load(cls, overrides: Mapping[str, Any] | None = None) -> Self:
+        """Return the settings that win: flags, environment, `shared_config.json`, the user's file, defaults.
+
+        Args:
+            overrides: Values of flags by setting; None means that the flag was not given.
+
+        Raises:
+            ConfigError: A key is unknown or a value is not allowed; the message names where, which, what is allowed.
+        """
+        shared_file = read_file_layer(shared_config_path(), SharedConfig.model_fields, secrets_allowed=False)
+        below: tuple[Layer, ...] = (
+            {"port": (SharedConfig.model_fields["port"].default, str(shared_config_path()))},
+            read_file_layer(global_config_path(), ProjectConfig.model_fields, secrets_allowed=True),
+            shared_file,
+        )
+        above: tuple[Layer, ...] = (read_environment_layer(FIELDS), make_flag_layer(overrides or {}, FIELDS))
+        own: Layer = {
+            "mode": ("shared", "the daemon"),
+            "data_dir": (DATA_DIR, "the daemon"),
+            "log_dir": (LOG_DIR, "the daemon"),
+        }
+        server, _ = merge_layers(ProjectConfig, [*below, *above, own])
+        shared, _ = merge_layers(SharedConfig, [*below, *above])
+        return cls(server, shared, below, above)
+
+    def load_project(self, state_dir: Path) -> ProjectConfig:
+        """Return what a project is indexed with: its own `config.json` decides, but for what concerns the daemon.
+
+        Args:
+            state_dir: The project's own state directory, where `config.json` may lie.
+
+        Raises:
+            ConfigError: The project's file has an unknown key or a value that is not allowed.
+        """
+        own_file = read_file_layer(config_path(state_dir), ProjectConfig.model_fields, secrets_allowed=False)
+        daemon: Layer = {key: (getattr(self.server, key), "the daemon") for key in DAEMON_KEYS}
+        places: Layer = {"data_dir": (DATA_DIR, "the daemon"), "log_dir": (LOG_DIR, "the daemon")}
+        config, _ = merge_layers(ProjectConfig, [*self._below, own_file, *self._above, daemon, places])
+        return config

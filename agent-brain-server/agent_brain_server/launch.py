@@ -1,0 +1,142 @@
+"""Starting a server process and hearing what became of it: detached, nobody's child, reporting over the ready pipe."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from agent_brain_server.errors import AgentBrainError, DeadlineError, StartError, StateDirError
+from agent_brain_server.log_tail import read_log_tail
+from agent_brain_server.ready_pipe import Held, Ready, receive_outcome
+from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE, brain_home, stderr_log_path
+
+StartedBy = Literal["person", "agent"]
+
+MAX_STDERR_BYTES = 1_000_000  # then the file is begun anew; the log proper rotates by itself
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """Which server to start.
+
+    Attributes:
+        name: As messages call it, such as `the server of /home/me/project`.
+        state_dir: Absolute; exists.
+        arguments: What tells the process which server to be.
+        status_command: Shows whether it runs.
+        stop_command: Ends it.
+    """
+
+    name: str
+    state_dir: Path
+    arguments: tuple[str, ...]
+    status_command: str
+    stop_command: str
+
+
+def launch(
+    plan: LaunchPlan, overrides: Mapping[str, Any], started_by: StartedBy, deadline: float
+) -> RuntimeState | None:
+    """Start the process and wait until it answers; None where it found the lock held.
+
+    Args:
+        plan: Which server.
+        overrides: Settings by name that go before all others.
+        started_by: A server that an agent started ends by itself after a time without requests.
+        deadline: On the monotonic clock.
+
+    Raises:
+        AgentBrainError: What the process reported; the last lines of its log are in the notes.
+        DeadlineError: It is not ready yet.
+    """
+    stderr_path = stderr_log_path(plan.state_dir)
+    offset = _prepare_stderr(stderr_path)
+    reader, writer = os.pipe()
+    try:
+        try:
+            _spawn(_make_command(plan, overrides, started_by, writer), writer, stderr_path)
+        finally:
+            os.close(writer)
+        outcome = receive_outcome(reader, deadline)
+    except TimeoutError as exc:
+        raise DeadlineError(
+            f"{capitalise(plan.name)} is not ready yet.", hint=f"It may still become so: {plan.status_command}"
+        ) from exc
+    finally:
+        os.close(reader)
+    match outcome:
+        case Ready(state):
+            return state
+        case Held():
+            return None
+        case None:
+            raise _describe_crash(stderr_path, offset)
+    raise outcome.error
+
+
+def capitalise(text: str) -> str:
+    """Return `text` with a capital first letter; `str.capitalize` would change the rest too."""
+    return text[:1].upper() + text[1:]
+
+
+def _make_command(plan: LaunchPlan, overrides: Mapping[str, Any], started_by: StartedBy, ready_fd: int) -> list[str]:
+    # -P: a module of the same name in the current directory must not be run instead
+    command = [sys.executable, "-P", "-m", "agent_brain_server", *plan.arguments]
+    command += ["--started-by", started_by, "--ready-fd", str(ready_fd)]
+    for key, value in overrides.items():
+        if value is not None:
+            command += ["--set", f"{key}={value}"]
+    return command
+
+
+def _make_environment() -> dict[str, str]:
+    # the state directory is named in the arguments, and a daemon must not take one project's for that of all
+    environment = {name: value for name, value in os.environ.items() if name != STATE_DIR_VARIABLE}
+    if environment.get(HOME_VARIABLE):
+        environment[HOME_VARIABLE] = str(
+            brain_home()
+        )  # a relative one counts from our directory, not from the server's
+    return environment
+
+
+def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> None:
+    try:
+        with stderr_path.open("ab") as stderr:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                cwd="/",  # the server must not keep a disk from being unmounted
+                env=_make_environment(),
+                start_new_session=True,
+                pass_fds=(ready_fd,),
+            )
+    except OSError as exc:
+        raise StartError(f"The server process could not be started: {exc}.") from exc
+    # the process forks the server and ends at once, so that the server is nobody's child and never a zombie of ours
+    process.wait()
+
+
+def _prepare_stderr(path: Path) -> int:
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        size = path.stat().st_size if path.exists() else 0
+        if size > MAX_STDERR_BYTES:
+            path.unlink()
+            size = 0
+    except OSError as exc:
+        raise StateDirError(f"The directory {path.parent} cannot be written: {exc.strerror}.") from exc
+    return size
+
+
+def _describe_crash(stderr_path: Path, offset: int) -> AgentBrainError:
+    tail = read_log_tail(stderr_path, offset=offset)
+    error = StartError("The server process ended before it was ready.", hint=f"See {stderr_path}.")
+    if tail:
+        error.add_note("\n".join(["Its last lines were:", *tail]))
+    return error

@@ -1,0 +1,101 @@
+"""Which projects the shared daemon serves, as one small file each, so that a restart knows them."""
+
+import logging
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.errors import StateDirError
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.storage_paths import (
+    PROJECT_ID,
+    prepare_state_dir,
+    projects_dir,
+    shared_project_file,
+    shared_project_home,
+)
+from agent_brain_server.types import RegisteredProject
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+
+
+def load_projects() -> list[RegisteredProject]:
+    """Return the projects that are registered; what can't be understood is reported and left where it lies."""
+    try:
+        names = sorted(os.listdir(projects_dir()))
+    except FileNotFoundError:
+        return []
+    found = [_load(name) for name in names if PROJECT_ID.fullmatch(name)]
+    return [project for project in found if project is not None]
+
+
+def describe_project(root: Path) -> RegisteredProject:
+    """Return what is remembered of a project that is registered now.
+
+    Args:
+        root: Canonical.
+    """
+    return RegisteredProject(generate_project_id(root), root, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def save_project(project: RegisteredProject) -> None:
+    """Register a project on disk; its data, if there are some from before, are taken up again.
+
+    Raises:
+        StateDirError: The daemon's directory can't be written.
+    """
+    prepare_state_dir(shared_project_home(project.project_id))
+    path = shared_project_file(project.project_id)
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "project_id": project.project_id,
+        "project_root": str(project.root),
+        "registered_at": project.registered_at,
+    }
+    try:
+        write_atomic(path, document)
+    except OSError as exc:
+        raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
+
+
+def delete_project(project_id: str, *, with_data: bool) -> None:
+    """Take a project out on disk.
+
+    Args:
+        project_id: Of a project that is not open.
+        with_data: Delete its index and logs too.
+
+    Raises:
+        StateDirError: Something can't be removed.
+    """
+    try:
+        shared_project_file(project_id).unlink(missing_ok=True)
+        if with_data:
+            shutil.rmtree(shared_project_home(project_id))
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        raise StateDirError(f"{exc.filename} cannot be removed: {exc.strerror}.") from exc
+
+
+def _load(project_id: str) -> RegisteredProject | None:
+    path = shared_project_file(project_id)
+    try:
+        document = read_document(path)
+    except UnreadableDocumentError as exc:
+        logger.warning("Ignored: %s", exc)
+        return None
+    if document is None:
+        return None
+    root, registered_at = document.get("project_root"), document.get("registered_at")
+    if document.get("schema_version") != SCHEMA_VERSION or not isinstance(root, str) or "\0" in root:
+        logger.warning("Ignored: %s does not describe a project", path)
+        return None
+    if generate_project_id(Path(root)) != project_id:
+        logger.warning("Ignored: %s describes another project, %s", path, root)
+        return None
+    return RegisteredProject(project_id, Path(root), registered_at if isinstance(registered_at, str) else "")

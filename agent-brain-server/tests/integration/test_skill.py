@@ -1,0 +1,85 @@
+"""What SKILL.md tells agents to run is run, word for word, in a real project: with a server of its own and shared."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server import discovery, errors, runtime
+from agent_brain_server.config.settings import write_project_config
+from agent_brain_server.lifecycle import stop_daemon, stop_server
+from agent_brain_server.storage_paths import brain_home, resolve_state_dir
+
+SKILL = Path(__file__).parents[3] / "agent-brain-skill" / "Agent Brain" / "SKILL.md"
+TEXT = SKILL.read_text(encoding="utf-8")
+EXAMPLE_LIMIT_S = 60
+
+PYTHON_EXAMPLES = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+SHELL_EXAMPLES = re.findall(r"^```sh\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(params=["project", "shared"])
+def mode(request):
+    return request.param
+
+
+@pytest.fixture
+def project_in_mode(project, mode, tmp_path, monkeypatch):
+    """The small project, meant for either kind of server; what was started is stopped afterwards."""
+    for name in [name for name in os.environ if name.startswith(("AGENT_BRAIN_", "DOC_SERVE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    brain_home().mkdir()
+    (brain_home() / "shared_config.json").write_text('{"port": 0}')
+    write_project_config(resolve_state_dir(project), mode=mode)
+    (project / ".claude").mkdir(exist_ok=True)
+    yield project
+    stop_server(resolve_state_dir(project), force=True)
+    stop_daemon(force=True)
+
+
+def run(directory, *command):
+    done = subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, timeout=EXAMPLE_LIMIT_S, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_python_example_runs_as_it_stands(project_in_mode, mode):
+    asking, looking, in_a_loop = PYTHON_EXAMPLES
+    assert run(project_in_mode, sys.executable, "-c", looking) == "No server runs.\n"
+    first = run(project_in_mode / "src", sys.executable, "-W", "error", "-c", asking)
+    assert first.startswith("src/locks.py:")
+    assert "FileLock" in first
+    assert run(project_in_mode, sys.executable, "-c", asking).startswith("src/locks.py:")
+    found = run(project_in_mode, sys.executable, "-c", looking)
+    assert re.fullmatch(rf"{mode} at http://127\.0\.0\.1:\d+: 4 files\n", found)
+    assert int(run(project_in_mode, sys.executable, "-W", "error", "-c", in_a_loop).split()[0]) > 0
+
+
+def test_the_shell_example_runs_in_a_project_with_a_server_of_its_own(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
+    (project / ".claude").mkdir()
+    (example,) = SHELL_EXAMPLES
+    program, *arguments = shlex.split(example)
+    assert program == "agent-brain"
+    try:
+        assert '"src/locks.py"' in run(project, sys.executable, "-m", "agent_brain_cli", *arguments)
+    finally:
+        stop_server(resolve_state_dir(project), force=True)
+
+
+def test_what_the_skill_names_is_there():
+    assert set(re.findall(r"`(discover\w*)", TEXT)) <= set(discovery.__all__)
+    assert {"base_url", "token", "instance_id", "mode", "project_root", "project_id", "pid", "version"} <= set(
+        runtime.RuntimeState.model_fields
+    )
+    codes = dict(re.findall(r"(\d) ([a-z ]+)", TEXT.partition("Exit codes: ")[2].partition(";")[0]))
+    assert codes.keys() == {"0", "2", "3", "4", "5", "6", "7"}
+    assert errors.DaemonNotRunningError.exit_code == 7

@@ -1,0 +1,126 @@
+"""Run the long loops: `./task soak`, with arguments after `--`.
+
+Each loop works with real processes in a scratch directory, prints a line per promise, and fails at the first round that
+breaks one. `--short` runs all of them with few rounds, in under ninety seconds.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
+from benchmarks.__main__ import describe_machine
+from benchmarks.soak.disk import check_read_only, loop_full_disk
+from benchmarks.soak.killing import loop_kill_server, loop_kill_worker
+from benchmarks.soak.outcome import Outcome
+from benchmarks.soak.starting import (
+    loop_discover,
+    loop_projects_at_once,
+    loop_restart_after_kill,
+    loop_simultaneous_starters,
+    loop_stopped_server,
+)
+from benchmarks.soak.stopping import loop_lock, loop_outliving_worker, loop_stop_start_status, loop_stranger
+
+Loop = Callable[[Path, int], Iterator[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A loop with its usual number of rounds and that of the short run.
+
+    Attributes:
+        promise: Number in docs/RELIABILITY.md.
+        loop: What is run, given a directory of its own and the number of rounds.
+        rounds: As many as the table of docs/RELIABILITY.md shows.
+        short: As many as fit a run of ninety seconds.
+    """
+
+    promise: int
+    loop: Loop
+    rounds: int
+    short: int
+
+
+CASES = {
+    "starters": Case(1, loop_simultaneous_starters, 50, 1),
+    "projects": Case(1, loop_projects_at_once, 10, 1),
+    "restart": Case(2, loop_restart_after_kill, 10, 2),
+    "lock": Case(3, loop_lock, 10, 2),
+    "worker-outlives": Case(4, loop_outliving_worker, 10, 1),
+    "stranger": Case(5, loop_stranger, 100, 20),
+    "discover": Case(6, loop_discover, 5_000, 500),
+    "loop": Case(9, loop_stop_start_status, 100, 3),
+    "suspended": Case(10, loop_stopped_server, 20, 2),
+    "kill-server": Case(13, loop_kill_server, 100, 4),
+    "kill-worker": Case(13, loop_kill_worker, 100, 3),
+    "full-disk": Case(15, loop_full_disk, 10, 1),
+    "read-only": Case(8, check_read_only, 10, 1),
+}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="./task soak --", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of: {', '.join(CASES)}; all where none is named")
+    parser.add_argument("--rounds", type=int, help="rounds (of lock: seconds) in place of each loop's own number")
+    parser.add_argument("--short", action="store_true", help="few rounds of everything")
+    parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.cases) - set(CASES):
+        parser.error(f"unknown case {', '.join(sorted(unknown))}: choose from {', '.join(CASES)}")
+    return arguments
+
+
+def run_case(name: str, case: Case, scratch: Path, rounds: int) -> list[Outcome]:
+    """Run one loop; an error, or a promise that is broken in a round, is an outcome too."""
+    directory = scratch / name
+    directory.mkdir()
+    try:
+        return list(case.loop(directory, rounds))
+    except Exception as exc:  # noqa: BLE001 - the other loops are still to be run; it is shown and fails the run
+        traceback.print_exc()
+        return [Outcome(case.promise, f"{name} × {rounds}", f"{type(exc).__name__}: {exc}", kept=False)]
+
+
+def main() -> int:
+    """Run the loops that were asked for; return 1 where a promise was broken."""
+    arguments = parse_arguments()
+    kept = True
+    os.environ.pop(STATE_DIR_VARIABLE, None)
+    with tempfile.TemporaryDirectory(prefix="agent brain soak ") as directory:
+        os.environ[HOME_VARIABLE] = str(Path(directory) / "home")
+        for name in arguments.cases or CASES:
+            case = CASES[name]
+            began = time.monotonic()
+            outcomes = run_case(name, case, Path(directory), arguments.rounds or _rounds(case, arguments.short))
+            seconds = time.monotonic() - began
+            for outcome in outcomes:
+                print(f"{outcome.to_line()}  ({seconds:.0f} s)", flush=True)
+                kept = kept and outcome.kept
+                if arguments.out:
+                    _append(arguments.out, outcome.to_json() | {"case": name, "seconds": round(seconds, 1)})
+    return 0 if kept else 1
+
+
+def _rounds(case: Case, short: bool) -> int:
+    return case.short if short else case.rounds
+
+
+def _append(path: Path, found: dict[str, Any]) -> None:
+    document = {"date": datetime.date.today().isoformat(), "machine": describe_machine(), **found}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(document) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Kills the server, or its worker, at random moments of indexing, and looks at what is left when the job has ended."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agent_brain_server.discovery import request_json
+from agent_brain_server.lifecycle import start_server
+from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.storage_paths import resolve_state_dir
+from benchmarks.soak.corpus import ChangingTree
+from benchmarks.soak.outcome import Outcome, require
+from benchmarks.soak.servers import find_servers, has_ended, kill, project, wait_until
+from benchmarks.soak.stopping import find_worker
+from benchmarks.soak.stores import find_faults
+
+SEED = 20
+JOB_LIMIT_S = 120.0
+COMMIT_JITTER_S = 0.04  # a commit of the keyword index and what follows it in the document store
+ASK_INTERVAL_S = 0.02  # the worker gives way to everybody: it must get a core between two questions
+MODES = ("bm25", "hybrid", "vector")
+
+
+@dataclass
+class IndexedProject:
+    """A project under changes, with a server that indexes it again and again."""
+
+    root: Path
+    tree: ChangingTree
+    state: RuntimeState
+    random: random.Random
+    job_s: float = 1.0
+    keywords_s: float = 0.2
+    answers: int = 0
+    moments: Counter[str] = field(default_factory=Counter)
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the server."""
+        return dict(request_json(self.state, method, path, body))
+
+    def begin_job(self) -> str:
+        """Let the tree be indexed; return the job's id."""
+        return str(self.ask("POST", "/index", {"folder_path": "."})["job_id"])
+
+    def await_moment(self, job_id: str, number: int) -> None:
+        """Wait for the moment of the kill: in turn any of the job's, one of its keyword half, its commit."""
+        match number % 3:
+            case 0:
+                time.sleep(self.random.uniform(0, self.job_s))
+            case 1:
+                time.sleep(self.random.uniform(0, self.keywords_s))
+            case _:
+                wait_until(lambda: self._is_at_commit(job_id), "the commit", JOB_LIMIT_S)
+                time.sleep(self.random.uniform(0, COMMIT_JITTER_S))
+        progress = self.ask("GET", f"/index/jobs/{job_id}")["progress"]
+        self.moments[progress["phase"]] += 1
+
+    def _is_at_commit(self, job_id: str) -> bool:
+        progress = self.ask("GET", f"/index/jobs/{job_id}")["progress"]
+        written = progress["files_changed"] and progress["files_done"] >= progress["files_changed"]
+        return bool(written) or progress["phase"] in ("embedding", "finished")
+
+    def await_end(self, job_id: str) -> None:
+        """Wait until a job is done, asking questions meanwhile.
+
+        Raises:
+            BrokenPromiseError: It ended otherwise, or an answer is in no version of its file.
+        """
+        deadline = time.monotonic() + JOB_LIMIT_S
+        while (job := self.ask("GET", f"/index/jobs/{job_id}"))["state"] != "done":
+            require(job["state"] in ("queued", "running"), f"the job {job['state']}: {job['error']}")
+            require(time.monotonic() < deadline, f"the job did not end: {job}")
+            self.check_answer()
+            time.sleep(ASK_INTERVAL_S)
+
+    def check_answer(self) -> None:
+        """Ask one question and compare every line of the answer with the tree."""
+        path, marker = self.tree.pick_marker()
+        body = {"query": f"{marker} {path}", "mode": self.random.choice(MODES), "top_k": 20}
+        for result in self.ask("POST", "/query", body)["results"]:
+            place = (result["source"], result["start_line"], result["end_line"])
+            require(self.tree.knows(*place, result["text"]), f"answered what {place} never said")
+            self.answers += 1
+
+    def check_end(self) -> None:
+        """Compare tree and stores, and find a file by what only its present version says."""
+        faults = find_faults(resolve_state_dir(self.root), self.tree.present)
+        require(not faults, "; ".join(faults[:5]))
+        path, marker = self.tree.pick_marker()
+        results = self.ask("POST", "/query", {"query": marker, "mode": "bm25"})["results"]
+        require(results and results[0]["source"] == path, f"{marker} of {path} is not found")
+        status = self.ask("GET", "/health/status")
+        counts = (status["total_documents"], status["vector_coverage"], status["indexing_in_progress"])
+        require(counts == (len(self.tree.present), 1.0, False), f"status says {status}")
+
+    def describe(self) -> str:
+        """Return when the kills came and how much was compared."""
+        moments = ", ".join(f"{count} {phase}" for phase, count in sorted(self.moments.items()))
+        return f"during {moments}; {self.answers:,} results compared with the files, 0 torn"
+
+
+def loop_kill_server(scratch: Path, rounds: int) -> Iterator[Outcome]:
+    """Kill the server at random moments of indexing; the next one goes on by itself."""
+    with project(scratch, "killed server") as root:
+        work = _prepare(root)
+        for number in range(rounds):
+            work.tree.change()
+            job_id = work.begin_job()
+            work.await_moment(job_id, number)
+            kill(work.state.pid)
+            wait_until(partial(has_ended, work.state.pid), "the end of the killed server")
+            work.state = start_server(root).state
+            work.await_end(job_id)
+            work.check_end()
+    found = f"every job resumed by itself and done, the three stores equal and true to the tree; {work.describe()}"
+    yield Outcome(13, f"kill -9 of the server at {rounds} random moments of indexing and committing", found)
+
+
+def loop_kill_worker(scratch: Path, rounds: int) -> Iterator[Outcome]:
+    """Kill the indexing worker at random moments."""
+    killed = 0
+    with project(scratch, "killed worker") as root:
+        work = _prepare(root)
+        for number in range(rounds):
+            work.tree.change()
+            job_id = work.begin_job()
+            work.await_moment(job_id, number)
+            worker = find_worker(work.state.pid)
+            killed += worker is not None and kill(worker)
+            work.await_end(job_id)
+            work.check_end()
+        require(find_servers(root) == [work.state.pid], "the server ended with its worker")
+    found = f"{killed} met a worker; every job done, the stores equal and true to the tree; {work.describe()}"
+    yield Outcome(13, f"kill -9 of the worker at {rounds} random moments", found)
+
+
+def _prepare(root: Path) -> IndexedProject:
+    tree = ChangingTree(root, SEED)
+    work = IndexedProject(root, tree, start_server(root).state, random.Random(SEED))
+    work.await_end(work.begin_job())
+    tree.change()
+    began = time.monotonic()
+    job_id = work.begin_job()
+    wait_until(lambda: work.ask("GET", f"/index/jobs/{job_id}")["progress"]["keywords_ready"], "keyword answers")
+    work.keywords_s = time.monotonic() - began
+    work.await_end(job_id)
+    work.job_s = time.monotonic() - began
+    work.check_end()
+    return work

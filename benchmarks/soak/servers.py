@@ -1,0 +1,90 @@
+"""Real servers of scratch projects: found in the process table, waited for, ended by pid."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.storage_paths import lock_path, pid_path, resolve_state_dir, runtime_path
+from benchmarks.soak.outcome import BrokenPromiseError
+
+POLL_S = 0.002
+LIMIT_S = 120.0  # far over what anything takes on a busy machine, so that a hang ends
+
+
+def find_servers(root: Path) -> list[int]:
+    """Return the pids of all server processes of a project."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (directory / "cmdline").read_bytes().split(b"\0")
+                if b"agent_brain_server" in command and os.fsencode(root) in command:
+                    found.append(int(directory.name))
+    return found
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> bool:
+    """Send a signal; False where the process has ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended with all its threads, and so has closed its files; a zombie has."""
+    process = Path(f"/proc/{pid}")
+    try:
+        state = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+        return state in "ZX" and len(list((process / "task").iterdir())) <= 1
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
+    """Wait for a condition.
+
+    Raises:
+        BrokenPromiseError: It did not come true in time.
+    """
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise BrokenPromiseError(f"{what} did not happen in {limit_s:.0f} s")
+        time.sleep(POLL_S)
+
+
+def can_connect(port: int) -> bool:
+    """Whether anybody listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def find_remains(root: Path) -> list[str]:
+    """Return the names of what a server has left in the state directory."""
+    state_dir = resolve_state_dir(root)
+    paths = (runtime_path(state_dir), lock_path(state_dir), pid_path(state_dir))
+    return [path.name for path in paths if path.exists()]
+
+
+@contextlib.contextmanager
+def project(directory: Path, name: str) -> Iterator[Path]:
+    """Make an empty project for the length of the block; its server is stopped at the end, whatever happened."""
+    root = (directory / name).resolve()
+    root.mkdir(parents=True)
+    (root / "pyproject.toml").touch()
+    try:
+        yield root
+    finally:
+        for pid in find_servers(root):
+            kill(pid, signal.SIGCONT)
+        with contextlib.suppress(Exception):  # what went wrong is on its way already
+            stop_server(resolve_state_dir(root), timeout_s=10, force=True)
+        for pid in find_servers(root):
+            kill(pid)
