@@ -17,7 +17,7 @@ All functions may be called from any number of processes and threads at once.
 
 from pathlib import Path
 
-from agent_brain_server.errors import UnknownSchemaError
+from agent_brain_server.errors import ServerRefusedError, UnknownSchemaError
 from agent_brain_server.local_http import request_json
 from agent_brain_server.locking import cleanup_stale
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
@@ -77,7 +77,12 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> R
     if running is not None:
         return running
     if shared:
-        return daemon.open_project(root)
+        try:
+            return daemon.open_project(root)
+        except ServerRefusedError as refusal:
+            if refusal.code != daemon.SERVER_RUNNING_CODE:
+                raise
+        # a server of its own has come first: it is waited for
     return lifecycle.start_server(root, state_dir=place, started_by="agent").state
 
 

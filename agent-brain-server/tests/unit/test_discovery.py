@@ -1,5 +1,6 @@
 """Finding the server: only the one that proves to be it, whatever else answers."""
 
+import asyncio
 import json
 import os
 import socket
@@ -11,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server import local_http
-from agent_brain_server.discovery import discover, discover_or_start, request_json
+from agent_brain_server.discovery import discover, discover_async, discover_or_start, request_json
 from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError, UnknownSchemaError
 from agent_brain_server.lifecycle import stop_server
 from agent_brain_server.locking import StateLock
 from agent_brain_server.processes import read_start_time
-from agent_brain_server.runtime import RuntimeState, write_runtime
-from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir, runtime_path
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.runtime import RuntimeState, SharedPointer, write_pointer, write_runtime
+from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_state_dir, runtime_path
 
 
 class CannedServer:
@@ -177,6 +179,69 @@ def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time(project, state
         began = time.monotonic()
         assert discover(project) is None
         assert time.monotonic() - began < local_http.HEALTH_TIMEOUT_S + 2
+
+
+def write_pointer_to(project, state_dir, port):
+    pointer = SharedPointer(
+        project_root=str(project), project_id=generate_project_id(project), base_url=f"http://127.0.0.1:{port}"
+    )
+    write_pointer(state_dir, pointer)
+
+
+def test_a_pointer_without_a_daemon_is_cleaned_up(project, state_dir, server):
+    server.answer_json({"instance_id": "ds_012345", "mode": "shared"})
+    write_pointer_to(project, state_dir, server.port)
+    assert discover(project) is None
+    assert not runtime_path(state_dir).exists()
+    assert server.requests == []  # whoever answers there now, the daemon's own file does not name it
+
+
+def test_a_pointer_stays_while_the_daemon_lives_or_the_project_s_lock_is_held(project, state_dir):
+    write_pointer_to(project, state_dir, 1)
+    prepare_state_dir(brain_home())
+    with StateLock(brain_home()):
+        assert discover(project) is None
+        assert runtime_path(state_dir).exists()
+    with StateLock(state_dir):
+        assert discover(project) is None
+        assert runtime_path(state_dir).exists()
+    assert discover(project) is None
+    assert not runtime_path(state_dir).exists()
+
+
+def test_the_daemon_is_asked_with_its_token_and_only_for_a_project_that_it_lists(project, state_dir, server, tmp_path):
+    daemon = make_state(project, server.port, mode="shared", project_root=None)
+    prepare_state_dir(brain_home())
+    write_runtime(brain_home(), daemon)
+    write_pointer_to(project, state_dir, server.port)
+    listed = {"project_id": generate_project_id(project), "project_root": str(project)}
+    server.answer_json({"instance_id": "ds_012345", "projects": [listed]})
+    found = discover(project)
+    assert found == daemon.model_copy(update=listed)
+    assert ["Authorization: Bearer geheim" in request for request in server.requests] == [False, True]
+    with StateLock(brain_home()):
+        elsewhere = {**listed, "project_root": str(tmp_path)}
+        for answer in ({"projects": []}, {"projects": [elsewhere, 3]}, {"projects": 3}, {}):
+            server.answer_json({"instance_id": "ds_012345", **answer})
+            assert discover(project) is None
+    server.answer_json({"instance_id": "ds_ffffff", "projects": [listed]})
+    assert discover(project) is None
+
+
+def test_a_daemon_of_a_later_version_is_refused_while_it_lives(project, state_dir):
+    prepare_state_dir(brain_home())
+    runtime_path(brain_home()).write_text('{"schema_version": 7, "mode": "shared"}')
+    write_pointer_to(project, state_dir, 1)
+    with StateLock(brain_home()), pytest.raises(UnknownSchemaError):
+        discover(project)
+    assert discover(project) is None
+
+
+def test_the_async_twin_finds_the_same(project, state_dir, server):
+    server.answer_json({"instance_id": "ds_012345"})
+    state = make_state(project, server.port)
+    write_runtime(state_dir, state)
+    assert asyncio.run(discover_async(project)) == state
 
 
 def test_discover_or_start_starts_once_and_then_finds(project):
