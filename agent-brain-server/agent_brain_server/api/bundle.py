@@ -37,21 +37,28 @@ VECTOR_ENGINE = "chromadb"
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What the bundles of one server have in common."""
+    """What the bundles of one server have in common.
+
+    Attributes:
+        chroma_from: Vectors of a bundle from which on Chroma takes part.
+    """
 
     embedder: QueryEmbedder
     metrics: Metrics
     slots: IndexingSlots
+    chroma_from: int
 
     @classmethod
-    def make(cls, embedding_model: str, *, max_concurrent_indexing: int) -> Self:
+    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = 0) -> Self:
         """Return new parts; nothing heavy is loaded for them.
 
         Args:
             embedding_model: Name of the model, as in the settings.
             max_concurrent_indexing: Bundles that index at the same time.
+            chroma_from: Vectors of a bundle from which on Chroma takes part.
         """
-        return cls(QueryEmbedder(embedding_model), Metrics(), IndexingSlots(max_concurrent_indexing))
+        slots = IndexingSlots(max_concurrent_indexing)
+        return cls(QueryEmbedder(embedding_model), Metrics(), slots, chroma_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,7 @@ class ServiceBundle:
         """Open the stores, make the derived ones agree with the documents, and start the services.
 
         Args:
+            mode: Of the server.
             project_root: Canonical.
             state_dir: Where data and logs lie, at the places that the settings name.
             settings: The settings that won.
@@ -110,13 +118,12 @@ class ServiceBundle:
                 metrics=shared.metrics,
                 log_dir=paths["logs"],
                 slots=shared.slots,
+                chroma_from=shared.chroma_from,
             )
-            is_behind = reconcile_stores(project_root, documents, bm25, vectors)
+            if reconcile_stores(project_root, documents, bm25, vectors):
+                indexing.submit(IndexRequest(folder_path=str(project_root)))
             indexing.start()
             closers.callback(indexing.close)
-            if is_behind:
-                indexing.submit(IndexRequest(folder_path=str(project_root)))
-            queries = QueryService(documents, bm25, vectors, shared.embedder, shared.metrics)
             return cls(
                 mode=mode,
                 project_root=project_root,
@@ -126,7 +133,7 @@ class ServiceBundle:
                 bm25=bm25,
                 vectors=vectors,
                 indexing=indexing,
-                queries=queries,
+                queries=QueryService(documents, bm25, vectors, shared.embedder, shared.metrics),
                 embedder=shared.embedder,
                 metrics=shared.metrics,
                 retired=threading.Event(),
