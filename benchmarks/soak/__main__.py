@@ -61,7 +61,7 @@ CASES = {
     "discover": Case(6, loop_discover, 5_000, 500),
     "loop": Case(9, loop_stop_start_status, 100, 3),
     "suspended": Case(10, loop_stopped_server, 20, 2),
-    "kill-server": Case(13, loop_kill_server, 100, 4),
+    "kill-server": Case(13, loop_kill_server, 100, 3),
     "kill-worker": Case(13, loop_kill_worker, 100, 3),
     "full-disk": Case(15, loop_full_disk, 10, 1),
     "read-only": Case(8, check_read_only, 10, 1),
