@@ -93,7 +93,8 @@ def find_daemon(*, timeout_s: float = HEALTH_TIMEOUT_S) -> RuntimeState | None:
         if cleanup_stale(home):
             return None
         raise
-    if state is not None and state.mode == "shared" and validate_runtime(state, timeout=timeout_s):
+    lives = state is not None and state.mode == "shared" and not is_stale(home)
+    if state is not None and lives and validate_runtime(state, timeout=timeout_s):
         return state
     cleanup_stale(home)
     return None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from agent_brain_server.errors import ServerRefusedError, UnknownSchemaError
 from agent_brain_server.local_http import request_json
-from agent_brain_server.locking import cleanup_stale
+from agent_brain_server.locking import cleanup_stale, is_stale
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import resolve_state_dir
 
@@ -127,7 +127,8 @@ def _find_own_server(root: Path, place: Path) -> RuntimeState | None:
         if cleanup_stale(place):
             return None
         raise
-    if state is None or state.mode != "project" or not validate_runtime(state):
+    # a file that came with a copy or a clone may name any address; the lock of a server that lives can't be copied
+    if state is None or state.mode != "project" or is_stale(place) or not validate_runtime(state):
         return None
     # a named state directory may belong to another project
     return state if state.project_root == str(root) else None

@@ -78,6 +78,21 @@ def state_dir(project):
     return directory
 
 
+@pytest.fixture
+def held(state_dir):
+    """The project's lock is held, as a server that lives holds it."""
+    with StateLock(state_dir):
+        yield
+
+
+@pytest.fixture
+def daemon_held(project):
+    """The daemon's lock is held."""
+    prepare_state_dir(brain_home())
+    with StateLock(brain_home()):
+        yield
+
+
 def make_state(project, port, **changes):
     values = {
         "mode": "project",
@@ -99,14 +114,22 @@ def test_nothing_is_found_and_nothing_made_where_nothing_is(project):
     assert list(project.iterdir()) == []
 
 
-def test_the_server_that_answers_with_its_id_is_found(project, state_dir, server):
+def test_the_server_that_answers_with_its_id_is_found(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
     state = make_state(project, server.port)
     write_runtime(state_dir, state)
     assert discover(project) == state
 
 
-def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, server):
+def test_a_file_that_came_with_a_clone_leads_to_nobody(project, state_dir, server):
+    server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
+    write_runtime(state_dir, make_state(project, server.port, pid=1, pid_started_at=None))
+    assert discover(project) is None
+    assert server.requests == []
+    assert not runtime_path(state_dir).exists()
+
+
+def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_ffffff"})
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
@@ -114,7 +137,7 @@ def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, server):
     assert "geheim" not in server.requests[0]
 
 
-def test_a_server_of_another_version_is_found_and_tells_it(project, state_dir, server):
+def test_a_server_of_another_version_is_found_and_tells_it(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345"})
     write_runtime(state_dir, make_state(project, server.port, version="99.0.0"))
     found = discover(project)
@@ -159,7 +182,7 @@ def test_a_future_file_of_a_living_server_is_refused_and_of_a_dead_one_removed(p
         b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60_000,
     ],
 )
-def test_whatever_else_answers_is_not_the_server(project, state_dir, server, answer):
+def test_whatever_else_answers_is_not_the_server(project, state_dir, held, server, answer):
     server.answer = answer
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
@@ -167,13 +190,13 @@ def test_whatever_else_answers_is_not_the_server(project, state_dir, server, ans
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rest=st.binary(max_size=100))
-def test_no_answer_crashes_a_client(project, state_dir, server, rest):
+def test_no_answer_crashes_a_client(project, state_dir, held, server, rest):
     server.answer = b"HTTP/1.1 " + rest
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
 
 
-def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time(project, state_dir, monkeypatch):
+def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time(project, state_dir, held, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         write_runtime(state_dir, make_state(project, silent.getsockname()[1]))
         began = time.monotonic()
@@ -209,9 +232,10 @@ def test_a_pointer_stays_while_the_daemon_lives_or_the_project_s_lock_is_held(pr
     assert not runtime_path(state_dir).exists()
 
 
-def test_the_daemon_is_asked_with_its_token_and_only_for_a_project_that_it_lists(project, state_dir, server, tmp_path):
+def test_the_daemon_is_asked_with_its_token_and_only_for_a_project_that_it_lists(
+    project, state_dir, server, tmp_path, daemon_held
+):
     daemon = make_state(project, server.port, mode="shared", project_root=None)
-    prepare_state_dir(brain_home())
     write_runtime(brain_home(), daemon)
     write_pointer_to(project, state_dir, server.port)
     listed = {"project_id": generate_project_id(project), "project_root": str(project)}
@@ -219,11 +243,10 @@ def test_the_daemon_is_asked_with_its_token_and_only_for_a_project_that_it_lists
     found = discover(project)
     assert found == daemon.model_copy(update=listed)
     assert ["Authorization: Bearer geheim" in request for request in server.requests] == [False, True]
-    with StateLock(brain_home()):
-        elsewhere = {**listed, "project_root": str(tmp_path)}
-        for answer in ({"projects": []}, {"projects": [elsewhere, 3]}, {"projects": 3}, {}):
-            server.answer_json({"instance_id": "ds_012345", **answer})
-            assert discover(project) is None
+    elsewhere = {**listed, "project_root": str(tmp_path)}
+    for answer in ({"projects": []}, {"projects": [elsewhere, 3]}, {"projects": 3}, {}):
+        server.answer_json({"instance_id": "ds_012345", **answer})
+        assert discover(project) is None
     server.answer_json({"instance_id": "ds_ffffff", "projects": [listed]})
     assert discover(project) is None
 
@@ -237,7 +260,7 @@ def test_a_daemon_of_a_later_version_is_refused_while_it_lives(project, state_di
     assert discover(project) is None
 
 
-def test_the_async_twin_finds_the_same(project, state_dir, server):
+def test_the_async_twin_finds_the_same(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345"})
     state = make_state(project, server.port)
     write_runtime(state_dir, state)
