@@ -25,7 +25,7 @@ from agent_brain_server.errors import (
 )
 from agent_brain_server.lifecycle import DEFAULT_LIMIT_S, start_daemon
 from agent_brain_server.local_http import HEALTH_PATH, HEALTH_TIMEOUT_S, request_json
-from agent_brain_server.locking import cleanup_stale, is_stale
+from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
 from agent_brain_server.project_root import generate_project_id, require_text
 from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import (
@@ -93,7 +93,8 @@ def find_daemon(*, timeout_s: float = HEALTH_TIMEOUT_S) -> RuntimeState | None:
         if cleanup_stale(home):
             return None
         raise
-    if state is not None and state.mode == "shared" and validate_runtime(state, timeout=timeout_s):
+    lives = state is not None and state.mode == "shared" and not is_stale(home)
+    if state is not None and lives and validate_runtime(state, timeout=timeout_s):
         return state
     cleanup_stale(home)
     return None
@@ -151,7 +152,13 @@ def list_projects(daemon: RuntimeState, *, timeout_s: float = REGISTER_TIMEOUT_S
     Raises:
         AgentBrainError: It does not answer, or refuses to.
     """
-    projects = request_json(daemon, "GET", "/projects", timeout=timeout_s)["projects"]
+    answer = request_json(daemon, "GET", "/projects", timeout=timeout_s)
+    projects = answer.get("projects") if isinstance(answer, dict) else None
+    if not isinstance(projects, list):
+        raise ServerRefusedError(
+            "The shared daemon lists its projects in a way that is not understood.",
+            hint="Start it again in this version: agent-brain stop --mode shared && agent-brain start --mode shared",
+        )
     return [project for project in projects if isinstance(project, dict)]
 
 
@@ -208,6 +215,40 @@ def register_project(daemon: RuntimeState, project_root: Path) -> RuntimeState:
                 raise
         else:
             return _describe_as_project(daemon, project_root, generate_project_id(project_root))
+
+
+def unregister_project(project_id: str) -> bool:
+    """Let the daemon, running or not, no longer serve a project; its index is kept in case the project comes back.
+
+    Args:
+        project_id: Of a project that may be registered.
+
+    Returns:
+        False where nothing was changed: it was not registered, or the daemon does not answer.
+
+    Raises:
+        InvalidRequestError: The id is none.
+        AgentBrainError: As for `find_daemon`.
+    """
+    registration = shared_project_file(project_id)
+    if not registration.exists():
+        return False
+    daemon = find_daemon()
+    if daemon is not None:
+        try:
+            request_json(daemon, "DELETE", f"/projects/{project_id}", timeout=REGISTER_TIMEOUT_S)
+        except (NotRunningError, DeadlineError, ServerRefusedError) as exc:
+            logger.info("The daemon goes on serving %s: %s", project_id, exc)
+            return False
+        return True
+    lock = StateLock(brain_home())
+    if not lock.acquire(record_pid=False):
+        return False
+    try:
+        registration.unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return True
 
 
 def open_project(project_root: Path, *, timeout_s: float = DEFAULT_LIMIT_S) -> RuntimeState:

@@ -17,9 +17,9 @@ All functions may be called from any number of processes and threads at once.
 
 from pathlib import Path
 
-from agent_brain_server.errors import UnknownSchemaError
+from agent_brain_server.errors import ServerRefusedError, UnknownSchemaError
 from agent_brain_server.local_http import request_json
-from agent_brain_server.locking import cleanup_stale
+from agent_brain_server.locking import cleanup_stale, is_stale
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import resolve_state_dir
 
@@ -77,7 +77,12 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> R
     if running is not None:
         return running
     if shared:
-        return daemon.open_project(root)
+        try:
+            return daemon.open_project(root)
+        except ServerRefusedError as refusal:
+            if refusal.code != daemon.SERVER_RUNNING_CODE:
+                raise
+        # a server of its own has come first: it is waited for
     return lifecycle.start_server(root, state_dir=place, started_by="agent").state
 
 
@@ -122,7 +127,8 @@ def _find_own_server(root: Path, place: Path) -> RuntimeState | None:
         if cleanup_stale(place):
             return None
         raise
-    if state is None or state.mode != "project" or not validate_runtime(state):
+    # a file that came with a copy or a clone may name any address; the lock of a server that lives can't be copied
+    if state is None or state.mode != "project" or is_stale(place) or not validate_runtime(state):
         return None
     # a named state directory may belong to another project
     return state if state.project_root == str(root) else None

@@ -13,14 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.errors import AgentBrainError, ConfigError, DeadlineError, StartError
+from agent_brain_server.errors import AgentBrainError, ConfigError, DeadlineError, PortInUseError, StartError
 from agent_brain_server.launch import LaunchPlan, StartedBy, capitalise, launch
 from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
 from agent_brain_server.processes import ProcessHandle
 from agent_brain_server.project_root import require_text
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
-from agent_brain_server.storage_paths import brain_home, prepare_brain_home, prepare_state_dir, resolve_state_dir
+from agent_brain_server.storage_paths import (
+    brain_home,
+    prepare_brain_home,
+    prepare_state_dir,
+    resolve_state_dir,
+    shared_config_path,
+)
 
 __all__ = ["StartResult", "StartedBy", "StopResult", "start_daemon", "start_server", "stop_daemon", "stop_server"]
 
@@ -121,7 +127,11 @@ def start_daemon(
         status_command="agent-brain status --mode shared",
         stop_command=STOP_DAEMON_COMMAND,
     )
-    return _start(plan, overrides or {}, started_by, timeout_s)
+    try:
+        return _start(plan, overrides or {}, started_by, timeout_s)
+    except PortInUseError as error:
+        error.hint = f'Set another "port" in {shared_config_path()}, or free the port.'
+        raise
 
 
 def stop_daemon(*, timeout_s: float = DEFAULT_LIMIT_S, force: bool = False) -> StopResult:

@@ -19,9 +19,10 @@ from typing import Any
 
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
 from benchmarks.__main__ import describe_machine
+from benchmarks.report import update_document
 from benchmarks.soak.disk import check_read_only, loop_full_disk
 from benchmarks.soak.killing import loop_kill_server, loop_kill_worker
-from benchmarks.soak.outcome import Outcome
+from benchmarks.soak.outcome import Outcome, format_results
 from benchmarks.soak.starting import (
     loop_discover,
     loop_projects_at_once,
@@ -61,7 +62,7 @@ CASES = {
     "discover": Case(6, loop_discover, 5_000, 500),
     "loop": Case(9, loop_stop_start_status, 100, 3),
     "suspended": Case(10, loop_stopped_server, 20, 2),
-    "kill-server": Case(13, loop_kill_server, 100, 4),
+    "kill-server": Case(13, loop_kill_server, 100, 3),
     "kill-worker": Case(13, loop_kill_worker, 100, 3),
     "full-disk": Case(15, loop_full_disk, 10, 1),
     "read-only": Case(8, check_read_only, 10, 1),
@@ -75,7 +76,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds (of lock: seconds) in place of each loop's own number")
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")
+    parser.add_argument("--document", type=Path, help="rewrite the table of this Markdown file from what --out names")
     arguments = parser.parse_args()
+    if arguments.document and not arguments.out:
+        parser.error("--document needs --out")
     if unknown := set(arguments.cases) - set(CASES):
         parser.error(f"unknown case {', '.join(sorted(unknown))}: choose from {', '.join(CASES)}")
     return arguments
@@ -109,6 +113,8 @@ def main() -> int:
                 kept = kept and outcome.kept
                 if arguments.out:
                     _append(arguments.out, outcome.to_json() | {"case": name, "seconds": round(seconds, 1)})
+    if arguments.document:
+        update_document(arguments.document, format_results(arguments.out))
     return 0 if kept else 1
 
 

@@ -23,6 +23,7 @@ DISK_BYTES = 24_000_000
 JOB_LIMIT_S = 120.0
 NOBODY = 65534
 PROMPT_S = 2.0
+START_LIMIT_S = 10.0  # on a busy machine
 ERROR_WORDS = ("full", "space", "cannot be", "could not", "I/O", "can't")
 
 
@@ -55,8 +56,7 @@ def loop_full_disk(scratch: Path, rounds: int) -> Iterator[Outcome]:
                 require(_index(state)["state"] == "done", "the first job failed")
                 for number in range(rounds):
                     told.add(_fill_and_free(state, disk, tree, free_bytes=number * 37_000 % 400_000))
-                restarted = stop_server(disk).stopped and start_server(root, state_dir=disk)
-                require(restarted, "no restart after a full disk")
+                told.add(_start_on_full_disk(root, disk))
             finally:
                 stop_server(disk, force=True)
     except PermissionError as exc:
@@ -90,6 +90,25 @@ def _fill_and_free(state: RuntimeState, disk: Path, tree: ChangingTree, *, free_
     faults = find_faults(disk, tree.present)
     require(not faults, "; ".join(faults[:5]))
     return told.rpartition("cannot be used: ")[2][:60]
+
+
+def _start_on_full_disk(root: Path, disk: Path) -> str:
+    """Return in short how a start told that the disk is full; with room again it must work."""
+    stop_server(disk)
+    filler = disk / "filler"
+    _fill(filler, 0)
+    told = "start works"
+    began = time.monotonic()
+    try:
+        start_server(root, state_dir=disk)
+        stop_server(disk)
+    except AgentBrainError as exc:
+        told = f"start: {type(exc).__name__}: {exc.message}"
+        require(any(word in exc.message for word in ERROR_WORDS), f"start said: {exc.message}")
+        require(time.monotonic() - began < START_LIMIT_S, f"start took {time.monotonic() - began:.1f} s to say: {told}")
+    filler.unlink()
+    require(start_server(root, state_dir=disk).started, "no start with room again")
+    return told.replace(str(disk), "DISK")
 
 
 def _fill(filler: Path, free_bytes: int) -> None:

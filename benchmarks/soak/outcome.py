@@ -1,7 +1,11 @@
 """What a loop found, and how it is shown."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from benchmarks.report import format_table
 
 MILLISECONDS = 1000
 
@@ -44,3 +48,22 @@ def require(condition: object, message: str) -> None:
 def percentile(values: list[float], share: float) -> float:
     """Return the value below which a share of the values lies."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+
+
+def format_results(results: Path) -> str:
+    """Return the table of docs/RELIABILITY.md.
+
+    Args:
+        results: One JSON object a line, as the loops wrote them; of a case that was run twice the later run counts.
+    """
+    latest = {line["case"]: line for line in map(json.loads, results.read_text(encoding="utf-8").splitlines())}
+    rows = [
+        [str(line["promise"]), line["done"], line["found"] if line["kept"] else f"**broken**: {line['found']}"]
+        for line in sorted(latest.values(), key=lambda line: line["promise"])
+    ]
+    machine, dates = next(iter(latest.values()))["machine"], sorted({line["date"] for line in latest.values()})
+    where = (
+        f"Run {' and '.join(dates)} on {machine['cores']} cores of {machine['processor']}, {machine['system']}, "
+        f"Python {machine['python']}."
+    )
+    return f"{where}\n\n{format_table([['promise', 'what was done', 'what came out'], *rows])}"

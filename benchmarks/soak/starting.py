@@ -143,7 +143,9 @@ def loop_stopped_server(scratch: Path, rounds: int) -> Iterator[Outcome]:
         for _ in range(rounds):
             kill(state.pid, signal.SIGSTOP)
             require(discover(root) is None, "a suspended server was found")
-            starter = subprocess.Popen([sys.executable, "-c", STARTER, str(root)], stdin=subprocess.DEVNULL)
+            starter = subprocess.Popen(
+                [sys.executable, "-c", STARTER, str(root)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            )
             time.sleep(EVENT_S)
             require(find_servers(root) == [state.pid], "a second server beside a suspended one")
             kill(state.pid, signal.SIGCONT)

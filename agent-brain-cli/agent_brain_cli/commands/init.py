@@ -8,8 +8,9 @@ from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, note, show, visible
 from agent_brain_server import registry
 from agent_brain_server.config.settings import change_project_mode, write_project_config
-from agent_brain_server.daemon import is_shared
+from agent_brain_server.daemon import is_shared, unregister_project
 from agent_brain_server.locking import is_stale
+from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import write_shared_config
 from agent_brain_server.storage_paths import config_path, shared_config_path
 
@@ -37,6 +38,8 @@ def init(target: Target, mode: Mode | None, force: bool) -> None:
         "created": created,
         "changed": changed,
     }
+    if mode == "project":
+        unregister_project(generate_project_id(target.project_root))
     if mode == "shared":
         document["shared_config_created"] = write_shared_config()
         document["shared_config_file"] = str(shared_config_path())

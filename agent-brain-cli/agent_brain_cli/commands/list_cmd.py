@@ -9,7 +9,7 @@ from agent_brain_cli.options import Target, target_options
 from agent_brain_cli.render import Json, format_table, show
 from agent_brain_cli.render_status import count_noun, runtime_document
 from agent_brain_server import registry
-from agent_brain_server.daemon import read_registrations
+from agent_brain_server.daemon import read_registrations, unregister_project
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.locking import is_stale
 from agent_brain_server.registry import RegistryEntry
@@ -32,12 +32,15 @@ def list_servers(target: Target) -> None:
     is gone is forgotten. With --project-root or --state-dir, only the projects that these name are shown.
     """
     entries = [entry for entry in registry.entries() if not target.explicit or is_meant(entry, target)]
-    registrations = read_registrations()
     with ThreadPoolExecutor(max_workers=MAX_CHECKS) as pool:
         checked_daemon = pool.submit(check_state, brain_home())
         checked = dict(zip(entries, pool.map(check_entry, entries), strict=True))
-        daemon = describe_daemon(checked_daemon.result(), len(registrations))
+        found_daemon = checked_daemon.result()
     forget([entry for entry, found in checked.items() if found["state"] == "forgotten"])
+    registrations = read_registrations()
+    if found_daemon["state"] in ("running", "stopped"):  # a silent one would be waited for
+        registrations = drop_gone(registrations)
+    daemon = describe_daemon(found_daemon, len(registrations))
     own = [found for found in checked.values() if found["state"] != "forgotten"]
     served = [
         describe_served(project_id, root, daemon)
@@ -91,6 +94,13 @@ def is_gone(directory: Path) -> bool:
     return False
 
 
+def drop_gone(registrations: dict[str, Path]) -> dict[str, Path]:
+    """Let the daemon no longer serve projects whose directory is gone, and return the others."""
+    gone = {project_id for project_id, root in registrations.items() if is_gone(root)}
+    dropped = {project_id for project_id in gone if unregister_project(project_id)}
+    return {project_id: root for project_id, root in registrations.items() if project_id not in dropped}
+
+
 def forget(entries: list[RegistryEntry]) -> None:
     """Take projects out of the registry."""
     if entries:
@@ -109,6 +119,8 @@ def describe_served(project_id: str, root: Path, daemon: Json | None) -> Json:
     places = {"name": root.name, "project_root": str(root), "project_id": project_id, "mode": "shared"}
     if daemon is None:
         return {**places, "state": "stopped"}
+    if is_gone(root):
+        return {**places, "state": "gone"}
     where: Json = {name: daemon[name] for name in ("base_url", "pid", "state_dir", "state") if name in daemon}
     return {**where, **places}
 

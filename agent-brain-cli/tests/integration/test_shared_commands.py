@@ -182,6 +182,33 @@ def test_each_mode_keeps_its_own_state_and_status_says_which_is_used(shared, pro
     assert shared("status", "--json").json["index"]["state_dir"] == in_daemon["index"]["state_dir"]
 
 
+def test_a_project_that_is_gone_or_goes_back_to_its_own_server_is_served_no_longer(shared, project, other_project):
+    shared("start", "--mode", "shared")
+    shared("init", "--mode", "shared", cwd=other_project)
+    assert shared("start", "--json", cwd=other_project).json["active_projects"] == 2
+    shutil.rmtree(other_project)
+    assert shared("list", "--json").json["daemon"]["active_projects"] == 1
+    assert shared("init", "--mode", "project").code == 0
+    assert shared("list", "--json").json["daemon"]["active_projects"] == 0
+    assert not (resolve_state_dir(project) / "runtime.json").exists()
+    assert shared("status").code == 3
+
+    shared("init", "--mode", "shared")
+    assert shared("start", "--json").json["active_projects"] == 1
+    shared("stop", "--mode", "shared")
+    shared("init", "--mode", "project")
+    assert shared("start", "--mode", "shared", "--json").json["active_projects"] == 0
+
+
+def test_a_port_that_is_taken_is_said_with_the_file_to_change(shared, home):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = shared("start", "--mode", "shared", "--port", str(port))
+    assert outcome.code == 1
+    assert str(port) in outcome.complaint[0]
+    assert str(home / "shared_config.json") in outcome.complaint[1]
+
+
 def test_a_project_with_a_server_of_its_own_is_not_told_to_the_daemon(agent_brain, home):
     try:
         started = agent_brain("start", "--mode", "shared", "--json")
@@ -217,10 +244,12 @@ def test_twenty_hung_and_twenty_dead_servers_are_listed_in_two_seconds(agent_bra
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         port = silent.getsockname()[1]
         roots = {state: [tmp_path / f"{state}{number}" for number in range(20)] for state in ("hung", "dead")}
+        write_silent_daemon(environment, port)
         for root in [*roots["hung"], *roots["dead"]]:
             write_registered_project(root, port)
         write_registry(environment, [*roots["hung"], *roots["dead"]])
-        command = [sys.executable, "-c", HOLD_LOCKS, *(resolve_state_dir(root) for root in roots["hung"])]
+        places = [environment["AGENT_BRAIN_HOME"], *(resolve_state_dir(root) for root in roots["hung"])]
+        command = [sys.executable, "-c", HOLD_LOCKS, *places]
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             assert holder.stdout is not None
@@ -231,10 +260,10 @@ def test_twenty_hung_and_twenty_dead_servers_are_listed_in_two_seconds(agent_bra
         finally:
             holder.communicate()
     states = {found["project_root"]: found["state"] for found in listed.json["projects"]}
-    assert states == {str(root): "not_answering" for root in roots["hung"]} | {
-        str(root): "stopped" for root in roots["dead"]
-    }
-    print(f"40 servers listed in {took_s:.2f} s")
+    expected = {str(root): "not_answering" for root in roots["hung"]} | {str(root): "stopped" for root in roots["dead"]}
+    assert states == {**expected, str(tmp_path / "gone"): "gone"}
+    assert listed.json["daemon"]["state"] == "not_answering"
+    print(f"41 servers listed in {took_s:.2f} s")
     assert took_s < 2
 
 
@@ -267,16 +296,30 @@ def test_torn_and_foreign_files_of_the_daemon_s_projects_are_survived(shared, ho
     assert (started.code, started.json["active_projects"]) == (0, 1)
 
 
+def write_silent_daemon(environment, port: int) -> None:
+    """Leave the runtime file of a daemon that serves a project which is gone."""
+    home = Path(environment["AGENT_BRAIN_HOME"])
+    gone = home.parent / "gone"
+    registration = home / "projects" / generate_project_id(gone) / "project.json"
+    registration.parent.mkdir(parents=True)
+    registration.write_text(json.dumps({"schema_version": 1, "project_root": str(gone)}))
+    (home / "runtime.json").write_text(json.dumps(describe_server(port, mode="shared")))
+
+
 def write_registered_project(root: Path, port: int) -> None:
     """Make a project whose runtime file names this process and a port of the test's own."""
     root.mkdir()
     prepare_state_dir(resolve_state_dir(root))
-    runtime = {
-        "schema_version": 1, "mode": "project", "project_root": str(root), "instance_id": "ds_000000",
-        "base_url": f"http://127.0.0.1:{port}", "bind_host": "127.0.0.1", "port": port, "pid": os.getpid(),
-        "started_at": "2026-01-01T00:00:00+00:00",
-    }  # fmt: skip
+    runtime = describe_server(port, mode="project", project_root=str(root))
     (resolve_state_dir(root) / "runtime.json").write_text(json.dumps(runtime))
+
+
+def describe_server(port: int, **facts: str) -> dict:
+    """Return the content of a runtime file that names this process."""
+    return {
+        "schema_version": 1, "instance_id": "ds_000000", "base_url": f"http://127.0.0.1:{port}", "pid": os.getpid(),
+        "bind_host": "127.0.0.1", "port": port, "started_at": "2026-01-01T00:00:00+00:00", **facts,
+    }  # fmt: skip
 
 
 def write_registry(environment, roots: list[Path]) -> None:

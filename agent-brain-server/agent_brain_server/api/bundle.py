@@ -37,21 +37,28 @@ VECTOR_ENGINE = "chromadb"
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What the bundles of one server have in common."""
+    """What the bundles of one server have in common.
+
+    Attributes:
+        chroma_from: Vectors of a bundle from which on Chroma takes part.
+    """
 
     embedder: QueryEmbedder
     metrics: Metrics
     slots: IndexingSlots
+    chroma_from: int
 
     @classmethod
-    def make(cls, embedding_model: str, *, max_concurrent_indexing: int) -> Self:
+    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = 0) -> Self:
         """Return new parts; nothing heavy is loaded for them.
 
         Args:
             embedding_model: Name of the model, as in the settings.
             max_concurrent_indexing: Bundles that index at the same time.
+            chroma_from: Vectors of a bundle from which on Chroma takes part.
         """
-        return cls(QueryEmbedder(embedding_model), Metrics(), IndexingSlots(max_concurrent_indexing))
+        slots = IndexingSlots(max_concurrent_indexing)
+        return cls(QueryEmbedder(embedding_model), Metrics(), slots, chroma_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,7 @@ class ServiceBundle:
                 metrics=shared.metrics,
                 log_dir=paths["logs"],
                 slots=shared.slots,
+                chroma_from=shared.chroma_from,
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors)
             watcher = start_following(project_root, indexing, closers, is_behind=is_behind, watch=settings.watch)
@@ -227,10 +235,10 @@ def start_following(
         is_behind: The stores have lost something, so what was indexed is indexed again.
         watch: Whether to watch.
     """
-    indexing.start()
-    closers.callback(indexing.close)
     if is_behind:
         indexing.catch_up(unconditionally=True)
+    indexing.start()
+    closers.callback(indexing.close)
     watcher = TreeWatcher(project_root, indexing)
     if watch:
         watcher.start()

@@ -10,12 +10,14 @@ from agent_brain_server.api.bundle import ServiceBundle, SharedParts
 from agent_brain_server.api.projects import ProjectsHealth
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, ConflictError, InvalidRequestError, NotFoundError
+from agent_brain_server.memory import return_free_memory
 from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.services.project_directory import delete_project, describe_project, load_projects, save_project
 from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.services.projects import ProjectPool
 from agent_brain_server.storage.job_store import has_unfinished_jobs
+from agent_brain_server.storage.vector_store import EXACT_LIMIT
 from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, default_state_dir, shared_project_home
 from agent_brain_server.types import RegisteredProject
 
@@ -38,7 +40,11 @@ class SharedProjects:
     def __init__(self, settings: DaemonSettings) -> None:
         self._settings = settings
         shared = settings.shared
-        self._parts = SharedParts.make(shared.embedding_model, max_concurrent_indexing=shared.max_concurrent_indexing)
+        self._parts = SharedParts.make(
+            shared.embedding_model,
+            max_concurrent_indexing=shared.max_concurrent_indexing,
+            chroma_from=EXACT_LIMIT,  # a Chroma costs 8 MB for each project that ever had one open
+        )
         self._pool: ProjectPool[ServiceBundle] = ProjectPool(
             self._open_bundle, max_open=shared.max_open_projects, idle_s=shared.project_idle_seconds
         )
@@ -154,6 +160,10 @@ class SharedProjects:
             shared=self._parts,
         )
 
+    def _close_idle(self) -> None:
+        if self._pool.close_idle():
+            return_free_memory()
+
     def _keep(self) -> None:
         """Do what nobody asks for, until the daemon stops."""
         projects = self._pool.projects()
@@ -165,7 +175,7 @@ class SharedProjects:
         while not self._stopping.is_set():
             try:
                 self._resume_unfinished()
-                self._pool.close_idle()
+                self._close_idle()
                 self._missing = frozenset(p.project_id for p in self._pool.projects() if not p.root.is_dir())
             except Exception:  # border: a tick that fails must not end the ones after it
                 logger.exception("Looking after the projects failed")

@@ -119,6 +119,11 @@ class BM25IndexManager:
             self._take_writer().delete_all_documents()
             self.commit()
 
+    def release_writer(self) -> None:
+        """Give back the threads and the memory that changes need; what was not committed is lost."""
+        with self._lock:
+            self._writer = None
+
     def close(self) -> None:
         """Give up what was not committed and let go of the files. Safe to call twice."""
         with self._lock:

@@ -11,6 +11,7 @@ from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.memory import return_free_memory
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
 from agent_brain_server.services.file_indexer import FileIndexer, JobCancelledError
 from agent_brain_server.services.index_writer import IndexWriter
@@ -52,6 +53,7 @@ class IndexingService:
         metrics: Counted on.
         log_dir: Takes the worker's complaints.
         slots: Shared with the other projects of the server.
+        chroma_from: Vectors from which on Chroma takes part; the exact matrix answers below.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class IndexingService:
         metrics: Metrics,
         log_dir: Path,
         slots: IndexingSlots,
+        chroma_from: int = 0,
     ) -> None:
         self._documents = documents
         self._slots = slots
@@ -81,7 +84,9 @@ class IndexingService:
             worker=self._worker,
             metrics=metrics,
         )
-        self._backlog = VectorBacklog(documents, vectors, self._worker, metrics, model=settings.embedding_model)
+        self._backlog = VectorBacklog(
+            documents, vectors, self._worker, metrics, model=settings.embedding_model, chroma_from=chroma_from
+        )
         self._embedding: list[RunningJob] = []
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
@@ -211,6 +216,8 @@ class IndexingService:
         elif self._slots.take(self._turn, self._stopping.is_set):
             try:
                 self._work_in_turn()
+                self._writer.release()
+                return_free_memory()
             finally:
                 self._slots.give_back(self._turn, self._worker.hand_over())
 

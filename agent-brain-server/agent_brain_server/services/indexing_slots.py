@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from agent_brain_server.indexing.worker_client import Worker, end_worker
 
-MIN_TURN_S = 1.0
-"""A turn lasts at least this long: each change of project costs the model's warm caches and a look at the stores."""
+MIN_TURN_S = 2.0
+"""A turn lasts at least this long: each change of project ends the batches on their way and opens stores for it."""
 
 
 @dataclass(slots=True, eq=False)

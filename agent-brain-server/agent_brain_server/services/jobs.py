@@ -3,8 +3,9 @@
 import logging
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 
-from agent_brain_server.errors import ConflictError, NotFoundError
+from agent_brain_server.errors import ConflictError, NotFoundError, StoreError
 from agent_brain_server.models.index import IndexRequest, JobState, JobStatus
 from agent_brain_server.services.progress import RunningJob
 from agent_brain_server.storage.job_store import FINISHED_STATES, JobStore, StoredJob
@@ -25,15 +26,18 @@ class JobQueue:
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._running: dict[str, RunningJob] = {}
+        self._unwritten: dict[str, JobStatus] = {}
         self._changed = threading.Condition()
 
     def resume_unfinished(self) -> int:
         """Put what was left unfinished back into the queue; returns how many jobs that is.
 
-        An earlier server leaves jobs behind when it ends, this one where it could not write how a job ended.
+        An earlier server leaves jobs behind when it ends, this one where a failure cut the work on a job short.
         """
         with self._changed:
-            left = [job.status.job_id for job in self._store.unfinished() if job.status.job_id not in self._running]
+            self._write_ends()
+            known = self._running.keys() | self._unwritten.keys()
+            left = [job.status.job_id for job in self._store.unfinished() if job.status.job_id not in known]
             for job_id in left:
                 self._store.requeue(job_id)
         return len(left)
@@ -41,6 +45,7 @@ class JobQueue:
     def submit(self, request: IndexRequest) -> JobStatus:
         """Queue a job; an equal one that has not begun yet stands for both."""
         with self._changed:
+            self._write_ends()
             for job in self._store.unfinished():
                 if job.status.state == "queued" and job.request == request:
                     return job.status
@@ -71,6 +76,7 @@ class JobQueue:
             unless: Says that there is no need to, as it was decided just before; whoever decides so calls `wake` then.
         """
         with self._changed:
+            self._write_ends()
             if not self.has_waiting() and not unless():
                 self._changed.wait(timeout_s)
 
@@ -80,12 +86,18 @@ class JobQueue:
             self._changed.notify_all()
 
     def finish(self, job: RunningJob, state: JobState, error: str | None = None) -> None:
-        """Record how a job ended; the first word counts."""
+        """Record how a job ended; the first word counts. On a full disk it is remembered until it can be written."""
         with self._changed:
             if self._running.pop(job.status.job_id, None) is None:
                 return
             job.phase = "finished"
-            self._store.mark_finished(job.status.job_id, state, progress=job.progress(), error=error)
+            ended = {
+                "state": state,
+                "error": error,
+                "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            }
+            self._unwritten[job.status.job_id] = job.snapshot().model_copy(update=ended)
+            self._write_ends()
             logger.info("job %s %s", job.status.job_id, state, extra={"job_id": job.status.job_id, "error": error})
             self._changed.notify_all()
 
@@ -97,7 +109,7 @@ class JobQueue:
             ConflictError: It has ended.
         """
         with self._changed:
-            stored = self._stored(job_id).status
+            stored = self.get(job_id)
             if stored.state in FINISHED_STATES:
                 raise ConflictError(
                     f"The job {job_id} has ended: {stored.state}.",
@@ -110,7 +122,7 @@ class JobQueue:
                 self.finish(running, "cancelled")
             else:
                 self._store.mark_finished(job_id, "cancelled")
-            return self._stored(job_id).status
+            return self.get(job_id)
 
     def get(self, job_id: str) -> JobStatus:
         """Return a job as it is now.
@@ -118,14 +130,12 @@ class JobQueue:
         Raises:
             NotFoundError: There is no such job.
         """
-        running = self._running.get(job_id)
-        return running.snapshot() if running else self._stored(job_id).status
+        return self._in_memory().get(job_id) or self._stored(job_id).status
 
     def newest(self) -> list[JobStatus]:
         """Return the remembered jobs, newest first."""
-        running = dict(self._running)
-        jobs = [job.status for job in self._store.newest()]
-        return [running[job.job_id].snapshot() if job.job_id in running else job for job in jobs]
+        known = self._in_memory()
+        return [known.get(job.status.job_id, job.status) for job in self._store.newest()]
 
     def current(self) -> JobStatus | None:
         """Return the running job that began first; None where none runs."""
@@ -134,6 +144,8 @@ class JobQueue:
 
     def last_ended(self) -> JobStatus | None:
         """Return the job that ended last."""
+        if unwritten := list(dict(self._unwritten).values()):
+            return unwritten[-1]
         job = self._store.last_finished()
         return job.status if job else None
 
@@ -149,3 +161,17 @@ class JobQueue:
                 f"There is no job {job_id[:40]!r}.", code="unknown_job", hint="GET /index/jobs lists the jobs."
             )
         return job
+
+    def _in_memory(self) -> dict[str, JobStatus]:
+        """Return the jobs of which the store does not know the latest."""
+        running = {job_id: job.snapshot() for job_id, job in dict(self._running).items()}
+        return {**dict(self._unwritten), **running}
+
+    def _write_ends(self) -> None:
+        """Write how jobs ended; what can't be written now is written with the next change."""
+        try:
+            for job_id, ended in list(self._unwritten.items()):
+                self._store.mark_finished(job_id, ended.state, progress=ended.progress, error=ended.error)
+                del self._unwritten[job_id]
+        except StoreError:
+            logger.warning("the end of %d jobs can't be written yet", len(self._unwritten), exc_info=True)

@@ -140,10 +140,13 @@ class ProjectPool(Generic[Opened]):
                 entry.last_used = time.monotonic()
                 self._changed.notify_all()
 
-    def close_idle(self) -> None:
-        """Close what was not asked for lately, and what is over the limit."""
+    def close_idle(self) -> int:
+        """Close what was not asked for lately, and what is over the limit; returns how many those were."""
+        closed = 0
         while (leaving := self._claim_free(0.0 if self._is_over_limit() else self._idle_s)) is not None:
             self._finish_closing(*leaving)
+            closed += 1
+        return closed
 
     def close(self) -> None:
         """Close every index; one that fails to close stops no other."""

@@ -52,6 +52,7 @@ class VectorBacklog:
 
     Args:
         model: Name of the embedding model, as in the settings.
+        chroma_from: Vectors from which on Chroma is fed.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class VectorBacklog:
         metrics: Metrics,
         *,
         model: str,
+        chroma_from: int = 0,
     ) -> None:
         self._documents = documents
         self._vectors = vectors
         self._worker = worker
         self._metrics = metrics
         self._model = model
+        self._chroma_from = chroma_from
 
     def is_empty(self) -> bool:
         """Whether every chunk has its vector."""
@@ -103,6 +106,8 @@ class VectorBacklog:
 
         A Chroma that can't write is logged and left: the exact matrix has every vector and answers.
         """
+        if self._vectors.count() < self._chroma_from:
+            return False
         try:
             return self._vectors.flush_chroma() > 0
         except StoreError:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agent_brain_server.errors import StoreError
 from agent_brain_server.types import Vectors
 
 BYTES_PER_NUMBER = 4
@@ -30,13 +31,20 @@ class VectorMatrix:
         return os.fstat(self._descriptor).st_size // self._row_bytes
 
     def write(self, first_row: int, vectors: Vectors) -> None:
-        """Write rows, and return when they are on disk."""
+        """Write rows, and return when they are on disk.
+
+        Raises:
+            StoreError: The disk is full or fails.
+        """
         data = memoryview(np.asarray(vectors, dtype=np.float32).tobytes())
         offset = first_row * self._row_bytes
-        while data:
-            written = os.pwrite(self._descriptor, data, offset)
-            data, offset = data[written:], offset + written
-        os.fdatasync(self._descriptor)
+        try:
+            while data:
+                written = os.pwrite(self._descriptor, data, offset)
+                data, offset = data[written:], offset + written
+            os.fdatasync(self._descriptor)
+        except OSError as exc:
+            raise StoreError(f"{self.path} cannot be written: {exc.strerror}.") from exc
 
     def view(self, rows: int) -> Vectors:
         """Return the first rows without copying them; the view stays valid when the file grows."""

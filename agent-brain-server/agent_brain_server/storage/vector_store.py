@@ -127,6 +127,8 @@ class VectorStoreManager:
                 hits = self._search_chroma(here, vector, limit, allowed)
             except StoreError:
                 log.warning("Chroma cannot answer; the exact matrix does", exc_info=True)
+                with self._lock:
+                    self._close_chroma()
                 hits = None
             if hits is not None:
                 return hits
@@ -151,8 +153,12 @@ class VectorStoreManager:
         """
         for _ in range(max_batches):
             with self._lock:
-                if not self._flush_batch():
-                    return 0
+                try:
+                    if not self._flush_batch():
+                        return 0
+                except StoreError:
+                    self._close_chroma()  # after a failed write its next call may wait for ever, interpreter lock held
+                    raise
         return self._map.count_behind()
 
     def clear(self) -> None:

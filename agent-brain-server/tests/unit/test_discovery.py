@@ -1,5 +1,6 @@
 """Finding the server: only the one that proves to be it, whatever else answers."""
 
+import asyncio
 import json
 import os
 import socket
@@ -11,13 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server import local_http
-from agent_brain_server.discovery import discover, discover_or_start, request_json
+from agent_brain_server.discovery import discover, discover_async, discover_or_start, request_json
 from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError, UnknownSchemaError
 from agent_brain_server.lifecycle import stop_server
 from agent_brain_server.locking import StateLock
 from agent_brain_server.processes import read_start_time
-from agent_brain_server.runtime import RuntimeState, write_runtime
-from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir, runtime_path
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.runtime import RuntimeState, SharedPointer, write_pointer, write_runtime
+from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_state_dir, runtime_path
 
 
 class CannedServer:
@@ -76,6 +78,21 @@ def state_dir(project):
     return directory
 
 
+@pytest.fixture
+def held(state_dir):
+    """The project's lock is held, as a server that lives holds it."""
+    with StateLock(state_dir):
+        yield
+
+
+@pytest.fixture
+def daemon_held(project):
+    """The daemon's lock is held."""
+    prepare_state_dir(brain_home())
+    with StateLock(brain_home()):
+        yield
+
+
 def make_state(project, port, **changes):
     values = {
         "mode": "project",
@@ -97,14 +114,22 @@ def test_nothing_is_found_and_nothing_made_where_nothing_is(project):
     assert list(project.iterdir()) == []
 
 
-def test_the_server_that_answers_with_its_id_is_found(project, state_dir, server):
+def test_the_server_that_answers_with_its_id_is_found(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
     state = make_state(project, server.port)
     write_runtime(state_dir, state)
     assert discover(project) == state
 
 
-def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, server):
+def test_a_file_that_came_with_a_clone_leads_to_nobody(project, state_dir, server):
+    server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
+    write_runtime(state_dir, make_state(project, server.port, pid=1, pid_started_at=None))
+    assert discover(project) is None
+    assert server.requests == []
+    assert not runtime_path(state_dir).exists()
+
+
+def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_ffffff"})
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
@@ -112,7 +137,7 @@ def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, server):
     assert "geheim" not in server.requests[0]
 
 
-def test_a_server_of_another_version_is_found_and_tells_it(project, state_dir, server):
+def test_a_server_of_another_version_is_found_and_tells_it(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345"})
     write_runtime(state_dir, make_state(project, server.port, version="99.0.0"))
     found = discover(project)
@@ -157,7 +182,7 @@ def test_a_future_file_of_a_living_server_is_refused_and_of_a_dead_one_removed(p
         b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60_000,
     ],
 )
-def test_whatever_else_answers_is_not_the_server(project, state_dir, server, answer):
+def test_whatever_else_answers_is_not_the_server(project, state_dir, held, server, answer):
     server.answer = answer
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
@@ -165,18 +190,81 @@ def test_whatever_else_answers_is_not_the_server(project, state_dir, server, ans
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rest=st.binary(max_size=100))
-def test_no_answer_crashes_a_client(project, state_dir, server, rest):
+def test_no_answer_crashes_a_client(project, state_dir, held, server, rest):
     server.answer = b"HTTP/1.1 " + rest
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
 
 
-def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time(project, state_dir, monkeypatch):
+def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time(project, state_dir, held, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         write_runtime(state_dir, make_state(project, silent.getsockname()[1]))
         began = time.monotonic()
         assert discover(project) is None
         assert time.monotonic() - began < local_http.HEALTH_TIMEOUT_S + 2
+
+
+def write_pointer_to(project, state_dir, port):
+    pointer = SharedPointer(
+        project_root=str(project), project_id=generate_project_id(project), base_url=f"http://127.0.0.1:{port}"
+    )
+    write_pointer(state_dir, pointer)
+
+
+def test_a_pointer_without_a_daemon_is_cleaned_up(project, state_dir, server):
+    server.answer_json({"instance_id": "ds_012345", "mode": "shared"})
+    write_pointer_to(project, state_dir, server.port)
+    assert discover(project) is None
+    assert not runtime_path(state_dir).exists()
+    assert server.requests == []  # whoever answers there now, the daemon's own file does not name it
+
+
+def test_a_pointer_stays_while_the_daemon_lives_or_the_project_s_lock_is_held(project, state_dir):
+    write_pointer_to(project, state_dir, 1)
+    prepare_state_dir(brain_home())
+    with StateLock(brain_home()):
+        assert discover(project) is None
+        assert runtime_path(state_dir).exists()
+    with StateLock(state_dir):
+        assert discover(project) is None
+        assert runtime_path(state_dir).exists()
+    assert discover(project) is None
+    assert not runtime_path(state_dir).exists()
+
+
+def test_the_daemon_is_asked_with_its_token_and_only_for_a_project_that_it_lists(
+    project, state_dir, server, tmp_path, daemon_held
+):
+    daemon = make_state(project, server.port, mode="shared", project_root=None)
+    write_runtime(brain_home(), daemon)
+    write_pointer_to(project, state_dir, server.port)
+    listed = {"project_id": generate_project_id(project), "project_root": str(project)}
+    server.answer_json({"instance_id": "ds_012345", "projects": [listed]})
+    found = discover(project)
+    assert found == daemon.model_copy(update=listed)
+    assert ["Authorization: Bearer geheim" in request for request in server.requests] == [False, True]
+    elsewhere = {**listed, "project_root": str(tmp_path)}
+    for answer in ({"projects": []}, {"projects": [elsewhere, 3]}, {"projects": 3}, {}):
+        server.answer_json({"instance_id": "ds_012345", **answer})
+        assert discover(project) is None
+    server.answer_json({"instance_id": "ds_ffffff", "projects": [listed]})
+    assert discover(project) is None
+
+
+def test_a_daemon_of_a_later_version_is_refused_while_it_lives(project, state_dir):
+    prepare_state_dir(brain_home())
+    runtime_path(brain_home()).write_text('{"schema_version": 7, "mode": "shared"}')
+    write_pointer_to(project, state_dir, 1)
+    with StateLock(brain_home()), pytest.raises(UnknownSchemaError):
+        discover(project)
+    assert discover(project) is None
+
+
+def test_the_async_twin_finds_the_same(project, state_dir, held, server):
+    server.answer_json({"instance_id": "ds_012345"})
+    state = make_state(project, server.port)
+    write_runtime(state_dir, state)
+    assert asyncio.run(discover_async(project)) == state
 
 
 def test_discover_or_start_starts_once_and_then_finds(project):

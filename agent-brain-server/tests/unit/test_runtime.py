@@ -12,18 +12,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.errors import UnknownSchemaError
+from agent_brain_server.errors import StateDirError, UnknownSchemaError
 from agent_brain_server.processes import read_start_time
+from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import (
     RuntimeState,
+    SharedConfig,
+    SharedPointer,
     delete_runtime,
     format_base_url,
     is_process_alive,
+    read_pointer,
     read_runtime,
     validate_runtime,
+    write_pointer,
     write_runtime,
+    write_shared_config,
 )
-from agent_brain_server.storage_paths import runtime_path
+from agent_brain_server.storage_paths import brain_home, runtime_path, shared_config_path
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -227,3 +233,91 @@ def test_a_port_without_a_listener_is_not_valid():
 )
 def test_the_address_can_be_connected_to(bind_host, expected):
     assert format_base_url(bind_host, 80) == expected
+
+
+# The shared daemon
+
+
+POINTER = SharedPointer(project_root="/srv/große Projekte", project_id="p_1a2b3c4d", base_url="http://127.0.0.1:45123")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    return brain_home()
+
+
+def test_the_daemons_own_file_names_no_project(tmp_path):
+    daemon = make_state(mode="shared", project_root=None)
+    write_runtime(tmp_path, daemon)
+    assert "project_root" not in json.loads(runtime_path(tmp_path).read_text())
+    assert read_runtime(tmp_path) == daemon
+    assert read_pointer(tmp_path) is None
+
+
+def test_a_project_server_names_its_project(tmp_path, caplog):
+    document = make_state().model_dump(exclude={"project_root"})
+    runtime_path(tmp_path).write_text(json.dumps(document))
+    assert read_runtime(tmp_path) is None
+    assert "project_root is missing" in caplog.text
+
+
+def test_a_pointer_has_the_documented_keys_and_is_no_servers_file(tmp_path, caplog):
+    write_pointer(tmp_path, POINTER)
+    assert json.loads(runtime_path(tmp_path).read_text()) == {
+        "schema_version": 1,
+        "mode": "shared",
+        "project_root": "/srv/große Projekte",
+        "project_id": "p_1a2b3c4d",
+        "base_url": "http://127.0.0.1:45123",
+    }
+    assert stat.S_IMODE(runtime_path(tmp_path).stat().st_mode) == 0o600
+    assert read_pointer(tmp_path) == POINTER
+    assert read_runtime(tmp_path) is None
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("changes", [{"project_id": "../../etc"}, {"base_url": "http://a@b"}, {"project_root": None}])
+def test_a_pointer_with_an_impossible_value_counts_as_absent_and_is_reported(tmp_path, caplog, changes):
+    runtime_path(tmp_path).write_text(json.dumps(POINTER.model_dump() | changes))
+    assert read_pointer(tmp_path) is None
+    assert next(iter(changes)) in caplog.text
+
+
+def test_a_pointer_of_an_unknown_version_is_refused_by_name(tmp_path):
+    runtime_path(tmp_path).write_text(json.dumps(POINTER.model_dump() | {"schema_version": 2}))
+    with pytest.raises(UnknownSchemaError, match="schema_version 2"):
+        read_pointer(tmp_path)
+
+
+def test_the_shared_settings_are_written_once_with_the_documented_defaults(home):
+    assert write_shared_config()
+    assert json.loads(shared_config_path().read_text()) == {
+        "bind_host": "127.0.0.1",
+        "port": 45123,
+        "embedding_model": "all-MiniLM-L6-v2",
+        "chunk_size": 512,
+        "chunk_overlap": 50,
+        "max_concurrent_indexing": 2,
+    }
+    shared_config_path().write_text('{"port": 50000}')
+    assert not write_shared_config()
+    assert json.loads(shared_config_path().read_text()) == {"port": 50000}
+    assert write_shared_config(force=True)
+    assert SharedConfig.model_validate_json(shared_config_path().read_bytes()) == SharedConfig()
+
+
+def test_shared_settings_that_cannot_be_written_are_reported(home, tmp_path):
+    (tmp_path / "home").write_text("in the way")
+    with pytest.raises(StateDirError, match="home"):
+        write_shared_config()
+
+
+def test_a_project_id_is_the_same_from_every_path_that_leads_there(tmp_path):
+    root = tmp_path / "projekt ä"
+    root.mkdir()
+    (tmp_path / "link").symlink_to(root)
+    project_id = generate_project_id(root)
+    assert project_id == generate_project_id(tmp_path / "link") == generate_project_id(root / ".." / "projekt ä")
+    assert project_id != generate_project_id(tmp_path)
+    assert SharedPointer(project_root=str(root), project_id=project_id, base_url="http://127.0.0.1:1")

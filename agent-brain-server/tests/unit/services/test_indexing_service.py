@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.api.bundle import ServiceBundle
-from agent_brain_server.errors import ConflictError, InvalidRequestError, NotFoundError
+from agent_brain_server.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
 from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.models.query import QueryRequest
 
@@ -259,6 +259,92 @@ def test_a_moved_project_is_noticed(open_bundle: Callable[[], ServiceBundle], pr
     run_job(first)
     first.documents.set_meta("project_root", "/somewhere/else")
     first.close()
+    (project / "src/locks.py").unlink()
     second = open_bundle()
-    assert second.documents.counts().files == 0
-    assert run_job(second).progress.files_changed == 4
+    deadline = time.monotonic() + 30
+    while second.indexing.is_busy():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    counts = second.documents.counts()
+    assert (counts.files, counts.chunks) == (3, second.bm25.count())
+    assert sources(second, "FileLock") == []
+
+
+def test_a_keyword_index_that_lacks_a_file_is_made_again(
+    open_bundle: Callable[[], ServiceBundle], run_job: RunJob
+) -> None:
+    first = open_bundle()
+    run_job(first)
+    first.bm25.delete_paths(["src/locks.py"])
+    first.bm25.commit()
+    first.close()
+    second = open_bundle()
+    deadline = time.monotonic() + 30
+    while second.indexing.is_busy():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert sources(second, "FileLock")[:1] == ["src/locks.py"]
+    assert second.bm25.count() == second.documents.counts().chunks
+
+
+def test_the_end_of_a_job_that_cannot_be_written_is_remembered(
+    bundle: ServiceBundle, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr("agent_brain_server.storage.job_store.JobStore.mark_finished", refuse)
+        job = run_job(bundle)
+        assert job.state == "done"
+        assert bundle.indexing.last_job() == job
+        assert not bundle.indexing.is_busy()
+    assert run_job(bundle).state == "done"
+    assert [listed.state for listed in bundle.indexing.list_jobs()] == ["done", "done"]
+    assert bundle.indexing.list_jobs()[1].finished_at
+
+
+def test_a_step_that_fails_outside_of_any_job_is_tried_again(
+    bundle: ServiceBundle, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_brain_server.services.indexing_service.RETRY_S", 0.01)
+    mark_running = bundle.indexing._jobs._store.mark_running
+    failures = iter([StoreError("the disk is full")] * 3)
+
+    def fail_at_first(job_id: str) -> None:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        mark_running(job_id)
+
+    monkeypatch.setattr(bundle.indexing._jobs._store, "mark_running", fail_at_first)
+    assert run_job(bundle).state == "done"
+
+
+def test_what_a_failed_keyword_index_dropped_is_not_taken_for_indexed(
+    bundle: ServiceBundle, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        bundle.bm25._writer = None  # as after a write that failed
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(bundle.bm25, "commit", refuse)
+        assert run_job(bundle).state == "failed"
+    assert bundle.documents.counts().files_pending == 4
+    assert run_job(bundle).state == "done"
+    assert bundle.bm25.count() == bundle.documents.counts().chunks
+
+
+def test_a_worker_killed_while_embedding_is_replaced(bundle: ServiceBundle, project: Path) -> None:
+    write_many(project, 100)
+    job = bundle.indexing.submit(IndexRequest(folder_path="."))
+    deadline = time.monotonic() + 60
+    killed = False
+    while (status := bundle.indexing.get_job(job.job_id)).state not in ("done", "failed"):
+        assert time.monotonic() < deadline, status
+        if status.progress.vectors_done and not killed and (pid := bundle.indexing.worker_pid) is not None:
+            os.kill(pid, signal.SIGKILL)
+            killed = True
+        time.sleep(0.005)
+    assert killed
+    assert (status.state, status.progress.vectors_done) == ("done", status.progress.vectors_total)

@@ -1,0 +1,123 @@
+"""Slots: never more at work than allowed, whoever waits longest is next, and workers go on with their slot."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from agent_brain_server.indexing.worker_client import Worker
+from agent_brain_server.services import indexing_slots
+from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
+
+WAIT_LIMIT_S = 10.0
+
+
+def never() -> bool:
+    return False
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        assert stream is not None
+        stream.close()
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_no_more_than_the_limit_are_at_work_and_each_gets_its_turn(limit: int) -> None:
+    slots, working, most, turns = IndexingSlots(limit), [], [0], dict.fromkeys(range(6), 0)
+
+    def index(project: int) -> None:
+        turn = Turn(lambda: None)
+        for _ in range(20):
+            assert slots.take(turn, never)
+            working.append(project)
+            most[0] = max(most[0], len(working))
+            turns[project] += 1
+            time.sleep(0.001)
+            working.remove(project)
+            slots.give_back(turn, None)
+
+    with ThreadPoolExecutor(6) as threads:
+        for done in [threads.submit(index, project) for project in range(6)]:
+            done.result(WAIT_LIMIT_S)
+    assert most == [limit]
+    assert set(turns.values()) == {20}
+
+
+def test_projects_go_round_in_the_order_in_which_they_came() -> None:
+    slots, order = IndexingSlots(1), []
+    first = Turn(lambda: None)
+    assert slots.take(first, never)
+
+    def index(project: int) -> None:
+        turn = Turn(lambda: None)
+        for _ in range(3):
+            assert slots.take(turn, never)
+            order.append(project)
+            wait_until(lambda: len(slots._waiting) == 2 or len(order) > 6)
+            slots.give_back(turn, None)
+
+    with ThreadPoolExecutor(3) as threads:
+        started = []
+        for project in range(3):
+            started.append(threads.submit(index, project))
+            wait_until(lambda: len(slots._waiting) == len(started))
+        slots.give_back(first, None)
+        for done in started:
+            done.result(WAIT_LIMIT_S)
+    assert order[:6] == [0, 1, 2, 0, 1, 2]
+
+
+def test_who_holds_a_slot_is_told_when_another_begins_to_wait_and_the_worker_goes_on(worker: Worker) -> None:
+    slots, told = IndexingSlots(1), threading.Event()
+    holder, other = Turn(told.set), Turn(lambda: None)
+    assert slots.take(holder, never)
+    assert not slots.is_wanted()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(slots.take, other, never)
+        assert told.wait(WAIT_LIMIT_S)
+        assert slots.is_wanted()
+        slots.give_back(holder, worker)
+        assert waiting.result(WAIT_LIMIT_S)
+    assert other.worker is worker
+    assert worker.poll() is None
+    slots.give_back(other, None)
+
+
+def test_a_turn_is_over_when_it_has_lasted_and_another_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing_slots, "MIN_TURN_S", 0.1)
+    slots, holder, stopping = IndexingSlots(1), Turn(lambda: None), threading.Event()
+    assert slots.take(holder, never)
+    time.sleep(0.15)
+    assert not slots.is_over(holder)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(slots.take, Turn(lambda: None), stopping.is_set)
+        wait_until(slots.is_wanted)
+        assert slots.is_over(holder)
+        stopping.set()
+        slots.wake()
+        assert waiting.result(WAIT_LIMIT_S) is False
+    assert not slots.is_wanted()
+
+
+def test_a_worker_that_nobody_waits_for_is_ended(worker: Worker) -> None:
+    slots, turn = IndexingSlots(2), Turn(lambda: None)
+    assert slots.take(turn, never)
+    slots.give_back(turn, worker)
+    assert worker.poll() is not None

@@ -1,0 +1,208 @@
+"""Many projects behind one daemon: does any answer hold a line of another project, and what does the daemon need?
+
+python -m benchmarks.soak_shared [crosstalk] [closed] [--projects N] [--files N] [--queries N]
+
+Both cases use a daemon of their own with a home of its own, over projects that are written for them: all files use the
+same words, and every chunk names its project, so that a line that strays is seen.
+"""
+
+import argparse
+import os
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from agent_brain_server.lifecycle import start_daemon, stop_daemon
+from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.storage_paths import HOME_VARIABLE
+from benchmarks.client import Client
+from benchmarks.processes import tree_memory
+from benchmarks.soak.outcome import Outcome, percentile, require
+
+ISOLATION_PROMISE = 18
+COST_PROMISE = 19
+WORDS = ("lock", "chunk", "corpus", "posting", "recall", "token", "lease", "batch", "vector", "parser", "header")
+MODES = ("hybrid", "bm25", "vector")
+CLIENTS = 4
+JOB_LIMIT_S = 1800
+MEMORY_LIMIT_MB = 400
+OPENING_LIMIT_MS = 300
+MAX_OPEN = 8
+
+
+def write_project(root: Path, number: int, files: int) -> Path:
+    """Write a project in the words of all of them, with its own number in every function; returns its root."""
+    words = random.Random(number)
+    for file in range(files):
+        path = root / f"src/package_{file % 10}/module_{file}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n\n".join(_write_function(words, number, file, order) for order in range(2)))
+    return root
+
+
+def _write_function(words: random.Random, project: int, file: int, order: int) -> str:
+    first, second, third = words.sample(WORDS, 3)
+    return (
+        f"def {first}_{second}_{file}_{order}(value):\n"
+        f'    """Take the {first} of a {second}, then the {third}, for {marker(project)}."""\n'
+        f"    {third} = value + {file}\n    return {third}\n"
+    )
+
+
+def marker(project: int) -> str:
+    """Return the word that stands in every chunk of a project and nowhere else."""
+    return f"property_of_project_{project:04d}_alone"
+
+
+@contextmanager
+def run_daemon(directory: Path) -> Iterator[RuntimeState]:
+    """Run a daemon of its own for the length of a block."""
+    before = os.environ.get(HOME_VARIABLE)
+    os.environ[HOME_VARIABLE] = str(directory / "home")
+    try:
+        yield start_daemon(overrides={"port": 0, "max_open_projects": MAX_OPEN}).state
+    finally:
+        stop_daemon(force=True)
+        os.environ.pop(HOME_VARIABLE)
+        if before is not None:
+            os.environ[HOME_VARIABLE] = before
+
+
+def register(client: Client, root: Path) -> str:
+    """Register a project and return its id."""
+    return str(client.call("POST", "/projects", {"project_root": str(root)})["project_id"])
+
+
+def index(client: Client, project_id: str) -> str:
+    """Have a project indexed and return the job's id."""
+    return str(client.call("POST", "/index", {"folder_path": ".", "project_id": project_id})["job_id"])
+
+
+def await_jobs(client: Client, jobs: Sequence[tuple[str, str]]) -> None:
+    """Wait until every job (project id, job id) is done."""
+    deadline = time.monotonic() + JOB_LIMIT_S
+    for project_id, job_id in jobs:
+        path = f"/index/jobs/{job_id}?project_id={project_id}"
+        while (job := client.call("GET", path))["state"] in ("queued", "running"):
+            require(time.monotonic() < deadline, f"a job does not end: {job}")
+            time.sleep(0.1)
+        require(job["state"] == "done", f"a job ended otherwise: {job}")
+
+
+def ask(client: Client, project_id: str, chance: random.Random) -> list[dict[str, Any]]:
+    """Ask a random question about a project and return the results."""
+    question = " ".join(chance.sample((*WORDS, "property", "project", "alone", "value"), 3))
+    body = {"query": question, "project_id": project_id, "mode": chance.choice(MODES), "top_k": 20}
+    results: list[dict[str, Any]] = client.call("POST", "/query", body)["results"]
+    return results
+
+
+def loop_crosstalk(directory: Path, queries: int, *, projects: int = 20, files: int = 50) -> Iterator[Outcome]:
+    """Index projects and query them at random, all at once; count what strays."""
+    roots = [write_project(directory / f"project {number}", number, files) for number in range(projects)]
+    with run_daemon(directory) as daemon, Client(daemon.model_dump()) as client:
+        ids = [register(client, root) for root in roots]
+        jobs = [(project_id, index(client, project_id)) for project_id in ids]
+        found, strayed, still_indexing = [0] * CLIENTS, [0] * CLIENTS, threading.Event()
+
+        def query(worker: int) -> None:
+            chance = random.Random(worker)
+            with Client(daemon.model_dump()) as own:
+                for turn in range(queries // CLIENTS):
+                    project = chance.randrange(projects)
+                    if turn % 50 == 0 and not still_indexing.is_set():
+                        index(own, ids[project])  # what is indexed is looked through again all the while
+                    results = ask(own, ids[project], chance)
+                    found[worker] += len(results)
+                    strayed[worker] += sum(marker(project) not in result["text"] for result in results)
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(query, range(CLIENTS)))
+        await_jobs(client, jobs)
+    yield Outcome(
+        ISOLATION_PROMISE,
+        f"{queries:,} random queries over {projects} projects that were indexed meanwhile",
+        f"{sum(found):,} results, {sum(strayed)} of another project",
+        kept=not sum(strayed) and sum(found) > 0,
+    )
+
+
+def loop_closed(directory: Path, rounds: int, *, projects: int = 50, files: int = 200) -> Iterator[Outcome]:
+    """Index projects, then query them in turn, so that each has been closed meanwhile; measure time and memory."""
+    roots = [write_project(directory / f"project {number}", number, files) for number in range(projects)]
+    with run_daemon(directory) as daemon, Client(daemon.model_dump()) as client:
+        ids = [register(client, root) for root in roots]
+        peak = threading.Event(), [0.0]
+
+        def watch() -> None:
+            while not peak[0].wait(0.5):
+                peak[1].append(tree_memory(daemon.pid).rss)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        began = time.monotonic()
+        await_jobs(client, [(project_id, index(client, project_id)) for project_id in ids])
+        indexed_s = time.monotonic() - began
+        peak[0].set()
+        watcher.join()
+        while _count_open(client) > MAX_OPEN:
+            require(time.monotonic() - began < JOB_LIMIT_S, "too many projects stay open")
+            time.sleep(0.2)
+        times, chance = [], random.Random(0)
+        for _ in range(rounds):
+            for project_id in ids:
+                asked = time.perf_counter()
+                require(ask(client, project_id, chance) is not None, "no answer")
+                times.append((time.perf_counter() - asked) * 1000)
+        memory, open_now = tree_memory(daemon.pid), _count_open(client)
+    p50, p95, worst = percentile(times, 0.5), percentile(times, 0.95), max(times)
+    yield Outcome(
+        COST_PROMISE,
+        f"{len(times)} queries to closed projects, {projects} of {files} files, {MAX_OPEN} open at a time",
+        f"{p50:.0f} ms p50, {p95:.0f} ms p95, {worst:.0f} ms at most",
+        kept=p95 <= OPENING_LIMIT_MS,
+    )
+    yield Outcome(
+        COST_PROMISE,
+        f"{projects} projects registered, {open_now} open, after {len(times)} queries",
+        f"{memory.rss:.0f} MB resident (peak with the workers while indexing {max(peak[1]):.0f} MB, {indexed_s:.0f} s)",
+        kept=memory.rss <= MEMORY_LIMIT_MB,
+    )
+
+
+def _count_open(client: Client) -> int:
+    return sum(project["is_open"] for project in client.call("GET", "/projects")["projects"])
+
+
+def main() -> int:
+    """Run the cases that were named, or both; return 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", choices=["crosstalk", "closed", []], help="default: both")
+    parser.add_argument("--projects", type=int)
+    parser.add_argument("--files", type=int)
+    parser.add_argument("--queries", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    sizes = {name: getattr(arguments, name) for name in ("projects", "files") if getattr(arguments, name)}
+    kept = True
+    for case in arguments.cases or ["crosstalk", "closed"]:
+        with tempfile.TemporaryDirectory() as scratch:
+            place = Path(scratch).resolve()
+            for outcome in (
+                loop_crosstalk(place, arguments.queries, **sizes)
+                if case == "crosstalk"
+                else loop_closed(place, arguments.rounds, **sizes)
+            ):
+                print(outcome.to_line(), flush=True)
+                kept = kept and outcome.kept
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
