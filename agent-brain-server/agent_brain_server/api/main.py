@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
@@ -21,6 +22,9 @@ from agent_brain_server.errors import ConfigError
 from agent_brain_server.models.problem import Problem
 
 DESCRIPTION = "Local search over a project's code and documents, for coding agents and the people beside them."
+
+DAEMON_THREADS = 128
+"""Requests that the daemon answers at once: where some projects open slowly, threads are left for the others."""
 
 
 def create_app(context: ServerContext) -> FastAPI:
@@ -63,6 +67,8 @@ def open_projects(context: ServerContext) -> Projects:
 def _make_lifespan(context: ServerContext) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if context.daemon is not None:
+            current_default_thread_limiter().total_tokens = DAEMON_THREADS
         opened = await run_in_threadpool(open_projects, context)
         app.state.projects = opened
         app.state.activity.watch(opened.is_busy)
