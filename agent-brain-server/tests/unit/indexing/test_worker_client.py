@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from agent_brain_server.indexing.frames import Frame
 from agent_brain_server.indexing.worker_client import (
     ChunkOptions,
