@@ -365,6 +365,46 @@ def test_a_killed_daemon_goes_on_with_the_jobs_it_had(
         assert again.get(f"/projects/{project_id}/status").json()["total_documents"] == 60
 
 
+def find_workers(pid: int) -> set[int]:
+    lists = (read_or_nothing(path).split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    children = {int(child) for children in lists for child in children}  # git is among them now and then
+    return {child for child in children if "indexing.worker" in read_or_nothing(Path(f"/proc/{child}/cmdline"))}
+
+
+def read_or_nothing(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""  # thread or process has ended meanwhile
+
+
+def test_a_small_project_does_not_wait_for_a_large_ones_vectors_and_one_worker_serves_both(
+    start: Callable[..., httpx.Client], make_project: Callable[..., Path]
+) -> None:
+    daemon = start(max_concurrent_indexing=1)
+    state = read_runtime(brain_home())
+    assert state is not None
+    large, small = (register(daemon, make_project(name, files=files)) for name, files in (("a", 800), ("b", 3)))
+    large_job, workers = index(daemon, large), set()
+
+    def is_embedding() -> bool:
+        return bool(daemon.get(f"/index/jobs/{large_job}?project_id={large}").json()["progress"]["keywords_ready"])
+
+    wait_until(is_embedding)
+    small_job = index(daemon, small)
+
+    def has_ended() -> bool:
+        living = find_workers(state.pid)
+        assert len(living) <= 1
+        workers.update(living)
+        return daemon.get(f"/index/jobs/{small_job}?project_id={small}").json()["state"] == "done"
+
+    wait_until(has_ended)
+    assert daemon.get(f"/index/jobs/{large_job}?project_id={large}").json()["state"] == "running"
+    assert follow(daemon, large_job, large)["state"] == "done"
+    assert len(workers | find_workers(state.pid)) == 1
+
+
 def test_a_stream_does_not_keep_a_project_from_being_unregistered(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
