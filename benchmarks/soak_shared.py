@@ -109,14 +109,14 @@ def loop_crosstalk(directory: Path, queries: int, *, projects: int = 20, files: 
     with run_daemon(directory) as daemon, Client(daemon.model_dump()) as client:
         ids = [register(client, root) for root in roots]
         jobs = [(project_id, index(client, project_id)) for project_id in ids]
-        found, strayed, still_indexing = [0] * CLIENTS, [0] * CLIENTS, threading.Event()
+        found, strayed = [0] * CLIENTS, [0] * CLIENTS
 
         def query(worker: int) -> None:
             chance = random.Random(worker)
             with Client(daemon.model_dump()) as own:
                 for turn in range(queries // CLIENTS):
                     project = chance.randrange(projects)
-                    if turn % 50 == 0 and not still_indexing.is_set():
+                    if turn % 50 == 0:
                         index(own, ids[project])  # what is indexed is looked through again all the while
                     results = ask(own, ids[project], chance)
                     found[worker] += len(results)
@@ -124,7 +124,8 @@ def loop_crosstalk(directory: Path, queries: int, *, projects: int = 20, files: 
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             list(pool.map(query, range(CLIENTS)))
-        await_jobs(client, jobs)
+        with Client(daemon.model_dump()) as fresh:  # the other connection has been idle for longer than it is kept
+            await_jobs(fresh, jobs)
     yield Outcome(
         ISOLATION_PROMISE,
         f"{queries:,} random queries over {projects} projects that were indexed meanwhile",

@@ -248,3 +248,10 @@ class RegisteredProject:
     project_id: str
     root: Path
     registered_at: str
+
+    def has_root(self) -> bool:
+        """Whether the root is there and can be looked at."""
+        try:
+            return self.root.is_dir()
+        except OSError:  # behind a directory that is closed, or on a disk that fails
+            return False

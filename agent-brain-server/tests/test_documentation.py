@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from agent_brain_server.config.settings import ENVIRONMENT_PREFIX, ProjectConfig
+from agent_brain_server.runtime import SharedConfig
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ SKILL = REPOSITORY / "agent-brain-skill" / "Agent Brain" / "SKILL.md"
 def test_every_setting_is_documented_with_its_default_and_limits() -> None:
     document = (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
     rows = re.findall(r"^\| `([a-z_]+)` \| `(.*?)` \| (.*) \|$", document, flags=re.MULTILINE)
-    fields = ProjectConfig.model_fields.items()
+    fields = [*ProjectConfig.model_fields.items(), *SharedConfig.model_fields.items()]
     assert rows == [(name, json.dumps(field.default), field.description) for name, field in fields]
 
 

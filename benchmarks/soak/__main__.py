@@ -21,7 +21,7 @@ from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
 from benchmarks.__main__ import describe_machine
 from benchmarks.report import update_document
 from benchmarks.soak.disk import check_read_only, loop_full_disk
-from benchmarks.soak.killing import loop_kill_server, loop_kill_worker
+from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
 from benchmarks.soak.outcome import Outcome, format_results
 from benchmarks.soak.starting import (
     loop_discover,
@@ -64,6 +64,7 @@ CASES = {
     "suspended": Case(10, loop_stopped_server, 20, 2),
     "kill-server": Case(13, loop_kill_server, 100, 3),
     "kill-worker": Case(13, loop_kill_worker, 100, 3),
+    "kill-daemon": Case(13, loop_kill_daemon, 30, 1),
     "full-disk": Case(15, loop_full_disk, 10, 1),
     "read-only": Case(8, check_read_only, 10, 1),
 }

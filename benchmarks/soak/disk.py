@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from benchmarks.soak.stores import find_faults
 DISK_BYTES = 24_000_000
 JOB_LIMIT_S = 120.0
 NOBODY = 65534
+SHORT_TEXT = 70
 PROMPT_S = 2.0
 START_LIMIT_S = 10.0  # on a busy machine
 ERROR_WORDS = ("full", "space", "cannot be", "could not", "I/O", "can't")
@@ -62,8 +65,8 @@ def loop_full_disk(scratch: Path, rounds: int) -> Iterator[Outcome]:
     except PermissionError as exc:
         yield Outcome(15, done, f"skipped: {exc}")
         return
-    found = "jobs said so, the old index answered, the next job after room was made mended everything"
-    yield Outcome(15, done, f"{found}; told: {' | '.join(sorted(told)) or 'nothing failed'}")
+    found = "the old index answered, the next job after room was made mended everything"
+    yield Outcome(15, done, f"{found}; told: {', '.join(f'“{text}”' for text in sorted(told - {''}))}")
 
 
 def _fill_and_free(state: RuntimeState, disk: Path, tree: ChangingTree, *, free_bytes: int) -> str:
@@ -89,7 +92,13 @@ def _fill_and_free(state: RuntimeState, disk: Path, tree: ChangingTree, *, free_
     require(again["state"] == "done", f"with room again the job {again['state']}: {again['error']}")
     faults = find_faults(disk, tree.present)
     require(not faults, "; ".join(faults[:5]))
-    return told.rpartition("cannot be used: ")[2][:60]
+    return shorten(told)
+
+
+def shorten(message: str) -> str:
+    """Return what a message says of the cause, in a few words."""
+    cause = re.split(r"cannot be (?:used|written): ", message)[-1]
+    return textwrap.shorten(cause.partition(". ")[0].partition(" {")[0].rstrip("."), SHORT_TEXT)
 
 
 def _start_on_full_disk(root: Path, disk: Path) -> str:
@@ -103,12 +112,12 @@ def _start_on_full_disk(root: Path, disk: Path) -> str:
         start_server(root, state_dir=disk)
         stop_server(disk)
     except AgentBrainError as exc:
-        told = f"start: {type(exc).__name__}: {exc.message}"
+        told = f"start: {type(exc).__name__}: {shorten(exc.message)}"
         require(any(word in exc.message for word in ERROR_WORDS), f"start said: {exc.message}")
         require(time.monotonic() - began < START_LIMIT_S, f"start took {time.monotonic() - began:.1f} s to say: {told}")
     filler.unlink()
     require(start_server(root, state_dir=disk).started, "no start with room again")
-    return told.replace(str(disk), "DISK")
+    return told
 
 
 def _fill(filler: Path, free_bytes: int) -> None:

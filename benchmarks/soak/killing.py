@@ -4,15 +4,17 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.discovery import request_json
-from agent_brain_server.lifecycle import start_server
+from agent_brain_server.daemon import register_project
+from agent_brain_server.discovery import discover, request_json
+from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon
 from agent_brain_server.runtime import RuntimeState
-from agent_brain_server.storage_paths import resolve_state_dir
+from agent_brain_server.storage_paths import resolve_state_dir, shared_project_home
 from benchmarks.soak.corpus import ChangingTree
 from benchmarks.soak.outcome import Outcome, require
 from benchmarks.soak.servers import find_servers, has_ended, kill, project, wait_until
@@ -21,6 +23,7 @@ from benchmarks.soak.stores import find_faults
 
 SEED = 20
 JOB_LIMIT_S = 120.0
+SHARED_PROJECTS = 3
 COMMIT_JITTER_S = 0.04  # a commit of the keyword index and what follows it in the document store
 ASK_INTERVAL_S = 0.02  # the worker gives way to everybody: it must get a core between two questions
 MODES = ("bm25", "hybrid", "vector")
@@ -34,13 +37,18 @@ class IndexedProject:
     tree: ChangingTree
     state: RuntimeState
     random: random.Random
+    stores: Path
     job_s: float = 1.0
     keywords_s: float = 0.2
     answers: int = 0
     moments: Counter[str] = field(default_factory=Counter)
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Ask the server."""
+        """Ask the server, about this project where it has several."""
+        if method == "GET":
+            path = f"{path}?project_id={self.state.project_id}"
+        else:
+            body = {**(body or {}), "project_id": self.state.project_id}
         return dict(request_json(self.state, method, path, body))
 
     def begin_job(self) -> str:
@@ -89,7 +97,7 @@ class IndexedProject:
 
     def check_end(self) -> None:
         """Compare tree and stores, and find a file by what only its present version says."""
-        faults = find_faults(resolve_state_dir(self.root), self.tree.present)
+        faults = find_faults(self.stores, self.tree.present)
         require(not faults, "; ".join(faults[:5]))
         path, marker = self.tree.pick_marker()
         results = self.ask("POST", "/query", {"query": marker, "mode": "bm25"})["results"]
@@ -107,7 +115,7 @@ class IndexedProject:
 def loop_kill_server(scratch: Path, rounds: int) -> Iterator[Outcome]:
     """Kill the server at random moments of indexing; the next one goes on by itself."""
     with project(scratch, "killed server") as root:
-        work = _prepare(root)
+        work = prepare(root, SEED, start_server(root).state, resolve_state_dir(root))
         for number in range(rounds):
             work.tree.change()
             job_id = work.begin_job()
@@ -121,11 +129,42 @@ def loop_kill_server(scratch: Path, rounds: int) -> Iterator[Outcome]:
     yield Outcome(13, f"kill -9 of the server at {rounds} random moments of indexing and committing", found)
 
 
+def loop_kill_daemon(scratch: Path, rounds: int) -> Iterator[Outcome]:
+    """Kill the shared daemon at random moments while it indexes several projects; the next one goes on by itself."""
+    with ExitStack() as stack:
+        roots = [stack.enter_context(project(scratch, f"shared {number}")) for number in range(SHARED_PROJECTS)]
+        stack.callback(stop_daemon, force=True)
+        daemon = start_daemon(overrides={"port": 0}).state
+        works = []
+        for number, root in enumerate(roots):
+            state = register_project(daemon, root)
+            stores = shared_project_home(str(state.project_id))
+            works.append(prepare(root, SEED + number, state, stores))
+        for number in range(rounds):
+            for work in works:
+                work.tree.change()
+            jobs = [work.begin_job() for work in works]
+            works[number % SHARED_PROJECTS].await_moment(jobs[number % SHARED_PROJECTS], number)
+            kill(daemon.pid)
+            wait_until(partial(has_ended, daemon.pid), "the end of the killed daemon")
+            daemon = start_daemon(overrides={"port": 0}).state
+            for work, root, job_id in zip(works, roots, jobs, strict=True):
+                found = discover(root)
+                assert found is not None, "the daemon does not tell of a registered project"
+                work.state = found
+                work.await_end(job_id)
+                work.check_end()
+    told = "; ".join(work.describe() for work in works)
+    found_text = f"every job of every project resumed by itself, all stores equal and true to their own tree; {told}"
+    done = f"kill -9 of the daemon at {rounds} random moments of indexing {SHARED_PROJECTS} projects"
+    yield Outcome(13, done, found_text)
+
+
 def loop_kill_worker(scratch: Path, rounds: int) -> Iterator[Outcome]:
     """Kill the indexing worker at random moments."""
     killed = 0
     with project(scratch, "killed worker") as root:
-        work = _prepare(root)
+        work = prepare(root, SEED, start_server(root).state, resolve_state_dir(root))
         for number in range(rounds):
             work.tree.change()
             job_id = work.begin_job()
@@ -139,9 +178,17 @@ def loop_kill_worker(scratch: Path, rounds: int) -> Iterator[Outcome]:
     yield Outcome(13, f"kill -9 of the worker at {rounds} random moments", found)
 
 
-def _prepare(root: Path) -> IndexedProject:
-    tree = ChangingTree(root, SEED)
-    work = IndexedProject(root, tree, start_server(root).state, random.Random(SEED))
+def prepare(root: Path, seed: int, state: RuntimeState, stores: Path) -> IndexedProject:
+    """Write and index a project, and time a job of the kind that will be killed.
+
+    Args:
+        root: Where its files go.
+        seed: Of its random content.
+        state: Its server.
+        stores: Where its data directory lies.
+    """
+    tree = ChangingTree(root, seed)
+    work = IndexedProject(root, tree, state, random.Random(seed), stores)
     work.await_end(work.begin_job())
     tree.change()
     began = time.monotonic()

@@ -199,3 +199,28 @@ def test_waiting_ends_at_the_deadline_even_while_keep_alive_lines_come():
 )
 def test_events_are_parsed_as_the_standard_says(lines, events):
     assert list(parse_events(lines)) == events
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("shared", "?project_id=p_1a2b3c4d"), ("project", "")])
+def test_the_daemon_is_told_of_the_project_in_every_call_and_a_server_of_its_own_is_not(mode, suffix):
+    paths, bodies = [], []
+
+    def answer(handler):
+        paths.append(handler.path)
+        bodies.append(json.loads(handler.rfile.read(int(handler.headers["Content-Length"] or 0)) or b"{}"))
+        if "/events" in handler.path:
+            send(handler, 200, event("end", make_job("done")), "text/event-stream")
+        else:
+            send(handler, 200, make_job("running"))
+
+    with serving(answer) as port:
+        state = make_state(port).model_copy(update={"mode": mode, "project_id": "p_1a2b3c4d"})
+        client = Client(state)
+        client.post("/query", {"query": "x"})
+        client.get("/health/status")
+        list(client.follow_job("j"))
+    assert paths == [
+        "/query",
+        *(f"{path}{suffix}" for path in ("/health/status", "/index/jobs/j", "/index/jobs/j/events")),
+    ]
+    assert bodies[0] == ({"query": "x", "project_id": "p_1a2b3c4d"} if mode == "shared" else {"query": "x"})

@@ -121,10 +121,10 @@ class ServiceBundle:
                 chroma_from=shared.chroma_from,
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors)
-            watcher = start_following(project_root, indexing, closers, is_behind=is_behind, watch=settings.watch)
-            queries = QueryService(
-                documents, bm25, vectors, shared.embedder, shared.metrics, count_changed=watcher.count_pending
-            )
+            watcher = TreeWatcher(project_root, documents, indexing)
+            count = watcher.count_pending
+            queries = QueryService(documents, bm25, vectors, shared.embedder, shared.metrics, count_changed=count)
+            start_following(indexing, watcher if settings.watch else None, closers, is_behind=is_behind)
             return cls(
                 mode=mode,
                 project_root=project_root,
@@ -224,26 +224,23 @@ def open_stores(
 
 
 def start_following(
-    project_root: Path, indexing: IndexingService, closers: ExitStack, *, is_behind: bool, watch: bool
-) -> TreeWatcher:
-    """Start to work on jobs and, where that is wanted, to watch the tree; returns the watcher.
+    indexing: IndexingService, watcher: TreeWatcher | None, closers: ExitStack, *, is_behind: bool
+) -> None:
+    """Start to work on jobs and, where that is wanted, to watch the tree.
 
     Args:
-        project_root: Canonical.
         indexing: Not started yet.
+        watcher: Likewise; None where the tree is not to be watched.
         closers: Ends both.
         is_behind: The stores have lost something, so what was indexed is indexed again.
-        watch: Whether to watch.
     """
     if is_behind:
         indexing.catch_up(unconditionally=True)
     indexing.start()
     closers.callback(indexing.close)
-    watcher = TreeWatcher(project_root, indexing)
-    if watch:
+    if watcher is not None:
         watcher.start()
         closers.callback(watcher.close)
-    return watcher
 
 
 def open_documents(directory: Path) -> DocumentStore:

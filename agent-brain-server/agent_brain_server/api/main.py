@@ -23,9 +23,9 @@ from agent_brain_server.models.problem import Problem
 
 DESCRIPTION = "Local search over a project's code and documents, for coding agents and the people beside them."
 
-HANDLER_THREADS = {"project": 8, "shared": 32}
+HANDLER_THREADS = {"project": 8, "shared": 128}
 """Requests worked on at once: the interpreter runs one at a time, and each thread more costs memory and switches. In
-shared mode some wait for an index that is being opened, and must not hold up those to other projects."""
+shared mode many may wait for an index that is being opened, and threads are left for the other projects."""
 
 
 def create_app(context: ServerContext) -> FastAPI:
@@ -68,8 +68,8 @@ def open_projects(context: ServerContext) -> Projects:
 def _make_lifespan(context: ServerContext) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        opened = await run_in_threadpool(open_projects, context)
         current_default_thread_limiter().total_tokens = HANDLER_THREADS[context.mode]
+        opened = await run_in_threadpool(open_projects, context)
         app.state.projects = opened
         app.state.activity.watch(opened.is_busy)
         try:

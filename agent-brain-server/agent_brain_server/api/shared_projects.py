@@ -125,7 +125,7 @@ class SharedProjects:
         """Return how many projects are registered, and whether roots are gone."""
         gone = len(self._missing)
         fault = f"the root of {gone} registered project(s) is gone; GET /projects tells which" if gone else None
-        return ProjectsHealth(active_projects=len(self._pool.projects()), fault=fault)
+        return ProjectsHealth(active_projects=len(self._pool), fault=fault)
 
     def is_busy(self) -> bool:
         """Whether a job runs or waits in any project."""
@@ -176,7 +176,7 @@ class SharedProjects:
             try:
                 self._resume_unfinished()
                 self._close_idle()
-                self._missing = frozenset(p.project_id for p in self._pool.projects() if not p.root.is_dir())
+                self._missing = frozenset(p.project_id for p in self._pool.projects() if not p.has_root())
             except Exception:  # border: a tick that fails must not end the ones after it
                 logger.exception("Looking after the projects failed")
             self._stopping.wait(TICK_S)
@@ -200,7 +200,7 @@ class SharedProjects:
             project_root=str(project.root),
             registered_at=project.registered_at,
             is_open=self._pool.is_open(project.project_id),
-            is_root_missing=not project.root.is_dir(),
+            is_root_missing=not project.has_root(),
         )
 
 

@@ -162,7 +162,10 @@ class BM25IndexManager:
 
     def _take_writer(self) -> tantivy.IndexWriter:
         if self._writer is None:
-            self._writer = self._opened().writer(heap_size=WRITER_MEMORY, num_threads=1)
+            writer = self._opened().writer(heap_size=WRITER_MEMORY, num_threads=1)
+            # what a killed commit left has the names that the next one wants, and tantivy never writes over a file
+            writer.garbage_collect_files()
+            self._writer = writer
         return self._writer
 
     def _try_open(self) -> bool:

@@ -77,26 +77,27 @@ class WorkerClient:
     ) -> Iterator[ChunkedFiles]:
         """Read and chunk files, a batch at a time, in order.
 
-        A batch on which the worker dies or hangs is tried again file by file; the file that ends it once more is
-        skipped with the reason `parser_crashed`.
+        A batch on which the worker dies or hangs is tried again file by file, for it may have been killed for another
+        reason; the file that ends it once more is skipped with the reason `parser_crashed`.
 
         Raises:
             WorkerDiedError: The client was closed meanwhile.
             WorkerRequestError: The worker could not do it.
         """
-        remaining = deque(batches)
+        remaining = deque((batch, False) for batch in batches)
         while remaining:
             try:
-                for reply in self._exchange(_chunk_request(root, batch, options) for batch in tuple(remaining)):
+                for reply in self._exchange(_chunk_request(root, batch, options) for batch, _ in tuple(remaining)):
                     remaining.popleft()
                     yield _decode_chunked(reply)
             except WorkerDiedError:
                 if self._closed:
                     raise
-                batch = remaining.popleft()
-                if len(batch) == 1:
-                    yield ChunkedFiles((), (Skip(batch[0].path, "parser_crashed"),))
-                remaining.extendleft([file] for file in reversed(batch) if len(batch) > 1)
+                batch, is_second_try = remaining.popleft()
+                if is_second_try:
+                    yield ChunkedFiles((), tuple(Skip(file.path, "parser_crashed") for file in batch))
+                else:
+                    remaining.extendleft(([file], True) for file in reversed(batch))
 
     def embed(self, model: str, batches: Iterable[Sequence[str]]) -> Iterator[Vectors]:
         """Embed texts, a batch at a time, in order: one array of shape (len(batch), dimension) each.

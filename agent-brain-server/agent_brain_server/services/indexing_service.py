@@ -149,15 +149,6 @@ class IndexingService:
         """Whether a job runs or waits."""
         return self._jobs.is_busy()
 
-    @property
-    def generation(self) -> int:
-        """Grows with every change of the documents."""
-        return self._documents.generation
-
-    def list_paths(self) -> list[str]:
-        """Return the files that are indexed."""
-        return list(self._documents.file_records())
-
     def catch_up(self, *, unconditionally: bool = False) -> list[str]:
         """Queue a job for each folder that was indexed and has changed since; returns their ids.
 

@@ -51,7 +51,7 @@ def point_to_daemon(project: RegisteredProject, base_url: str) -> None:
 
 def try_point_to_daemon(project: RegisteredProject, base_url: str) -> None:
     """Write the pointer of a project as far as that can be done; what stands against it is logged."""
-    if not project.root.is_dir():
+    if not project.has_root():
         return
     try:
         point_to_daemon(project, base_url)

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 OPEN_LIMIT_S = 30.0
 """How long a request waits for an index that another request opens, or that is being closed."""
 
-MAX_WAITING_REQUESTS = 8
+MAX_WAITING_REQUESTS = 24
 """Requests that wait for one index to open: others are told to come back, and leave the threads to other projects."""
 
 RETIRE_LIMIT_S = 10.0
@@ -107,8 +107,12 @@ class ProjectPool(Generic[Opened]):
         return [entry.opened for entry in self._entries.copy().values() if entry.opened and not entry.is_closing]
 
     def has_room(self) -> bool:
-        """Whether another index can be opened without closing one."""
-        return len(self._entries) < self._max_open
+        """Whether another index can be put to work without exceeding the limit."""
+        return sum(is_busy(opened) for opened in self.open_now()) < self._max_open
+
+    def __len__(self) -> int:
+        """Return how many projects are registered."""
+        return len(self._registered)
 
     def is_busy(self) -> bool:
         """Whether a job runs or waits in any project."""
@@ -124,7 +128,7 @@ class ProjectPool(Generic[Opened]):
             UnavailableError: The index can't be opened, or others wait for that already.
         """
         project = self.find(project_id)
-        if not project.root.is_dir():
+        if not project.has_root():
             raise NotFoundError(
                 f"The root of project {project.project_id} is gone: {project.root}.",
                 code="project_root_missing",

@@ -16,6 +16,7 @@ from watchfiles import Change, DefaultFilter, watch
 
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.services.indexing_service import IndexingService
+from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage_paths import PRODUCT_DIR
 
 logger = logging.getLogger(__name__)
@@ -44,11 +45,13 @@ class TreeWatcher:
 
     Args:
         root: Canonical root of the project.
-        indexing: Is asked what is indexed, whether it is behind, and for the jobs.
+        documents: Tells what is indexed.
+        indexing: Is asked whether the index is behind, and for the jobs.
     """
 
-    def __init__(self, root: Path, indexing: IndexingService) -> None:
+    def __init__(self, root: Path, documents: DocumentStore, indexing: IndexingService) -> None:
         self._root = root
+        self._documents = documents
         self._indexing = indexing
         self._filter = SourceFilter()
         self._stopping = threading.Event()
@@ -125,9 +128,9 @@ class TreeWatcher:
 
     def _directories(self) -> frozenset[str]:
         """Return what is to be watched; worked out again only where the index has changed."""
-        generation = self._indexing.generation
+        generation = self._documents.generation
         if generation != self._known_generation:
-            paths = list_directories(self._root, self._indexing.list_paths())
+            paths = list_directories(self._root, self._documents.file_records())
             self._known_directories = frozenset(map(str, paths))
             self._known_generation = generation
         return self._known_directories

@@ -346,16 +346,63 @@ def test_no_more_projects_are_open_than_allowed_and_idle_ones_are_closed(
 def test_a_killed_daemon_goes_on_with_the_jobs_it_had(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
-    daemon, root = start(), make_project("a", files=150)
-    project_id = register(daemon, root)
-    job_id = index(daemon, project_id)
+    daemon = start()
+    ids = [register(daemon, make_project(name, files=60)) for name in "abc"]
+    jobs = [(index(daemon, project_id), project_id) for project_id in ids]
     state = read_runtime(brain_home())
     assert state is not None
     os.kill(state.pid, signal.SIGKILL)
-    again = start()
-    wait_until(lambda: [p["is_open"] for p in again.get("/projects").json()["projects"]] == [True])
-    assert follow(again, job_id, project_id)["state"] == "done"
-    assert again.get(f"/projects/{project_id}/status").json()["total_documents"] == 150
+    again = start(max_open_projects=1)  # one after the other, without being asked
+    was_open: set[str] = set()
+
+    def all_were_open() -> bool:
+        was_open.update(p["project_id"] for p in again.get("/projects").json()["projects"] if p["is_open"])
+        return was_open == set(ids)
+
+    wait_until(all_were_open)
+    for job_id, project_id in jobs:
+        assert follow(again, job_id, project_id)["state"] == "done"
+        assert again.get(f"/projects/{project_id}/status").json()["total_documents"] == 60
+
+
+def find_workers(pid: int) -> set[int]:
+    lists = (read_or_nothing(path).split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    children = {int(child) for children in lists for child in children}  # git is among them now and then
+    return {child for child in children if "indexing.worker" in read_or_nothing(Path(f"/proc/{child}/cmdline"))}
+
+
+def read_or_nothing(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""  # thread or process has ended meanwhile
+
+
+def test_a_small_project_does_not_wait_for_a_large_ones_vectors_and_one_worker_serves_both(
+    start: Callable[..., httpx.Client], make_project: Callable[..., Path]
+) -> None:
+    daemon = start(max_concurrent_indexing=1)
+    state = read_runtime(brain_home())
+    assert state is not None
+    large, small = (register(daemon, make_project(name, files=files)) for name, files in (("a", 800), ("b", 3)))
+    large_job, workers = index(daemon, large), set()
+
+    def is_embedding() -> bool:
+        return bool(daemon.get(f"/index/jobs/{large_job}?project_id={large}").json()["progress"]["keywords_ready"])
+
+    wait_until(is_embedding)
+    small_job = index(daemon, small)
+
+    def has_ended() -> bool:
+        living = find_workers(state.pid)
+        assert len(living) <= 1
+        workers.update(living)
+        return daemon.get(f"/index/jobs/{small_job}?project_id={small}").json()["state"] == "done"
+
+    wait_until(has_ended)
+    assert daemon.get(f"/index/jobs/{large_job}?project_id={large}").json()["state"] == "running"
+    assert follow(daemon, large_job, large)["state"] == "done"
+    assert len(workers | find_workers(state.pid)) == 1
 
 
 def test_a_stream_does_not_keep_a_project_from_being_unregistered(

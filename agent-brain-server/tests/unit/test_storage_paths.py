@@ -11,7 +11,10 @@ from agent_brain_server.errors import StateDirError
 from agent_brain_server.storage_paths import (
     brain_home,
     config_path,
+    default_state_dir,
     prepare_state_dir,
+    projects_dir,
+    resolve_shared_project_dir,
     resolve_state_dir,
     resolve_storage_paths,
     runtime_path,
@@ -133,3 +136,18 @@ def test_the_home_can_be_named(tmp_path, monkeypatch):
     monkeypatch.delenv("AGENT_BRAIN_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert brain_home() == tmp_path / ".Agent Brain"
+
+
+def test_the_daemon_finds_a_projects_own_place_whatever_its_environment_names(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(tmp_path / "elsewhere"))
+    assert default_state_dir(project) == project / ".claude" / "Agent Brain"
+
+
+def test_the_daemon_has_a_private_place_for_each_project(monkeypatch, tmp_path):
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    data = resolve_shared_project_dir("p_01234567")
+    assert data == tmp_path / "home" / "projects" / "p_01234567" / "data"
+    assert data.is_dir()
+    assert mode_of(data) == 0o700
+    assert data != resolve_shared_project_dir("p_01234568")
+    assert data.is_relative_to(projects_dir())

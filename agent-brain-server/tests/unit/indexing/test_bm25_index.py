@@ -317,3 +317,20 @@ def test_the_binding_names_store_and_version(tmp_path):
     index.bind_store("a")
     assert json.loads((tmp_path / "index.json").read_text()) == {"store_id": "a", "version": bm25_index.INDEX_VERSION}
     index.close()
+
+
+def test_a_commit_that_a_kill_cut_short_is_not_in_the_way_of_the_next(index, tmp_path):
+    """A commit writes which documents are gone, then the list of its files; the same changes write the same names."""
+    directory = tmp_path / "bm25_index"
+    write(index, stored(1, "one", path="one.py"), stored(2, "two", path="two.py"))
+    listed = (directory / "meta.json").read_bytes()
+    for commits_wholly in (False, True):
+        index.close()
+        assert not index.bind_store("store")
+        assert index.count() == 2
+        index.delete_paths(["one.py"])
+        index.commit()
+        assert list(directory.glob("*.del"))
+        if not commits_wholly:
+            (directory / "meta.json").write_bytes(listed)
+    assert keys(index.search("one two", 10)) == [2]

@@ -3,12 +3,13 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from agent_brain_server.indexing.frames import Frame
 from agent_brain_server.indexing.worker_client import (
     ChunkOptions,
     WorkerClient,
@@ -77,6 +78,35 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(client: WorkerC
     os.kill(client.pid, signal.SIGKILL)
     chunked += [file for result in results for file in result.files]
     assert [file.record.path for file in chunked] == [file.path for file in files]
+
+
+def test_a_single_file_is_read_although_its_worker_was_killed(client: WorkerClient, tmp_path: Path) -> None:
+    files = write_files(tmp_path, 1)
+    for _ in range(2):
+        (result,) = client.chunk_files(tmp_path, [files], OPTIONS)
+        assert [file.record.path for file in result.files] == [files[0].path]
+        assert client.pid is not None
+        os.kill(client.pid, signal.SIGKILL)
+
+
+def test_a_file_that_ends_its_worker_twice_is_skipped(client: WorkerClient, tmp_path: Path) -> None:
+    files = write_files(tmp_path, 3)
+    kills = iter([True, False, True, False])
+
+    def receive(receive_one: Callable[[], Frame] = client._receive) -> Frame:
+        if next(kills, False) and client.pid is not None:
+            os.kill(client.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, client.pid, os.WEXITED | os.WNOWAIT)
+            assert client._process is not None and client._process.stdout is not None
+            client._process.stdout.read()
+        return receive_one()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(client, "_receive", receive)
+        results = list(client.chunk_files(tmp_path, [files], OPTIONS))
+    read = [file.record.path for result in results for file in result.files]
+    skipped = [(skip.path, skip.reason) for result in results for skip in result.skipped]
+    assert (read, skipped) == ([files[0].path, files[2].path], [(files[1].path, "parser_crashed")])
 
 
 def test_closing_ends_the_worker_and_refuses_more(client: WorkerClient, tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""What the daemon remembers of its projects: whole, private, and never more than can be understood."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.errors import InvalidRequestError, StateDirError
+from agent_brain_server.services.project_directory import delete_project, describe_project, load_projects, save_project
+from agent_brain_server.storage_paths import (
+    brain_home,
+    resolve_shared_project_dir,
+    shared_project_file,
+    shared_project_home,
+)
+from agent_brain_server.types import RegisteredProject
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    return brain_home()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> RegisteredProject:
+    root = tmp_path / "projekt ä"
+    root.mkdir()
+    return describe_project(root)
+
+
+def test_what_is_saved_is_loaded_and_deleted(project: RegisteredProject) -> None:
+    assert load_projects() == []
+    save_project(project)
+    assert load_projects() == [project]
+    path = shared_project_file(project.project_id)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert json.loads(path.read_text()) == {
+        "schema_version": 1,
+        "project_id": project.project_id,
+        "project_root": str(project.root),
+        "registered_at": project.registered_at,
+    }
+    data = resolve_shared_project_dir(project.project_id)
+    (data / "index").write_text("x")
+    delete_project(project.project_id, with_data=False)
+    assert load_projects() == []
+    assert (data / "index").exists()
+    delete_project(project.project_id, with_data=True)
+    delete_project(project.project_id, with_data=True)
+    assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"schema_version": 2}', '{"schema_version": 1, "project_root": 3}'],
+)
+def test_what_cannot_be_understood_is_reported_and_left(
+    project: RegisteredProject, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_project(project)
+    path = shared_project_file(project.project_id)
+    path.write_text(content)
+    assert load_projects() == []
+    assert "project.json" in caplog.text
+    assert path.read_text() == content
+
+
+def test_a_file_of_another_project_is_not_believed(project: RegisteredProject, tmp_path: Path) -> None:
+    save_project(project)
+    path = shared_project_file(project.project_id)
+    path.write_text(path.read_text().replace(str(tmp_path)[-4:], "else"))
+    assert load_projects() == []
+
+
+def test_strange_names_in_the_directory_are_passed_over(project: RegisteredProject) -> None:
+    save_project(project)
+    (shared_project_home(project.project_id).parent / "notes").mkdir()
+    (shared_project_home("p_00000000")).mkdir()
+    assert load_projects() == [project]
+
+
+@pytest.mark.parametrize("bad", ["", "..", "p_12345678/../..", "p_1234567G", "p_123456789", "p_12345678\n"])
+def test_no_place_outside_can_be_named(bad: str, home: Path) -> None:
+    for find in (shared_project_home, shared_project_file, resolve_shared_project_dir):
+        with pytest.raises(InvalidRequestError):
+            find(bad)
+    assert not home.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told(project: RegisteredProject, home: Path) -> None:
+    home.write_text("in the way")
+    with pytest.raises(StateDirError):
+        save_project(project)

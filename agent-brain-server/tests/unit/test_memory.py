@@ -1,0 +1,23 @@
+"""Memory that is free goes back to the system, where the C library can do that."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.memory import return_free_memory
+
+
+def read_resident_kilobytes() -> int:
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition("RssAnon:")[2].split()[0])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the allocator decides by itself")
+def test_it_can_always_be_asked_for_and_never_costs_memory() -> None:
+    blocks = [bytearray(1000) for _ in range(100_000)]
+    full = read_resident_kilobytes()
+    del blocks
+    return_free_memory()
+    return_free_memory()
+    assert read_resident_kilobytes() < full
