@@ -101,8 +101,7 @@ class ServiceBundle:
             shared: What the bundle shares with others; None gives it parts of its own.
 
         Raises:
-            StateDirError: A directory can't be made.
-            StoreError: A store can't be opened.
+            AgentBrainError: A directory can't be made, or a store can't be opened.
         """
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
         shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
