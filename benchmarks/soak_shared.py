@@ -145,7 +145,7 @@ def loop_closed(directory: Path, rounds: int, *, projects: int = 50, files: int 
             while not peak[0].wait(0.5):
                 peak[1].append(tree_memory(daemon.pid).rss)
 
-        watcher = threading.Thread(target=watch)
+        watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
         began = time.monotonic()
         await_jobs(client, [(project_id, index(client, project_id)) for project_id in ids])

@@ -77,8 +77,8 @@ class WorkerClient:
     ) -> Iterator[ChunkedFiles]:
         """Read and chunk files, a batch at a time, in order.
 
-        A batch on which the worker dies or hangs is tried again file by file, for it may have been killed for another
-        reason; the file that ends it once more is skipped with the reason `parser_crashed`.
+        A batch on which the worker dies or hangs is tried again file by file. A file that ends it twice, alone, is
+        skipped with the reason `parser_crashed`; once may be the system's want of memory, or somebody's kill.
 
         Raises:
             WorkerDiedError: The client was closed meanwhile.
@@ -95,9 +95,9 @@ class WorkerClient:
                     raise
                 batch, is_second_try = remaining.popleft()
                 if is_second_try:
-                    yield ChunkedFiles((), tuple(Skip(file.path, "parser_crashed") for file in batch))
+                    yield ChunkedFiles((), (Skip(batch[0].path, "parser_crashed"),))
                 else:
-                    remaining.extendleft(([file], True) for file in reversed(batch))
+                    remaining.extendleft(([file], len(batch) == 1) for file in reversed(batch))
 
     def embed(self, model: str, batches: Iterable[Sequence[str]]) -> Iterator[Vectors]:
         """Embed texts, a batch at a time, in order: one array of shape (len(batch), dimension) each.
@@ -141,6 +141,8 @@ class WorkerClient:
     def _exchange(self, requests: Iterable[Frame]) -> Iterator[Frame]:
         """Send requests ahead of the replies that are read; a caller who stops early ends the worker."""
         waiting = 0
+        if self._process is not None and self._process.poll() is not None:
+            self.release()  # it was ended while it had nothing to do, by none of these requests
         try:
             for request in requests:
                 self._send(request)

@@ -91,7 +91,8 @@ def test_a_single_file_is_read_although_its_worker_was_killed(client: WorkerClie
 
 def test_a_file_that_ends_its_worker_twice_is_skipped(client: WorkerClient, tmp_path: Path) -> None:
     files = write_files(tmp_path, 3)
-    kills = iter([True, False, True, False])
+    # of three files together, the first, the second, the second again, the third
+    kills = iter([True, False, True, True, False])
 
     def receive(receive_one: Callable[[], Frame] = client._receive) -> Frame:
         if next(kills, False) and client.pid is not None:
