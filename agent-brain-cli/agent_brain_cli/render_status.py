@@ -12,9 +12,9 @@ def uptime_s(started_at: str) -> float:
     return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started_at)).total_seconds())
 
 
-def runtime_document(state: RuntimeState) -> Json:
-    """Return a server's runtime state for others to read: all but its token, which stays in runtime.json."""
-    return state.model_dump(mode="json", exclude={"token"}, exclude_none=True)
+def runtime_document(state: RuntimeState, *, with_token: bool = False) -> Json:
+    """Return a server's runtime state; its token only for whoever started the server, to ask it with."""
+    return state.model_dump(mode="json", exclude=None if with_token else {"token"}, exclude_none=True)
 
 
 def render_server(document: Json) -> str:

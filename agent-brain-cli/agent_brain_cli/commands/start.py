@@ -49,7 +49,7 @@ def start(
             target.project_root, state_dir=target.state_dir, overrides=overrides, started_by="person", timeout_s=timeout
         )
         note_earlier(result.started, "server")
-        document = runtime_document(result.state)
+        document = runtime_document(result.state, with_token=True)
     show(document, render_server, as_json=target.as_json)
 
 
@@ -67,12 +67,12 @@ def show_shared(target: Target) -> Json:
     """Return the daemon that runs, serving the project from now on; a project's `start` does not start it."""
     state = look_for_server(target).state or attach_to_daemon(target)
     note_earlier(False, "shared daemon" if state.mode == "shared" else "server")
-    return describe_shared(state) if state.mode == "shared" else runtime_document(state)
+    return describe_shared(state) if state.mode == "shared" else runtime_document(state, with_token=True)
 
 
 def describe_shared(state: RuntimeState) -> Json:
     """Return the daemon for others to read."""
-    return {**runtime_document(state), "active_projects": count_projects(state)}
+    return {**runtime_document(state, with_token=True), "active_projects": count_projects(state)}
 
 
 def note_earlier(started: bool, name: str) -> None:

@@ -20,6 +20,10 @@ OPEN_PATHS = frozenset({"/health"})
 """Answered without credentials: it tells that a server is there and which, and nothing of the project."""
 
 
+CONNECTION_NOTE = "connection"
+"""Key in the scope's `state` of a dictionary that the requests of one connection share."""
+
+
 class AccessPolicy:
     """Decides whether a request is answered.
 
@@ -67,6 +71,13 @@ class AccessPolicy:
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
 
     def _is_own_user(self, scope: Scope) -> bool:
+        """Whether the connection is the owner's: looked up once for each, since a look-up takes some milliseconds."""
+        note: dict[str, bool] = scope.get("state", {}).get(CONNECTION_NOTE, {})
+        if "is_own" not in note:
+            note["is_own"] = self._look_up_owner(scope)
+        return note["is_own"]
+
+    def _look_up_owner(self, scope: Scope) -> bool:
         client, server = scope.get("client"), scope.get("server")
         if client is None or server is None or not _is_loopback(client[0]):
             return False

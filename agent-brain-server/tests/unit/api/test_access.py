@@ -77,3 +77,14 @@ def test_a_socket_of_the_same_user_needs_no_token(policy: AccessPolicy, own_conn
 def test_no_token_is_set_no_token_opens(own_connection: dict[str, Any]) -> None:
     with pytest.raises(UnauthorizedError):
         AccessPolicy(None, "127.0.0.1").check(scope(authorization="Bearer "))
+
+
+def test_the_owner_of_a_connection_is_looked_up_once(policy: AccessPolicy, own_connection: dict[str, Any]) -> None:
+    note: dict[str, bool] = {}
+    own_connection["state"] = {"connection": note}
+    policy.check(own_connection)
+    assert note == {"is_own": True}
+    gone = own_connection | {"client": ("127.0.0.1", 1)}  # no table lists this one: the note alone answers
+    policy.check(gone)
+    with pytest.raises(UnauthorizedError):
+        policy.check(gone | {"state": {"connection": {}}})

@@ -1,0 +1,54 @@
+"""Answers come from the documents; what an index alone still knows is not said."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.errors import InvalidRequestError, NotFoundError
+from agent_brain_server.models.index import JobStatus
+from agent_brain_server.models.query import QueryRequest
+
+RunJob = Callable[..., JobStatus]
+
+
+def test_a_hit_whose_chunk_is_gone_is_dropped(bundle: ServiceBundle, run_job: RunJob) -> None:
+    run_job(bundle)
+    bundle.documents.remove_files(["src/locks.py"])  # and from neither index: as after a kill in between
+    for mode in ("bm25", "vector", "hybrid"):
+        answer = bundle.queries.answer(QueryRequest(query="FileLock release", mode=mode))
+        assert "src/locks.py" not in [result.source for result in answer.results]
+
+
+def test_the_answer_says_how_fresh_it_is(bundle: ServiceBundle, run_job: RunJob) -> None:
+    empty = bundle.queries.answer(QueryRequest(query="anything"))
+    assert (empty.results, empty.total_results, empty.index.last_indexed_at) == ([], 0, None)
+    run_job(bundle)
+    fresh = bundle.queries.answer(QueryRequest(query="FileLock")).index
+    assert (fresh.files_pending, fresh.vector_coverage) == (0, 1.0)
+    bundle.documents.mark_all_pending()
+    bundle.documents.clear_embedded()
+    stale = bundle.queries.answer(QueryRequest(query="FileLock", mode="bm25")).index
+    assert (stale.files_pending, stale.vector_coverage) == (4, 0.0)
+
+
+def test_as_many_as_asked_for_and_no_more(bundle: ServiceBundle, run_job: RunJob) -> None:
+    run_job(bundle)
+    for top_k in (1, 2, 100):
+        answer = bundle.queries.answer(QueryRequest(query="header lock installer", top_k=top_k))
+        assert answer.total_results == len(answer.results) <= top_k
+
+
+def test_meaning_finds_what_shares_no_word(bundle: ServiceBundle, run_job: RunJob) -> None:
+    run_job(bundle)
+    by_meaning = bundle.queries.answer(QueryRequest(query="put up the program", alpha=1.0)).results
+    assert by_meaning[0].source == "docs/guide.md"
+    assert by_meaning[0].bm25_score is None
+
+
+def test_unknown_chunks_and_bad_globs_are_named(bundle: ServiceBundle, project: Path) -> None:
+    with pytest.raises(NotFoundError):
+        bundle.queries.get_chunk("0" * 24)
+    with pytest.raises(InvalidRequestError):
+        bundle.queries.answer(QueryRequest(query="x", file_paths=["["]))
