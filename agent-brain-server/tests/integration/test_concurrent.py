@@ -384,7 +384,7 @@ def test_a_small_project_does_not_wait_for_a_large_ones_vectors_and_one_worker_s
     daemon = start(max_concurrent_indexing=1)
     state = read_runtime(brain_home())
     assert state is not None
-    large, small = (register(daemon, make_project(name, files=files)) for name, files in (("a", 800), ("b", 3)))
+    large, small = (register(daemon, make_project(name, files=files)) for name, files in (("a", 3000), ("b", 3)))
     large_job, workers = index(daemon, large), set()
 
     def is_embedding() -> bool:

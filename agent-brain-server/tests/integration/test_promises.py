@@ -140,7 +140,7 @@ def test_a_server_of_an_agent_does_not_end_while_a_job_runs(
 ) -> None:
     monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
     root = make_project(files=0)
-    for number in range(200):
+    for number in range(800):
         (root / f"module_{number}.py").write_text(make_module(number, lines=40))
     state = discover_or_start(root)
     begin_job(state)
