@@ -31,9 +31,6 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )
-        self.requests = Counter(
-            "agent_brain_requests", "Requests answered, by status.", ["status"], registry=self.registry
-        )
         self.files_indexed = Counter("agent_brain_files_indexed", "Files read and chunked.", registry=self.registry)
         self.chunks_indexed = Counter(
             "agent_brain_chunks_indexed", "Chunks written to the keyword index.", registry=self.registry
@@ -48,9 +45,6 @@ class Metrics:
         self.chunks = Gauge("agent_brain_chunks", "Chunks in the index.", registry=self.registry)
         self.vectors = Gauge("agent_brain_vectors", "Chunks that have a vector.", registry=self.registry)
         ProcessCollector(registry=self.registry)  # memory, CPU, descriptors and start time of the process
-        self.startup_seconds = Gauge(
-            "agent_brain_startup_seconds", "From the start of the process to its first answer.", registry=self.registry
-        )
 
     @contextmanager
     def time_stage(self, stage: str) -> Iterator[None]:
