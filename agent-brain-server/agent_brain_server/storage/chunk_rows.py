@@ -55,7 +55,7 @@ def facts_of(row: Sequence[Any]) -> ChunkFacts:
     """Read the columns `FACT_COLUMNS`; the many chunks of one file share its path."""
     key, path, start_line, end_line, language, source_type, symbols, heading = row
     names = _split_symbols(symbols)
-    return ChunkFacts(key, intern(path), start_line, end_line, intern(language), intern(source_type), names, heading)
+    return ChunkFacts(key, intern(path), start_line, end_line, intern(language), source_type, names, heading)
 
 
 def stored_chunk_of(row: Sequence[Any]) -> StoredChunk:
