@@ -20,6 +20,7 @@ from agent_brain_server.services.indexing_slots import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.services.query_service import QueryService
+from agent_brain_server.services.secret_policy import apply_secret_policy
 from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
@@ -121,6 +122,7 @@ class ServiceBundle:
                 chroma_from=shared.chroma_from,
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors)
+            is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
             watcher = TreeWatcher(project_root, documents, indexing)
             count = watcher.count_pending
             queries = QueryService(documents, bm25, vectors, shared.embedder, shared.metrics, count_changed=count)

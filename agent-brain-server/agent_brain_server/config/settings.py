@@ -60,6 +60,9 @@ class ProjectConfig(BaseModel):
     max_file_bytes: Annotated[
         int, Field(ge=1, le=100_000_000, description="bytes, from 1 to 100000000; larger files are not indexed")
     ] = 1_000_000
+    index_secrets: Annotated[bool, Field(description="true or false: whether private keys and logins are indexed")] = (
+        False
+    )
     idle_stop_seconds: Annotated[
         int,
         Field(ge=0, description="seconds without a request after which a server that an agent started ends; 0: never"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent_brain_server.indexing.file_types import DOCUMENT_LANGUAGES, classify
 from agent_brain_server.indexing.rendered_text import render_html, render_notebook, render_pdf
+from agent_brain_server.indexing.secret_files import holds_secret
 from agent_brain_server.types import FileStat, Skip, SourceText, SourceType
 
 HEAD_BYTES = 8192
@@ -51,7 +52,7 @@ class _UnreadableError(Exception):
     """The file cannot be read as text; the argument is the reason of the skip."""
 
 
-def load_file(root: Path, file: FileStat, max_bytes: int) -> SourceText | Skip:
+def load_file(root: Path, file: FileStat, max_bytes: int, *, index_secrets: bool = False) -> SourceText | Skip:
     """Read and decode one file.
 
     The answer's size and time are those of what was read, where the file has changed since the walk.
@@ -60,14 +61,15 @@ def load_file(root: Path, file: FileStat, max_bytes: int) -> SourceText | Skip:
         root: The project root.
         file: What the walker found.
         max_bytes: A file that has grown beyond is skipped.
+        index_secrets: Give the text of a private key or a login, too.
 
     Returns:
         The text; or a skip with the reason `binary`, `empty`, `minified`, `missing`, `pdf_extra_not_installed`,
-        `special_file`, `symlink`, `too_large`, `unreadable` or `unreadable_pdf`.
+        `secret`, `special_file`, `symlink`, `too_large`, `unreadable` or `unreadable_pdf`.
     """
     try:
         data, found = _read_file(root, file.path, max_bytes)
-        text, language, source_type = _decode(file.path, data)
+        text, language, source_type = _decode(file.path, data, index_secrets=index_secrets)
     except _UnreadableError as error:
         return Skip(file.path, str(error))
     return SourceText(
@@ -138,7 +140,7 @@ def _read_limited(stream: FileIO, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _decode(path: str, data: bytes) -> tuple[str, str, SourceType]:
+def _decode(path: str, data: bytes, *, index_secrets: bool) -> tuple[str, str, SourceType]:
     """Return text, language and source type of a file's bytes."""
     if data.startswith(b"%PDF-"):
         return _render(render_pdf, data), "pdf", "doc"
@@ -146,6 +148,8 @@ def _decode(path: str, data: bytes) -> tuple[str, str, SourceType]:
     language, source_type = classify(path, text[:HEAD_BYTES].encode("utf-8", "replace"))
     if not text.strip():
         raise _UnreadableError("empty")
+    if not index_secrets and holds_secret(path, text):
+        raise _UnreadableError("secret")
     if source_type == "doc" and language == "html":
         text = render_html(text)
     elif language == "notebook":

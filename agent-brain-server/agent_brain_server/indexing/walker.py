@@ -16,6 +16,7 @@ from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.indexing.file_types import find_unwanted
 from agent_brain_server.indexing.git_files import GitListing, list_git_files
 from agent_brain_server.indexing.ignore_rules import CACHE_MARKERS, UNTRACKED_EXCLUDES, IgnoreRules, compile_globs
+from agent_brain_server.indexing.secret_files import is_secret_path
 from agent_brain_server.types import FileStat, Skip
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class WalkOptions:
         exclude_patterns: Leave out what matches one of these.
         recursive: Whether to descend into directories.
         max_file_bytes: Longer files are skipped.
+        index_secrets: Take files that are kept for a secret, such as `.env`, too.
         state_dir: Agent Brain's own directory, where it is not in its usual place.
     """
 
@@ -46,6 +48,7 @@ class WalkOptions:
     exclude_patterns: tuple[str, ...] = ()
     recursive: bool = True
     max_file_bytes: int = DEFAULT_MAX_FILE_BYTES
+    index_secrets: bool = False
     state_dir: Path | None = None
 
 
@@ -265,6 +268,8 @@ class _Collector:
             return self._describe_link(path)
         if not stat.S_ISREG(found.st_mode):
             return "special_file"
+        if not self._options.index_secrets and is_secret_path(name):
+            return "secret"
         if unwanted := find_unwanted(name):
             return unwanted
         if found.st_size == 0:

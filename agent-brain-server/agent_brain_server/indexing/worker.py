@@ -2,7 +2,8 @@
 
 It answers request frames on stdin with reply frames on stdout, in order:
 
-    {"op": "chunk", "root", "files": [[path, size, mtime_ns], …], "chunk_size", "chunk_overlap", "max_bytes"}
+    {"op": "chunk", "root", "files": [[path, size, mtime_ns], …], "chunk_size", "chunk_overlap", "max_bytes",
+     "index_secrets"}
         → {"files": [FileChunks as JSON, …], "skipped": [[path, reason], …]}
     {"op": "embed", "model", "texts": […]}
         → {"dimension", "count"} and float32 rows as payload
@@ -57,7 +58,8 @@ class Worker:
 
         files, skipped = [], []
         for path, size, mtime_ns in header["files"]:
-            loaded = load_file(Path(header["root"]), FileStat(path, size, mtime_ns), header["max_bytes"])
+            found = FileStat(path, size, mtime_ns)
+            loaded = load_file(Path(header["root"]), found, header["max_bytes"], index_secrets=header["index_secrets"])
             if isinstance(loaded, Skip):
                 skipped.append([loaded.path, loaded.reason])
                 continue

@@ -39,11 +39,12 @@ class WorkerRequestError(AgentBrainError):
 
 @dataclass(frozen=True, slots=True)
 class ChunkOptions:
-    """How files are read and cut: tokens, tokens, bytes."""
+    """How files are read and cut: tokens, tokens, bytes, and whether private keys are read at all."""
 
     chunk_size: int
     chunk_overlap: int
     max_file_bytes: int
+    index_secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +221,7 @@ def _chunk_request(root: Path, batch: Sequence[FileStat], options: ChunkOptions)
             "chunk_size": options.chunk_size,
             "chunk_overlap": options.chunk_overlap,
             "max_bytes": options.max_file_bytes,
+            "index_secrets": options.index_secrets,
         }
     )
 

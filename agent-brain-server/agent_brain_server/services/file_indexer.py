@@ -68,8 +68,6 @@ class FileIndexer:
             AgentBrainError: The folder is gone, or a store cannot be written.
         """
         plan = self._plan(job)
-        self._writer.remove(plan.removed)
-        job.files_removed = len(plan.removed)
         job.phase = "chunking"
         try:
             self._index_changed(job, plan.changed, should_stop)
@@ -89,7 +87,8 @@ class FileIndexer:
                 f"chunk_overlap: {overlap} is not smaller than the chunk size {size}.",
                 hint="Use an overlap of about a tenth of the chunk size.",
             )
-        return ChunkOptions(size, min(overlap, size - 1), self._settings.max_file_bytes)
+        settings = self._settings
+        return ChunkOptions(size, min(overlap, size - 1), settings.max_file_bytes, settings.index_secrets)
 
     def check(self, request: IndexRequest) -> None:
         """Find out whether a request can be served, before it is queued.
@@ -123,7 +122,10 @@ class FileIndexer:
         return bool(plan.changed or plan.removed)
 
     def _plan(self, job: RunningJob) -> ChangePlan:
+        """Find out what there is to do; take out what is to go, before the reasons for which it goes are noted."""
         walk, scope, plan = self._compare(job.request)
+        self._writer.remove(plan.removed)
+        job.files_removed = len(plan.removed)
         job.count_skips(walk.skipped)
         self._documents.record_skips(walk.skipped, below=scope.prefix)
         job.files_total, job.files_changed = len(walk.files) - plan.still_skipped, len(plan.changed)
@@ -137,6 +139,7 @@ class FileIndexer:
             exclude_patterns=tuple(request.exclude_patterns),
             recursive=request.recursive,
             max_file_bytes=self._settings.max_file_bytes,
+            index_secrets=self._settings.index_secrets,
             state_dir=self._state_dir,
         )
         walk = walk_files(self._root, start, options)

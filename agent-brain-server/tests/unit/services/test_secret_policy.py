@@ -1,0 +1,99 @@
+"""The index obeys the setting: at once for what becomes a secret, from the next start for what was indexed before."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.models.index import JobStatus
+from agent_brain_server.models.query import QueryRequest
+
+RunJob = Callable[..., JobStatus]
+LIMIT_S = 30
+MARK = "-----BEGIN PRIVATE KEY-----"
+KEY = f"{MARK}\n{'crocodile' * 7}\n"
+
+
+def indexed(bundle: ServiceBundle) -> set[str]:
+    records = bundle.documents.file_records().values()
+    return {record.path for record in records if record.state == "indexed"}
+
+
+def answers(bundle: ServiceBundle, query: str) -> list[str]:
+    return [result.source for result in bundle.queries.answer(QueryRequest(query=query, mode="bm25")).results]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def obeys(bundle: ServiceBundle, secrets: set[str], *, index_secrets: bool) -> bool:
+    left_out = {skip.path for skip in bundle.documents.skips() if skip.reason == "secret"}
+    found = (left_out, indexed(bundle) & secrets)
+    return not bundle.is_busy() and found == ((set(), secrets) if index_secrets else (secrets, set()))
+
+
+def open_with(project: Path, *, index_secrets: bool) -> ServiceBundle:
+    settings = ProjectConfig(watch=False, index_secrets=index_secrets)
+    return ServiceBundle.open("project", project, project / ".claude" / "Agent Brain", settings)
+
+
+def test_secrets_are_skipped_and_counted(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    (project / ".env").write_text("PASSWORD=crocodile\n")
+    (project / "deploy_key").write_text(KEY)
+    job = run_job(bundle)
+    assert job.progress.files_skipped == {"secret": 2}
+    assert bundle.status().skipped == {"secret": 2}
+    assert answers(bundle, "crocodile PASSWORD") == []
+    assert run_job(bundle, ".env").progress.files_total == 0
+    assert (
+        run_job(bundle, include_patterns=[".env", "deploy_key"], force=True).progress.files_done == 1
+    )  # read, skipped
+    assert answers(bundle, "crocodile PASSWORD") == []
+
+
+def test_the_watcher_takes_out_what_becomes_a_secret(
+    open_bundle: Callable[..., ServiceBundle], project: Path, run_job: RunJob
+) -> None:
+    (project / "notes.txt").write_text("crocodile notes\n")
+    (project / "settings.txt").write_text("crocodile settings\n")
+    bundle = open_bundle(watch=True)
+    run_job(bundle)
+    assert set(answers(bundle, "crocodile")) == {"notes.txt", "settings.txt"}
+    (project / "notes.txt").write_text(KEY)
+    (project / "settings.txt").rename(project / ".env")
+    wait_until(lambda: answers(bundle, "crocodile") == [])
+    wait_until(lambda: bundle.status().skipped == {"secret": 2})
+    wait_until(lambda: bundle.documents.counts().chunks == bundle.bm25.count())
+
+
+def test_a_change_of_the_setting_reaches_what_was_indexed_before(project: Path, run_job: RunJob) -> None:
+    (project / ".env").write_text("PASSWORD=crocodile\n")
+    (project / "deploy_key").write_text(KEY)
+    for index_secrets in (True, False, True):
+        bundle = open_with(project, index_secrets=index_secrets)
+        try:
+            if not bundle.documents.file_records():
+                run_job(bundle)
+            is_followed = partial(obeys, bundle, {".env", "deploy_key"}, index_secrets=index_secrets)
+            wait_until(is_followed)
+            assert bundle.documents.counts().files_pending == 0
+        finally:
+            bundle.close()
+
+
+def test_without_a_change_nothing_is_read_again(project: Path, run_job: RunJob) -> None:
+    bundle = open_with(project, index_secrets=False)
+    run_job(bundle)
+    bundle.close()
+    bundle = open_with(project, index_secrets=False)
+    try:
+        assert bundle.documents.counts().files_pending == 0
+        assert len(bundle.indexing.list_jobs()) == 1
+    finally:
+        bundle.close()
