@@ -17,7 +17,9 @@
         ├── ConflictError                                                                  409
         ├── ForbiddenError                                                                 403
         ├── UnauthorizedError                                                              401
+        ├── RequestTimeoutError                                                            408
         ├── PayloadTooLargeError                                                           413
+        ├── HeadersTooLargeError                                                           431
         └── UnavailableError                                                               503
 
 Each carries the HTTP `status`, a stable `code`, the CLI's `exit_code` and a `hint`: the next thing to do. The server
@@ -183,6 +185,22 @@ class PayloadTooLargeError(RequestError):
     status = 413
     default_code = "payload_too_large"
     default_hint = "Send a smaller body."
+
+
+class RequestTimeoutError(RequestError):
+    """The request did not arrive in time."""
+
+    status = 408
+    default_code = "request_timeout"
+    default_hint = "Send the request whole, at once."
+
+
+class HeadersTooLargeError(RequestError):
+    """The request's head is over the limit."""
+
+    status = 431
+    default_code = "headers_too_large"
+    default_hint = "Send fewer and shorter headers."
 
 
 class UnavailableError(RequestError):

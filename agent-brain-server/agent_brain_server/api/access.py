@@ -1,14 +1,15 @@
 """Who may ask: no web page, no other user.
 
 Three questions, cheapest first. `Host` must name this machine (a page whose DNS name was rebound to 127.0.0.1 sends its
-own name). A browser's `Origin` must be this server. Beyond `/health`, the caller shows the token of `runtime.json`, or
-the connecting socket belongs to the user who runs the server.
+own name). Where a browser says which page asks, it must be this server's own: `Origin`, and `Sec-Fetch-Site`, which
+comes with requests that have no `Origin`, such as an image's. Beyond `/health`, the caller shows the token of
+`runtime.json`, or the connecting socket belongs to the user who runs the server.
 """
 
 import hmac
 import ipaddress
 import os
-from urllib.parse import urlsplit
+import re
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -22,6 +23,12 @@ OPEN_PATHS = frozenset({"/health"})
 
 CONNECTION_NOTE = "connection"
 """Key in the scope's `state` of a dictionary that the requests of one connection share."""
+
+OWN_SITES = frozenset({"same-origin", "none"})
+"""What a browser calls this server's own pages, and an address that somebody typed (W3C, Fetch Metadata)."""
+
+HOST = re.compile(r"(?:\[(?P<six>[0-9a-z:.%]+)\]|(?P<name>[0-9a-z_.-]+))(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+"""A host name or address, maybe with a port (RFC 9110, 7.2): no user, no path, nothing that readers differ about."""
 
 
 class AccessPolicy:
@@ -45,21 +52,23 @@ class AccessPolicy:
             UnauthorizedError: Neither token nor user is right.
         """
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if not self._is_own_host(host):
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self._is_own_host(hosts[0]):
             raise ForbiddenError("The Host header does not name this server.", code="foreign_host")
-        origin = headers.get("origin")
-        if origin is not None and not self._is_own_origin(origin, host):
+        is_own_page = all(self._is_own_origin(origin, hosts[0]) for origin in headers.getlist("origin"))
+        if not is_own_page or not OWN_SITES.issuperset(headers.getlist("sec-fetch-site")):
             raise ForbiddenError("Requests from other web pages are not answered.", code="foreign_origin")
         if scope["path"] not in OPEN_PATHS and not (self._has_token(headers) or self._is_own_user(scope)):
             raise UnauthorizedError("The request shows no right to ask.")
 
     def _is_own_host(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
+        match = HOST.fullmatch(host)
+        if match is None:
             return False
-        return name in self._names or _is_address(name)
+        if match["six"]:
+            return _is_address(match["six"], version=6)
+        name = match["name"].lower()
+        return name in self._names or _is_address(name, version=4)
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
         return origin.lower() == f"http://{host.lower()}"
@@ -84,13 +93,12 @@ class AccessPolicy:
         return find_socket_owner((client[0], client[1]), (server[0], server[1])) == self._uid
 
 
-def _is_address(name: str) -> bool:
+def _is_address(name: str, *, version: int) -> bool:
     # an address can't be rebound: only a name can be made to point somewhere else
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(name).version == version
     except ValueError:
         return False
-    return True
 
 
 def _is_loopback(name: str) -> bool:

@@ -11,12 +11,15 @@ from pathlib import Path
 Address = tuple[str, int]
 
 TABLES = {socket.AF_INET: "/proc/net/tcp", socket.AF_INET6: "/proc/net/tcp6"}
+NO_INODE = "0"
+"""A socket that its process has closed lives on until everything is sent, and is listed as root's, whosever it was."""
+
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 """An IPv6 socket shows an IPv4 peer behind these twelve bytes (RFC 4291, 2.5.5.2)."""
 
 
 def find_socket_owner(local: Address, remote: Address) -> int | None:
-    """Return the user id that owns the socket `local` → `remote`; None where no table lists it.
+    """Return the user id that owns the socket `local` → `remote`; None where no table lists it as somebody's.
 
     Args:
         local: Address and port of the socket whose owner is asked for (the client's).
@@ -26,7 +29,7 @@ def find_socket_owner(local: Address, remote: Address) -> int | None:
         for line in _read_table(family):
             fields = line.split()
             if (fields[1], fields[2]) == ends:
-                return int(fields[7])
+                return int(fields[7]) if fields[9] != NO_INODE else None
     return None
 
 

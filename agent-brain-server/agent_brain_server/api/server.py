@@ -18,11 +18,10 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agent_brain_server import __version__
-from agent_brain_server.api.access import CONNECTION_NOTE
 from agent_brain_server.api.activity import Activity
+from agent_brain_server.api.connection import BoundedProtocol
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
 from agent_brain_server.errors import AgentBrainError, StartError
@@ -112,15 +111,6 @@ class ProjectServer(uvicorn.Server):
         yield
 
 
-class RememberingProtocol(HttpToolsProtocol):
-    """HTTP over one connection, whose requests share a note: who is at the other end is found out once."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin a connection with an empty note."""
-        self.app_state = {**self.app_state, CONNECTION_NOTE: {}}
-        super().connection_made(transport)
-
-
 class StartupErrors:
     """Keeps the exception with which the application failed to start, which uvicorn only logs.
 
@@ -203,7 +193,7 @@ def make_uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=RememberingProtocol,
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

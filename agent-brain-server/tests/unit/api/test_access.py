@@ -29,12 +29,24 @@ def own_connection() -> Iterator[dict[str, Any]]:
         yield scope(client=client.getsockname()) | {"server": listener.getsockname()}
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000", "127.0.0.1"])
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000", "[::1]", "[::ffff:127.0.0.1]:8000", "127.0.0.1"],
+)
 def test_names_of_this_machine_are_accepted(policy: AccessPolicy, host: str) -> None:
     policy.check(scope("/health", host=host))
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "[", "a@b"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "[", "a@b", "evil@127.0.0.1",
+        "evil.example@localhost", "evil.example:x@127.0.0.1:8000", "127.0.0.1/evil", "127.0.0.1#evil.example",
+        "127.0.0.1?evil", "evil\\@127.0.0.1", "127.0.0.1:80:80", "127.0.0.1, evil.example", "localhost.", "127.1",
+        "2130706433", "0x7f.0.0.1", "[evil.example]", "[127.0.0.1]", "::1", "[::1]evil.example", "[::1]:x",
+        "loc\xe4lhost", " localhost", "localhost\t", "127.0.0.1:999999",
+    ],
+)  # fmt: skip
 def test_a_rebound_name_is_refused(policy: AccessPolicy, host: str) -> None:
     with pytest.raises(ForbiddenError) as refused:
         policy.check(scope("/health", host=host, authorization=f"Bearer {TOKEN}"))
@@ -46,6 +58,26 @@ def test_a_page_from_elsewhere_is_refused_even_with_the_token(policy: AccessPoli
     with pytest.raises(ForbiddenError) as refused:
         policy.check(scope(origin=origin, authorization=f"Bearer {TOKEN}"))
     assert refused.value.code == "foreign_origin"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "", "same-origin, cross-site"])
+def test_a_browser_that_names_no_origin_says_where_the_page_is(policy: AccessPolicy, site: str) -> None:
+    with pytest.raises(ForbiddenError) as refused:
+        policy.check(scope(sec_fetch_site=site, authorization=f"Bearer {TOKEN}"))
+    assert refused.value.code == "foreign_origin"
+
+
+@pytest.mark.parametrize("name", ["host", "origin"])
+def test_a_header_twice_is_not_read_as_one_of_the_two(policy: AccessPolicy, name: str) -> None:
+    twice = scope(authorization=f"Bearer {TOKEN}", origin="http://127.0.0.1:8000")
+    twice["headers"].append((name.encode(), b"http://evil.example"))
+    with pytest.raises(ForbiddenError):
+        policy.check(twice)
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none"])
+def test_an_address_that_was_typed_is_no_foreign_page(policy: AccessPolicy, site: str) -> None:
+    policy.check(scope(sec_fetch_site=site, authorization=f"Bearer {TOKEN}"))
 
 
 def test_the_servers_own_page_may_ask(policy: AccessPolicy) -> None:

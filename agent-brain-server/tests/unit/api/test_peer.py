@@ -41,3 +41,19 @@ def test_a_connection_of_another_user_belongs_to_that_user() -> None:
             accepted, address = listener.accept()
             with accepted:
                 assert find_socket_owner(address, listener.getsockname()) == NOBODY
+
+
+def test_a_connection_that_was_closed_belongs_to_nobody() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        local = client.getsockname()
+        accepted, _ = listener.accept()
+        with accepted:
+            client.close()  # the kernel keeps it until the other end closes too, and shows it as root's
+            assert is_listed(local)
+            assert find_socket_owner(local, listener.getsockname()) is None
+
+
+def is_listed(local: tuple[str, int]) -> bool:
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return any(row.split()[1].endswith(f":{local[1]:04X}") for row in rows)

@@ -1,0 +1,160 @@
+"""HTTP over one connection, within limits: how long a request may be, and how long it may take to arrive.
+
+Uvicorn reads heads of any length and waits for the rest of a request as long as its client likes. On a socket that
+every user of the machine can connect to, both would let a stranger take memory and descriptors without end.
+"""
+
+import asyncio
+import logging
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from agent_brain_server.api.access import CONNECTION_NOTE
+from agent_brain_server.api.error_handlers import problem_response
+from agent_brain_server.errors import (
+    HeadersTooLargeError,
+    PayloadTooLargeError,
+    RequestError,
+    RequestTimeoutError,
+)
+
+logger = logging.getLogger(__name__)
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Request line and headers together: browsers stay under 16 KB, a command of ours sends 200 bytes."""
+
+MAX_HEADERS = 100
+"""Header fields of one request; browsers send some twenty."""
+
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+"""All of a request as it arrives: the longest allowed body, sent in chunks of one byte, and room for its head."""
+
+ARRIVAL_LIMIT_S = 20.0
+"""From a request's first byte to its last, and from connecting to the first: on this machine both take milliseconds."""
+
+LINGER_S = 1.0
+"""How long a refused client may take to read why, before the connection is cut whatever it still sends."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol with limits, whose requests share a note: who is at the other end is found out once.
+
+    Attributes:
+        arrival_limit_s: How long a request may take to arrive.
+    """
+
+    arrival_limit_s: ClassVar[float] = ARRIVAL_LIMIT_S
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed on as they are
+        super().__init__(*arguments, **named)
+        self._clock: asyncio.TimerHandle | None = None
+        self._received = 0
+        self._in_body = False
+        self._refusal: RequestError | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin a connection with a note of its own; its first request is waited for only so long."""
+        self.app_state = {**self.app_state, CONNECTION_NOTE: {}}
+        super().connection_made(transport)
+        self._start_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what was expected."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, up to the limits; of a request that was refused nothing more is read."""
+        if self._refusal is not None:
+            return
+        self._start_clock()
+        self._received += len(data)
+        super().data_received(data)
+        if self._refusal is None and self._received > (MAX_REQUEST_BYTES if self._in_body else MAX_HEAD_BYTES):
+            self._refuse(PayloadTooLargeError("The request is too long.") if self._in_body else _head_too_large())
+
+    def on_message_begin(self) -> None:
+        """Expect the rest of a request."""
+        self._start_clock()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Hand the request on, unless its head is too large though it came in one piece."""
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
+            raise _head_too_large()  # ends the parser, and comes back to `send_400_response`
+        super().on_headers_complete()
+        self._in_body = True
+
+    def on_message_complete(self) -> None:
+        """Note that the request has arrived."""
+        self._stop_clock()
+        self._in_body = False
+        self._received = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser gave up on."""
+        too_large = self.headers is not None and len(self.headers) > MAX_HEADERS
+        self._refuse(_head_too_large() if too_large or self._received > MAX_HEAD_BYTES else RequestError(msg))
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection; a client that does not take its answer is not waited for."""
+        super().timeout_keep_alive_handler()
+        self._cut_later()
+
+    def _start_clock(self) -> None:
+        if self._clock is None:
+            self._clock = self.loop.call_later(self.arrival_limit_s, self._give_up)
+
+    def _stop_clock(self) -> None:
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _give_up(self) -> None:
+        """The time is over: a client that never said anything is not answered either."""
+        self._clock = None
+        if self.pipeline:  # its next request is not read, because an earlier one is still being answered
+            self._start_clock()
+        elif self._received:
+            self._refuse(RequestTimeoutError(f"The request did not arrive within {self.arrival_limit_s:g} seconds."))
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer with an error and end the connection; where an answer has begun, only end it."""
+        self._refusal = error
+        self._stop_clock()
+        self._unset_keepalive_if_required()
+        logger.info("a request was refused: %s", error.message)
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        if self._in_body and is_answering and not self.pipeline and not self.cycle.response_started:
+            self.cycle.disconnected = True  # whoever waits for the rest of the body is told that it won't come
+            self.cycle.message_event.set()
+            self.transport.write(_render(error, self.server_state.default_headers))
+        elif not self._in_body and not is_answering:
+            self.transport.write(_render(error, self.server_state.default_headers))
+        elif is_answering:
+            self.transport.close()
+            return
+        # closed at once, with unread data, the kernel would take the answer away from the client
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._cut_later()
+
+    def _cut_later(self) -> None:
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+def _head_too_large() -> HeadersTooLargeError:
+    return HeadersTooLargeError(f"The request's head is over {MAX_HEAD_BYTES:,} bytes or {MAX_HEADERS} fields.")
+
+
+def _render(error: RequestError, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Write an answer out, for a connection that no application serves any more."""
+    response = problem_response(error)
+    fields = [*headers, *response.raw_headers, (b"connection", b"close")]
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
+    return STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body)
