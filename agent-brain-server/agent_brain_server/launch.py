@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from agent_brain_server.atomic_file import PRIVATE_FILE_MODE
 from agent_brain_server.errors import AgentBrainError, DeadlineError, StartError, StateDirError
 from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.ready_pipe import Held, Ready, receive_outcome
@@ -16,6 +17,7 @@ from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE, 
 
 StartedBy = Literal["person", "agent"]
 
+APPEND_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 MAX_STDERR_BYTES = 1_000_000  # then the file is begun anew; the log proper rotates by itself
 
 
@@ -105,7 +107,8 @@ def _make_environment() -> dict[str, str]:
 
 def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> None:
     try:
-        with stderr_path.open("ab") as stderr:
+        # made here, before the server's umask holds: it takes whatever a crash writes
+        with open(os.open(stderr_path, APPEND_FLAGS, PRIVATE_FILE_MODE), "ab") as stderr:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -13,7 +15,7 @@ from agent_brain_server.api.access import AccessPolicy
 from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.api.context import ServerContext
-from agent_brain_server.api.error_handlers import install_error_handlers
+from agent_brain_server.api.error_handlers import PROBLEM_JSON, install_error_handlers
 from agent_brain_server.api.middleware import RequestBorder
 from agent_brain_server.api.projects import Projects, SingleProject
 from agent_brain_server.api.routers import health, index, metrics, projects, query
@@ -41,6 +43,7 @@ def create_app(context: ServerContext) -> FastAPI:
         lifespan=_make_lifespan(context),
         responses={"default": {"model": Problem, "description": "What went wrong, and what to do next."}},
     )
+    app.openapi = partial(describe_calls, app)  # type: ignore[method-assign]
     app.state.context = context
     app.state.activity = Activity()
     app.state.shutting_down = asyncio.Event()
@@ -50,6 +53,20 @@ def create_app(context: ServerContext) -> FastAPI:
     for router in (health.router, index.router, query.router, projects.router, metrics.router):
         app.include_router(router)
     return app
+
+
+def describe_calls(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document, in which errors have the media type that they are sent with.
+
+    The framework gives every model that of ordinary answers.
+    """
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        for methods in document["paths"].values():
+            for call in methods.values():
+                content = call["responses"]["default"]["content"]
+                content[PROBLEM_JSON] = content.pop("application/json")
+    return app.openapi_schema or {}
 
 
 def open_projects(context: ServerContext) -> Projects:
