@@ -8,7 +8,8 @@ import asyncio
 import logging
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from agent_brain_server.api.access import CONNECTION_NOTE
 from agent_brain_server.api.error_handlers import problem_response
@@ -52,6 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._received = 0
         self._in_body = False
         self._refusal: RequestError | None = None
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection with a note of its own; its first request is waited for only so long."""
@@ -60,8 +62,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was expected."""
+        """Forget what was expected; tell also an answer that is not the last of several under way."""
         self._stop_clock()
+        self.pipeline.clear()
+        if self._running is not None:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -103,6 +109,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close an idle connection; a client that does not take its answer is not waited for."""
         super().timeout_keep_alive_handler()
         self._cut_later()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _start_clock(self) -> None:
         if self._clock is None:

@@ -12,7 +12,7 @@ Address = tuple[str, int]
 
 TABLES = {socket.AF_INET: "/proc/net/tcp", socket.AF_INET6: "/proc/net/tcp6"}
 NO_INODE = "0"
-"""A socket that its process has closed lives on until everything is sent, and is listed as root's, whosever it was."""
+"""A socket that its process has closed lives on for a while; some kernels then list it as root's, whosever it was."""
 
 MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 """An IPv6 socket shows an IPv4 peer behind these twelve bytes (RFC 4291, 2.5.5.2)."""

@@ -57,13 +57,13 @@ def compile_globs(globs: Sequence[str], field: str) -> "GitIgnoreSpec | None":
     """
     if not globs:
         return None
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  late: 20 ms of CPU that a walk inside git does not need
+    from agent_brain_server.globs import compile_lines  # noqa: PLC0415  late: 20 ms of CPU that a walk inside git does not need
 
     for glob in globs:
         reason = _find_fault(glob)
         if reason is None:
             try:
-                GitIgnoreSpec.from_lines([glob])
+                compile_lines([glob])
             except ValueError as error:
                 reason = str(error)
         if reason is not None:
@@ -72,7 +72,7 @@ def compile_globs(globs: Sequence[str], field: str) -> "GitIgnoreSpec | None":
                 code="bad_glob",
                 hint="Write globs as in .gitignore, for example src/**/*.py or docs/.",
             )
-    return GitIgnoreSpec.from_lines(globs)
+    return compile_lines(globs)
 
 
 def _find_fault(glob: str) -> str | None:
@@ -129,12 +129,12 @@ class IgnoreRules:
         """Return these rules and, before them, the lines of an ignore file that lies in `prefix`."""
         if not lines:
             return self
-        from pathspec import GitIgnoreSpec  # noqa: PLC0415  late: 20 ms of CPU that a walk inside git does not need
+        from agent_brain_server.globs import compile_lines  # noqa: PLC0415  late: 20 ms of CPU that a walk inside git does not need
 
         try:
-            spec = GitIgnoreSpec.from_lines(lines)
+            spec = compile_lines(lines)
         except ValueError:  # git passes over a line that it can't read
-            spec = GitIgnoreSpec.from_lines([line for line in lines if _is_pattern(line)])
+            spec = compile_lines([line for line in lines if _is_pattern(line)])
         return IgnoreRules(((prefix, spec), *self._levels))
 
     def ignores(self, path: str, *, is_directory: bool) -> bool:
@@ -148,10 +148,10 @@ class IgnoreRules:
 
 
 def _is_pattern(line: str) -> bool:
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  late, as above
+    from agent_brain_server.globs import compile_lines  # noqa: PLC0415  late, as above
 
     try:
-        GitIgnoreSpec.from_lines([line])
+        compile_lines([line])
     except ValueError:
         return False
     return True

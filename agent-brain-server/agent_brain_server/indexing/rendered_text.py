@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import time
 from html.parser import HTMLParser
 
 logger = logging.getLogger(__name__)
@@ -13,6 +14,9 @@ UNSEEN_TAGS = frozenset({"script", "style", "template", "svg", "noscript"})
 
 HEADING_MARKS = {f"h{level}": "#" * level + " " for level in range(1, 7)} | {"title": "# "}
 """Headings are marked as in Markdown, so that the text is cut into sections in the same way."""
+
+MAX_PAGE_SECONDS = 1.0
+"""Of the thread's CPU: a sound page of 1 MB takes half of it, and tags that never close take html.parser minutes."""
 
 JSON_TOKEN = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*")(?P<key>[ \t]*:)?|[{}\[\]\n]', re.DOTALL)
 """The parts of a JSON text that tell where a string lies; a string before a colon is a key."""
@@ -25,12 +29,15 @@ PAGE_BREAK = "\f"
 
 
 def render_html(markup: str) -> str:
-    """Return the text of a page, each word on its line of the file; headings are marked with `#`."""
+    """Return the text of a page, each word on its line of the file; headings are marked with `#`.
+
+    A page that is broken, or takes too long, is returned as it is.
+    """
     parser = _PageText()
     try:
         parser.feed(markup)
         parser.close()
-    except (AssertionError, ValueError):  # html.parser raises these on some broken declarations
+    except (AssertionError, ValueError):  # html.parser raises these on some broken declarations, `_put` out of time
         return markup
     return parser.text(markup.count("\n") + 1)
 
@@ -42,6 +49,7 @@ class _PageText(HTMLParser):
         super().__init__(convert_charrefs=True)
         self._lines: dict[int, list[str]] = {}
         self._unseen: list[str] = []
+        self._deadline = time.thread_time() + MAX_PAGE_SECONDS
 
     def text(self, line_count: int) -> str:
         return "\n".join("".join(self._lines.get(number, ())).strip() for number in range(1, line_count + 1))
@@ -67,6 +75,8 @@ class _PageText(HTMLParser):
         self._put(data)
 
     def _put(self, data: str) -> None:
+        if time.thread_time() > self._deadline:
+            raise ValueError("the page takes too long")
         if self._unseen:
             return
         first = self.getpos()[0]

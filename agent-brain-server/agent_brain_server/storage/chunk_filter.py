@@ -8,6 +8,7 @@ import numpy as np
 from pathspec import GitIgnoreSpec
 
 from agent_brain_server.errors import InvalidRequestError
+from agent_brain_server.globs import compile_lines
 from agent_brain_server.storage.chunk_rows import as_json
 from agent_brain_server.storage.database import Database
 from agent_brain_server.types import AllowedChunks, Keys, QueryFilter
@@ -24,7 +25,7 @@ def compile_globs(globs: tuple[str, ...]) -> GitIgnoreSpec:
     """
     for glob in globs:
         try:
-            is_usable = any(p.include is not None for p in GitIgnoreSpec.from_lines([glob]).patterns)
+            is_usable = any(p.include is not None for p in compile_lines([glob]).patterns)
         except ValueError:
             is_usable = False
         if not is_usable:
@@ -34,7 +35,7 @@ def compile_globs(globs: tuple[str, ...]) -> GitIgnoreSpec:
                 code="invalid_glob",
             )
     only_exclusions = all(glob.startswith("!") for glob in globs)
-    return GitIgnoreSpec.from_lines(("**", *globs) if only_exclusions else globs)
+    return compile_lines(("**", *globs) if only_exclusions else globs)
 
 
 class FilterResolver:

@@ -49,7 +49,7 @@ def test_a_connection_that_was_closed_belongs_to_nobody() -> None:
         local = client.getsockname()
         accepted, _ = listener.accept()
         with accepted:
-            client.close()  # the kernel keeps it until the other end closes too, and shows it as root's
+            client.close()  # the kernel keeps it until the other end closes too
             assert is_listed(local)
             assert find_socket_owner(local, listener.getsockname()) is None
 
