@@ -60,3 +60,11 @@ def test_the_skill_imports_what_exists() -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
                 imported += 1
     assert imported
+
+
+def test_every_test_that_security_rests_on_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs" / "SECURITY.md").read_text()))
+    modules = (Path(__file__).parent.rglob("test_*.py"), REPOSITORY.glob("agent-brain-cli/tests/**/test_*.py"))
+    text = "\n".join(path.read_text() for found in modules for path in found)
+    assert named
+    assert [name for name in sorted(named) if f"def {name}(" not in text] == []

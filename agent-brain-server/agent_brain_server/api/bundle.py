@@ -121,8 +121,7 @@ class ServiceBundle:
                 slots=shared.slots,
                 chroma_from=shared.chroma_from,
             )
-            is_behind = reconcile_stores(project_root, documents, bm25, vectors)
-            is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
+            is_behind = reconcile_stores(project_root, documents, bm25, vectors, index_secrets=settings.index_secrets)
             watcher = TreeWatcher(project_root, documents, indexing)
             count = watcher.count_pending
             queries = QueryService(documents, bm25, vectors, shared.embedder, shared.metrics, count_changed=count)
@@ -263,9 +262,14 @@ def open_documents(directory: Path) -> DocumentStore:
 
 
 def reconcile_stores(
-    project_root: Path, documents: DocumentStore, bm25: BM25IndexManager, vectors: VectorStoreManager
+    project_root: Path,
+    documents: DocumentStore,
+    bm25: BM25IndexManager,
+    vectors: VectorStoreManager,
+    *,
+    index_secrets: bool,
 ) -> bool:
-    """Make the derived indexes agree with the documents after a kill, a loss or a move of the project.
+    """Make the derived indexes agree with the documents after a kill, a loss or a move, the documents with the setting.
 
     Returns:
         Whether there is work left: files to be read again, or chunks without a vector.
@@ -286,5 +290,6 @@ def reconcile_stores(
         bm25.clear()
         documents.mark_all_pending()
     vectors.delete(documents.match_embedded(vectors.keys()))
+    is_judged_anew = apply_secret_policy(documents, index_secrets=index_secrets)
     counts = documents.counts()
-    return is_moved or counts.files_pending > 0 or counts.embedded < counts.chunks
+    return is_moved or is_judged_anew or counts.files_pending > 0 or counts.embedded < counts.chunks

@@ -18,8 +18,10 @@ HEADING_MARKS = {f"h{level}": "#" * level + " " for level in range(1, 7)} | {"ti
 MAX_PAGE_SECONDS = 1.0
 """Of the thread's CPU: a sound page of 1 MB takes half of it, and tags that never close take html.parser minutes."""
 
-JSON_TOKEN = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*")(?P<key>[ \t]*:)?|[{}\[\]\n]', re.DOTALL)
-"""The parts of a JSON text that tell where a string lies; a string before a colon is a key."""
+JSON_TOKEN = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*+(?:"|\\?\Z))(?P<key>[ \t]*:)?|[{}\[\]\n]', re.DOTALL)
+"""The parts of a JSON text that tell where a string lies; a string before a colon is a key.
+
+A string without an end takes the rest, so that no part of the text is looked through twice."""
 
 MAX_PDF_PAGES = 2_000
 """Pages; longer ones are collections, and pypdf takes some 20 ms a page."""
