@@ -46,6 +46,11 @@ def format_reading(figures: dict[str, dict[str, float]]) -> str:
     return format_table([["read in the order of", "median", "mean", "right one among ten"], *rows])
 
 
+def format_alphas(scores: dict[float, float]) -> str:
+    """Return the table of scores by the weight of meaning."""
+    return format_table([[f"{float(alpha):g}" for alpha in scores], list(map(show, scores.values()))])
+
+
 def show(score: float | None) -> str:
     """Return a score, or a difference of two, with three digits."""
     return "" if score is None else f"{round(score, 3) + 0:.3f}"  # adding 0 takes the sign from -0
@@ -88,12 +93,11 @@ def _format_ablation(figures: dict[str, Any]) -> list[str]:
         for name, loss in ablation["losses"].items()
     ]
     neutral = [show(figures["total"][mode] - ablation["neutral"][mode]) for mode in ("hybrid", "bm25")]
-    alphas = ablation["alphas"]
     return [
         "What NDCG@10 loses without a weight of `search/ranking.py`, one at a time:",
         format_table([["weight", "set to", "hybrid", "bm25"], *rows, ["all of them", "", *neutral]]),
         f"By `alpha`, the weight of meaning in hybrid mode ({weights['alpha']:g} is the default):",
-        format_table([[f"{float(alpha):g}" for alpha in alphas], list(map(show, alphas.values()))]),
+        format_alphas(ablation["alphas"]),
     ]
 
 

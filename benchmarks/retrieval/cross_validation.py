@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from multiprocessing import get_context
 from statistics import fmean
 
@@ -66,7 +67,7 @@ def cross_validate(asked: Sequence[AskedRepository], folds: int) -> list[Fold]:
 
 
 def _try_fold(training: Sequence[AskedRepository], held_out: Sequence[AskedRepository]) -> Fold:
-    fitted, score = fit(lambda setting: score_setting(training, setting))
+    fitted, score = fit(cache(lambda setting: score_setting(training, setting)))  # a pass repeats much of the last one
     return Fold(fitted, score, score_repositories(held_out, fitted), score_repositories(held_out, Setting()))
 
 

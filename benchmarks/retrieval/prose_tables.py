@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.report import format_table
-from benchmarks.retrieval.code_tables import format_reading
+from benchmarks.retrieval.code_tables import format_alphas, format_reading, show
 from benchmarks.retrieval.documents import WAYS
 
 TITLES = {"same": "in the section's words", "other": "in other words"}
@@ -25,6 +25,13 @@ def format_documents(figures: dict[str, Any]) -> str:
         ),
         "By package:",
         format_table([["package", *WAYS], *packages]),
+        f"The section is among the candidates of {figures['candidates']:.1%} of the questions. What recall@5 loses "
+        "(where negative, gains) without a weight of `search/ranking.py`, one at a time, in hybrid mode:",
+        format_table(
+            [["weight", "recall@5"], *([f"`{name}`", show(loss)] for name, loss in figures["losses"].items())]
+        ),
+        "Recall@5 by `alpha`, the weight of meaning:",
+        format_alphas(figures["alphas"]),
         "Tokens that are read until the section, all ten results where it is not among them:",
         format_reading(figures["reading"]),
     ]

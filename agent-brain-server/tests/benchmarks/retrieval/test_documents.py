@@ -1,8 +1,11 @@
 """Recall of sections."""
 
+from dataclasses import replace
+
 import pytest
 
-from benchmarks.retrieval.answering import Answer
+from agent_brain_server.types import ChunkFacts, Hit
+from benchmarks.retrieval.answering import Answer, Candidates, Setting
 from benchmarks.retrieval.documents import WAYS, AskedQuestion, summarize_questions
 from benchmarks.retrieval.package_docs import DocumentQuestion, Section
 from benchmarks.retrieval.prose_tables import format_documents
@@ -16,12 +19,28 @@ def ask_with_answer_at(rank: int, package: str, wording: str) -> AskedQuestion:
     passages = [Passage("a.md", 21, 30)] * 10
     passages[rank - 1] = Passage("a.md", 20, 25)
     answer = Answer(tuple(passages), (7,) * 10)
-    return AskedQuestion(DocumentQuestion(package, "?", wording, sections), dict.fromkeys(WAYS, answer))
+    facts = {
+        key: ChunkFacts(key, "a.md", line, line + 9, "markdown", "doc", (), None)
+        for key, line in enumerate([1, *range(100, 140, 10), 11], 1)
+    }
+    candidates = Candidates("?", tuple(Hit(key, 1.0 - key / 100) for key in facts), (), facts)
+    question = DocumentQuestion(package, "?", wording, sections)
+    return AskedQuestion(question, dict.fromkeys(WAYS, answer), candidates)
 
 
 def test_a_section_is_recalled_within_the_first_five() -> None:
     assert ask_with_answer_at(5, "x", "same").is_recalled("hybrid")
     assert not ask_with_answer_at(6, "x", "same").is_recalled("hybrid")
+
+
+def test_candidates_are_ranked_by_a_setting() -> None:
+    asked = ask_with_answer_at(1, "x", "same")  # its section is the last of six candidates
+    assert asked.is_candidate()
+    assert not asked.is_recalled_by(Setting("bm25"))
+    others = dict(list(asked.candidates.facts.items())[1:])
+    assert replace(asked, candidates=replace(asked.candidates, facts=others)).is_recalled_by(Setting("bm25"))
+    without = dict(list(asked.candidates.facts.items())[:-1])
+    assert not replace(asked, candidates=replace(asked.candidates, facts=without)).is_candidate()
 
 
 def test_recall_is_counted_by_wording_and_package_and_tokens_up_to_the_section() -> None:
