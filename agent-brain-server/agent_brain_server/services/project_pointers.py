@@ -10,7 +10,7 @@ from pathlib import Path
 from agent_brain_server.errors import AgentBrainError, ConflictError, StateDirError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock
 from agent_brain_server.runtime import SharedPointer, delete_runtime, read_pointer, write_pointer
-from agent_brain_server.storage_paths import default_state_dir, prepare_state_dir
+from agent_brain_server.storage_paths import prepare_state_dir
 from agent_brain_server.types import RegisteredProject
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def point_to_daemon(project: RegisteredProject, base_url: str) -> None:
         ConflictError: The project has a server of its own that runs, or its state directory can't be written.
     """
     try:
-        state_dir = default_state_dir(project.root)
+        state_dir = project.place()
         pointer = SharedPointer(project_root=str(project.root), project_id=project.project_id, base_url=base_url)
         prepare_state_dir(state_dir)
         lock = StateLock(state_dir)
@@ -62,7 +62,7 @@ def try_point_to_daemon(project: RegisteredProject, base_url: str) -> None:
 def withdraw_pointer(project: RegisteredProject) -> None:
     """Remove the pointer of a project if it is the daemon's; what stands against it is logged."""
     try:
-        state_dir = default_state_dir(project.root)
+        state_dir = project.place()
         if not _is_pointed(project, state_dir):
             return
         lock = StateLock(state_dir)

@@ -17,6 +17,7 @@ FRONT_DOOR = (
     "agent_brain_server.config.settings",
     "agent_brain_server.launch",
     "agent_brain_server.lifecycle",
+    "agent_brain_server.membership",
     "agent_brain_server.daemon",
     "agent_brain_server.discovery",
     "agent_brain_server.__main__",
