@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +26,6 @@ from agent_brain_server.storage_paths import (
 )
 
 WAIT_LIMIT_S = 60.0
-REPOSITORY = Path(__file__).parents[3]
 
 Call = Callable[..., httpx.Response]
 
@@ -463,20 +460,6 @@ def test_a_lock_that_somebody_only_looks_at_does_not_hinder_registering(
     assert lock.acquire()
     threading.Timer(0.1, lock.release).start()
     register(daemon, root)
-
-
-def test_of_many_projects_that_are_indexed_and_asked_at_once_no_line_strays() -> None:
-    command = [sys.executable, "-m", "benchmarks.soak_shared", "crosstalk", "--projects", "4", "--files", "10"]
-    done = subprocess.run(
-        [*command, "--queries", "200"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAIT_LIMIT_S,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " 0 of another project" in done.stdout
 
 
 def test_the_daemon_describes_itself(start: Callable[..., httpx.Client]) -> None:
