@@ -85,16 +85,21 @@ def _launch_once(
     reader, writer = os.pipe()
     try:
         try:
-            _spawn(_make_command(plan, overrides, started_by, writer), writer, stderr_path)
+            process = _spawn(_make_command(plan, overrides, started_by, writer), writer, stderr_path)
         finally:
             os.close(writer)
         outcome = receive_outcome(reader, deadline)
     except TimeoutError as exc:
+        if process.poll() is None:  # not even detached: an interpreter that hangs, and so never the server
+            process.kill()
+            process.wait()
+            raise DeadlineError(f"{capitalise(plan.name)} did not begin to start.") from exc
         raise DeadlineError(
             f"{capitalise(plan.name)} is not ready yet.", hint=f"It may still become so: {plan.status_command}"
         ) from exc
     finally:
         os.close(reader)
+    process.wait()  # it has forked the server and ended: that is nobody's child and never a zombie of ours
     return outcome, [] if outcome is not None else read_log_tail(stderr_path, offset=offset)
 
 
@@ -123,10 +128,10 @@ def _make_environment() -> dict[str, str]:
     return environment
 
 
-def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> None:
+def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> subprocess.Popen[bytes]:
     try:
         with open(stderr_path, "ab", opener=_open_private) as stderr:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
@@ -138,8 +143,6 @@ def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> None:
             )
     except OSError as exc:
         raise StartError(f"The server process could not be started: {exc}.") from exc
-    # the process forks the server and ends at once, so that the server is nobody's child and never a zombie of ours
-    process.wait()
 
 
 def _open_private(path: str, flags: int) -> int:

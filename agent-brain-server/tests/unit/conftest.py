@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import pytest
 
-
 END = b"end"
 
 
