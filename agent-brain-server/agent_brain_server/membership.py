@@ -92,7 +92,7 @@ def is_registered(project_root: Path) -> bool:
     Raises:
         StateDirError: This user has no home directory.
     """
-    return _read_registered_root(generate_project_id(project_root)) == project_root
+    return _read_registered_root(generate_project_id(project_root)) == str(project_root)
 
 
 def read_registrations() -> dict[str, Path]:
@@ -106,14 +106,13 @@ def read_registrations() -> dict[str, Path]:
     directory = projects_dir()
     names = sorted(os.listdir(directory)) if directory.is_dir() else []
     found = {name: _read_registered_root(name) for name in names if PROJECT_ID.fullmatch(name)}
-    return {name: root for name, root in found.items() if root is not None}
+    return {name: Path(root) for name, root in found.items() if root and generate_project_id(Path(root)) == name}
 
 
-def _read_registered_root(project_id: str) -> Path | None:
+def _read_registered_root(project_id: str) -> str | None:
     with contextlib.suppress(UnreadableDocumentError):
         root = (read_document(shared_project_file(project_id)) or {}).get("project_root")
-        if isinstance(root, str) and "\0" not in root and generate_project_id(Path(root)) == project_id:
-            return Path(root)
+        return root if isinstance(root, str) and "\0" not in root else None
     return None
 
 

@@ -258,6 +258,15 @@ def test_a_port_that_is_taken_is_said_with_the_file_to_change(shared, home):
     assert str(home / "shared_config.json") in outcome.complaint[1]
 
 
+def test_a_home_that_cannot_be_used_is_exit_code_5(agent_brain, environment):
+    place = Path(environment["AGENT_BRAIN_HOME"])
+    place.write_text("in the way")
+    outcome = agent_brain("start", "--mode", "shared")
+    assert (outcome.code, outcome.out) == (5, "")
+    assert str(place) in outcome.complaint[0]
+    place.unlink()
+
+
 def test_a_project_with_a_server_of_its_own_is_not_told_to_the_daemon(agent_brain, home):
     try:
         started = agent_brain("start", "--mode", "shared", "--json")

@@ -149,7 +149,7 @@ class SharedProjects:
         if self._keeper.is_alive():
             self._keeper.join(STOP_LIMIT_S)
         for project in self._pool.projects():
-            withdraw_pointer(project)
+            withdraw_pointer(project, base_url=self._base_url)
         self._pool.close()
 
     def _open_bundle(self, project: RegisteredProject) -> ServiceBundle:

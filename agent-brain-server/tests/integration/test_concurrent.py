@@ -217,6 +217,20 @@ def test_every_call_names_its_project(
         ("GET", "/query/chunks/0"),
     ):
         assert refusal(daemon.request(method, path, params=body)) == told, path
+    if project_id and "/" not in project_id:
+        assert refusal(daemon.get(f"/projects/{project_id}/status")) == told
+        assert refusal(daemon.delete(f"/projects/{project_id}")) == told
+
+
+def test_a_path_in_place_of_a_project_leads_nowhere(start: Callable[..., httpx.Client], home: Path) -> None:
+    daemon = start()
+    (home / "secret").write_text("x")
+    for path in ("..%2f..%2fsecret", "..", "%2e%2e%2fsecret", "p_00000000%2f..%2f..", "p_0000000%00"):
+        for method, url in (("GET", f"/projects/{path}/status"), ("DELETE", f"/projects/{path}?forget=true")):
+            answer = daemon.request(method, url)
+            assert answer.status_code in (404, 405, 422), url
+            assert answer.headers["content-type"] == "application/problem+json"
+    assert (home / "secret").exists()
 
 
 def test_a_pointer_leads_from_the_project_to_the_daemon_for_as_long_as_it_runs(

@@ -93,6 +93,14 @@ def test_a_file_of_another_project_is_not_believed(project: RegisteredProject, t
     assert load_projects() == []
 
 
+def test_a_root_that_has_become_a_loop_of_links_keeps_nobody_from_starting(project: RegisteredProject) -> None:
+    save_project(project)
+    project.root.rmdir()
+    project.root.symlink_to(project.root)
+    assert load_projects() == [project]
+    assert not project.has_root()
+
+
 def test_strange_names_in_the_directory_are_passed_over(project: RegisteredProject) -> None:
     save_project(project)
     (shared_project_home(project.project_id).parent / "notes").mkdir()

@@ -41,6 +41,14 @@ def test_a_pointer_is_written_again_and_withdrawn_and_the_lock_is_free(project: 
     assert sorted(path.name for path in place.iterdir()) == [".gitignore"]
 
 
+def test_a_pointer_to_a_successor_is_left_where_only_the_own_one_is_meant(project: RegisteredProject) -> None:
+    point_to_daemon(project, "http://127.0.0.1:1")
+    withdraw_pointer(project, base_url=URL)
+    assert read_pointer(default_state_dir(project.root)) is not None
+    withdraw_pointer(project, base_url="http://127.0.0.1:1")
+    assert read_pointer(default_state_dir(project.root)) is None
+
+
 def test_a_state_directory_elsewhere_is_pointed_from(project: RegisteredProject, tmp_path: Path) -> None:
     elsewhere = describe_project(project.root, tmp_path / "Zustand")
     point_to_daemon(elsewhere, URL)
