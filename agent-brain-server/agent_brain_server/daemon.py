@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_brain_server.errors import (
+    AgentBrainError,
     ConfigError,
     DaemonNotRunningError,
     DeadlineError,
@@ -24,7 +25,7 @@ from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
 from agent_brain_server.membership import Membership
 from agent_brain_server.project_root import generate_project_id, require_text
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
-from agent_brain_server.storage_paths import brain_home, default_state_dir, shared_project_file
+from agent_brain_server.storage_paths import brain_home, default_state_dir, runtime_path, shared_project_file
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +168,21 @@ def register_project(daemon: RuntimeState, project_root: Path, state_dir: Path) 
                 raise
         else:
             return _describe_as_project(daemon, project_root, generate_project_id(project_root))
+
+
+def ensure_pointer(daemon: RuntimeState, project_root: Path, state_dir: Path) -> None:
+    """Have the pointer to the daemon written anew where it is gone, as far as that can be done.
+
+    A server of the project's own takes the file with it when it ends, and whoever speaks plain HTTP looks for it.
+
+    Args:
+        daemon: It serves the project.
+        project_root: Canonical root.
+        state_dir: The project's own one; absolute.
+    """
+    if not runtime_path(state_dir).exists():
+        with contextlib.suppress(AgentBrainError, OSError):
+            register_project(daemon, project_root, state_dir)
 
 
 def unregister_project(project_id: str) -> bool:

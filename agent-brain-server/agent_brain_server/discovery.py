@@ -76,6 +76,7 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> R
     if belonging.is_shared:
         running = daemon.find_project(root, belonging)
         if running is not None:
+            daemon.ensure_pointer(running, root, place)
             return running
         try:
             return daemon.open_project(root, place, belonging)

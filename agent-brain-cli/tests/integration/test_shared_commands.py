@@ -176,7 +176,9 @@ def test_each_mode_keeps_its_own_state_and_status_says_which_is_used(shared, pro
     assert [(found["project_root"], found["mode"]) for found in listed] == [(str(project), "project")]
 
     assert shared("stop").code == 0
+    assert not (resolve_state_dir(project) / "runtime.json").exists()
     back = shared("query", "turnstile", "--json")
+    assert json.loads((resolve_state_dir(project) / "runtime.json").read_text())["mode"] == "shared"
     assert back.json["results"][0]["source"] == "src/locking.py"
     assert "never indexed" not in back.err
     assert shared("status", "--json").json["index"]["state_dir"] == in_daemon["index"]["state_dir"]

@@ -15,7 +15,7 @@ from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.daemon import find_daemon, register_project
 from agent_brain_server.discovery import discover, discover_or_start, request_json
 from agent_brain_server.errors import DeadlineError, StateDirError
-from agent_brain_server.lifecycle import start_daemon, stop_daemon
+from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.locking import is_stale
 from agent_brain_server.processes import is_same_process
 from agent_brain_server.runtime import read_pointer, write_runtime
@@ -148,6 +148,17 @@ def test_a_home_that_is_no_directory_is_told_at_once(project, home):
         start_daemon()
     with pytest.raises(StateDirError, match="not a directory"):
         discover_or_start(project)
+
+
+def test_the_pointer_that_a_server_of_the_project_s_own_took_with_it_is_back_with_the_next_call(project):
+    daemon = discover_or_start(project)
+    own = start_server(project).state
+    assert discover_or_start(project) == own
+    stop_server(default_state_dir(project))
+    assert discover(project) == daemon
+    assert read_pointer(default_state_dir(project)) is None  # who only looks writes nothing
+    assert discover_or_start(project) == daemon
+    assert read_pointer(default_state_dir(project)) is not None
 
 
 def test_registering_by_hand_is_found_by_everybody(project, tmp_path):
