@@ -16,7 +16,7 @@ from typing import Any
 from agent_brain_server.lifecycle import start_daemon, stop_daemon
 from agent_brain_server.runtime import RuntimeState
 from benchmarks.client import Client
-from benchmarks.processes import tree_memory
+from benchmarks.processes import tree_memory, wait_until_childless
 from benchmarks.soak.outcome import Outcome, percentile, require
 from benchmarks.soak.servers import own_home
 
@@ -26,6 +26,7 @@ WORDS = ("lock", "chunk", "corpus", "posting", "recall", "token", "lease", "batc
 MODES = ("hybrid", "bm25", "vector")
 CLIENTS = 4
 JOB_LIMIT_S = 1800
+WORKER_END_S = 60  # longest wait for the indexing workers, which end 20 seconds after their last work
 MEMORY_LIMIT_MB = 400
 OPENING_LIMIT_MS = 300
 MAX_OPEN = 8
@@ -168,6 +169,7 @@ def loop_closed(directory: Path, projects: int) -> Iterator[Outcome]:
                 asked = time.perf_counter()
                 require(ask(client, project_id, chance) is not None, "no answer")
                 times.append((time.perf_counter() - asked) * 1000)
+        wait_until_childless(daemon.pid, WORKER_END_S)
         memory, open_now = tree_memory(daemon.pid), _count_open(client)
     p50, p95, worst = percentile(times, 0.5), percentile(times, 0.95), max(times)
     yield Outcome(
