@@ -15,6 +15,11 @@ import numpy.typing as npt
 SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
 FileState = Literal["pending", "indexed", "skipped"]
+SkipReason = Literal[
+    "binary", "dangling_symlink", "empty", "generated", "minified", "missing", "other_worktree", "parser_crashed",
+    "pdf_extra_not_installed", "special_file", "symlink", "symlink_loop", "symlink_outside", "too_large", "translation",
+    "undecodable_name", "unreadable", "unreadable_pdf",
+]  # fmt: skip
 
 Vectors = npt.NDArray[np.float32]
 """Shape (n, dimension), each row of unit length."""
@@ -40,10 +45,10 @@ class FileStat:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A file or directory that is not indexed, and why (`reason`: a stable snake_case word)."""
+    """A file or directory that is not indexed, and why."""
 
     path: str
-    reason: str
+    reason: SkipReason
 
 
 @dataclass(frozen=True, slots=True)

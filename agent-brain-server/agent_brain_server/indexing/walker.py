@@ -16,7 +16,7 @@ from agent_brain_server.globs import GlobList, compile_choice, compile_globs
 from agent_brain_server.indexing.file_types import find_unwanted
 from agent_brain_server.indexing.git_files import GitListing, list_git_files
 from agent_brain_server.indexing.ignore_rules import CACHE_MARKERS, UNTRACKED_EXCLUDES, IgnoreRules
-from agent_brain_server.types import FileStat, Skip
+from agent_brain_server.types import FileStat, Skip, SkipReason
 
 DEFAULT_MAX_FILE_BYTES = 1_000_000
 """Bytes; longer files are data or generated, and one would fill the answers with its chunks."""
@@ -256,7 +256,7 @@ class _Collector:
             return True
         return self._exclude is not None and self._exclude.match_file(name)
 
-    def _find_reason(self, path: bytes, name: str, found: os.stat_result) -> str | None:
+    def _find_reason(self, path: bytes, name: str, found: os.stat_result) -> SkipReason | None:
         """Say why a file is not indexed, in one word."""
         if stat.S_ISLNK(found.st_mode):
             return self._describe_link(path)
@@ -272,7 +272,7 @@ class _Collector:
             return "unreadable"
         return None
 
-    def _describe_link(self, path: bytes) -> str:
+    def _describe_link(self, path: bytes) -> SkipReason:
         """Say where a link leads; whatever it is inside the project is indexed under its own name."""
         try:
             target = os.path.realpath(self._base + path, strict=True)
@@ -282,7 +282,7 @@ class _Collector:
             return "symlink_loop"
         return "symlink" if (target + b"/").startswith(self._base) else "symlink_outside"
 
-    def _skip(self, path: bytes, reason: str) -> None:
+    def _skip(self, path: bytes, reason: SkipReason) -> None:
         self._skips.append(Skip(path.decode("utf-8", "backslashreplace"), reason))
 
 
