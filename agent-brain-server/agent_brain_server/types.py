@@ -91,7 +91,7 @@ class Chunk:
     """A run of lines of one file, as stored and as answered.
 
     Attributes:
-        id: 24 hex digits of SHA-256 over path and content: writing twice is writing once.
+        id: 24 hex digits of SHA-256 over path, heading and text: writing twice is writing once.
         start_line: First line, 1-based.
         end_line: Last line, inclusive.
         symbols: Names that the chunk defines, outermost first, without qualification (`parse_header`, `Client`).
