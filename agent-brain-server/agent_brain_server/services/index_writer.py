@@ -48,8 +48,7 @@ class IndexWriter:
         self._uncommitted.extend(path for path, _ in replaced.files)
         removed = list(replaced.removed)
         if skipped:
-            with self._changing_keywords():
-                self._bm25.delete_paths(record.path for record, _ in skipped)
+            self._remove_keywords([record.path for record, _ in skipped])
             removed.extend(self._documents.remember_skipped(skipped))
         if removed:
             self._vectors.delete(removed)
@@ -85,6 +84,13 @@ class IndexWriter:
         self._documents.clear()
         self._bm25.clear()
         self._vectors.clear()
+
+    def _remove_keywords(self, paths: Sequence[str]) -> None:
+        """Take files out of the keyword index, for good where they have chunks in the documents that go next."""
+        with self._changing_keywords():
+            self._bm25.delete_paths(paths)
+        if len(self._documents.keys_of_files(paths)):
+            self.commit()
 
     @contextmanager
     def _changing_keywords(self) -> Iterator[None]:
