@@ -95,6 +95,14 @@ def await_jobs(client: Client, jobs: Sequence[tuple[str, str]]) -> None:
         require(job["state"] == "done", f"a job ended otherwise: {job}")
 
 
+def await_first_answers(client: Client, project_id: str, job_id: str) -> None:
+    """Wait until a job's keyword answers are complete: a busy machine may take seconds to start its worker."""
+    deadline = time.monotonic() + JOB_LIMIT_S
+    while not client.call("GET", f"/index/jobs/{job_id}?project_id={project_id}")["progress"]["keywords_ready"]:
+        require(time.monotonic() < deadline, "a job's keyword answers are never complete")
+        time.sleep(0.01)
+
+
 def ask(client: Client, project_id: str, chance: random.Random) -> list[dict[str, Any]]:
     """Ask a random question about a project and return the results."""
     question = " ".join(chance.sample((*WORDS, "property", "project", "alone", "value"), 3))
@@ -109,6 +117,7 @@ def loop_crosstalk(directory: Path, queries: int, *, projects: int = 20, files: 
     with run_daemon(directory) as daemon, Client(daemon.model_dump()) as client:
         ids = [register(client, root) for root in roots]
         jobs = [(project_id, index(client, project_id)) for project_id in ids]
+        await_first_answers(client, *jobs[0])
         found, strayed = [0] * CLIENTS, [0] * CLIENTS
 
         def query(worker: int) -> None:
