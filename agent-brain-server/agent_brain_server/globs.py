@@ -18,6 +18,24 @@ ANY_PARTS = "(?:[^/]+/)*?"
 NOT_EMPTY = "(?=[^/])"
 """A part of a path has at least one character."""
 
+NAMED_CLASS = re.compile(r"\[:(\w*):\]")
+
+NAMED_CLASSES = {
+    "alnum": "0-9A-Za-z",
+    "alpha": "A-Za-z",
+    "blank": r" \t",
+    "cntrl": r"\0-\x1f\x7f",
+    "digit": "0-9",
+    "graph": "!-~",
+    "lower": "a-z",
+    "print": " -~",
+    "punct": r"!-/:-@\[-`{-~",
+    "space": r" \t-\r",
+    "upper": "A-Z",
+    "xdigit": "0-9A-Fa-f",
+}
+"""Classes that POSIX names, as ranges: in git they are of ASCII alone."""
+
 HINT = "Write globs as in .gitignore, for example src/**/*.py or docs/."
 
 
@@ -145,7 +163,10 @@ def _strip(glob: str) -> str:
 
 def _translate(text: str) -> tuple[str, bool]:
     """Return the regular expression of a glob without its end, and whether it ends in `**`: anything below."""
-    parts = text.strip("/").split("/")
+    parts = text.removeprefix("/").removesuffix("/").split("/")
+    if "" in parts:
+        raise GlobError("no path has two slashes in a row")
+    parts = ["**" if part.startswith("**") and not part.strip("*") else part for part in parts]
     if "/" not in text.rstrip("/"):  # without a slash before its end it may stand anywhere
         parts = ["**", *parts]
     is_open = parts[-1] == "**"
@@ -211,29 +232,31 @@ def _translate_class(part: str, position: int) -> tuple[str, int]:
     """Return the regular expression of a class, and where the glob goes on; `position` is behind its bracket."""
     negated = part[position : position + 1] in ("!", "^")
     position += negated
-    items: list[str] = []
-    is_escaped: list[bool] = []
-    while position < len(part) and (part[position] != "]" or not items):
-        escaped = part[position] == "\\" and position + 1 < len(part)
-        position += escaped
-        items.append(part[position])
-        is_escaped.append(escaped)
-        position += 1
-    if position == len(part):
+    members: list[str] = []
+    while position < len(part) and (part[position] != "]" or not members):
+        named = NAMED_CLASS.match(part, position)
+        if named is not None:
+            if named[1] not in NAMED_CLASSES:
+                raise GlobError(f"{named[0]} is no class of characters")
+            members.append(NAMED_CLASSES[named[1]])
+            position = named.end()
+            continue
+        first, position = _read_member(part, position)
+        last = first
+        if part[position : position + 1] == "-" and part[position + 1 : position + 2] not in ("", "]"):
+            last, position = _read_member(part, position + 1)
+        members.append(f"{_escape_member(first)}-{_escape_member(last)}" if first <= last else "")
+    if position >= len(part):
         raise GlobError("a [ is not closed")
-    members = ""
-    index = 0
-    while index < len(items):
-        if index + 2 < len(items) and items[index + 1] == "-" and not is_escaped[index + 1]:
-            first, last = items[index], items[index + 2]
-            if first > last:
-                raise GlobError(f"{first}-{last} is a range from back to front")
-            members += f"{_escape_member(first)}-{_escape_member(last)}"
-            index += 3
-        else:
-            members += _escape_member(items[index])
-            index += 1
-    return f"(?!/)[{'^' if negated else ''}{members}]", position + 1
+    if not any(members):
+        raise GlobError("a range goes from back to front")
+    return f"(?!/)[{'^' if negated else ''}{''.join(members)}]", position + 1
+
+
+def _read_member(part: str, position: int) -> tuple[str, int]:
+    """Return one character of a class, and where the class goes on."""
+    position += part[position] == "\\" and position + 1 < len(part)
+    return part[position], position + 1
 
 
 def _escape_member(char: str) -> str:

@@ -67,6 +67,8 @@ def test_no_glob_takes_long_on_any_path(unit, letter):
         (["src/**/"], ["src/gen/c.py"]),
         (["[!a].*"], ["src/b.py", "src/gen/c.py", "tests/d.py", "docs/e.md"]),
         (["[[:x]*"], []),
+        (["[[:upper:]_]*"], []),
+        (["/[[:lower:]-].py"], ["a.py"]),
     ],
 )
 def test_the_last_glob_that_matches_decides(globs, chosen):
@@ -90,7 +92,10 @@ def test_marks_can_be_meant_as_they_are(glob, name):
     assert choose([glob], name, "other") == [name]
 
 
-@pytest.mark.parametrize("glob", ["[", "a[b", "[a/b]", "a\\", "#x", "/", "!", "!/", "", " ", "a\0b", "a\nb", "[z-a]"])
+@pytest.mark.parametrize(
+    "glob",
+    ["[", "a[b", "[a/b]", "a\\", "#x", "/", "!", "!/", "", " ", "a\0b", "a\nb", "[z-a]", "[[:no:]]", "a//b", "//a"],
+)
 def test_what_is_no_glob_is_named_with_its_field(glob):
     with pytest.raises(GlobError):
         compile_glob(glob)
@@ -109,10 +114,11 @@ IGNORE_FILES = [
     ["a/**/", "!b"],
     ["*", "!*/", "!*.py"],
     ["/a", "b/", "!c"],
-    ["**/b/**/d", "a/*/c"],
+    ["**/b/***/d", "a/*/c", "****/e"],
     ["a/b", "!a/", "[!a]"],
-    ["a?", "?", "# a", "", "[z-a]", "a\\"],
+    ["a?", "?", "# a", "", "[z-a]", "a\\", "[az-b]/", "//b"],
     ["*.py", "!/a/", "**/"],
+    ["[[:lower:]]", "!b", "[^[:alpha:]]*", "[[:nope:]]*"],
 ]
 
 
