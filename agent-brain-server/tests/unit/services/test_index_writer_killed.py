@@ -72,5 +72,5 @@ def test_what_is_gone_is_not_shown_and_soon_in_no_store(
     assert bundle.bm25.count() == bundle.vectors.count() == bundle.documents.counts().embedded == chunks
     for query in ("FileLock", "installer", "parse_http_header"):
         hits = bundle.bm25.search(query, 10)
-        assert len(bundle.documents.facts_by_keys(hit.key for hit in hits)) == len(hits)
+        assert len(bundle.documents.facts_by_keys([hit.key for hit in hits])) == len(hits)
         assert {hit.key for hit in hits} <= set(bundle.vectors.keys().tolist())
