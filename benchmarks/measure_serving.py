@@ -10,7 +10,7 @@ from benchmarks.client import Client
 from benchmarks.figures import Measured, measured, percentile
 from benchmarks.load import Load, run_load
 from benchmarks.probe import Probe
-from benchmarks.processes import tree_cpu, tree_memory
+from benchmarks.processes import tree_cpu, tree_memory, wait_until_childless
 from benchmarks.project import Project, wait_for_vectors
 from benchmarks.references import bare_server, plain_walk
 
@@ -19,6 +19,7 @@ CLIENTS = 8
 CLIENTS_QUERIES = 800  # a run: five seconds and more
 INDEX_SECONDS = 900  # longest wait for the whole index
 MEMORY_INTERVAL = 0.5
+WORKER_END_SECONDS = 60  # longest wait for the indexing worker, which ends 20 seconds after its last work
 
 
 def index_wholly(project: Project, state: dict[str, Any]) -> tuple[dict[str, Any], Measured]:
@@ -74,7 +75,8 @@ def _percentiles(loads: list[Load], share: float) -> list[float]:
 
 
 def measure_memory(state: dict[str, Any], runs: int) -> list[Measured]:
-    """Measure the memory of the server that has indexed and answered all of the above."""
+    """Measure the memory of the server that has indexed and answered all of the above, once its worker has ended."""
+    wait_until_childless(state["pid"], WORKER_END_SECONDS)
     memories = [tree_memory(state["pid"]) for _ in range(runs)]
     with bare_server() as bare:
         bare_memory = tree_memory(bare.pid)

@@ -7,7 +7,7 @@ the integer that the document store gave it and by which the derived indexes (BM
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -197,9 +197,11 @@ class AllowedChunks:
     paths: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk that a retriever found. `score` is the retriever's own: BM25 (0 and up) or cosine (-1 to 1)."""
+class Hit(NamedTuple):
+    """A chunk that a retriever found. `score` is the retriever's own: BM25 (0 and up) or cosine (-1 to 1).
+
+    A tuple, as each question makes hundreds.
+    """
 
     key: int
     score: float

@@ -17,7 +17,6 @@ from agent_brain_server.services.project_directory import delete_project, descri
 from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.services.projects import ProjectPool
 from agent_brain_server.storage.job_store import has_unfinished_jobs
-from agent_brain_server.storage.vector_store import EXACT_LIMIT
 from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, default_state_dir, shared_project_home
 from agent_brain_server.types import RegisteredProject
 
@@ -43,7 +42,6 @@ class SharedProjects:
         self._parts = SharedParts.make(
             shared.embedding_model,
             max_concurrent_indexing=shared.max_concurrent_indexing,
-            chroma_from=EXACT_LIMIT,  # a Chroma costs 8 MB for each project that ever had one open
         )
         self._pool: ProjectPool[ServiceBundle] = ProjectPool(
             self._open_bundle, max_open=shared.max_open_projects, idle_s=shared.project_idle_seconds
