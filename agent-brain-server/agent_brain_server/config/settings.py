@@ -32,6 +32,8 @@ BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
 SECRET_KEYS = ("token",)
 """Never read from a project's file, which is shared through version control."""
 
+SERVER_URL = r"^http://(\[[0-9A-Fa-f:.]+\]|[^/\s@:?#\[\]]+)(:[0-9]{1,5})?/?$"  # host and port, nothing else
+
 Mode = Literal["project", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -51,7 +53,9 @@ class ProjectConfig(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535, description="a port from 0 (the system chooses) to 65535")] = 0
     data_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = DATA_DIR
     log_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = LOG_DIR
-    shared_server_url: Annotated[str | None, Field(description="the URL of a shared daemon, or null")] = None
+    shared_server_url: Annotated[
+        str | None, Field(pattern=SERVER_URL, description="the URL at which the shared daemon must answer, or null")
+    ] = None
     embedding_model: Annotated[str, Field(min_length=1, description="the name of an embedding model")] = (
         "all-MiniLM-L6-v2"
     )
