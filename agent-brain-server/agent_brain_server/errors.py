@@ -40,7 +40,7 @@ class AgentBrainError(Exception):
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     default_code: ClassVar[str] = "internal_error"
-    default_hint: ClassVar[str] = "See the server's log in the state directory's logs/ folder."
+    default_hint: ClassVar[str] = "See the server's log with: agent-brain logs"
 
     def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
         super().__init__(message)

@@ -49,7 +49,14 @@ class SharedParts:
     chroma_from: int
 
     @classmethod
-    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = EXACT_LIMIT) -> Self:
+    def make(
+        cls,
+        embedding_model: str,
+        *,
+        max_concurrent_indexing: int,
+        chroma_from: int = EXACT_LIMIT,
+        metrics: Metrics | None = None,
+    ) -> Self:
         """Return new parts; nothing heavy is loaded for them.
 
         Args:
@@ -57,9 +64,10 @@ class SharedParts:
             max_concurrent_indexing: Bundles that index at the same time.
             chroma_from: Vectors of a bundle from which on Chroma takes part: with fewer it never answers, and costs
                 100 MB and half a second, and each of its writes would hold up everything else.
+            metrics: Of the server; new ones where None.
         """
         slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), Metrics(), slots, chroma_from)
+        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, chroma_from)
 
 
 @dataclass(frozen=True, slots=True)

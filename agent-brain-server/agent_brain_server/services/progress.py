@@ -15,11 +15,13 @@ class RunningJob:
 
     Attributes:
         status: As it was when the work began.
+        correlation_id: Of the HTTP request that asked for it; None where the tree was seen to change.
         cancelled: Set when the job is to end at the next batch.
     """
 
     status: JobStatus
     request: IndexRequest
+    correlation_id: str | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     phase: JobPhase = "scanning"
     files_total: int = 0
@@ -35,6 +37,10 @@ class RunningJob:
     def count_skips(self, skips: Iterable[Skip]) -> None:
         """Count what is left out, by reason."""
         self.skipped.update(skip.reason for skip in skips)
+
+    def describe(self) -> str:
+        """Say in words what the keyword half has done."""
+        return f"{self.files_total} files, of which {self.files_done} were read; {self.files_removed} removed"
 
     def progress(self) -> JobProgress:
         """Return the counters as they are now."""

@@ -78,7 +78,11 @@ class TreeWatcher:
             try:
                 self._watch(self._directories())
             except Exception:  # border: a tree that can't be watched must not end the watching for good
-                logger.warning("the tree of %s can't be watched now", self._root, exc_info=True)
+                logger.warning(
+                    "the tree of %s can't be watched now; see whether a limit is reached: agent-brain doctor",
+                    self._root,
+                    exc_info=True,
+                )
                 self._stopping.wait(RETRY_S)
 
     def _watch(self, directories: frozenset[str]) -> None:
