@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from agent_brain_server.atomic_file import PRIVATE_FILE_MODE
 from agent_brain_server.errors import AgentBrainError, DeadlineError, StartError, StateDirError
 from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.ready_pipe import Held, Ready, receive_outcome
@@ -105,7 +106,7 @@ def _make_environment() -> dict[str, str]:
 
 def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> None:
     try:
-        with stderr_path.open("ab") as stderr:
+        with open(stderr_path, "ab", opener=_open_private) as stderr:
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -120,6 +121,12 @@ def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> None:
         raise StartError(f"The server process could not be started: {exc}.") from exc
     # the process forks the server and ends at once, so that the server is nobody's child and never a zombie of ours
     process.wait()
+
+
+def _open_private(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
+    os.fchmod(descriptor, PRIVATE_FILE_MODE)  # an older version has made it as the starter's umask had it
+    return descriptor
 
 
 def _prepare_stderr(path: Path) -> int:
