@@ -284,11 +284,12 @@ def reconcile_stores(
     documents.set_meta(ROOT_META, str(project_root))
     had_files = documents.counts().files > 0
     if bm25.bind_store(documents.store_id) and had_files:
-        logger.warning("the keyword index was lost or is of another version: making it again")
+        logger.warning("the keyword index of %s was lost or is of another version: making it again", project_root)
         documents.mark_all_pending()
     counts = documents.counts()
     if not counts.files_pending and bm25.count() != counts.chunks:
-        logger.warning("the keyword index holds %d chunks of %d: making it again", bm25.count(), counts.chunks)
+        held = bm25.count()
+        logger.warning("the keyword index of %s holds %d chunks of %d: mended", project_root, held, counts.chunks)
         bm25.clear()
         documents.mark_all_pending()
     vectors.delete(documents.match_embedded(vectors.keys()))
