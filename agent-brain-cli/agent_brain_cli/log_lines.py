@@ -22,12 +22,16 @@ class LineFilter:
 
     Attributes:
         level: The least level; a line without one, such as a torn one, is always wanted.
+        project_id: Lines of other projects are not wanted; None for those of all.
     """
 
     level: str = LEVELS[0]
+    project_id: str | None = None
 
     def wants(self, entry: Json) -> bool:
         """Whether a line is wanted."""
+        if self.project_id and entry.get("project_id", self.project_id) != self.project_id:
+            return False
         level = entry.get("level")
         return level not in LEVELS or LEVELS.index(level) >= LEVELS.index(self.level)
 

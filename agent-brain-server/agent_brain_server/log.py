@@ -32,6 +32,13 @@ job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
+project_id: ContextVar[str | None] = ContextVar("project_id", default=None)
+"""The project that the current task or thread works for; the daemon's log is that of many."""
+
+CONTEXT = {"correlation_id": correlation_id, "job_id": job_id, "project_id": project_id}
+"""Keys of a line that say whose work it was."""
+
+
 @contextmanager
 def bind_correlation_id(identifier: str) -> Iterator[None]:
     """Mark every log line of the block as work for `identifier`."""
@@ -77,9 +84,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for key, value in (("correlation_id", correlation_id.get()), ("job_id", job_id.get())):
-            if value is not None:
-                line[key] = value
+        line.update({key: value for key, variable in CONTEXT.items() if (value := variable.get()) is not None})
         line.update(self._constants)
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES})
         if record.exc_info:

@@ -12,12 +12,13 @@ from agent_brain_cli.render import Json, colours_wanted, note, show, visible
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.daemon import is_shared
 from agent_brain_server.errors import NotRunningError, StateDirError
+from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.storage_paths import LOG_DIR, SERVER_LOG_FILE, brain_home, locate_below
 
 DEFAULT_LINES = 40  # a screen
 
 COLOURS = {"warning": "yellow", "error": "red", "critical": "red"}
-SHOWN_APART = ("time", "level", "message", "exception", "logger", "instance_id")
+SHOWN_APART = ("time", "level", "message", "exception", "logger", "instance_id", "project_id")
 
 
 @click.command()
@@ -34,14 +35,14 @@ SHOWN_APART = ("time", "level", "message", "exception", "logger", "instance_id")
 def logs(target: Target, mode: str | None, following: bool, lines: int, level: str, previous: bool) -> None:
     """Show what the server has logged.
 
-    Each line has its time, level and message, then whose work it was: the id of the request and the job. The daemon
-    that projects share keeps one log for all of them.
+    Each line has its time, level and message, then whose work it was: the id of the request and the job. Of the log of
+    the daemon that projects share, what concerns this project is shown; with --mode shared, all of it.
     """
     if following and (target.as_json or previous):
         raise click.UsageError("--follow goes with neither --json nor --previous: it does not come to an end.")
     shared = mode == "shared" or (mode is None and is_shared(target.project_root, target.state_dir))
     log_dir = find_log_dir(target, shared=shared)
-    wanted = LineFilter(level)
+    wanted = LineFilter(level, generate_project_id(target.project_root) if shared and mode is None else None)
     path = log_dir / SERVER_LOG_FILE
     try:
         file = open_log(log_dir)

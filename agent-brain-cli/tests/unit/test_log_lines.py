@@ -99,3 +99,11 @@ def test_following_goes_on_through_rotations_and_shows_every_line_once(tmp_path,
 
 def test_a_line_keeps_what_was_logged_beside_its_message():
     assert parse_line(json.dumps({"message": "m", "job_id": "j"}).encode())["job_id"] == "j"
+
+
+def test_lines_of_other_projects_are_left_out_where_one_is_asked_for():
+    mine, other, nobodys = ({"message": "m", "project_id": name} for name in ("p_1", "p_2", None))
+    del nobodys["project_id"]
+    wanted = LineFilter(project_id="p_1")
+    assert [wanted.wants(entry) for entry in (mine, other, nobodys)] == [True, False, True]
+    assert LineFilter().wants(other)

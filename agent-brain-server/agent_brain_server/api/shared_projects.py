@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from agent_brain_server import log
 from agent_brain_server.api.bundle import ServiceBundle, SharedParts
 from agent_brain_server.api.projects import ProjectsHealth, measure_index
 from agent_brain_server.config.shared import DaemonSettings
@@ -67,11 +68,13 @@ class SharedProjects:
             NotFoundError: The project is not registered, or its root is gone.
             UnavailableError: Its index can't be opened.
         """
-        return self._pool.lease(project_id)
+        project = self._pool.find(project_id)
+        log.project_id.set(project.project_id)  # until the handler returns: each runs in a context of its own
+        return self._pool.lease(project.project_id)
 
     def lease_named(self, project_id: str) -> AbstractContextManager[ServiceBundle]:
         """Lend the services of a registered project, as `lease` does."""
-        return self._pool.lease(project_id)
+        return self.lease(project_id)
 
     def list_projects(self) -> list[ProjectInfo]:
         """Return the registered projects, ordered by root."""

@@ -11,9 +11,10 @@ from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import ConflictError, NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.worker_client import WorkerClient
-from agent_brain_server.log import bind_job
+from agent_brain_server.log import project_id
 from agent_brain_server.memory import return_free_memory
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
+from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.file_indexer import FileIndexer, JobCancelledError
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
@@ -93,7 +94,7 @@ class IndexingService:
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
         self._turn = Turn(self._jobs.wake)
-        self._thread = threading.Thread(target=self._work, name="indexing", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(project_root,), name="indexing", daemon=True)
 
     def start(self) -> None:
         """Begin to work, first on what an earlier server left unfinished."""
@@ -187,11 +188,12 @@ class IndexingService:
                 self._documents.set_meta(key, None)
         return ClearedIndex(removed_documents=counts.files, removed_chunks=counts.chunks)
 
-    def _work(self) -> None:
+    def _work(self, project_root: Path) -> None:
         """Index whenever there is something to, until the service is closed.
 
         What fails outside of any job is tried again, and a job whose end could not be written is run again.
         """
+        project_id.set(generate_project_id(project_root))
         while not self._stopping.is_set():
             try:
                 self._wait_or_work()
@@ -231,22 +233,18 @@ class IndexingService:
             linger_s = WORKER_IDLE_S - (time.monotonic() - idle_since)
             if linger_s <= 0 or self._slots.is_wanted():
                 return
-            self._jobs.wait(linger_s, unless=self._is_wanted_elsewhere)
-
-    def _is_wanted_elsewhere(self) -> bool:
-        return self._stopping.is_set() or self._slots.is_wanted()
+            self._jobs.wait(linger_s, unless=lambda: self._stopping.is_set() or self._slots.is_wanted())
 
     def _take_step(self) -> bool:
         """Do the next thing there is to do; False where there is none."""
         with self._store_lock:
             job = self._jobs.take_next()
         if job is not None:
-            with bind_job(job.status.job_id, job.correlation_id):
+            with job.bound_to_log():
                 self._run(job)
             return True
         if self._embedding:
-            first = self._embedding[0]
-            with bind_job(first.status.job_id, first.correlation_id):
+            with self._embedding[0].bound_to_log():
                 self._fill_vectors()
             return True
         return self._backlog.catch_up()

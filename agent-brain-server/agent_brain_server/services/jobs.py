@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError, StoreError
-from agent_brain_server.log import bind_job, correlation_id
+from agent_brain_server.log import correlation_id
 from agent_brain_server.models.index import IndexRequest, JobState, JobStatus
 from agent_brain_server.services.progress import RunningJob
 from agent_brain_server.storage.job_store import FINISHED_STATES, JobStore, StoredJob
@@ -108,7 +108,7 @@ class JobQueue:
             self._unwritten[job.status.job_id] = job.snapshot().model_copy(update=ended)
             self._write_ends()
             self._count_end(state)
-            with bind_job(job.status.job_id, job.correlation_id):
+            with job.bound_to_log():
                 logger.info("job %s %s", job.status.job_id, state, extra={"error": error} if error else None)
             self._changed.notify_all()
 

@@ -3,8 +3,10 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from agent_brain_server.log import bind_job
 from agent_brain_server.models.index import IndexRequest, JobPhase, JobProgress, JobStatus
 from agent_brain_server.types import Skip
 
@@ -37,6 +39,10 @@ class RunningJob:
     def count_skips(self, skips: Iterable[Skip]) -> None:
         """Count what is left out, by reason."""
         self.skipped.update(skip.reason for skip in skips)
+
+    def bound_to_log(self) -> AbstractContextManager[None]:
+        """Mark every log line of a block as work on the job."""
+        return bind_job(self.status.job_id, self.correlation_id)
 
     def describe(self) -> str:
         """Say in words what the keyword half has done."""

@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from watchfiles import Change, DefaultFilter, watch
 
 from agent_brain_server.errors import AgentBrainError
+from agent_brain_server.log import project_id
+from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.indexing_service import IndexingService
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage_paths import PRODUCT_DIR
@@ -74,6 +76,7 @@ class TreeWatcher:
         return len(self._changed)
 
     def _run(self) -> None:
+        project_id.set(generate_project_id(self._root))
         while not self._stopping.is_set():
             try:
                 self._watch(self._directories())

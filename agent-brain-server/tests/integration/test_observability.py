@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.daemon import register_project
+from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage.document_store import DATABASE_NAME
 from agent_brain_server.storage_paths import resolve_state_dir
@@ -135,3 +136,38 @@ def test_the_metrics_say_what_has_happened(client: httpx.Client) -> None:
     assert requests['agent_brain_requests_total{method="GET",route="none",status="404"}'] == 1
     assert requests['agent_brain_requests_total{method="GET",route="none",status="403"}'] == 1
     assert not any(job["job_id"] in name for name in requests)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RuntimeState]:
+    home = tmp_path / "home"
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(home))
+    home.mkdir()
+    (home / "shared_config.json").write_text('{"port": 0}')
+    yield start_daemon().state
+    stop_daemon()
+
+
+def test_the_daemon_says_of_each_line_which_project_it_was_for(daemon: RuntimeState, tmp_path: Path) -> None:
+    jobs = {}
+    with httpx.Client(base_url=daemon.base_url, headers={"Authorization": f"Bearer {daemon.token}"}) as client:
+        for name in ("one", "two"):
+            root = tmp_path / name
+            root.mkdir()
+            (root / "a.py").write_text("def a():\n    return 1\n")
+            project_id = register_project(daemon, root).project_id
+            assert project_id is not None
+            body = {"folder_path": ".", "project_id": project_id}
+            job_id = client.post("/index", json=body).json()["job_id"]
+            jobs[job_id] = project_id
+            events = client.get(f"/index/jobs/{job_id}/events", params={"project_id": project_id}, timeout=LIMIT_S)
+            assert "event: end" in events.text
+        assert client.get("/health/status", params={"project_id": "p_ffffffff"}).status_code == 404
+        assert client.get("/health/status").status_code == 422
+        seen = read_metrics(client)
+    assert (seen["agent_brain_open_projects"], seen["agent_brain_registered_projects"]) == (2, 2)
+    assert seen["agent_brain_documents"] == 2
+    assert seen['agent_brain_jobs_ended_total{state="done"}'] == 2
+    text = (tmp_path / "home" / "logs" / "server.log").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert {line["job_id"]: line["project_id"] for line in lines if "job_id" in line} == jobs
