@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import stat
 import subprocess
 import tempfile
@@ -53,10 +54,10 @@ def check_state_dir(patient: Patient) -> Finding:
         step = "Work as that user, or name another place with --state-dir."
         return Finding("state directory", "failed", f"{place} belongs to user {facts.st_uid}", step)
     if not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-        return Finding("state directory", "failed", f"{place} is not writable", f'chmod 700 "{place}"')
+        return Finding("state directory", "failed", f"{place} is not writable", f"chmod 700 {shlex.quote(str(place))}")
     if facts.st_mode & FOR_OTHERS:
         mode = stat.S_IMODE(facts.st_mode)
-        step = f'chmod {PRIVATE_DIR_MODE:o} "{place}"'
+        step = f"chmod {PRIVATE_DIR_MODE:o} {shlex.quote(str(place))}"
         return Finding("state directory", "failed", f"{place} is open to other users (mode {mode:o})", step)
     return Finding("state directory", "ok", f"{place} is writable and closed to others")
 
@@ -65,7 +66,7 @@ def check_modes(patient: Patient) -> Finding:
     """Are the files in the state directory closed to others? Settings and `.gitignore` are meant to be shared."""
     open_files = [path for path in list_private_files(patient) if path.lstat().st_mode & FOR_OTHERS]
     if open_files:
-        step = f'chmod -R go-rwx "{patient.place}"'
+        step = f"chmod -R go-rwx {shlex.quote(str(patient.place))}"
         more = f" and {len(open_files) - 1} more" if len(open_files) > 1 else ""
         return Finding("file modes", "warning", f"other users have rights on {open_files[0]}{more}", step)
     return Finding("file modes", "ok", "nothing that the server wrote is open to others")
@@ -111,11 +112,11 @@ def check_gitignore(patient: Patient) -> Finding:
         code = None
     rules = place / IGNORE_FILE
     if code == GIT_NOT_IGNORED:
-        step = f'git rm --cached "{secret}" if it is tracked; remove "{rules}" and the next start makes it anew.'
+        step = f"git rm --cached {shlex.quote(str(secret))} if it is tracked; remove {rules}: the next start makes it anew."
         return Finding("version control", "failed", f"git does not ignore {secret}, which holds a token", step)
     if code != GIT_IGNORED and not ignores_all(rules):
         message = f"{rules} is missing or changed"
-        return Finding("version control", "warning", message, f'Remove "{rules}" and the next start makes it anew.')
+        return Finding("version control", "warning", message, f"Remove {rules}: the next start makes it anew.")
     return Finding("version control", "ok", f"all of {place} but {CONFIG_FILE} is ignored")
 
 
@@ -133,5 +134,7 @@ def check_home(patient: Patient) -> Finding:
     if not home.exists():
         return Finding("home", "ok", NOT_MADE_YET.format(home))
     if home.stat().st_mode & FOR_OTHERS:
-        return Finding("home", "failed", f"{home} is open to other users", f'chmod {PRIVATE_DIR_MODE:o} "{home}"')
+        return Finding(
+            "home", "failed", f"{home} is open to other users", f"chmod {PRIVATE_DIR_MODE:o} {shlex.quote(str(home))}"
+        )
     return Finding("home", "ok", f"{home} is closed to others")

@@ -1,6 +1,7 @@
 """Settings, state directory, modes, locks, version control: each fault is found and has its next step."""
 
 import json
+import shlex
 import subprocess
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_state_directory_that_is_open_to_others_is_told_with_the_command_that_
     state_dir.chmod(0o755)
     finding = places.check_state_dir(look())
     assert finding.status == "failed"
-    assert finding.next_step == f'chmod 700 "{state_dir}"'
+    assert finding.next_step == f"chmod 700 {shlex.quote(str(state_dir))}"
     subprocess.run(finding.next_step, shell=True, check=True)
     assert places.check_state_dir(look()).status == "ok"
 
