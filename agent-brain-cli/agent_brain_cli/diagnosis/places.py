@@ -112,7 +112,8 @@ def check_gitignore(patient: Patient) -> Finding:
         code = None
     rules = place / IGNORE_FILE
     if code == GIT_NOT_IGNORED:
-        step = f"git rm --cached {shlex.quote(str(secret))} if it is tracked; remove {rules}: the next start makes it anew."
+        untrack = f"git rm --cached {shlex.quote(str(secret))}"
+        step = f"{untrack} if it is tracked; remove {rules}: the next start makes it anew."
         return Finding("version control", "failed", f"git does not ignore {secret}, which holds a token", step)
     if code != GIT_IGNORED and not ignores_all(rules):
         message = f"{rules} is missing or changed"
