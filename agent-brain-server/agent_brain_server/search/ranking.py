@@ -51,7 +51,7 @@ class RankingWeights:
     doc_factor: float = 0.85
     aside_factor: float = 0.5
     name_vector_factor: float = 0.2
-    decay: float = 0.4
+    decay: float = 0.5
 
 
 DEFAULT_WEIGHTS = RankingWeights()
