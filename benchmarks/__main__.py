@@ -21,13 +21,16 @@ from benchmarks.corpus import VERSION, fetch_corpus, make_questions
 from benchmarks.figures import Measured
 from benchmarks.installed_size import list_packages
 from benchmarks.measure_commands import measure_help, measure_start, measure_status
+from benchmarks.measure_freshness import measure_bulk, measure_saves
 from benchmarks.measure_indexing import measure_answers_meanwhile, measure_first_index
 from benchmarks.measure_serving import index_wholly, measure_memory, measure_queries, measure_reindex, save_answer
 from benchmarks.project import Project
 from benchmarks.report import format_report, update_document
 
 REPOSITORY = Path(__file__).parents[1]
-GROUPS = ("help", "start", "status", "size", "serving", "first", "meanwhile")
+BULK_RUNS = 2  # each indexes ten thousand files
+
+GROUPS = ("help", "start", "status", "size", "serving", "first", "meanwhile", "bulk")
 
 
 @dataclass
@@ -65,6 +68,10 @@ class Benchmark:
                 self.figures += measure_first_index(self.project, self.runs)
             case "meanwhile":
                 self.figures += measure_answers_meanwhile(self.project, self.runs, self.questions, self.answer)
+            case "bulk":
+                many = self.scratch / "many"
+                many.mkdir()
+                self.figures += measure_bulk(Project(many, self.scratch / "bulk"), BULK_RUNS)
             case "serving":
                 self.measure_serving()
 
@@ -82,6 +89,7 @@ class Benchmark:
             self.figures += measure_queries(state, self.runs, self.questions, self.answer)
             self.figures += measure_reindex(self.project, state, self.runs)
             self.figures += [*measure_memory(state, self.runs), peak]
+            self.figures += measure_saves(self.project, state, self.runs)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that was found."""

@@ -44,7 +44,7 @@ def fetch_corpus(cache: Path) -> Path:
 
 
 def make_questions(corpus: Path) -> list[str]:
-    """Return some thousand different questions in a fixed order: names, and first sentences of docstrings."""
+    """Return some thousand different questions in a fixed order: names, first sentences of docstrings, arguments."""
     questions = {question for path in sorted(corpus.rglob("*.py")) for question in _questions_of(path)}
     ordered = sorted(questions)
     random.Random(0).shuffle(ordered)
@@ -56,3 +56,5 @@ def _questions_of(path: Path) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (doc := ast.get_docstring(node)):
             yield node.name
             yield " ".join(re.split(r"\.\s", doc)[0].split()[:QUESTION_LENGTH])
+            if isinstance(node, ast.FunctionDef) and (named := [argument.arg for argument in node.args.args[1:]]):
+                yield f"{node.name} with {' and '.join(named)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 MEGABYTE = 1_000_000
+CHILD_INTERVAL = 0.5  # seconds between two looks at who is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,19 @@ def tree_memory(root: int) -> Memory:
     """Return the memory of a process and its living descendants."""
     memories = [_memory(pid) for pid in _tree(root)]
     return Memory(sum(memory.rss for memory in memories), sum(memory.pss for memory in memories))
+
+
+def wait_until_childless(root: int, limit: float) -> None:
+    """Wait until a process has no children.
+
+    Raises:
+        TimeoutError: It still has some after `limit` seconds.
+    """
+    ends = time.monotonic() + limit
+    while len(_tree(root)) > 1:
+        if time.monotonic() > ends:
+            raise TimeoutError(f"process {root} still has children after {limit:.0f} seconds")
+        time.sleep(CHILD_INTERVAL)
 
 
 def _memory(pid: int) -> Memory:

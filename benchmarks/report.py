@@ -58,17 +58,22 @@ def format_report(results: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def update_document(document: Path, section: str) -> None:
+def update_document(document: Path, section: str, *, begin: str = BEGIN) -> None:
     """Replace what stands between the markers.
+
+    Args:
+        document: A Markdown file.
+        section: What is to stand there.
+        begin: The first marker; the next `END` is the other.
 
     Raises:
         ValueError: The document lacks a marker.
     """
-    head, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    head, found, rest = document.read_text(encoding="utf-8").partition(begin)
     _, end, tail = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{document} lacks {BEGIN} … {END}")
-    document.write_text(f"{head}{BEGIN}\n\n{section}\n\n{END}{tail}", encoding="utf-8")
+    if not (found and end):
+        raise ValueError(f"{document} lacks {begin} … {END}")
+    document.write_text(f"{head}{begin}\n\n{section}\n\n{END}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ the integer that the document store gave it and by which the derived indexes (BM
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from agent_brain_server.storage_paths import default_state_dir
 
 SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
@@ -192,9 +194,11 @@ class AllowedChunks:
     paths: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A chunk that a retriever found. `score` is the retriever's own: BM25 (0 and up) or cosine (-1 to 1)."""
+class Hit(NamedTuple):
+    """A chunk that a retriever found. `score` is the retriever's own: BM25 (0 and up) or cosine (-1 to 1).
+
+    A tuple, as each question makes hundreds.
+    """
 
     key: int
     score: float
@@ -256,11 +260,21 @@ class RegisteredProject:
         project_id: Names the daemon's directory of it.
         root: Canonical.
         registered_at: ISO 8601 with zone.
+        state_dir: Its own one, where its settings lie and the pointer to the daemon; None is the default place.
     """
 
     project_id: str
     root: Path
     registered_at: str
+    state_dir: Path | None = None
+
+    def place(self) -> Path:
+        """Return the project's own state directory.
+
+        Raises:
+            StateDirError: It is the default one, and that is a symlink that leads out of the project.
+        """
+        return self.state_dir or default_state_dir(self.root)
 
     def has_root(self) -> bool:
         """Whether the root is there and can be looked at."""

@@ -23,7 +23,7 @@ from agent_brain_server.services.query_service import QueryService
 from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
-from agent_brain_server.storage.vector_store import VectorStoreManager
+from agent_brain_server.storage.vector_store import EXACT_LIMIT, VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
 from agent_brain_server.types import ChromaServer
 
@@ -50,13 +50,14 @@ class SharedParts:
     chroma_from: int
 
     @classmethod
-    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = 0) -> Self:
+    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = EXACT_LIMIT) -> Self:
         """Return new parts; nothing heavy is loaded for them.
 
         Args:
             embedding_model: Name of the model, as in the settings.
             max_concurrent_indexing: Bundles that index at the same time.
-            chroma_from: Vectors of a bundle from which on Chroma takes part.
+            chroma_from: Vectors of a bundle from which on Chroma takes part: with fewer it never answers, and costs
+                100 MB and half a second, and each of its writes would hold up everything else.
         """
         slots = IndexingSlots(max_concurrent_indexing)
         return cls(QueryEmbedder(embedding_model), Metrics(), slots, chroma_from)

@@ -40,7 +40,7 @@ class Projects(Protocol):
     def list_projects(self) -> list[ProjectInfo]:
         """Return the registered projects, ordered by root."""
 
-    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
         """Serve a project from now on; returns it, and whether it is new."""
 
     def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
@@ -103,7 +103,7 @@ class SingleProject:
         """
         _refuse()
 
-    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
         """Refuse: there is one project.
 
         Raises:

@@ -1,9 +1,11 @@
 """The projects of the shared daemon: registered, lent, pointed to, closed when idle."""
 
+import contextlib
 import logging
 import threading
 from collections import defaultdict, deque
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from agent_brain_server.api.bundle import ServiceBundle, SharedParts
@@ -17,8 +19,7 @@ from agent_brain_server.services.project_directory import delete_project, descri
 from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.services.projects import ProjectPool
 from agent_brain_server.storage.job_store import has_unfinished_jobs
-from agent_brain_server.storage.vector_store import EXACT_LIMIT
-from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, default_state_dir, shared_project_home
+from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, shared_project_home
 from agent_brain_server.types import RegisteredProject
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ class SharedProjects:
         self._parts = SharedParts.make(
             shared.embedding_model,
             max_concurrent_indexing=shared.max_concurrent_indexing,
-            chroma_from=EXACT_LIMIT,  # a Chroma costs 8 MB for each project that ever had one open
         )
         self._pool: ProjectPool[ServiceBundle] = ProjectPool(
             self._open_bundle, max_open=shared.max_open_projects, idle_s=shared.project_idle_seconds
@@ -75,26 +75,24 @@ class SharedProjects:
         """Return the registered projects, ordered by root."""
         return [self._describe(project) for project in self._pool.projects()]
 
-    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
         """Serve a project from now on, and leave a pointer to the daemon in its state directory.
 
         Raises:
-            InvalidRequestError: The root is not an absolute path.
-            NotFoundError: It is not a directory.
-            ConflictError: A project server runs there, or the state directory can't be written.
+            InvalidRequestError: A path is not absolute.
+            NotFoundError: The root is not a directory.
+            ConflictError: A project server runs there, or the state directory can't be written or is another project's.
             StateDirError: The daemon's directory can't be written.
         """
-        project = describe_project(_resolve_root(project_root))
+        root, named = _resolve_root(project_root), None if state_dir is None else _resolve_place(state_dir)
+        project = describe_project(root, named)
         with self._changing[project.project_id]:
             known = self._find(project.project_id)
-            if known is not None and known.root != project.root:
-                raise ConflictError(
-                    f"{known.root} has the same id, {project.project_id}.",
-                    code="project_id_taken",
-                    hint="Serve one of the two by a server of its own: agent-brain start",
-                )
-            point_to_daemon(known or project, self._base_url)
-            if known is None:
+            if known is not None:
+                project = replace(known, state_dir=named or known.state_dir)
+            self._require_own(project, root)
+            point_to_daemon(project, self._base_url)
+            if project != known:
                 try:
                     save_project(project)
                 except AgentBrainError:
@@ -102,7 +100,10 @@ class SharedProjects:
                     raise
                 self._pool.admit(project)
                 logger.info("Registered %s as %s", project.root, project.project_id)
-        return self._describe(known or project), known is None
+                if known is not None:
+                    withdraw_pointer(known)
+                    try_point_to_daemon(project, self._base_url)  # the same place may have been named in another way
+        return self._describe(project), known is None
 
     def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
         """Close a project, take it out, and withdraw its pointer.
@@ -146,11 +147,11 @@ class SharedProjects:
         if self._keeper.is_alive():
             self._keeper.join(STOP_LIMIT_S)
         for project in self._pool.projects():
-            withdraw_pointer(project)
+            withdraw_pointer(project, base_url=self._base_url)
         self._pool.close()
 
     def _open_bundle(self, project: RegisteredProject) -> ServiceBundle:
-        own_state_dir = default_state_dir(project.root)
+        own_state_dir = project.place()
         return ServiceBundle.open(
             "shared",
             project.root,
@@ -191,6 +192,22 @@ class SharedProjects:
                 logger.warning("A job was not resumed: %s", exc.message)
             self._unfinished.popleft()
 
+    def _require_own(self, project: RegisteredProject, root: Path) -> None:
+        """Refuse a project whose id or state directory is another's."""
+        if project.root != root:
+            raise ConflictError(
+                f"{project.root} has the same id, {project.project_id}.",
+                code="project_id_taken",
+                hint="Serve one of the two by a server of its own: agent-brain start",
+            )
+        for other in self._pool.projects():
+            if project.state_dir is not None and other.state_dir == project.state_dir and other.root != root:
+                raise ConflictError(
+                    f"The state directory {project.state_dir} is that of {other.root}.",
+                    code="state_dir_in_use",
+                    hint="Name another one with --state-dir.",
+                )
+
     def _find(self, project_id: str) -> RegisteredProject | None:
         return next((p for p in self._pool.projects() if p.project_id == project_id), None)
 
@@ -198,6 +215,7 @@ class SharedProjects:
         return ProjectInfo(
             project_id=project.project_id,
             project_root=str(project.root),
+            state_dir=None if project.state_dir is None else str(project.state_dir),
             registered_at=project.registered_at,
             is_open=self._pool.is_open(project.project_id),
             is_root_missing=not project.has_root(),
@@ -219,6 +237,17 @@ def _resolve_root(text: str) -> Path:
     if not is_directory:
         raise NotFoundError(f"There is no directory {ascii(text[:200])}.", code="project_root_missing")
     return root
+
+
+def _resolve_place(text: str) -> Path:
+    if "\0" not in text and Path(text).is_absolute():
+        with contextlib.suppress(OSError, RuntimeError):  # a name that is too long, a loop of links
+            return Path(text).resolve()
+    raise InvalidRequestError(
+        f"state_dir: {ascii(text[:100])} is not an absolute path.",
+        code="invalid_state_dir",
+        hint="Send the path that agent-brain shows, beginning with /, or leave it out.",
+    )
 
 
 def _documents_dir(project: RegisteredProject) -> Path:

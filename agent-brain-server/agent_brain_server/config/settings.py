@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
-from agent_brain_server.config.addresses import find_chroma_fault, is_loopback, leads_away
+from agent_brain_server.config.addresses import find_chroma_fault, is_loopback
+from agent_brain_server.config.sharing import SECRET_KEYS, find_sharing_fault
 from agent_brain_server.errors import ConfigError, StateDirError
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
 
@@ -29,8 +30,7 @@ INIT_KEYS = ("mode", "bind_host", "port", "data_dir", "log_dir", "shared_server_
 BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
 """How a flag or an environment variable says yes and no."""
 
-SECRET_KEYS = ("token", "chroma_token")
-"""Never read from a project's file, which is shared through version control."""
+SERVER_URL = r"^http://(\[[0-9A-Fa-f:.]+\]|[^/\s@:?#\[\]]+)(:[0-9]{1,5})?/?$"  # host and port, nothing else
 
 Mode = Literal["project", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -51,7 +51,9 @@ class ProjectConfig(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535, description="a port from 0 (the system chooses) to 65535")] = 0
     data_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = DATA_DIR
     log_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = LOG_DIR
-    shared_server_url: Annotated[str | None, Field(description="the URL of a shared daemon, or null")] = None
+    shared_server_url: Annotated[
+        str | None, Field(pattern=SERVER_URL, description="the URL at which the shared daemon must answer, or null")
+    ] = None
     embedding_model: Annotated[str, Field(min_length=1, description="the name of an embedding model")] = (
         "all-MiniLM-L6-v2"
     )
@@ -220,16 +222,10 @@ def read_file_layer(path: Path, fields: Fields, *, secrets_allowed: bool) -> Lay
         raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
     for key, value in (document or {}).items():
         _check_key(key, str(path), fields)
-        if key in SECRET_KEYS and not secrets_allowed:
-            raise ConfigError(
-                f"{path}: {key} does not belong in a file that is shared through version control.",
-                hint=f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
-            )
-        if key == "chroma_url" and not secrets_allowed and leads_away(value):
-            raise ConfigError(
-                f"{path}: chroma_url leads to another machine, to which a project's file must not send anything.",
-                hint=f"Set the environment variable {ENVIRONMENT_PREFIX}CHROMA_URL instead.",
-            )
+        fault = "" if secrets_allowed else find_sharing_fault(key, value)
+        if fault:
+            hint = f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead."
+            raise ConfigError(f"{path}: {key} {fault}.", hint=hint)
     return {key: (value, str(path)) for key, value in (document or {}).items()}
 
 

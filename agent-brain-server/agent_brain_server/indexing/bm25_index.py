@@ -106,7 +106,7 @@ class BM25IndexManager:
             searcher = self._opened().searcher()
             found = searcher.search(self._build_query(terms, allowed), limit, count=False).hits
             keys = searcher.fast_field_values("key", [address for _, address in found])
-        return [Hit(int(key), float(score)) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
+        return [Hit(int(key), score) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
 
     def count(self) -> int:
         """Return how many chunks the index holds."""

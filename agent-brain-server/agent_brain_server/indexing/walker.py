@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
+from agent_brain_server.indexing import ignore_rules
 from agent_brain_server.indexing.file_types import find_unwanted
 from agent_brain_server.indexing.git_files import GitListing, list_git_files
-from agent_brain_server.indexing.ignore_rules import CACHE_MARKERS, UNTRACKED_EXCLUDES, IgnoreRules, compile_globs
+from agent_brain_server.indexing.ignore_rules import IgnoreRules, compile_globs
 from agent_brain_server.types import FileStat, Skip
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ DEFAULT_MAX_FILE_BYTES = 1_000_000
 
 STATE_DIRECTORY = b".claude/Agent Brain"
 """Where every project keeps its index; found at any depth, because a project may lie inside another."""
+
+IGNORE_FILE = os.fsencode(ignore_rules.IGNORE_FILE)
+CACHE_MARKERS = frozenset(map(os.fsencode, ignore_rules.CACHE_MARKERS))
+EXCLUDED_NAMES = frozenset(map(os.fsencode, (".git", *ignore_rules.UNTRACKED_EXCLUDES)))
 
 HAS_EFFECTIVE_ACCESS = os.access in os.supports_effective_ids
 
@@ -194,33 +199,35 @@ class _Collector:
         rules = IgnoreRules.of_root(self._root)
         inner = ""
         for part in start.relative_to(self._root).parts:
-            inner += part + "/"
-            rules = rules.enter(self._root / inner, inner)
+            rules = rules.enter(self._root / (inner := f"{inner}{part}/"), inner)
         pending = [(prefix, rules)]
         while pending:
             directory, rules = pending.pop()
-            for path, is_directory in self._scan(directory, rules):
+            found = self._list(directory)
+            if IGNORE_FILE in found and directory != prefix:  # those of `prefix` hold already
+                inner = os.fsdecode(directory)
+                rules = rules.enter(self._root / inner, inner)
+            for path, is_directory in self._select(directory, found, rules):
                 if not is_directory:
                     self.take(path)
                 elif self._options.recursive:
-                    inner = os.fsdecode(path) + "/"
-                    pending.append((path + b"/", rules.enter(self._root / inner, inner)))
+                    pending.append((path + b"/", rules))
 
-    def _scan(self, directory: bytes, rules: IgnoreRules) -> Iterator[tuple[bytes, bool]]:
-        """Yield the entries of a directory that are not ignored, each with whether it is a directory."""
+    def _list(self, directory: bytes) -> dict[bytes, bool]:
+        """Map each entry's name to whether it is a directory; a cache has none."""
         try:
             with os.scandir(self._base + directory) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+                found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
         except OSError:
             self._skip(directory.rstrip(b"/"), "unreadable")
-            return
-        if not {os.fsencode(marker) for marker in CACHE_MARKERS}.isdisjoint(name for name, _ in found):
-            return
-        for name, is_directory in found:
-            if name == b".git" or os.fsdecode(name) in UNTRACKED_EXCLUDES:
-                continue
+            return {}
+        return found if found.keys().isdisjoint(CACHE_MARKERS) else {}
+
+    def _select(self, directory: bytes, found: dict[bytes, bool], rules: IgnoreRules) -> Iterator[tuple[bytes, bool]]:
+        """Yield the entries that are not ignored, each with whether it is a directory."""
+        for name, is_directory in found.items():
             path = directory + name
-            if is_directory and self._is_state(path + b"/"):
+            if name in EXCLUDED_NAMES or (is_directory and self._is_state(path + b"/")):
                 continue
             if not rules.ignores(os.fsdecode(path), is_directory=is_directory):
                 yield path, is_directory

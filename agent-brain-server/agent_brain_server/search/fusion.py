@@ -5,26 +5,23 @@ Scores are combined and not ranks (Cormack 2009). Both answer labelled code ques
 that all of them have.
 """
 
-from collections.abc import Mapping, Sequence
-
-from agent_brain_server.types import Hit
+from collections.abc import Mapping
 
 
-def normalize_bm25(hits: Sequence[Hit]) -> dict[int, float]:
+def normalize_bm25(scores: Mapping[int, float]) -> dict[int, float]:
     """Return the scores by key as shares of the best one: 0 is a chunk without any word of the query."""
-    best = max((hit.score for hit in hits), default=0.0)
-    return {hit.key: hit.score / best for hit in hits} if best > 0 else {}
+    best = max(scores.values(), default=0.0)
+    return {key: score / best for key, score in scores.items()} if best > 0 else {}
 
 
-def normalize_cosines(hits: Sequence[Hit]) -> dict[int, float]:
+def normalize_cosines(scores: Mapping[int, float]) -> dict[int, float]:
     """Return the scores by key between 0 for the worst of the hits and 1 for the best: cosines have no zero."""
-    if not hits:
+    if not scores:
         return {}
-    scores = [hit.score for hit in hits]
-    worst, best = min(scores), max(scores)
+    worst, best = min(scores.values()), max(scores.values())
     if best <= worst:
-        return {hit.key: 1.0 for hit in hits}
-    return {hit.key: (hit.score - worst) / (best - worst) for hit in hits}
+        return dict.fromkeys(scores, 1.0)
+    return {key: (score - worst) / (best - worst) for key, score in scores.items()}
 
 
 def fuse_scores(bm25: Mapping[int, float], vector: Mapping[int, float], alpha: float) -> dict[int, float]:

@@ -1,6 +1,8 @@
 """What a query asks for, read from how it is written."""
 
 import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +13,9 @@ MAX_TERMS = 64
 
 MAX_NAME_WORDS = 2
 """A query of this many words at the most is taken for names: people type `Router mount`, but not as a sentence."""
+
+MIN_PREFIX = 3
+"""Letters that relatives begin with in common, and that another's beginning has at least: log and logger, not io."""
 
 QUALIFIED_NAME = re.compile(r"\w+(?:(?:\.|::|->|#|/)\w+)+")
 """A name with what it belongs to: `Client.send`, `std::move`, `Net::HTTP#get`."""
@@ -27,6 +32,7 @@ class Question:
 
     Attributes:
         terms: Its words and their parts, stemmed, without stop words.
+        terms_by_beginning: The same by their first `MIN_PREFIX` letters.
         names: Those that are identifiers, whole, lower case and without underscores.
         is_symbol: It is a name and nothing else.
         asks_tests: It speaks of tests.
@@ -34,6 +40,7 @@ class Question:
     """
 
     terms: frozenset[str]
+    terms_by_beginning: Mapping[str, Sequence[str]]
     names: frozenset[str]
     is_symbol: bool
     asks_tests: bool
@@ -51,11 +58,19 @@ def read_question(query: str) -> Question:
     names = frozenset(whole_name(word) for word in telling if are_names or is_identifier(word))
     return Question(
         terms=terms,
+        terms_by_beginning=_group_by_beginning(terms),
         names=names,
         is_symbol=is_symbol,
         asks_tests=not terms.isdisjoint(TEST_WORDS),
         asks_docs=not terms.isdisjoint(DOC_WORDS),
     )
+
+
+def _group_by_beginning(terms: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for term in sorted(terms):
+        groups[term[:MIN_PREFIX]].append(term)
+    return dict(groups)
 
 
 def is_identifier(word: str) -> bool:

@@ -4,13 +4,13 @@ Everything here is a pure function of its arguments: the same index and query gi
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent_brain_server.search import signals
 from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normalize_cosines
 from agent_brain_server.search.question import Question, read_question
-from agent_brain_server.types import ChunkFacts, Hit, RankedChunk, SearchMode, Signal
+from agent_brain_server.types import ChunkFacts, Hit, RankedChunk, SearchMode, Signal, SourceType
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,16 @@ NEUTRAL_WEIGHTS = RankingWeights(0, 0, 0, 0, 1, 1, 1)
 _Weighted = tuple[str, float, float]
 """A signal's name, value and weight."""
 
+_Place = tuple[float, str, int, int]
+"""Where a chunk stands: its score, negative, so that the best comes first; path and line, which break ties; its key."""
 
-@dataclass(slots=True)
-class _Candidate:
-    facts: ChunkFacts
-    fused: float
-    score: float
-    trace: list[Signal] | None
+
+@dataclass(frozen=True, slots=True)
+class _FileWeight:
+    """What all chunks of a file have in common: the signals, and what they add together."""
+
+    signals: tuple[_Weighted, ...]
+    total: float
 
 
 def rank_candidates(
@@ -68,6 +71,7 @@ def rank_candidates(
     mode: SearchMode,
     weights: RankingWeights = DEFAULT_WEIGHTS,
     explain: bool = False,
+    limit: int | None = None,
 ) -> list[RankedChunk]:
     """Return the candidates, the best first; ties are broken by path and line.
 
@@ -80,98 +84,118 @@ def rank_candidates(
         mode: With "bm25" or "vector" only that side counts.
         weights: Of the signals.
         explain: Say of each result what its score is made of.
+        limit: Most to return; None for all.
     """
-    bm25 = [hit for hit in bm25_hits if hit.key in facts and mode != "vector"]
-    vector = [hit for hit in vector_hits if hit.key in facts and mode != "bm25"]
-    candidates = [
-        _Candidate(facts[key], score, score, [Signal("fused", score, score)] if explain else None)
-        for key, score in _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector")).items()
-    ]
-    _add_signals(read_question(query), candidates, weights)
-    bm25_scores = {hit.key: hit.score for hit in bm25}
-    vector_scores = {hit.key: hit.score for hit in vector}
+    bm25 = {hit.key: hit.score for hit in bm25_hits if hit.key in facts and mode != "vector"}
+    vector = {hit.key: hit.score for hit in vector_hits if hit.key in facts and mode != "bm25"}
+    fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
+    scorer = _Scorer(read_question(query), fused, facts, weights)
+    ordered = sorted(map(scorer.place, fused))
+    earlier = _count_earlier_chunks(ordered)
+    best = sorted(scorer.hold_back(place, earlier[place[-1]]) for place in ordered)[:limit]
     return [
         RankedChunk(
-            facts=candidate.facts,
-            score=candidate.score,
-            vector_score=vector_scores.get(candidate.facts.key),
-            bm25_score=bm25_scores.get(candidate.facts.key),
-            signals=tuple(candidate.trace or ()),
+            facts=facts[key],
+            score=-negative,
+            vector_score=vector.get(key),
+            bm25_score=bm25.get(key),
+            signals=tuple(scorer.explain(key, earlier[key])) if explain else (),
         )
-        for candidate in _hold_back_further_chunks(candidates, weights)
+        for negative, _, _, key in best
     ]
 
 
-def _fuse(bm25: Sequence[Hit], vector: Sequence[Hit], alpha: float) -> dict[int, float]:
+class _Scorer:
+    """Scores the candidates of one question.
+
+    Args:
+        question: What was asked.
+        fused: Both sides' scores together, by key.
+        facts: Of each of these keys.
+        weights: Of the signals.
+    """
+
+    def __init__(
+        self, question: Question, fused: Mapping[int, float], facts: Mapping[int, ChunkFacts], weights: RankingWeights
+    ) -> None:
+        self._question = question
+        self._fused = fused
+        self._facts = facts
+        self._weights = weights
+        self._of_files = _weigh_files(question, _gather_file_evidence(fused, facts), weights)
+        self._factors: dict[SourceType, tuple[str, float]] = {
+            "code": ("is_code", 1.0),
+            "test": ("is_test", 1.0 if question.asks_tests else weights.test_factor),
+            "doc": ("is_document", 1.0 if question.asks_docs else weights.doc_factor),
+        }
+
+    def place(self, key: int) -> _Place:
+        """Return where a chunk stands before its file's better chunks count; `explain` says the same in terms."""
+        facts = self._facts[key]
+        score = self._fused[key] + self._of_files[facts.path].total
+        if self._question.names:
+            score += self._weights.defines_name * signals.defines_name(self._question, facts)
+        return (-_scale(score, self._factors[facts.source_type][1]), facts.path, facts.start_line, key)
+
+    def hold_back(self, place: _Place, earlier: int) -> _Place:
+        """Lower a chunk by how many better ones its file has: an answer names more than one file."""
+        return (-_scale(-place[0], self._weights.decay**earlier), *place[1:]) if earlier else place
+
+    def explain(self, key: int, earlier: int) -> Iterator[Signal]:
+        """Yield the terms that a chunk's score is the sum of; those that add nothing are left out."""
+        facts, score = self._facts[key], self._fused[key]
+        yield Signal("fused", score, score)
+        defines = ("defines_name", signals.defines_name(self._question, facts), self._weights.defines_name)
+        for name, value, weight in (defines, *self._of_files[facts.path].signals):
+            if value and weight:
+                yield Signal(name, value, weight * value)
+                score += weight * value
+        for name, factor in (self._factors[facts.source_type], ("is_further_chunk", self._weights.decay**earlier)):
+            scaled = _scale(score, factor)
+            if scaled != score:
+                yield Signal(name, 1.0, scaled - score)
+            score = scaled
+
+
+def _fuse(bm25: Mapping[int, float], vector: Mapping[int, float], alpha: float) -> dict[int, float]:
     """Fuse what both sides found; a side that found nothing has no weight."""
     share = 0.0 if not vector else 1.0 if not bm25 else alpha
     return fuse_scores(normalize_bm25(bm25), normalize_cosines(vector), share)
 
 
-def _add_signals(question: Question, candidates: Sequence[_Candidate], weights: RankingWeights) -> None:
-    of_files = _weigh_files(question, candidates, weights)
-    for candidate in candidates:
-        facts = candidate.facts
-        _add(candidate, ("defines_name", signals.defines_name(question, facts), weights.defines_name))
-        for weighted in of_files[facts.path]:
-            _add(candidate, weighted)
-        if facts.source_type == "test" and not question.asks_tests:
-            _scale(candidate, "is_test", weights.test_factor)
-        elif facts.source_type == "doc" and not question.asks_docs:
-            _scale(candidate, "is_document", weights.doc_factor)
-
-
-def _weigh_files(
-    question: Question, candidates: Sequence[_Candidate], weights: RankingWeights
-) -> dict[str, tuple[_Weighted, ...]]:
-    """Return the signals of each file, which all of its chunks share."""
-    evidence = _gather_file_evidence(candidates)
-    least_depth = min(map(signals.depth_of, evidence), default=0)
-    return {
-        path: (
-            ("spells_file_name", signals.spells_file_name(question, path), weights.spells_file_name),
-            ("lies_deeper", signals.lies_deeper(path, least_depth), weights.lies_deeper),
-            ("file_evidence", value, weights.file_evidence),
-        )
-        for path, value in evidence.items()
-    }
-
-
-def _gather_file_evidence(candidates: Iterable[_Candidate]) -> dict[str, float]:
+def _gather_file_evidence(fused: Mapping[int, float], facts: Mapping[int, ChunkFacts]) -> dict[str, float]:
     """Return for each file what its chunks add up to, as a share of the file with the most."""
     total: dict[str, float] = defaultdict(float)
-    for candidate in candidates:
-        total[candidate.facts.path] += candidate.fused
+    for key in sorted(fused):  # floating-point sums depend on the order
+        total[facts[key].path] += fused[key]
     most = max(total.values(), default=0.0)
     return {path: score / most if most > 0 else 0.0 for path, score in total.items()}
 
 
-def _hold_back_further_chunks(candidates: Sequence[_Candidate], weights: RankingWeights) -> list[_Candidate]:
-    """Sort, and lower each chunk by how many better ones its file has: an answer names more than one file."""
+def _weigh_files(question: Question, evidence: Mapping[str, float], weights: RankingWeights) -> dict[str, _FileWeight]:
+    """Return the signals of each file, which all of its chunks share."""
+    least_depth = min(map(signals.depth_of, evidence), default=0)
+    found: dict[str, _FileWeight] = {}
+    for path, value in evidence.items():
+        weighted = (
+            ("spells_file_name", signals.spells_file_name(question, path), weights.spells_file_name),
+            ("lies_deeper", signals.lies_deeper(path, least_depth), weights.lies_deeper),
+            ("file_evidence", value, weights.file_evidence),
+        )
+        found[path] = _FileWeight(weighted, sum(weight * value for _, value, weight in weighted))
+    return found
+
+
+def _count_earlier_chunks(ordered: Iterable[_Place]) -> dict[int, int]:
+    """Return of each chunk how many better ones its file has."""
     seen: dict[str, int] = defaultdict(int)
-    for candidate in sorted(candidates, key=_order):
-        earlier = seen[candidate.facts.path]
-        seen[candidate.facts.path] += 1
-        if earlier:
-            _scale(candidate, "is_further_chunk", weights.decay**earlier)
-    return sorted(candidates, key=_order)
+    earlier: dict[int, int] = {}
+    for _, path, _, key in ordered:
+        earlier[key] = seen[path]
+        seen[path] += 1
+    return earlier
 
 
-def _add(candidate: _Candidate, weighted: _Weighted) -> None:
-    name, value, weight = weighted
-    if value and weight:
-        candidate.score += weight * value
-        if candidate.trace is not None:
-            candidate.trace.append(Signal(name, value, weight * value))
-
-
-def _scale(candidate: _Candidate, name: str, factor: float) -> None:
+def _scale(score: float, factor: float) -> float:
     """Lower a score to a share of itself; a score below zero, which signals can make, is left where it is."""
-    if factor != 1 and candidate.score > 0:
-        if candidate.trace is not None:
-            candidate.trace.append(Signal(name, 1.0, candidate.score * (factor - 1)))
-        candidate.score *= factor
-
-
-def _order(candidate: _Candidate) -> tuple[float, str, int, int]:
-    return (-candidate.score, candidate.facts.path, candidate.facts.start_line, candidate.facts.key)
+    return score * factor if score > 0 else score

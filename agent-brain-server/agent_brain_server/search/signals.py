@@ -3,15 +3,12 @@
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from agent_brain_server.search.question import Question, whole_name
+from agent_brain_server.search.question import MIN_PREFIX, Question, whole_name
 from agent_brain_server.tokens import split_identifier, stem
 from agent_brain_server.types import ChunkFacts
 
 PACKAGE_STEMS = frozenset(("__init__", "__main__", "index", "init", "main", "mod", "lib", "package"))
 """File names that stand for their directory: the directory's name says what is in them."""
-
-MIN_PREFIX = 3
-"""Letters of a word that another may begin with to count as its relative: log and logger, but not io and iota."""
 
 MIN_COMMON = 5
 """Letters that two relatives begin with where neither is the beginning of the other: authent-ic, authent-ify."""
@@ -37,9 +34,11 @@ def spells_file_name(question: Question, path: str) -> float:
     A file that is named after a thing is where the thing is, as `throttle.go` is for "request throttling".
     """
     parts = stem_parts(path)
-    if not parts:
-        return 0.0
-    return float(all(any(are_relatives(part, term) for term in question.terms) for part in parts))
+    for part in parts:  # a loop, as most files fail at the first part, and hundreds are looked at for each question
+        alike = question.terms_by_beginning.get(part[:MIN_PREFIX], ())
+        if not any(are_relatives(part, term) for term in alike):
+            return 0.0
+    return float(bool(parts))
 
 
 def lies_deeper(path: str, least_depth: int) -> float:
@@ -62,7 +61,6 @@ def stem_parts(path: str) -> frozenset[str]:
     return frozenset(stem(part) for part in split_identifier(name))
 
 
-@lru_cache(maxsize=1 << 16)
 def are_relatives(one: str, other: str) -> bool:
     """Tell whether two stemmed words come from one: beyond a stemmer's rules, by how much of a beginning they share."""
     if one == other:

@@ -64,7 +64,7 @@ class QueryService:
         allowed = self._documents.resolve_filter(
             QueryFilter(tuple(request.source_types), tuple(request.languages), tuple(request.file_paths))
         )
-        ranked = self._rank(request, allowed)[: request.top_k]
+        ranked = self._rank(request, allowed)
         with self._metrics.time_stage("fetch"):
             chunks = self._documents.chunks_by_keys(item.facts.key for item in ranked)
         results = [
@@ -123,6 +123,7 @@ class QueryService:
                 alpha=request.alpha,
                 mode=request.mode,
                 explain=request.explain,
+                limit=request.top_k,
             )
 
     def _search_vectors(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[Hit]:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,10 @@ def as_json(values: Iterable[object]) -> str:
 
 
 def facts_of(row: Sequence[Any]) -> ChunkFacts:
-    """Read the columns `FACT_COLUMNS`."""
+    """Read the columns `FACT_COLUMNS`; the many chunks of one file share its path."""
     key, path, start_line, end_line, language, source_type, symbols, heading = row
-    return ChunkFacts(key, path, start_line, end_line, language, source_type, _split_symbols(symbols), heading)
+    names = _split_symbols(symbols)
+    return ChunkFacts(key, intern(path), start_line, end_line, intern(language), source_type, names, heading)
 
 
 def stored_chunk_of(row: Sequence[Any]) -> StoredChunk:

@@ -3,7 +3,7 @@
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from agent_brain_server.storage.chunk_filter import FilterResolver
@@ -19,6 +19,7 @@ from agent_brain_server.storage.chunk_rows import (
     write_file,
 )
 from agent_brain_server.storage.database import Database
+from agent_brain_server.storage.facts_cache import FactsCache
 from agent_brain_server.storage.schema import SCHEMA, SCHEMA_VERSION
 from agent_brain_server.types import (
     AllowedChunks,
@@ -55,6 +56,7 @@ class DocumentStore:
     def __init__(self, directory: Path) -> None:
         self.database = Database(directory / DATABASE_NAME, schema=SCHEMA, version=SCHEMA_VERSION)
         self._filters = FilterResolver(self.database)
+        self._facts = FactsCache()
         self._generation = 0
         self._vectors_generation = 0
         self._generation_lock = threading.Lock()
@@ -119,12 +121,6 @@ class DocumentStore:
             connection.execute("UPDATE files SET state = 'pending' WHERE state = 'indexed'")
         self._note_change()
 
-    def touch_files(self, records: Iterable[FileRecord]) -> None:
-        """Remember size and modification time of files whose content is as it was."""
-        rows = [(record.size, record.mtime_ns, record.path) for record in records]
-        with self.database.writing(durable=False) as connection:
-            connection.executemany("UPDATE files SET size = ?, mtime_ns = ? WHERE path = ?", rows)
-
     def remove_files(self, paths: Iterable[str]) -> Keys:
         """Forget files and their chunks; returns the keys that no longer exist."""
         listed = as_json(paths)
@@ -166,26 +162,13 @@ class DocumentStore:
             )
             return {row[0]: stored_chunk_of(row).chunk for row in rows}
 
-    def facts_by_keys(self, keys: Iterable[int]) -> dict[int, ChunkFacts]:
+    def facts_by_keys(self, keys: Collection[int]) -> dict[int, ChunkFacts]:
         """Return what ranking needs of the chunks that exist, by key, without reading their texts."""
-        with self.database.reading() as connection:
-            return {row[0]: facts_of(row) for row in connection.execute(SELECT_FACTS, (as_json(keys),))}
-
-    def chunks_of_files(self, paths: Iterable[str]) -> list[tuple[str, tuple[StoredChunk, ...]]]:
-        """Return path and chunks of the files that exist, as the keyword index takes them."""
-        found: dict[str, list[StoredChunk]] = {}
-        with self.database.reading() as connection:
-            query = f"{SELECT_CHUNKS} WHERE f.path IN (SELECT value FROM json_each(?)) ORDER BY f.path, c.start_line"
-            for row in connection.execute(query, (as_json(paths),)):
-                stored = stored_chunk_of(row)
-                found.setdefault(stored.chunk.path, []).append(stored)
-        return [(path, tuple(chunks)) for path, chunks in found.items()]
-
-    def keys_of_files(self, paths: Iterable[str]) -> Keys:
-        """Return the keys of all chunks of these files."""
-        query = """SELECT key FROM chunks JOIN files USING (file_id) WHERE path IN (SELECT value FROM json_each(?))"""
-        with self.database.reading() as connection:
-            return keys_array(key for (key,) in connection.execute(query, (as_json(paths),)))
+        known = self._facts.at(self._generation)
+        if missing := [key for key in keys if key not in known]:
+            with self.database.reading() as connection:
+                known.update((row[0], facts_of(row)) for row in connection.execute(SELECT_FACTS, (as_json(missing),)))
+        return {key: known[key] for key in keys if key in known}
 
     def resolve_filter(self, query_filter: QueryFilter) -> AllowedChunks | None:
         """Return the chunks that a filter allows, None where it allows all.

@@ -280,7 +280,7 @@ def search_exactly(
     scores = matrix[rows] @ vector if len(rows) * PICKED_ROW_COST < len(matrix) else (matrix @ vector)[rows]
     best = np.argpartition(-scores, limit - 1)[:limit] if limit < len(scores) else np.arange(len(scores))
     best = best[np.lexsort((keys[best], -scores[best]))]
-    return [Hit(int(keys[i]), float(scores[i])) for i in best]
+    return list(map(Hit, keys[best].tolist(), scores[best].tolist()))
 
 
 def name_collection(store_id: str, directory: Path) -> str:

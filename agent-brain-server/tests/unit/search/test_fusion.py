@@ -3,26 +3,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normalize_cosines
-from agent_brain_server.types import Hit
 
 SCORES = st.lists(st.floats(min_value=0.001, max_value=50), max_size=20)
 
 
-def hits(scores):
-    return [Hit(key, score) for key, score in enumerate(scores)]
+def by_key(scores):
+    return dict(enumerate(scores))
 
 
 def test_keyword_scores_are_shares_of_the_best():
-    assert normalize_bm25(hits([8.0, 4.0, 2.0])) == {0: 1.0, 1: 0.5, 2: 0.25}
+    assert normalize_bm25(by_key([8.0, 4.0, 2.0])) == {0: 1.0, 1: 0.5, 2: 0.25}
 
 
 def test_cosines_are_spread_between_the_worst_and_the_best():
-    assert normalize_cosines(hits([0.9, 0.5, 0.1])) == {0: 1.0, 1: pytest.approx(0.5), 2: 0.0}
-    assert normalize_cosines(hits([-0.2])) == {0: 1.0}
+    assert normalize_cosines(by_key([0.9, 0.5, 0.1])) == {0: 1.0, 1: pytest.approx(0.5), 2: 0.0}
+    assert normalize_cosines(by_key([-0.2])) == {0: 1.0}
 
 
 def test_nothing_found_is_nothing_scored():
-    assert normalize_bm25([]) == normalize_cosines([]) == fuse_scores({}, {}, 0.5) == {}
+    assert normalize_bm25({}) == normalize_cosines({}) == fuse_scores({}, {}, 0.5) == {}
 
 
 def test_alpha_is_the_weight_of_the_vectors():
@@ -34,5 +33,5 @@ def test_alpha_is_the_weight_of_the_vectors():
 
 @given(SCORES, SCORES, st.floats(min_value=0, max_value=1))
 def test_a_fused_score_lies_between_zero_and_one(keyword, cosine, alpha):
-    fused = fuse_scores(normalize_bm25(hits(keyword)), normalize_cosines(hits(cosine)), alpha)
+    fused = fuse_scores(normalize_bm25(by_key(keyword)), normalize_cosines(by_key(cosine)), alpha)
     assert all(-1e-9 <= score <= 1 + 1e-9 for score in fused.values())

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.api.bundle import ServiceBundle, SharedParts
 from agent_brain_server.api.projects import SingleProject
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.query import QueryRequest
@@ -31,7 +31,9 @@ def bundle(server, project, monkeypatch):
     monkeypatch.setattr(vector_store, "EXACT_SUBSET_LIMIT", 1)
     monkeypatch.setattr(chroma_mirror, "RETRY_S", 0.1)
     state_dir = project / ".claude" / "Agent Brain"
-    bundle = ServiceBundle.open("project", project, state_dir, ProjectConfig(watch=False, chroma_url=server.url))
+    settings = ProjectConfig(watch=False, chroma_url=server.url)
+    parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1, chroma_from=1)
+    bundle = ServiceBundle.open("project", project, state_dir, settings, shared=parts)
     yield bundle
     bundle.close()
 

@@ -45,7 +45,16 @@ def test_a_chunk_comes_back_as_it_was_stored(store, make_file):
     assert store.chunks_by_keys([key, 999]) == {key: file.chunks[0]}
     facts = store.facts_by_keys([key])[key]
     assert (facts.path, facts.symbols, facts.heading) == ("dir/ä b.md", file.chunks[0].symbols, "class Outer")
-    assert store.chunks_of_files(["dir/ä b.md", "missing"])[0][1][0].chunk == file.chunks[0]
+
+
+def test_facts_are_read_anew_after_every_change(store, make_file):
+    key = keys_by_text(store, make_file("a.py", ["one", "two"]))["two"]
+    assert store.facts_by_keys([key])[key].start_line == store.facts_by_keys([key, 999])[key].start_line
+    moved = keys_by_text(store, make_file("a.py", ["zero\nand a half", "one", "two"]))["two"]
+    assert moved == key
+    assert store.facts_by_keys([key])[key].start_line == store.get_chunk(store.chunks_by_keys([key])[key].id).start_line
+    store.remove_files(["a.py"])
+    assert store.facts_by_keys([key]) == {}
 
 
 def test_an_id_that_no_chunk_has_is_none(store):
@@ -68,19 +77,10 @@ def test_keys_are_never_used_twice(store, make_file):
 def test_removed_files_leave_nothing_behind(store, make_file):
     keys = keys_by_text(store, make_file("a.py", ["one", "two"]))
     store.replace_files([make_file("b.py", ["three"])])
-    assert store.keys_of_files(["a.py"]).tolist() == sorted(keys.values())
     assert store.remove_files(["a.py", "missing.py"]).tolist() == sorted(keys.values())
     counts = store.counts()
     assert (counts.files, counts.chunks) == (1, 1)
     assert store.chunks_by_keys(keys.values()) == {}
-
-
-def test_a_touched_file_is_remembered_with_its_new_time(store, make_file):
-    store.replace_files([make_file("a.py", ["one"])])
-    store.mark_indexed(["a.py"])
-    store.touch_files([FileRecord("a.py", 11, 99, "ignored", "indexed")])
-    record = store.file_records()["a.py"]
-    assert (record.size, record.mtime_ns, record.state) == (11, 99, "indexed")
 
 
 def test_a_file_without_content_is_remembered_but_not_counted(store, make_file):
@@ -273,7 +273,7 @@ def test_readers_never_see_half_a_file(store, make_file):
 
     def read():
         while not stop.is_set():
-            texts = [stored.chunk.text for _, chunks in store.chunks_of_files(["a.py"]) for stored in chunks]
+            texts = [stored.chunk.text for stored in store.unembedded(1000)]
             if len(texts) != 40 or len({text[0] for text in texts}) != 1:
                 torn.append(set(texts))
 
