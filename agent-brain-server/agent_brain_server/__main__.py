@@ -192,8 +192,8 @@ def bind_socket(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, protocol)
-    except OSError as exc:
-        raise StartError(f"The address {host} is not known: {exc}.", code="bad_bind_host") from exc
+    except (OSError, ValueError) as exc:  # a text that can be no name is a ValueError
+        raise StartError(f"The address {ascii(host)} is not known: {exc}.", code="bad_bind_host") from exc
     try:
         if port:
             # a port that our predecessor has just left is not in use

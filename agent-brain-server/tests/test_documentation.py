@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from packaging.requirements import Requirement
@@ -13,6 +14,7 @@ from packaging.requirements import Requirement
 from agent_brain_server.config.settings import ENVIRONMENT_PREFIX, ProjectConfig
 from agent_brain_server.runtime import SharedConfig
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
+from agent_brain_server.types import SkipReason
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -33,6 +35,13 @@ def test_every_setting_is_documented_with_its_default_and_limits() -> None:
 @pytest.mark.parametrize("name", [ENVIRONMENT_PREFIX, HOME_VARIABLE, STATE_DIR_VARIABLE])
 def test_every_variable_is_documented(name: str) -> None:
     assert f"`{name}" in (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
+
+
+def test_every_reason_to_leave_a_file_out_is_documented() -> None:
+    architecture = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text()
+    table = architecture.partition("## What is left out")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(get_args(SkipReason))
 
 
 @pytest.mark.parametrize("package", ["agent-brain-server", "agent-brain-cli"])
