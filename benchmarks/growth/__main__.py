@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.growth.progress import Findings
-from benchmarks.growth.steps import Growth, findings_path
+from benchmarks.growth.steps import EMBEDDED_UP_TO, Growth, findings_path
 from benchmarks.growth.table import BEGIN, format_growth
 from benchmarks.report import update_document
 
@@ -22,6 +22,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="keeps sources, indexes and findings")
     parser.add_argument("--seconds", type=float, default=86_400, help="stop after about so long (default: a day)")
     parser.add_argument("--again", action="store_true", help="ask the questions again, of an index that is complete")
+    parser.add_argument(
+        "--embed-up-to",
+        type=int,
+        default=EMBEDDED_UP_TO,
+        metavar="SIZE",
+        help="larger sizes get generated vectors (default: %(default)s)",
+    )
     parser.add_argument("--on-server", action="store_true", help="with a Chroma server, after a run without")
     parser.add_argument("--document", type=Path, help="rewrite the table of this Markdown file and measure nothing")
     return parser.parse_args()
@@ -42,7 +49,7 @@ def main() -> int:
         update_document(arguments.document, format_growth(load_columns(work)), begin=BEGIN)
         return 0
     for size in arguments.sizes or SIZES:
-        growth = Growth(size, work, on_server=arguments.on_server)
+        growth = Growth(size, work, on_server=arguments.on_server, embed_up_to=arguments.embed_up_to)
         if arguments.again:
             growth.found.latencies.clear()
         is_done = growth.go_on(arguments.seconds)

@@ -36,9 +36,11 @@ class Growth:
         size: Chunks.
         work: Keeps corpora, indexes and findings between runs.
         on_server: Go over to a Chroma server with the index that an earlier run has made.
+        embed_up_to: Chunks up to which the model makes the vectors.
     """
 
-    def __init__(self, size: int, work: Path, *, on_server: bool = False) -> None:
+    def __init__(self, size: int, work: Path, *, on_server: bool = False, embed_up_to: int = EMBEDDED_UP_TO) -> None:
+        self._embed_up_to = embed_up_to
         self._place = work / f"{size}"
         self._root = self._place / "corpus"
         self._wheels = work / "wheels"
@@ -93,7 +95,7 @@ class Growth:
             self.found.keywords_wall = usage.wall
             self.found.keywords_cpu = usage.cpu + tree_cpu(state["pid"]) - before
             self.found.chunks = client.call("GET", "/health/status")["total_chunks"]
-        if self.found.size > EMBEDDED_UP_TO:
+        if self.found.size > self._embed_up_to:
             self.found.is_embedded = False
             started = time.perf_counter()
             self.found.vectors = write_generated_vectors(project.state_dir)

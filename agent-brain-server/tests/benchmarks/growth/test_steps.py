@@ -14,7 +14,6 @@ def work(tmp_path, monkeypatch):
     """Return a work directory whose corpus of size 40 has been cut."""
     monkeypatch.setattr(steps, "QUERIES", 5)
     monkeypatch.setattr(steps, "WARM_QUERIES", 1)
-    monkeypatch.setattr(steps, "EMBEDDED_UP_TO", 0)
     for number in range(8):
         path = tmp_path / "40" / "corpus" / "one" / f"part_{number % 4}" / f"module_{number}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,13 +22,13 @@ def work(tmp_path, monkeypatch):
 
 
 def test_a_run_goes_on_in_slices_to_its_findings(work):
-    assert not Growth(40, work).go_on(60)
+    assert not Growth(40, work, embed_up_to=0).go_on(60)
     found = Findings.load(findings_path(work, 40), 40)
     assert found.chunks > 20
     assert (found.files, found.is_embedded) == (8, False)
     assert 0 < found.vectors <= found.chunks
     assert found.keywords_wall > 0
-    assert Growth(40, work).go_on(60)
+    assert Growth(40, work, embed_up_to=0).go_on(60)
     found = Findings.load(findings_path(work, 40), 40)
     assert {kind: len(latencies) for kind, latencies in found.latencies.items()} == {
         "hybrid": 5,
