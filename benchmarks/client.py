@@ -56,9 +56,9 @@ class Client:
         self.call(method, path, body)
         return (time.perf_counter() - started) * 1000
 
-    def time_query(self, question: str) -> float:
-        """Ask a hybrid question with the defaults and return how many milliseconds the answer took."""
-        return self.time_call("POST", "/query", {"query": question})
+    def time_query(self, question: str, options: Mapping[str, Any] | None = None) -> float:
+        """Ask a question, hybrid and with the defaults where no option says otherwise; return the milliseconds."""
+        return self.time_call("POST", "/query", {"query": question, **(options or {})})
 
     def start_index(self, folder: str) -> str:
         """Ask for a folder to be indexed and return the job's id."""

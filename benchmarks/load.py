@@ -1,7 +1,7 @@
 """Clients in a process of their own, so that measuring does not starve the server.
 
-`python -m benchmarks.load` reads a JSON object from standard input (`state`, `clients`, `questions`), lets that many
-clients ask the questions side by side, and prints every latency and the wall time of all.
+`python -m benchmarks.load` reads a JSON object from standard input (`state`, `clients`, `questions`, `options`), lets
+that many clients ask the questions side by side, and prints every latency and the wall time of all.
 """
 
 import json
@@ -33,9 +33,20 @@ class Load:
     cpu: float
 
 
-def run_load(state: Mapping[str, Any], questions: Sequence[str], clients: int = 1) -> Load:
-    """Ask the questions with so many clients side by side, from another process (`state` holds the pid, too)."""
-    order = json.dumps({"state": dict(state), "clients": clients, "questions": list(questions)})
+def run_load(
+    state: Mapping[str, Any], questions: Sequence[str], clients: int = 1, options: Mapping[str, Any] | None = None
+) -> Load:
+    """Ask the questions with so many clients side by side, from another process.
+
+    Args:
+        state: Of the server, its pid included.
+        questions: What is asked, each by one client.
+        clients: How many ask at the same time.
+        options: Further fields of each request's body.
+    """
+    order = json.dumps(
+        {"state": dict(state), "clients": clients, "questions": list(questions), "options": dict(options or {})}
+    )
     argv = [sys.executable, "-m", "benchmarks.load"]
     before = tree_cpu(state["pid"])
     done = subprocess.run(
@@ -46,18 +57,18 @@ def run_load(state: Mapping[str, Any], questions: Sequence[str], clients: int = 
     return Load(tuple(answer["latencies"]), len(answer["latencies"]) / answer["wall"], used)
 
 
-def _ask_all(state: Mapping[str, Any], questions: Sequence[str]) -> list[float]:
+def _ask_all(state: Mapping[str, Any], questions: Sequence[str], options: Mapping[str, Any]) -> list[float]:
     with Client(state) as client:
-        return [client.time_query(question) for question in questions]
+        return [client.time_query(question, options) for question in questions]
 
 
 def main() -> None:
     """Carry out the order on standard input."""
     order = json.load(sys.stdin)
-    clients, questions = order["clients"], order["questions"]
+    clients, questions, options = order["clients"], order["questions"], order["options"]
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
-        shares = list(pool.map(lambda i: _ask_all(order["state"], questions[i::clients]), range(clients)))
+        shares = list(pool.map(lambda i: _ask_all(order["state"], questions[i::clients], options), range(clients)))
     wall = time.perf_counter() - started
     json.dump({"latencies": [latency for share in shares for latency in share], "wall": wall}, sys.stdout)
 

@@ -17,6 +17,8 @@ from benchmarks.references import bare_server, plain_walk
 QUERIES = 200  # a run, none asked twice
 CLIENTS = 8
 CLIENTS_QUERIES = 800  # a run: five seconds and more
+FILTER = {"languages": ["python"], "file_paths": ["django/contrib/**", "django/db/**"]}  # half of the corpus
+KEYWORDS = {"mode": "bm25"}
 INDEX_SECONDS = 900  # longest wait for the whole index
 MEMORY_INTERVAL = 0.5
 WORKER_END_SECONDS = 60  # longest wait for the indexing worker, which ends 20 seconds after its last work
@@ -49,14 +51,18 @@ def measure_reindex(project: Project, state: dict[str, Any], runs: int) -> list[
 
 
 def measure_queries(state: dict[str, Any], runs: int, questions: Iterator[str], answer: Path) -> list[Measured]:
-    """Measure hybrid queries of one client and of several; every question is asked once only."""
+    """Measure hybrid queries of one client and of several, filtered ones and keywords; no question is asked twice."""
     alone: list[Load] = []
+    filtered: list[Load] = []
+    keywords: list[Load] = []
     together: list[Load] = []
     bare_alone: list[Load] = []
     bare_together: list[Load] = []
     with bare_server(answer) as bare:
         servers = ((state, alone, together), (bare.state, bare_alone, bare_together))
         for _ in range(runs):
+            for loads, options in ((filtered, FILTER), (keywords, KEYWORDS)):
+                loads.append(run_load(state, list(itertools.islice(questions, QUERIES)), options=options))
             one = list(itertools.islice(questions, QUERIES))
             many = list(itertools.islice(questions, CLIENTS_QUERIES))
             for server, loads_alone, loads_together in servers:
@@ -66,6 +72,9 @@ def measure_queries(state: dict[str, Any], runs: int, questions: Iterator[str], 
         measured("query_p50", _percentiles(alone, 0.5), _percentiles(bare_alone, 0.5)),
         measured("query_p95", _percentiles(alone, 0.95), _percentiles(bare_alone, 0.95)),
         measured("query_cpu", (load.cpu for load in alone), (load.cpu for load in bare_alone)),
+        measured("filtered_p50", _percentiles(filtered, 0.5), _percentiles(alone, 0.5)),
+        measured("keywords_p50", _percentiles(keywords, 0.5), _percentiles(bare_alone, 0.5)),
+        measured("keywords_p95", _percentiles(keywords, 0.95), _percentiles(bare_alone, 0.95)),
         measured("query_rate", (load.rate for load in together), (load.rate for load in bare_together)),
     ]
 

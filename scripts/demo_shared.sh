@@ -11,7 +11,8 @@ export AGENT_BRAIN_HOME
 unset DOC_SERVE_STATE_DIR
 
 brain() {
-    printf '\n%s$ agent-brain' "${PWD#"$place"/}"
+    here=${PWD#"$place"}
+    printf '\n%s$ agent-brain' "${here#/}"
     for word in "$@"; do
         case $word in *" "*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac
     done

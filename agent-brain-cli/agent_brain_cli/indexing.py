@@ -8,6 +8,7 @@ from agent_brain_cli.options import Target
 from agent_brain_cli.progress import open_progress
 from agent_brain_cli.render import Json, note
 from agent_brain_cli.servers import attach_to_daemon, look_for_server
+from agent_brain_server.daemon import ensure_pointer
 from agent_brain_server.discovery import discover_or_start
 from agent_brain_server.errors import NotRunningError, ServerRefusedError
 from agent_brain_server.locking import is_stale
@@ -30,6 +31,8 @@ def connect(target: Target) -> Client:
         doing = "Starting" if is_stale(target.state_dir) else "Waiting for"
         note(f"{doing} the server of {target.project_root}.")
         state = discover_or_start(target.project_root, state_dir=target.state_dir)
+    elif found.is_shared:
+        ensure_pointer(state, target.project_root, target.state_dir)
     return Client(state)
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from agent_brain_cli.options import Target
-from agent_brain_server import daemon
+from agent_brain_server.daemon import register_project, require_daemon
 from agent_brain_server.discovery import discover
+from agent_brain_server.membership import Membership, read_membership
 from agent_brain_server.runtime import RuntimeState
 
 
@@ -23,20 +24,24 @@ class Found:
 
 def look_for_server(target: Target) -> Found:
     """Find out which server answers for the project, starting none."""
-    # before discovery, which removes the pointer that a dead daemon left
-    pointed = daemon.has_pointer(target.project_root, target.state_dir)
     state = discover(target.project_root, state_dir=target.state_dir)
     if state is not None:
         return Found(state, state.mode == "shared")
-    return Found(None, daemon.is_shared(target.project_root, target.state_dir, pointed=pointed))
+    return Found(None, membership_of(target).is_shared)
+
+
+def membership_of(target: Target) -> Membership:
+    """Return what the project says of the shared daemon."""
+    return read_membership(target.project_root, target.state_dir)
 
 
 def attach_to_daemon(target: Target) -> RuntimeState:
     """Let the daemon that runs serve the project, and return it as the project's server.
 
     Raises:
+        ConfigError: The project means a daemon at another address.
         DaemonNotRunningError: No daemon runs.
         DeadlineError: One is there and does not answer.
         ServerRefusedError: The project has a server of its own that runs.
     """
-    return daemon.register_project(daemon.require_daemon(), target.project_root)
+    return register_project(require_daemon(membership_of(target)), target.project_root, target.state_dir)

@@ -1,20 +1,16 @@
-"""The shared daemon, as the client of one project sees it: is the project meant for it, does it run, does it serve it.
+"""The shared daemon, as the client of one project sees it: does it run, does it serve the project.
 
-A project is meant for the daemon where its settings say `"mode": "shared"`. Where they say nothing, the pointer decides
-that the daemon leaves in the state directory of a project which it serves. The pointer itself is only a hint that leads
-to the daemon's own runtime file: that holds the token, and the instance id which the daemon must answer with.
+Only the daemon's own runtime file leads to it: that holds the token, and the instance id which it must answer with.
 """
 
 import contextlib
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document
-from agent_brain_server.config.settings import DEFAULT_ORIGIN, load_settings
 from agent_brain_server.errors import (
+    AgentBrainError,
     ConfigError,
     DaemonNotRunningError,
     DeadlineError,
@@ -26,54 +22,18 @@ from agent_brain_server.errors import (
 from agent_brain_server.lifecycle import DEFAULT_LIMIT_S, start_daemon
 from agent_brain_server.local_http import HEALTH_PATH, HEALTH_TIMEOUT_S, request_json
 from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
+from agent_brain_server.membership import Membership
 from agent_brain_server.project_root import generate_project_id, require_text
-from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
-from agent_brain_server.storage_paths import (
-    PROJECT_ID,
-    brain_home,
-    default_state_dir,
-    projects_dir,
-    shared_project_file,
-)
+from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
+from agent_brain_server.storage_paths import brain_home, default_state_dir, runtime_path, shared_project_file
 
 logger = logging.getLogger(__name__)
 
 REGISTER_TIMEOUT_S = 10.0  # the daemon may have to wait for the project's lock
 LOOKERS_LIMIT_S = 5.0  # a look takes microseconds of computing
 SERVER_RUNNING_CODE = "project_server_running"
+LEAVE_HINT = f"{DaemonNotRunningError.default_hint}, or do without it: agent-brain init --mode project"
 ENDING_PAUSE_S = 0.02  # a daemon that is about to end still holds its lock
-
-
-def is_shared(project_root: Path, state_dir: Path, *, pointed: bool = False) -> bool:
-    """True where the project is meant for the shared daemon, whether or not that runs.
-
-    Args:
-        project_root: Canonical root.
-        state_dir: Absolute.
-        pointed: There was a pointer a moment ago; looking for a server may have removed it.
-    """
-    try:
-        settings = load_settings(state_dir)
-    except (ConfigError, StateDirError) as exc:
-        logger.info("Ignored: %s", exc)  # whoever starts a server is told
-        return False
-    if settings.origins["mode"] != DEFAULT_ORIGIN:
-        return settings.config.mode == "shared"
-    return pointed or has_pointer(project_root, state_dir)
-
-
-def has_pointer(project_root: Path, state_dir: Path) -> bool:
-    """True where the state directory points to a daemon that serves, or served, this project and not its original.
-
-    Args:
-        project_root: Canonical root.
-        state_dir: Absolute.
-    """
-    try:
-        pointer = read_pointer(state_dir)
-    except UnknownSchemaError:
-        return False
-    return pointer is not None and pointer.project_root == str(project_root)
 
 
 def find_daemon(*, timeout_s: float = HEALTH_TIMEOUT_S) -> RuntimeState | None:
@@ -100,30 +60,37 @@ def find_daemon(*, timeout_s: float = HEALTH_TIMEOUT_S) -> RuntimeState | None:
     return None
 
 
-def require_daemon() -> RuntimeState:
+def require_daemon(membership: Membership | None = None) -> RuntimeState:
     """Return the shared daemon.
 
+    Args:
+        membership: Of the project for which it is wanted, if it is for one.
+
     Raises:
+        ConfigError: The project means a daemon at another address.
         DaemonNotRunningError: None runs.
         DeadlineError: One is there and does not answer.
         AgentBrainError: As for `find_daemon`.
     """
     daemon = find_daemon()
     if daemon is not None:
+        if membership is not None:
+            membership.require_address(daemon.base_url)
         return daemon
     if is_stale(brain_home()):
-        raise DaemonNotRunningError("The shared daemon is not running.")
+        raise DaemonNotRunningError("The shared daemon is not running.", hint=LEAVE_HINT if membership else None)
     raise DeadlineError(
         "The shared daemon is there, but does not answer.",
         hint="Wait if it is just starting, or end it with: agent-brain stop --mode shared --force",
     )
 
 
-def find_project(project_root: Path) -> RuntimeState | None:
+def find_project(project_root: Path, membership: Membership) -> RuntimeState | None:
     """Return the daemon as the server of this project, or None where none answers or it does not serve the project.
 
     Args:
         project_root: Canonical root.
+        membership: What the project says of the daemon.
 
     Raises:
         AgentBrainError: As for `find_daemon`.
@@ -132,9 +99,10 @@ def find_project(project_root: Path) -> RuntimeState | None:
     if daemon is None:
         return None
     try:
+        membership.require_address(daemon.base_url)
         registered = list_projects(daemon, timeout_s=HEALTH_TIMEOUT_S)
-    except (NotRunningError, DeadlineError, ServerRefusedError) as exc:
-        logger.info("The daemon did not list its projects: %s", exc)
+    except (ConfigError, NotRunningError, DeadlineError, ServerRefusedError) as exc:
+        logger.info("The daemon is not the project's, or did not list its projects: %s", exc)
         return None
     for project in registered:
         if project.get("project_root") == str(project_root):
@@ -170,31 +138,13 @@ def count_projects(daemon: RuntimeState) -> int | None:
     return None
 
 
-def read_registrations() -> dict[str, Path]:
-    """Return the roots of the projects that the daemon serves whenever it runs, by project id.
-
-    Read from the daemon's files, so that it need not run; a torn file counts as absent.
-
-    Raises:
-        StateDirError: This user has no home directory.
-    """
-    directory = projects_dir()
-    names = sorted(os.listdir(directory)) if directory.is_dir() else []
-    found: dict[str, Path] = {}
-    for name in filter(PROJECT_ID.fullmatch, names):
-        with contextlib.suppress(UnreadableDocumentError):
-            root = (read_document(shared_project_file(name)) or {}).get("project_root")
-            if isinstance(root, str) and "\0" not in root and generate_project_id(Path(root)) == name:
-                found[name] = Path(root)
-    return found
-
-
-def register_project(daemon: RuntimeState, project_root: Path) -> RuntimeState:
+def register_project(daemon: RuntimeState, project_root: Path, state_dir: Path) -> RuntimeState:
     """Let the daemon serve a project, and return it as the project's server. Registering twice is registering once.
 
     Args:
         daemon: A daemon that runs.
         project_root: Canonical root.
+        state_dir: The project's own one, where the pointer to the daemon is left; absolute.
 
     Raises:
         ConfigError: No JSON can name the project's path.
@@ -202,19 +152,37 @@ def register_project(daemon: RuntimeState, project_root: Path) -> RuntimeState:
         NotRunningError: The daemon went away.
         DeadlineError: It does not answer.
     """
-    require_text(project_root)
+    for path in (project_root, state_dir):
+        require_text(path)
     body = {"project_root": str(project_root)}
+    if not _is_default_place(project_root, state_dir):
+        body["state_dir"] = str(state_dir)
     deadline = time.monotonic() + LOOKERS_LIMIT_S
     while True:
         try:
             request_json(daemon, "POST", "/projects", body, timeout=REGISTER_TIMEOUT_S)
         except ServerRefusedError as refusal:
             # whoever only looks at the project's lock holds it too, for longer than meant on a machine that is busy
-            looked_at = refusal.code == SERVER_RUNNING_CODE and is_stale(default_state_dir(project_root))
+            looked_at = refusal.code == SERVER_RUNNING_CODE and is_stale(state_dir)
             if not looked_at or time.monotonic() >= deadline:
                 raise
         else:
             return _describe_as_project(daemon, project_root, generate_project_id(project_root))
+
+
+def ensure_pointer(daemon: RuntimeState, project_root: Path, state_dir: Path) -> None:
+    """Have the pointer to the daemon written anew where it is gone, as far as that can be done.
+
+    A server of the project's own takes the file with it when it ends, and whoever speaks plain HTTP looks for it.
+
+    Args:
+        daemon: It serves the project.
+        project_root: Canonical root.
+        state_dir: The project's own one; absolute.
+    """
+    if not runtime_path(state_dir).exists():
+        with contextlib.suppress(AgentBrainError, OSError):
+            register_project(daemon, project_root, state_dir)
 
 
 def unregister_project(project_id: str) -> bool:
@@ -251,22 +219,27 @@ def unregister_project(project_id: str) -> bool:
     return True
 
 
-def open_project(project_root: Path, *, timeout_s: float = DEFAULT_LIMIT_S) -> RuntimeState:
+def open_project(
+    project_root: Path, state_dir: Path, membership: Membership, *, timeout_s: float = DEFAULT_LIMIT_S
+) -> RuntimeState:
     """Return the daemon as the project's server: started on behalf of an agent and told of the project, as needed.
 
     Args:
         project_root: Canonical root.
+        state_dir: The project's own one; absolute.
+        membership: What the project says of the daemon.
         timeout_s: Longest wait for a daemon that answers.
 
     Raises:
-        AgentBrainError: No daemon could be started, or it refuses the project.
+        AgentBrainError: No daemon could be started, it is not the one that the project means, or refuses the project.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         remaining = deadline - time.monotonic()
         daemon = find_daemon() or start_daemon(started_by="agent", timeout_s=remaining).state
+        membership.require_address(daemon.base_url)
         try:
-            return register_project(daemon, project_root)
+            return register_project(daemon, project_root, state_dir)
         except NotRunningError:  # it ended after it was found
             if time.monotonic() >= deadline:
                 raise
@@ -275,3 +248,10 @@ def open_project(project_root: Path, *, timeout_s: float = DEFAULT_LIMIT_S) -> R
 
 def _describe_as_project(daemon: RuntimeState, project_root: Path, project_id: str) -> RuntimeState:
     return daemon.model_copy(update={"project_root": str(project_root), "project_id": project_id})
+
+
+def _is_default_place(project_root: Path, state_dir: Path) -> bool:
+    try:
+        return state_dir == default_state_dir(project_root)
+    except StateDirError:  # the default one leads out of the project, so another one was named
+        return False

@@ -6,7 +6,7 @@
     question = {"query": "where is the lock released?", "project_id": server.project_id}
     answer = request_json(server, "POST", "/query", question)
 
-The server is the project's own, or the shared daemon where the project is meant for that (see `daemon`). The daemon
+The server is the project's own, or the shared daemon where the project is meant for that (see `membership`). The daemon
 needs `project_id` in every call and a project's own server ignores it: whoever sends it along need not tell them apart.
 
 A server of another version is returned as long as it answers with the instance id of its runtime file and writes the
@@ -69,16 +69,17 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> R
     own = _find_own_server(root, place)
     if own is not None:
         return own
-    from agent_brain_server import daemon, lifecycle  # noqa: PLC0415 - only who finds no server of its own pays for it
+    # only who finds no server of its own pays for these
+    from agent_brain_server import daemon, lifecycle, membership  # noqa: PLC0415
 
-    # looked at before a look for the daemon removes what a dead one left
-    shared = daemon.is_shared(root, place)
-    running = _find_shared_server(root, place)
-    if running is not None:
-        return running
-    if shared:
+    belonging = membership.read_membership(root, place)
+    if belonging.is_shared:
+        running = daemon.find_project(root, belonging)
+        if running is not None:
+            daemon.ensure_pointer(running, root, place)
+            return running
         try:
-            return daemon.open_project(root)
+            return daemon.open_project(root, place, belonging)
         except ServerRefusedError as refusal:
             if refusal.code != daemon.SERVER_RUNNING_CODE:
                 raise
@@ -135,9 +136,11 @@ def _find_own_server(root: Path, place: Path) -> RuntimeState | None:
 
 
 def _find_shared_server(root: Path, place: Path) -> RuntimeState | None:
-    from agent_brain_server import daemon  # noqa: PLC0415 - only who finds no server of its own pays for it
+    # only who finds no server of its own pays for these
+    from agent_brain_server import daemon, membership  # noqa: PLC0415
 
-    found = daemon.find_project(root) if daemon.is_shared(root, place) else None
+    belonging = membership.read_membership(root, place)
+    found = daemon.find_project(root, belonging) if belonging.is_shared else None
     if found is None:
         cleanup_stale(place)
     return found

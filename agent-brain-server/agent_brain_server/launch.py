@@ -1,5 +1,6 @@
 """Starting a server process and hearing what became of it: detached, nobody's child, reporting over the ready pipe."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,13 +12,18 @@ from typing import Any, Literal
 from agent_brain_server.atomic_file import PRIVATE_FILE_MODE
 from agent_brain_server.errors import AgentBrainError, DeadlineError, StartError, StateDirError
 from agent_brain_server.log_tail import read_log_tail
-from agent_brain_server.ready_pipe import Held, Ready, receive_outcome
+from agent_brain_server.ready_pipe import Failed, Held, Ready, receive_outcome
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE, brain_home, stderr_log_path
 
+logger = logging.getLogger(__name__)
+
 StartedBy = Literal["person", "agent"]
 
-APPEND_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+MAX_STARTS = 3
+"""How often a process is started that ends before it is ready without having written a word: that is how one ends which
+is killed, for want of memory say. One that fails by itself says why, and would only fail again."""
+
 MAX_STDERR_BYTES = 1_000_000  # then the file is begun anew; the log proper rotates by itself
 
 
@@ -55,29 +61,46 @@ def launch(
         AgentBrainError: What the process reported; the last lines of its log are in the notes.
         DeadlineError: It is not ready yet.
     """
-    stderr_path = stderr_log_path(plan.state_dir)
-    offset = _prepare_stderr(stderr_path)
-    reader, writer = os.pipe()
-    try:
-        try:
-            _spawn(_make_command(plan, overrides, started_by, writer), writer, stderr_path)
-        finally:
-            os.close(writer)
-        outcome = receive_outcome(reader, deadline)
-    except TimeoutError as exc:
-        raise DeadlineError(
-            f"{capitalise(plan.name)} is not ready yet.", hint=f"It may still become so: {plan.status_command}"
-        ) from exc
-    finally:
-        os.close(reader)
+    for starts_left in reversed(range(MAX_STARTS)):
+        outcome, last_words = _launch_once(plan, overrides, started_by, deadline)
+        if outcome is not None or last_words or not starts_left:
+            break
+        logger.warning("%s ended before it was ready, without a word: it is started again", capitalise(plan.name))
     match outcome:
         case Ready(state):
             return state
         case Held():
             return None
         case None:
-            raise _describe_crash(stderr_path, offset)
+            raise _describe_crash(stderr_log_path(plan.state_dir), last_words)
     raise outcome.error
+
+
+def _launch_once(
+    plan: LaunchPlan, overrides: Mapping[str, Any], started_by: StartedBy, deadline: float
+) -> tuple[Ready | Held | Failed | None, list[str]]:
+    """Start the process; return what it reported, and if nothing, the last lines that it wrote."""
+    stderr_path = stderr_log_path(plan.state_dir)
+    offset = _prepare_stderr(stderr_path)
+    reader, writer = os.pipe()
+    try:
+        try:
+            process = _spawn(_make_command(plan, overrides, started_by, writer), writer, stderr_path)
+        finally:
+            os.close(writer)
+        outcome = receive_outcome(reader, deadline)
+    except TimeoutError as exc:
+        if process.poll() is None:  # not even detached: an interpreter that hangs, and so never the server
+            process.kill()
+            process.wait()
+            raise DeadlineError(f"{capitalise(plan.name)} did not begin to start.") from exc
+        raise DeadlineError(
+            f"{capitalise(plan.name)} is not ready yet.", hint=f"It may still become so: {plan.status_command}"
+        ) from exc
+    finally:
+        os.close(reader)
+    process.wait()  # it has forked the server and ended: that is nobody's child and never a zombie of ours
+    return outcome, [] if outcome is not None else read_log_tail(stderr_path, offset=offset)
 
 
 def capitalise(text: str) -> str:
@@ -105,11 +128,10 @@ def _make_environment() -> dict[str, str]:
     return environment
 
 
-def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> None:
+def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> subprocess.Popen[bytes]:
     try:
-        # made here, before the server's umask holds: it takes whatever a crash writes
-        with open(os.open(stderr_path, APPEND_FLAGS, PRIVATE_FILE_MODE), "ab") as stderr:
-            process = subprocess.Popen(
+        with open(stderr_path, "ab", opener=_open_private) as stderr:
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
@@ -121,8 +143,12 @@ def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> None:
             )
     except OSError as exc:
         raise StartError(f"The server process could not be started: {exc}.") from exc
-    # the process forks the server and ends at once, so that the server is nobody's child and never a zombie of ours
-    process.wait()
+
+
+def _open_private(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
+    os.fchmod(descriptor, PRIVATE_FILE_MODE)  # an older version has made it as the starter's umask had it
+    return descriptor
 
 
 def _prepare_stderr(path: Path) -> int:
@@ -137,9 +163,8 @@ def _prepare_stderr(path: Path) -> int:
     return size
 
 
-def _describe_crash(stderr_path: Path, offset: int) -> AgentBrainError:
-    tail = read_log_tail(stderr_path, offset=offset)
+def _describe_crash(stderr_path: Path, last_words: list[str]) -> AgentBrainError:
     error = StartError("The server process ended before it was ready.", hint=f"See {stderr_path}.")
-    if tail:
-        error.add_note("\n".join(["Its last lines were:", *tail]))
+    if last_words:
+        error.add_note("\n".join(["Its last lines were:", *last_words]))
     return error

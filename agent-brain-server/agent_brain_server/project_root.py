@@ -43,7 +43,8 @@ def resolve_project_root(start_path: Path) -> Path:
 
 def generate_project_id(project_root: Path) -> str:
     """Return the id of a project: `p_` and the first 8 hex digits of SHA-256 of its canonical path."""
-    digest = hashlib.sha256(os.fsencode(project_root.resolve())).hexdigest()
+    # unlike Path.resolve it takes a root that has become a loop of links: whoever reads old names meets those too
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(project_root))).hexdigest()
     return f"p_{digest[:PROJECT_ID_DIGITS]}"
 
 

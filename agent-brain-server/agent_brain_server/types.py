@@ -12,9 +12,16 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from agent_brain_server.storage_paths import default_state_dir
+
 SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
 FileState = Literal["pending", "indexed", "skipped"]
+SkipReason = Literal[
+    "binary", "dangling_symlink", "empty", "generated", "minified", "missing", "other_worktree", "parser_crashed",
+    "pdf_extra_not_installed", "secret", "special_file", "symlink", "symlink_loop", "symlink_outside", "too_large",
+    "translation", "undecodable_name", "unreadable", "unreadable_pdf",
+]  # fmt: skip
 
 Vectors = npt.NDArray[np.float32]
 """Shape (n, dimension), each row of unit length."""
@@ -40,10 +47,10 @@ class FileStat:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A file or directory that is not indexed, and why (`reason`: a stable snake_case word)."""
+    """A file or directory that is not indexed, and why."""
 
     path: str
-    reason: str
+    reason: SkipReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class Chunk:
     """A run of lines of one file, as stored and as answered.
 
     Attributes:
-        id: 24 hex digits of SHA-256 over path and content: writing twice is writing once.
+        id: 24 hex digits of SHA-256 over path, heading and text: writing twice is writing once.
         start_line: First line, 1-based.
         end_line: Last line, inclusive.
         symbols: Names that the chunk defines, outermost first, without qualification (`parse_header`, `Client`).
@@ -238,6 +245,19 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ChromaServer:
+    """A Chroma server that keeps vectors for this one.
+
+    Attributes:
+        url: Its address, with tenant and database as its path if they are not the default ones.
+        token: What is shown to it; None where it asks for nothing.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class RegisteredProject:
     """A project that the shared daemon serves.
 
@@ -245,11 +265,21 @@ class RegisteredProject:
         project_id: Names the daemon's directory of it.
         root: Canonical.
         registered_at: ISO 8601 with zone.
+        state_dir: Its own one, where its settings lie and the pointer to the daemon; None is the default place.
     """
 
     project_id: str
     root: Path
     registered_at: str
+    state_dir: Path | None = None
+
+    def place(self) -> Path:
+        """Return the project's own state directory.
+
+        Raises:
+            StateDirError: It is the default one, and that is a symlink that leads out of the project.
+        """
+        return self.state_dir or default_state_dir(self.root)
 
     def has_root(self) -> bool:
         """Whether the root is there and can be looked at."""

@@ -22,7 +22,9 @@ from benchmarks.__main__ import describe_machine
 from benchmarks.report import update_document
 from benchmarks.soak.disk import check_read_only, loop_full_disk
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
+from benchmarks.soak.listing import loop_list
 from benchmarks.soak.outcome import Outcome, format_results
+from benchmarks.soak.sharing import loop_closed, loop_crosstalk
 from benchmarks.soak.starting import (
     loop_discover,
     loop_projects_at_once,
@@ -67,6 +69,9 @@ CASES = {
     "kill-daemon": Case(13, loop_kill_daemon, 30, 1),
     "full-disk": Case(15, loop_full_disk, 10, 1),
     "read-only": Case(8, check_read_only, 10, 1),
+    "crosstalk": Case(18, loop_crosstalk, 10_000, 200),
+    "closed": Case(19, loop_closed, 50, 10),
+    "list": Case(20, loop_list, 10, 1),
 }
 
 
@@ -74,7 +79,11 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="./task soak --", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of: {', '.join(CASES)}; all where none is named")
-    parser.add_argument("--rounds", type=int, help="rounds (of lock: seconds) in place of each loop's own number")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help="rounds (lock: seconds; crosstalk: questions; closed: projects) in place of each loop's own number",
+    )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")
     parser.add_argument("--document", type=Path, help="rewrite the table of this Markdown file from what --out names")

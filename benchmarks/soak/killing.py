@@ -137,7 +137,7 @@ def loop_kill_daemon(scratch: Path, rounds: int) -> Iterator[Outcome]:
         daemon = start_daemon(overrides={"port": 0}).state
         works = []
         for number, root in enumerate(roots):
-            state = register_project(daemon, root)
+            state = register_project(daemon, root, resolve_state_dir(root))
             stores = shared_project_home(str(state.project_id))
             works.append(prepare(root, SEED + number, state, stores))
         for number in range(rounds):

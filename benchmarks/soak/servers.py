@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agent_brain_server.lifecycle import stop_server
-from agent_brain_server.storage_paths import lock_path, pid_path, resolve_state_dir, runtime_path
+from agent_brain_server.storage_paths import HOME_VARIABLE, lock_path, pid_path, resolve_state_dir, runtime_path
 from benchmarks.soak.outcome import BrokenPromiseError
 
 POLL_S = 0.002
@@ -71,6 +71,19 @@ def find_remains(root: Path) -> list[str]:
     state_dir = resolve_state_dir(root)
     paths = (runtime_path(state_dir), lock_path(state_dir), pid_path(state_dir))
     return [path.name for path in paths if path.exists()]
+
+
+@contextlib.contextmanager
+def own_home(directory: Path) -> Iterator[None]:
+    """Let this process, and what it starts, use a home of its own for the length of the block."""
+    before = os.environ.get(HOME_VARIABLE)
+    os.environ[HOME_VARIABLE] = str(directory)
+    try:
+        yield
+    finally:
+        os.environ.pop(HOME_VARIABLE)
+        if before is not None:
+            os.environ[HOME_VARIABLE] = before
 
 
 @contextlib.contextmanager

@@ -6,9 +6,10 @@ import click
 
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, note, show, visible
+from agent_brain_cli.servers import membership_of
 from agent_brain_server import registry
 from agent_brain_server.config.settings import change_project_mode, write_project_config
-from agent_brain_server.daemon import is_shared, unregister_project
+from agent_brain_server.daemon import unregister_project
 from agent_brain_server.locking import is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import write_shared_config
@@ -34,7 +35,7 @@ def init(target: Target, mode: Mode | None, force: bool) -> None:
         "project_root": str(target.project_root),
         "state_dir": str(target.state_dir),
         "config_file": str(config_path(target.state_dir)),
-        "mode": mode or ("shared" if is_shared(target.project_root, target.state_dir) else "project"),
+        "mode": mode or ("shared" if membership_of(target).is_shared else "project"),
         "created": created,
         "changed": changed,
     }

@@ -9,9 +9,10 @@ from agent_brain_cli.options import Target, target_options
 from agent_brain_cli.render import Json, format_table, show
 from agent_brain_cli.render_status import count_noun, runtime_document
 from agent_brain_server import registry
-from agent_brain_server.daemon import read_registrations, unregister_project
+from agent_brain_server.daemon import unregister_project
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.locking import is_stale
+from agent_brain_server.membership import read_registrations
 from agent_brain_server.registry import RegistryEntry
 from agent_brain_server.runtime import read_runtime, validate_runtime
 from agent_brain_server.storage_paths import brain_home

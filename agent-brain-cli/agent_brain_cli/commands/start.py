@@ -8,8 +8,8 @@ import click
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
 from agent_brain_cli.render import Json, note, show
 from agent_brain_cli.render_status import render_server, runtime_document
-from agent_brain_cli.servers import attach_to_daemon, look_for_server
-from agent_brain_server.daemon import count_projects, is_shared, register_project
+from agent_brain_cli.servers import attach_to_daemon, look_for_server, membership_of
+from agent_brain_server.daemon import count_projects
 from agent_brain_server.lifecycle import start_daemon, start_server
 from agent_brain_server.runtime import RuntimeState
 
@@ -37,7 +37,7 @@ def start(
     share; a project that is meant for the daemon starts no server of its own.
     """
     overrides: Overrides = {name: value for name, value in (("bind_host", host), ("port", port)) if value is not None}
-    uses_daemon = mode is None and is_shared(target.project_root, target.state_dir)
+    uses_daemon = mode is None and membership_of(target).is_shared
     if foreground:
         run_in_foreground(target, "shared" if uses_daemon else mode or "project", overrides)
     if mode == "shared":
@@ -57,10 +57,8 @@ def start_shared(target: Target, overrides: Overrides, timeout_s: float) -> Json
     """Start the daemon; let it serve the project where that is meant for it."""
     result = start_daemon(overrides=overrides, started_by="person", timeout_s=timeout_s)
     note_earlier(result.started, "shared daemon")
-    state = result.state
-    if is_shared(target.project_root, target.state_dir):
-        state = register_project(state, target.project_root)
-    return describe_shared(state)
+    is_meant = membership_of(target).is_shared
+    return describe_shared(attach_to_daemon(target) if is_meant else result.state)
 
 
 def show_shared(target: Target) -> Json:

@@ -8,7 +8,7 @@ from agent_brain_cli.client import Client
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, show
 from agent_brain_cli.render_status import render_daemon_status, render_status, runtime_document, uptime_s
-from agent_brain_cli.servers import look_for_server
+from agent_brain_cli.servers import look_for_server, membership_of
 from agent_brain_server.daemon import count_projects, find_daemon, list_projects, require_daemon
 from agent_brain_server.errors import DeadlineError, NotRunningError
 from agent_brain_server.locking import is_stale
@@ -64,7 +64,7 @@ def report_absence(target: Target, *, is_shared: bool) -> None:
     """Say that no server answers, and raise the error that tells a missing one from a silent one."""
     stopped = show_absence(target, "shared" if is_shared else "project", target.state_dir)
     if is_shared:
-        require_daemon()
+        require_daemon(membership_of(target))
         raise NotRunningError(f"The shared daemon does not serve {target.project_root} yet.")
     if stopped:
         raise NotRunningError(f"No server of {target.project_root} is running.")

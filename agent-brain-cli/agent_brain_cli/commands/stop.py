@@ -4,7 +4,8 @@ import click
 
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
 from agent_brain_cli.render import Json, show
-from agent_brain_server.daemon import has_pointer, is_shared, require_daemon
+from agent_brain_cli.servers import membership_of
+from agent_brain_server.daemon import require_daemon
 from agent_brain_server.errors import ConflictError, DaemonNotRunningError, NotRunningError
 from agent_brain_server.lifecycle import StopResult, stop_daemon, stop_server
 from agent_brain_server.storage_paths import brain_home
@@ -27,13 +28,13 @@ def stop(target: Target, mode: str | None, force: bool, timeout: float) -> None:
         if not result.stopped:
             raise DaemonNotRunningError("The shared daemon is not running.")
         return
-    pointed = has_pointer(target.project_root, target.state_dir)
     result = stop_server(target.state_dir, timeout_s=timeout, force=force)
     report(target, result, {"project_root": str(target.project_root), "state_dir": str(target.state_dir)})
     if result.stopped:
         return
-    if mode is None and is_shared(target.project_root, target.state_dir, pointed=pointed):
-        require_daemon()
+    membership = membership_of(target)
+    if mode is None and membership.is_shared:
+        require_daemon(membership)
         raise ConflictError(
             f"{target.project_root} is served by the shared daemon, which serves other projects too.",
             hint="Stop it for all of them with: agent-brain stop --mode shared",

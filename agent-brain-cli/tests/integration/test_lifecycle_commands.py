@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,6 +51,22 @@ def test_a_server_from_start_to_stop(agent_brain, project):
         socket.create_connection(("127.0.0.1", started.json["port"])).close()
 
     assert agent_brain("list", "--json").json["projects"][0]["state"] == "stopped"
+
+
+def test_the_root_is_found_once_from_wherever_and_the_server_is_told(agent_brain, project, tmp_path):
+    git, log = shutil.which("git"), tmp_path / "questions"
+    subprocess.run([git, "init", "-q", project], check=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text(f'#!/bin/sh\necho "$@" >>"{log}"\nexec {git} "$@"\n')
+    (tmp_path / "bin/git").chmod(0o755)
+    agent_brain.environment["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    (tmp_path / "link").symlink_to(project / "src")
+    started = agent_brain("start", "--json", cwd=tmp_path / "link")
+    assert started.json["project_root"] == str(project)
+    assert log.read_text().count("--show-toplevel") == 1
+    status = agent_brain("status", "--json", cwd=project / ".claude").json
+    assert (status["instance_id"], status["project_root"]) == (started.json["instance_id"], str(project))
+    assert agent_brain("stop", cwd=tmp_path / "link").code == 0
 
 
 def test_without_a_server_status_and_stop_say_so(agent_brain, project):

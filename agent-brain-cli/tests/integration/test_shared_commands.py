@@ -176,7 +176,9 @@ def test_each_mode_keeps_its_own_state_and_status_says_which_is_used(shared, pro
     assert [(found["project_root"], found["mode"]) for found in listed] == [(str(project), "project")]
 
     assert shared("stop").code == 0
+    assert not (resolve_state_dir(project) / "runtime.json").exists()
     back = shared("query", "turnstile", "--json")
+    assert json.loads((resolve_state_dir(project) / "runtime.json").read_text())["mode"] == "shared"
     assert back.json["results"][0]["source"] == "src/locking.py"
     assert "never indexed" not in back.err
     assert shared("status", "--json").json["index"]["state_dir"] == in_daemon["index"]["state_dir"]
@@ -200,6 +202,55 @@ def test_a_project_that_is_gone_or_goes_back_to_its_own_server_is_served_no_long
     assert shared("start", "--mode", "shared", "--json").json["active_projects"] == 0
 
 
+def test_a_project_that_only_registered_is_told_the_same_each_time_after_the_daemon_was_killed(shared, project):
+    started = shared("start", "--mode", "shared", "--json").json
+    assert shared("query", "turnstile").code == 0
+    (resolve_state_dir(project) / "config.json").unlink()
+    assert shared("status", "--json").json["pid"] == started["pid"]
+    os.kill(started["pid"], signal.SIGKILL)
+    for arguments in (["status"], ["query", "turnstile"], ["index"], ["start"], ["stop"]) * 2:
+        outcome = shared(*arguments)
+        assert (outcome.code, outcome.out) == (7, ""), arguments
+        assert START_COMMAND in outcome.complaint[1]
+        assert "agent-brain init --mode project" in outcome.complaint[1]
+    assert shared("start", "--mode", "shared", "--json").json["project_id"] == started["project_id"]
+    again = shared("query", "turnstile", "--json")
+    assert (again.code, again.json["results"][0]["source"]) == (0, "src/locking.py")
+    assert "never indexed" not in again.err
+
+    os.kill(shared("status", "--json").json["pid"], signal.SIGKILL)
+    assert shared("init", "--mode", "project").code == 0
+    assert shared("query", "turnstile").code == 0
+    assert shared("status", "--json").json["mode"] == "project"
+    assert shared("stop").code == 0
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["index"], ["query", "turnstile"], ["start"], ["stop"]])
+def test_a_daemon_at_another_address_than_the_settings_name_is_refused(shared, project, arguments):
+    base_url = shared("start", "--mode", "shared", "--json").json["base_url"]
+    config = {"mode": "shared", "shared_server_url": "http://127.0.0.1:9"}
+    (resolve_state_dir(project) / "config.json").write_text(json.dumps(config))
+    outcome = shared(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert base_url in outcome.complaint[0]
+    assert "http://127.0.0.1:9" in outcome.complaint[0]
+    assert "shared_server_url" in outcome.complaint[1]
+
+
+def test_a_project_whose_state_directory_is_elsewhere_is_served_and_pointed_to_from_there(shared, project, tmp_path):
+    shutil.rmtree(project / ".claude")
+    elsewhere = ["--project-root", str(project), "--state-dir", str(tmp_path / "state ü")]
+    shared("init", "--mode", "shared", *elsewhere)
+    started = shared("start", "--mode", "shared", "--json", *elsewhere)
+    assert started.json["project_id"] == generate_project_id(project), started.err
+    pointer = json.loads((tmp_path / "state ü/runtime.json").read_text())
+    assert (pointer["mode"], pointer["project_id"]) == ("shared", started.json["project_id"])
+    assert not (project / ".claude").exists()
+    assert shared("query", "turnstile", "--json", *elsewhere).json["results"][0]["source"] == "src/locking.py"
+    status = shared("status", "--json", *elsewhere).json
+    assert (status["mode"], status["state_dir"]) == ("shared", str(tmp_path / "state ü"))
+
+
 def test_a_port_that_is_taken_is_said_with_the_file_to_change(shared, home):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -207,6 +258,15 @@ def test_a_port_that_is_taken_is_said_with_the_file_to_change(shared, home):
     assert outcome.code == 1
     assert str(port) in outcome.complaint[0]
     assert str(home / "shared_config.json") in outcome.complaint[1]
+
+
+def test_a_home_that_cannot_be_used_is_exit_code_5(agent_brain, environment):
+    place = Path(environment["AGENT_BRAIN_HOME"])
+    place.write_text("in the way")
+    outcome = agent_brain("start", "--mode", "shared")
+    assert (outcome.code, outcome.out) == (5, "")
+    assert str(place) in outcome.complaint[0]
+    place.unlink()
 
 
 def test_a_project_with_a_server_of_its_own_is_not_told_to_the_daemon(agent_brain, home):

@@ -26,23 +26,17 @@ from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
 from agent_brain_server.storage.vector_store import EXACT_LIMIT, VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
+from agent_brain_server.types import ChromaServer
 
 logger = logging.getLogger(__name__)
 
 REBUILDABLE = frozenset({"store_damaged", "store_version"})
 """Codes of a document store that can be made again from the tree."""
 
-KEYWORD_ENGINE = "tantivy"
-VECTOR_ENGINE = "chromadb"
-
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What the bundles of one server have in common.
-
-    Attributes:
-        chroma_from: Vectors of a bundle from which on Chroma takes part.
-    """
+    """What the bundles of one server have in common."""
 
     embedder: QueryEmbedder
     metrics: Metrics
@@ -50,7 +44,14 @@ class SharedParts:
     chroma_from: int
 
     @classmethod
-    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = EXACT_LIMIT) -> Self:
+    def make(
+        cls,
+        embedding_model: str,
+        *,
+        max_concurrent_indexing: int,
+        chroma_from: int = EXACT_LIMIT,
+        metrics: Metrics | None = None,
+    ) -> Self:
         """Return new parts; nothing heavy is loaded for them.
 
         Args:
@@ -58,9 +59,10 @@ class SharedParts:
             max_concurrent_indexing: Bundles that index at the same time.
             chroma_from: Vectors of a bundle from which on Chroma takes part: with fewer it never answers, and costs
                 100 MB and half a second, and each of its writes would hold up everything else.
+            metrics: Of the server; new ones where None.
         """
         slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), Metrics(), slots, chroma_from)
+        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, chroma_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class ServiceBundle:
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
         shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
         with ExitStack() as closers:
-            documents, bm25, vectors = open_stores(paths, settings.embedding_model, closers)
+            stores = documents, bm25, vectors = open_stores(paths, settings, closers)
             indexing = IndexingService(
                 project_root,
                 own_state_dir or state_dir,
@@ -121,10 +123,10 @@ class ServiceBundle:
                 slots=shared.slots,
                 chroma_from=shared.chroma_from,
             )
-            is_behind = reconcile_stores(project_root, documents, bm25, vectors, index_secrets=settings.index_secrets)
+            is_behind = reconcile_stores(project_root, documents, bm25, vectors)
+            is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
             watcher = TreeWatcher(project_root, documents, indexing)
-            count = watcher.count_pending
-            queries = QueryService(documents, bm25, vectors, shared.embedder, shared.metrics, count_changed=count)
+            queries = QueryService(*stores, shared.embedder, shared.metrics, count_changed=watcher.count_pending)
             start_following(indexing, watcher if settings.watch else None, closers, is_behind=is_behind)
             return cls(
                 mode=mode,
@@ -194,31 +196,38 @@ class ServiceBundle:
             project_root=str(self.project_root),
             project_id=self.project_id,
             embedding_model=self.settings.embedding_model,
-            keyword_engine=KEYWORD_ENGINE,
-            vector_engine=VECTOR_ENGINE,
+            keyword_engine="tantivy",
+            vector_engine="chromadb",
+            vector_server=self.settings.chroma_url,
+            vector_fault=self.vectors.chroma_fault,
+            vectors_behind=self.vectors.count_behind(),
         )
 
 
 def open_stores(
-    paths: StoragePaths, embedding_model: str, closers: ExitStack
+    paths: StoragePaths, settings: ProjectConfig, closers: ExitStack
 ) -> tuple[DocumentStore, BM25IndexManager, VectorStoreManager]:
     """Open the three stores of a project; the indexes are not yet made to agree with the documents.
 
     Args:
         paths: Where they lie.
-        embedding_model: Name of the model that the vectors are made with.
+        settings: Name the model that the vectors are made with, and the Chroma server if there is one.
         closers: Closes what was opened.
 
     Raises:
         StoreError: A store can't be opened.
     """
-    model = identify_model(embedding_model)
+    model = identify_model(settings.embedding_model)
     documents = open_documents(paths["llamaindex"])
     closers.callback(documents.close)
     bm25 = BM25IndexManager(paths["bm25_index"])
     closers.callback(bm25.close)
     vectors = VectorStoreManager(
-        paths["chroma_db"], dimension=model.dimension, model_name=model.name, store_id=documents.store_id
+        paths["chroma_db"],
+        dimension=model.dimension,
+        model_name=model.name,
+        store_id=documents.store_id,
+        chroma_server=ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None,
     )
     closers.callback(vectors.close)
     return documents, bm25, vectors
@@ -262,14 +271,9 @@ def open_documents(directory: Path) -> DocumentStore:
 
 
 def reconcile_stores(
-    project_root: Path,
-    documents: DocumentStore,
-    bm25: BM25IndexManager,
-    vectors: VectorStoreManager,
-    *,
-    index_secrets: bool,
+    project_root: Path, documents: DocumentStore, bm25: BM25IndexManager, vectors: VectorStoreManager
 ) -> bool:
-    """Make the derived indexes agree with the documents after a kill, a loss or a move, the documents with the setting.
+    """Make the derived indexes agree with the documents after a kill, a loss or a move of the project.
 
     Returns:
         Whether there is work left: files to be read again, or chunks without a vector.
@@ -282,14 +286,14 @@ def reconcile_stores(
     documents.set_meta(ROOT_META, str(project_root))
     had_files = documents.counts().files > 0
     if bm25.bind_store(documents.store_id) and had_files:
-        logger.warning("the keyword index was lost or is of another version: making it again")
+        logger.warning("the keyword index of %s was lost or is of another version: making it again", project_root)
         documents.mark_all_pending()
     counts = documents.counts()
     if not counts.files_pending and bm25.count() != counts.chunks:
-        logger.warning("the keyword index holds %d chunks of %d: making it again", bm25.count(), counts.chunks)
+        held = bm25.count()
+        logger.warning("the keyword index of %s holds %d chunks of %d: mended", project_root, held, counts.chunks)
         bm25.clear()
         documents.mark_all_pending()
     vectors.delete(documents.match_embedded(vectors.keys()))
-    is_judged_anew = apply_secret_policy(documents, index_secrets=index_secrets)
     counts = documents.counts()
-    return is_moved or is_judged_anew or counts.files_pending > 0 or counts.embedded < counts.chunks
+    return is_moved or counts.files_pending > 0 or counts.embedded < counts.chunks

@@ -9,7 +9,9 @@ from agent_brain_server import registry
 from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.errors import ConflictError, NotFoundError
 from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
+from agent_brain_server.processes import read_resident_bytes
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.services.metrics import IndexFigures
 from agent_brain_server.storage_paths import require_project_id
 
 
@@ -28,6 +30,21 @@ class ProjectsHealth:
     fault: str | None = None
 
 
+def measure_index(bundle: ServiceBundle) -> IndexFigures:
+    """Return what `/metrics` tells of an open index."""
+    queued, running = bundle.indexing.count_unfinished()
+    worker_pid = bundle.indexing.worker_pid
+    return IndexFigures(
+        counts=bundle.documents.counts(),
+        keyword_chunks=bundle.bm25.count(),
+        stored_vectors=bundle.vectors.count(),
+        files_pending=bundle.queries.freshness().files_pending,
+        jobs_queued=queued,
+        jobs_running=running,
+        worker_bytes=read_resident_bytes(worker_pid) if worker_pid else 0,
+    )
+
+
 class Projects(Protocol):
     """The projects of a server. Every method may be called from any thread; most of them block."""
 
@@ -40,7 +57,7 @@ class Projects(Protocol):
     def list_projects(self) -> list[ProjectInfo]:
         """Return the registered projects, ordered by root."""
 
-    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
         """Serve a project from now on; returns it, and whether it is new."""
 
     def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
@@ -103,7 +120,7 @@ class SingleProject:
         """
         _refuse()
 
-    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
         """Refuse: there is one project.
 
         Raises:
@@ -120,8 +137,9 @@ class SingleProject:
         _refuse()
 
     def health(self) -> ProjectsHealth:
-        """Return the project's id."""
-        return ProjectsHealth(project_id=self._project_id)
+        """Return the project's id, and whether Chroma fails."""
+        fault = None if self._bundle.vectors.chroma_fault is None else "Chroma fails; vectors are compared exactly"
+        return ProjectsHealth(project_id=self._project_id, fault=fault)
 
     def is_busy(self) -> bool:
         """Whether a job runs or waits."""
@@ -129,7 +147,7 @@ class SingleProject:
 
     def render_metrics(self) -> bytes:
         """Return what was measured, in Prometheus's text format."""
-        return self._bundle.metrics.render([self._bundle.documents.counts()])
+        return self._bundle.metrics.render([measure_index(self._bundle)], 1)
 
     def publish(self, state: RuntimeState) -> None:
         """Remember the project for `list`."""

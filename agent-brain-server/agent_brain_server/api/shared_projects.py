@@ -1,23 +1,27 @@
 """The projects of the shared daemon: registered, lent, pointed to, closed when idle."""
 
+import contextlib
 import logging
 import threading
 from collections import defaultdict, deque
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
+from agent_brain_server import log
 from agent_brain_server.api.bundle import ServiceBundle, SharedParts
-from agent_brain_server.api.projects import ProjectsHealth
+from agent_brain_server.api.projects import ProjectsHealth, measure_index
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, ConflictError, InvalidRequestError, NotFoundError
 from agent_brain_server.memory import return_free_memory
 from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.project_directory import delete_project, describe_project, load_projects, save_project
 from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.services.projects import ProjectPool
 from agent_brain_server.storage.job_store import has_unfinished_jobs
-from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, default_state_dir, shared_project_home
+from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, shared_project_home
 from agent_brain_server.types import RegisteredProject
 
 logger = logging.getLogger(__name__)
@@ -34,14 +38,16 @@ class SharedProjects:
 
     Args:
         settings: The daemon's.
+        metrics: Of the server.
     """
 
-    def __init__(self, settings: DaemonSettings) -> None:
+    def __init__(self, settings: DaemonSettings, metrics: Metrics) -> None:
         self._settings = settings
         shared = settings.shared
         self._parts = SharedParts.make(
             shared.embedding_model,
             max_concurrent_indexing=shared.max_concurrent_indexing,
+            metrics=metrics,
         )
         self._pool: ProjectPool[ServiceBundle] = ProjectPool(
             self._open_bundle, max_open=shared.max_open_projects, idle_s=shared.project_idle_seconds
@@ -63,36 +69,36 @@ class SharedProjects:
             NotFoundError: The project is not registered, or its root is gone.
             UnavailableError: Its index can't be opened.
         """
-        return self._pool.lease(project_id)
+        project = self._pool.find(project_id)
+        log.project_id.set(project.project_id)  # until the handler returns: each runs in a context of its own
+        return self._pool.lease(project.project_id)
 
     def lease_named(self, project_id: str) -> AbstractContextManager[ServiceBundle]:
         """Lend the services of a registered project, as `lease` does."""
-        return self._pool.lease(project_id)
+        return self.lease(project_id)
 
     def list_projects(self) -> list[ProjectInfo]:
         """Return the registered projects, ordered by root."""
         return [self._describe(project) for project in self._pool.projects()]
 
-    def register(self, project_root: str) -> tuple[ProjectInfo, bool]:
+    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
         """Serve a project from now on, and leave a pointer to the daemon in its state directory.
 
         Raises:
-            InvalidRequestError: The root is not an absolute path.
-            NotFoundError: It is not a directory.
-            ConflictError: A project server runs there, or the state directory can't be written.
+            InvalidRequestError: A path is not absolute.
+            NotFoundError: The root is not a directory.
+            ConflictError: A project server runs there, or the state directory can't be written or is another project's.
             StateDirError: The daemon's directory can't be written.
         """
-        project = describe_project(_resolve_root(project_root))
+        root, named = _resolve_root(project_root), None if state_dir is None else _resolve_place(state_dir)
+        project = describe_project(root, named)
         with self._changing[project.project_id]:
             known = self._find(project.project_id)
-            if known is not None and known.root != project.root:
-                raise ConflictError(
-                    f"{known.root} has the same id, {project.project_id}.",
-                    code="project_id_taken",
-                    hint="Serve one of the two by a server of its own: agent-brain start",
-                )
-            point_to_daemon(known or project, self._base_url)
-            if known is None:
+            if known is not None:
+                project = replace(known, state_dir=named or known.state_dir)
+            self._require_own(project, root)
+            point_to_daemon(project, self._base_url)
+            if project != known:
                 try:
                     save_project(project)
                 except AgentBrainError:
@@ -100,7 +106,10 @@ class SharedProjects:
                     raise
                 self._pool.admit(project)
                 logger.info("Registered %s as %s", project.root, project.project_id)
-        return self._describe(known or project), known is None
+                if known is not None:
+                    withdraw_pointer(known)
+                    try_point_to_daemon(project, self._base_url)  # the same place may have been named in another way
+        return self._describe(project), known is None
 
     def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
         """Close a project, take it out, and withdraw its pointer.
@@ -131,7 +140,11 @@ class SharedProjects:
 
     def render_metrics(self) -> bytes:
         """Return what was measured, in Prometheus's text format; index sizes are those of the open projects."""
-        return self._parts.metrics.render([bundle.documents.counts() for bundle in self._pool.open_now()])
+        figures = []
+        for bundle in self._pool.open_now():
+            with contextlib.suppress(AgentBrainError):  # closed meanwhile
+                figures.append(measure_index(bundle))
+        return self._parts.metrics.render(figures, len(self._pool))
 
     def publish(self, state: RuntimeState) -> None:
         """Begin to point to the daemon, to go on with unfinished jobs, and to close what is idle."""
@@ -144,11 +157,11 @@ class SharedProjects:
         if self._keeper.is_alive():
             self._keeper.join(STOP_LIMIT_S)
         for project in self._pool.projects():
-            withdraw_pointer(project)
+            withdraw_pointer(project, base_url=self._base_url)
         self._pool.close()
 
     def _open_bundle(self, project: RegisteredProject) -> ServiceBundle:
-        own_state_dir = default_state_dir(project.root)
+        own_state_dir = project.place()
         return ServiceBundle.open(
             "shared",
             project.root,
@@ -189,6 +202,22 @@ class SharedProjects:
                 logger.warning("A job was not resumed: %s", exc.message)
             self._unfinished.popleft()
 
+    def _require_own(self, project: RegisteredProject, root: Path) -> None:
+        """Refuse a project whose id or state directory is another's."""
+        if project.root != root:
+            raise ConflictError(
+                f"{project.root} has the same id, {project.project_id}.",
+                code="project_id_taken",
+                hint="Serve one of the two by a server of its own: agent-brain start",
+            )
+        for other in self._pool.projects():
+            if project.state_dir is not None and other.state_dir == project.state_dir and other.root != root:
+                raise ConflictError(
+                    f"The state directory {project.state_dir} is that of {other.root}.",
+                    code="state_dir_in_use",
+                    hint="Name another one with --state-dir.",
+                )
+
     def _find(self, project_id: str) -> RegisteredProject | None:
         return next((p for p in self._pool.projects() if p.project_id == project_id), None)
 
@@ -196,6 +225,7 @@ class SharedProjects:
         return ProjectInfo(
             project_id=project.project_id,
             project_root=str(project.root),
+            state_dir=None if project.state_dir is None else str(project.state_dir),
             registered_at=project.registered_at,
             is_open=self._pool.is_open(project.project_id),
             is_root_missing=not project.has_root(),
@@ -217,6 +247,17 @@ def _resolve_root(text: str) -> Path:
     if not is_directory:
         raise NotFoundError(f"There is no directory {ascii(text[:200])}.", code="project_root_missing")
     return root
+
+
+def _resolve_place(text: str) -> Path:
+    if "\0" not in text and Path(text).is_absolute():
+        with contextlib.suppress(OSError, RuntimeError):  # a name that is too long, a loop of links
+            return Path(text).resolve()
+    raise InvalidRequestError(
+        f"state_dir: {ascii(text[:100])} is not an absolute path.",
+        code="invalid_state_dir",
+        hint="Send the path that agent-brain shows, beginning with /, or leave it out.",
+    )
 
 
 def _documents_dir(project: RegisteredProject) -> Path:

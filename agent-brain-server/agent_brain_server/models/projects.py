@@ -11,6 +11,13 @@ class ProjectRegistration(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     project_root: str = Field(min_length=1, max_length=4096, description="Absolute path of the project's root.")
+    state_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="Absolute path of its state directory, if that is not .claude/Agent Brain in the root; the pointer "
+        "to the daemon is left there. Left out, it stays where it is.",
+    )
 
 
 class ProjectInfo(BaseModel):
@@ -18,6 +25,7 @@ class ProjectInfo(BaseModel):
 
     project_id: str = Field(examples=["p_1a2b3c4d"])
     project_root: str
+    state_dir: str | None = Field(description="Its own state directory; null is the default place in the root.")
     registered_at: str = Field(description="ISO 8601 with zone.")
     is_open: bool = Field(description="Its index is open; a closed one is opened by the first request.")
     is_root_missing: bool = Field(description="Its root is not there; calls about it are refused.")

@@ -33,13 +33,15 @@ def load_projects() -> list[RegisteredProject]:
     return [project for project in found if project is not None]
 
 
-def describe_project(root: Path) -> RegisteredProject:
+def describe_project(root: Path, state_dir: Path | None = None) -> RegisteredProject:
     """Return what is remembered of a project that is registered now.
 
     Args:
         root: Canonical.
+        state_dir: Its own one, if not in the default place; absolute.
     """
-    return RegisteredProject(generate_project_id(root), root, datetime.now(UTC).isoformat(timespec="seconds"))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return RegisteredProject(generate_project_id(root), root, now, state_dir)
 
 
 def save_project(project: RegisteredProject) -> None:
@@ -56,6 +58,8 @@ def save_project(project: RegisteredProject) -> None:
         "project_root": str(project.root),
         "registered_at": project.registered_at,
     }
+    if project.state_dir is not None:
+        document["state_dir"] = str(project.state_dir)
     try:
         write_atomic(path, document)
     except OSError as exc:
@@ -98,4 +102,16 @@ def _load(project_id: str) -> RegisteredProject | None:
     if generate_project_id(Path(root)) != project_id:
         logger.warning("Ignored: %s describes another project, %s", path, root)
         return None
-    return RegisteredProject(project_id, Path(root), registered_at if isinstance(registered_at, str) else "")
+    return RegisteredProject(
+        project_id,
+        Path(root),
+        registered_at if isinstance(registered_at, str) else "",
+        _parse_place(document.get("state_dir")),
+    )
+
+
+def _parse_place(named: object) -> Path | None:
+    """Return a state directory that can be one; the default place serves where none can be made out."""
+    if not isinstance(named, str) or "\0" in named or not Path(named).is_absolute():
+        return None
+    return Path(named)

@@ -10,7 +10,7 @@ from pathlib import Path
 from agent_brain_server.errors import AgentBrainError, ConflictError, StateDirError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock
 from agent_brain_server.runtime import SharedPointer, delete_runtime, read_pointer, write_pointer
-from agent_brain_server.storage_paths import default_state_dir, prepare_state_dir
+from agent_brain_server.storage_paths import prepare_state_dir
 from agent_brain_server.types import RegisteredProject
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def point_to_daemon(project: RegisteredProject, base_url: str) -> None:
         ConflictError: The project has a server of its own that runs, or its state directory can't be written.
     """
     try:
-        state_dir = default_state_dir(project.root)
+        state_dir = project.place()
         pointer = SharedPointer(project_root=str(project.root), project_id=project.project_id, base_url=base_url)
         prepare_state_dir(state_dir)
         lock = StateLock(state_dir)
@@ -59,17 +59,22 @@ def try_point_to_daemon(project: RegisteredProject, base_url: str) -> None:
         logger.warning("No pointer to the daemon was written: %s", exc.message)
 
 
-def withdraw_pointer(project: RegisteredProject) -> None:
-    """Remove the pointer of a project if it is the daemon's; what stands against it is logged."""
+def withdraw_pointer(project: RegisteredProject, *, base_url: str | None = None) -> None:
+    """Remove the pointer of a project if it is the daemon's; what stands against it is logged.
+
+    Args:
+        project: Its root may be gone.
+        base_url: Only if the pointer leads there: a successor of the daemon may have made it its own.
+    """
     try:
-        state_dir = default_state_dir(project.root)
-        if not _is_pointed(project, state_dir):
+        state_dir = project.place()
+        if not _is_pointed(project, state_dir, base_url):
             return
         lock = StateLock(state_dir)
         if not lock.acquire(patience_s=PROBE_PATIENCE_S, record_pid=False):
             return  # a project server is on its way, and makes the file its own
         try:
-            if _is_pointed(project, state_dir):
+            if _is_pointed(project, state_dir, base_url):
                 delete_runtime(state_dir)
         finally:
             lock.release()
@@ -77,6 +82,8 @@ def withdraw_pointer(project: RegisteredProject) -> None:
         logger.warning("The pointer of %s was not withdrawn: %s", project.root, exc)
 
 
-def _is_pointed(project: RegisteredProject, state_dir: Path) -> bool:
+def _is_pointed(project: RegisteredProject, state_dir: Path, base_url: str | None) -> bool:
     pointer = read_pointer(state_dir)
-    return pointer is not None and pointer.project_id == project.project_id
+    if pointer is None or pointer.project_id != project.project_id:
+        return False
+    return base_url in (None, pointer.base_url)

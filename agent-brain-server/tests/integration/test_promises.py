@@ -23,7 +23,7 @@ SOAK_LIMIT_S = 120.0
 PROMPT_S = 5.0  # failures come at once; the machine that tests may be busy
 
 CASES = ["starters=1", "restart=1", "worker-outlives=1", "stranger=5", "suspended=1"]
-CASES += ["kill-server=3", "kill-worker=3", "full-disk=2", "read-only=1"]
+CASES += ["kill-server=3", "kill-worker=3", "full-disk=2", "read-only=1", "crosstalk=200", "closed=10", "list=1"]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.config.settings import write_project_config
-from agent_brain_server.daemon import count_projects, find_daemon, list_projects, read_registrations
+from agent_brain_server.daemon import count_projects, find_daemon, list_projects, register_project, require_daemon
 from agent_brain_server.discovery import (
     discover,
     discover_async,
@@ -23,12 +24,22 @@ from agent_brain_server.discovery import (
     discover_or_start_async,
     request_json,
 )
-from agent_brain_server.errors import ConfigError, DeadlineError, ServerRefusedError
+from agent_brain_server.errors import ConfigError, DeadlineError, ServerRefusedError, StartError
+from agent_brain_server.launch import MAX_STARTS
 from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
-from agent_brain_server.locking import cleanup_stale, is_stale
+from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
+from agent_brain_server.membership import read_registrations
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import read_pointer
-from agent_brain_server.storage_paths import brain_home, lock_path, pid_path, resolve_state_dir, runtime_path
+from agent_brain_server.storage_paths import (
+    brain_home,
+    default_state_dir,
+    lock_path,
+    pid_path,
+    resolve_state_dir,
+    runtime_path,
+    shared_project_file,
+)
 
 FINDER = """
 import sys
@@ -93,6 +104,18 @@ def find_processes(home):
 def forget_settings(root):
     """Leave nothing but the pointer to say that the project is the daemon's."""
     (resolve_state_dir(root) / "config.json").unlink()
+
+
+def name_address(root, url):
+    config = {"mode": "shared", "shared_server_url": url}
+    (resolve_state_dir(root) / "config.json").write_text(json.dumps(config))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + PROCESS_LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def kill(pid):
@@ -180,13 +203,39 @@ def test_after_kill_9_the_pointer_is_cleaned_up_and_the_next_call_starts_again(p
     assert discover(project) == second
 
 
-def test_a_pointer_alone_makes_it_the_daemon_s_project(project):
+def test_a_project_that_registered_stays_the_daemon_s_whatever_becomes_of_daemon_and_pointer(project):
     first = discover_or_start(project)
     forget_settings(project)
     assert discover(project) == first
     kill(first.pid)
+    for _ in range(2):
+        assert discover(project) is None
+        assert not runtime_path(resolve_state_dir(project)).exists()
     second = discover_or_start(project)
     assert (second.mode, second.project_id) == ("shared", first.project_id)
+    stop_daemon()
+    third = discover_or_start(project)
+    assert (third.mode, third.project_id) == ("shared", first.project_id)
+    request_json(third, "DELETE", f"/projects/{third.project_id}")
+    assert discover(project) is None
+    assert discover_or_start(project).mode == "project"
+
+
+def test_a_pointer_alone_counts_while_a_daemon_lives_and_keeps_nobody_from_working_afterwards(project):
+    first = discover_or_start(project)
+    forget_settings(project)
+    shared_project_file(first.project_id).write_text("{")  # torn: the daemon that starts next does not know the project
+    assert discover(project) == first
+    kill(first.pid)
+    stale = runtime_path(resolve_state_dir(project)).read_bytes()
+    daemon = start_daemon().state
+    assert discover(project) is None
+    assert discover_or_start(project).instance_id == daemon.instance_id
+    stop_daemon()
+    shared_project_file(first.project_id).unlink()
+    runtime_path(resolve_state_dir(project)).write_bytes(stale)
+    own = discover_or_start(project)
+    assert (own.mode, discover(project)) == ("project", own)
 
 
 def test_settings_that_say_project_go_before_a_pointer(project):
@@ -273,14 +322,146 @@ def test_a_daemon_that_starts_again_serves_the_projects_of_before(project):
     assert (found.instance_id, found.project_id) == (state.instance_id, generate_project_id(project))
 
 
-def test_what_one_caller_has_set_is_not_taken_for_all_projects(project, tmp_path, monkeypatch):
-    monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(tmp_path / "state"))
-    write_project_config(tmp_path / "state", mode="shared")
-    state = discover_or_start(project)
+def test_what_one_caller_has_set_is_not_taken_for_all_projects(projects, tmp_path, monkeypatch):
+    place = tmp_path / "state of one"
+    monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(place))
+    write_project_config(place, mode="shared")
+    state = discover_or_start(projects[0])  # the daemon inherits the variable
+    pointer = read_pointer(place)
+    assert pointer is not None
+    assert pointer.project_id == state.project_id
+    assert not runtime_path(default_state_dir(projects[0])).exists()
     monkeypatch.delenv("DOC_SERVE_STATE_DIR")
-    assert read_pointer(resolve_state_dir(project)) is not None
-    assert not runtime_path(tmp_path / "state").exists()
+    assert discover(projects[0]) == state
+    discover_or_start(projects[1])
+    assert read_pointer(default_state_dir(projects[1])) is not None
+    assert read_pointer(place) == pointer
+    stop_daemon()
+    assert not runtime_path(place).exists()
+
+
+def test_a_state_directory_elsewhere_holds_pointer_and_settings_and_is_one_project_s(projects, tmp_path):
+    project, other, _ = projects
+    shutil.rmtree(project / ".claude")
+    place = (tmp_path / "Zustand ü").resolve()
+    write_project_config(place, mode="shared")
+    state = discover_or_start(project, state_dir=place)
+    assert discover(project, state_dir=place) == state
+    assert not (project / ".claude").exists()
+    (info,) = list_projects(state)
+    assert (info["project_root"], info["state_dir"]) == (str(project), str(place))
+    assert register_project(state, project, default_state_dir(project)) == state  # nothing is said of the place
+    assert read_pointer(place) is not None
+
+    (place / "config.json").write_text('{"mode": "shared", "chunk_size": 3}')
+    with pytest.raises(ServerRefusedError, match="chunk_size"):
+        request_json(state, "POST", "/query", {"query": "x", "project_id": state.project_id})
+    write_project_config(place, mode="shared", force=True)
+    with pytest.raises(ServerRefusedError, match="is that of") as caught:
+        discover_or_start(other, state_dir=place)
+    assert caught.value.code == "state_dir_in_use"
+
+    stop_daemon()
+    assert read_pointer(place) is None
+    assert start_daemon().started
+    wait_until(lambda: read_pointer(place))
+    moved = (tmp_path / "moved").resolve()
+    register_project(require_daemon(), project, moved)
+    assert (read_pointer(place), read_pointer(moved) is None) == (None, False)
+
+
+@pytest.mark.parametrize("written", ["http://localhost:{port}", "http://127.0.0.1:{port}/", "http://[::1]:{port}"])
+def test_a_daemon_at_the_address_that_the_settings_name_is_the_project_s(project, written):
+    daemon = start_daemon().state
+    name_address(project, written.format(port=daemon.port))
+    state = discover_or_start(project)
+    assert (state.instance_id, discover(project)) == (daemon.instance_id, state)
+
+
+def test_a_daemon_at_another_address_than_the_settings_name_is_not_the_project_s(project):
+    state = discover_or_start(project)
+    for address in (f"http://127.0.0.1:{state.port + 1}", f"http://example.org:{state.port}", "http://localhost:99999"):
+        name_address(project, address)
+        assert discover(project) is None
+        with pytest.raises(ConfigError, match=r"config\.json: shared_server_url is http://.*answers at") as caught:
+            discover_or_start(project)
+        assert "shared_config.json" in caught.value.hint
+    name_address(project, "ftp://127.0.0.1")
+    with pytest.raises(ConfigError, match="shared_server_url 'ftp://127.0.0.1' is not allowed"):
+        discover_or_start(project)
+    name_address(project, None)
     assert discover(project) == state
+
+
+class Killer(threading.Thread):
+    """Ends the first servers of a state directory before they have published anything, as a lack of memory would."""
+
+    def __init__(self, state_dir, number):
+        super().__init__(daemon=True)
+        self.state_dir, self.number, self.killed, self._ending = state_dir, number, [], threading.Event()
+
+    def run(self):
+        while len(self.killed) < self.number and not self._ending.wait(0.005):
+            holder = read_holder(self.state_dir)
+            if holder and holder[0] not in self.killed and not runtime_path(self.state_dir).exists():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(holder[0], signal.SIGKILL)
+                self.killed.append(holder[0])
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self._ending.set()
+        self.join(PROMPT_S)
+
+
+@pytest.mark.parametrize("mode", ["project", "shared"])
+def test_a_server_that_is_killed_before_it_is_ready_is_started_again(project, mode):
+    write_project_config(resolve_state_dir(project), mode=mode, force=True)
+    place = brain_home() if mode == "shared" else resolve_state_dir(project)
+    with Killer(place, MAX_STARTS - 1) as killer:
+        state = discover_or_start(project)
+    assert len(killer.killed) == MAX_STARTS - 1
+    assert (state.mode, discover(project)) == (mode, state)
+
+
+def test_a_caller_that_waits_for_a_server_that_is_killed_gets_the_next_one(project):
+    write_project_config(resolve_state_dir(project), mode="project", force=True)
+    with Killer(resolve_state_dir(project), 1) as killer, ThreadPoolExecutor(4) as pool:
+        states = list(pool.map(discover_or_start, [project] * 4))
+    assert len(killer.killed) == 1
+    assert {state.instance_id for state in states} == {discover(project).instance_id}
+
+
+def test_what_is_killed_every_time_is_told_and_leaves_nothing(project):
+    write_project_config(resolve_state_dir(project), mode="project", force=True)
+    with Killer(resolve_state_dir(project), 100) as killer, pytest.raises(StartError, match="before it was ready"):
+        discover_or_start(project)
+    assert len(killer.killed) == MAX_STARTS
+    wait_until(lambda: is_stale(resolve_state_dir(project)))
+    assert not runtime_path(resolve_state_dir(project)).exists()
+
+
+@pytest.mark.parametrize("name", ['it\'s "quoted" twice', "line\nbreak", "größe 日本", "-C", "$(id) %20"])
+def test_a_project_of_any_name_has_its_own_server_or_the_daemon(tmp_path, name):
+    root = (tmp_path / name).resolve()
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "gate.py").write_text("def turnstile():\n    return 'open'\n")
+    try:
+        for mode in ("project", "shared"):
+            write_project_config(resolve_state_dir(root), mode=mode, force=True)
+            state = discover_or_start(root)
+            assert (state.mode, state.project_root, discover(root)) == (mode, str(root), state)
+            body = {"folder_path": str(root), "project_id": state.project_id}
+            path = f"/index/jobs/{request_json(state, 'POST', '/index', body)['job_id']}?project_id={state.project_id}"
+            wait_until(lambda state=state, path=path: request_json(state, "GET", path)["progress"]["keywords_ready"])
+            question = {"query": "turnstile", "project_id": state.project_id}
+            assert request_json(state, "POST", "/query", question)["results"][0]["source"] == "src/gate.py"
+            stop_server(resolve_state_dir(root))
+    finally:
+        stop_server(resolve_state_dir(root), force=True)
 
 
 def test_a_relative_home_is_the_caller_s(project, tmp_path, monkeypatch):

@@ -1,10 +1,8 @@
 """Finding the server: only the one that proves to be it, whatever else answers."""
 
 import asyncio
-import json
 import os
 import socket
-import threading
 import time
 
 import pytest
@@ -12,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server import local_http
-from agent_brain_server.discovery import discover, discover_async, discover_or_start, request_json
-from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError, UnknownSchemaError
+from agent_brain_server.discovery import discover, discover_async, discover_or_start
+from agent_brain_server.errors import UnknownSchemaError
 from agent_brain_server.lifecycle import stop_server
 from agent_brain_server.locking import StateLock
 from agent_brain_server.processes import read_start_time
@@ -22,44 +20,9 @@ from agent_brain_server.runtime import RuntimeState, SharedPointer, write_pointe
 from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_state_dir, runtime_path
 
 
-class CannedServer:
-    """Answers every connection with the same bytes; remembers what it was asked."""
-
-    def __init__(self):
-        self.answer = b""
-        self.requests = []
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def answer_json(self, document, status="200 OK"):
-        body = json.dumps(document).encode()
-        self.answer = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
-
-    def _serve(self):
-        while True:
-            connection, _ = self._socket.accept()
-            with connection:
-                request = connection.recv(65_536)
-                if request == b"end":
-                    return
-                self.requests.append(request.decode())
-                connection.sendall(self.answer)
-
-    def close(self):
-        with socket.create_connection(("127.0.0.1", self.port)) as connection:
-            connection.sendall(b"end")
-        self._thread.join()
-        self._socket.close()
-
-
 @pytest.fixture
-def server():
-    canned = CannedServer()
-    yield canned
-    canned.close()
+def server(canned_server):
+    return canned_server
 
 
 @pytest.fixture
@@ -282,45 +245,3 @@ def test_discover_or_start_replaces_a_dead_server(project, state_dir):
         assert discover_or_start(project).instance_id != "ds_012345"
     finally:
         stop_server(state_dir, force=True)
-
-
-def test_a_request_carries_token_and_body_and_returns_the_document(project, server):
-    server.answer_json({"results": []})
-    answer = request_json(make_state(project, server.port), "POST", "/query", {"query": "wo?"})
-    assert answer == {"results": []}
-    assert server.requests[0].startswith("POST /query HTTP/1.1")
-    assert "Authorization: Bearer geheim" in server.requests[0]
-
-
-def test_an_answer_without_content_is_none(project, server):
-    server.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
-    assert request_json(make_state(project, server.port), "DELETE", "/index") is None
-
-
-def test_a_problem_becomes_an_error_with_its_own_code_and_hint(project, server):
-    problem = {"detail": "No such job.", "code": "unknown_job", "hint": "List them."}
-    server.answer_json(problem, status="404 Not Found")
-    with pytest.raises(ServerRefusedError) as caught:
-        request_json(make_state(project, server.port), "GET", "/index/jobs/x")
-    error = caught.value
-    assert (error.message, error.code, error.hint, error.exit_code) == ("No such job.", "unknown_job", "List them.", 4)
-
-
-@pytest.mark.parametrize("body", ["null", "[]", '{"detail": 3, "hint": [], "code": {}}', "<html>", "[" * 50_000])
-def test_a_refusal_in_any_other_form_is_an_error_too(project, server, body):
-    server.answer = f"HTTP/1.1 500 No\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-    with pytest.raises(ServerRefusedError):
-        request_json(make_state(project, server.port), "GET", "/health")
-
-
-def test_a_closed_port_is_no_server(project):
-    with pytest.raises(NotRunningError, match="127.0.0.1:1"):
-        request_json(make_state(project, 1), "GET", "/health")
-
-
-def test_silence_is_a_deadline(project):
-    with (
-        socket.create_server(("127.0.0.1", 0)) as silent,
-        pytest.raises(DeadlineError, match="0.1 seconds"),
-    ):
-        request_json(make_state(project, silent.getsockname()[1]), "GET", "/health", timeout=0.1)

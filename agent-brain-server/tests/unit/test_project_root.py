@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,13 +142,15 @@ def test_a_missing_git_falls_through_to_the_markers(place, monkeypatch):
     assert resolve_project_root(root / "src") == root
 
 
-def test_a_hung_git_falls_through_to_the_markers(place, monkeypatch):
+@pytest.mark.parametrize("script", ["exec sleep 8", "sleep 8"])  # a child of its own keeps the pipe open
+def test_a_hung_git_falls_through_to_the_markers_after_five_seconds(place, monkeypatch, script):
     root = make_repository(place / "repo")
     (root / "src").mkdir()
     (root / ".claude").mkdir()
-    put_git_on_path(place / "bin", monkeypatch, "#!/bin/sh\nexec sleep 60\n")
-    monkeypatch.setattr(project_root, "GIT_LIMIT_S", 0.2)
+    put_git_on_path(place / "bin", monkeypatch, f"#!/bin/sh\n{script}\n")
+    began = time.monotonic()
     assert resolve_project_root(root / "src") == root
+    assert 5 <= time.monotonic() - began < 7
 
 
 def test_a_submodule_in_a_linked_work_tree_belongs_to_that_tree(place):
@@ -257,13 +260,23 @@ def test_home_behind_a_symlink_is_not_chosen_for_its_markers_either(place, monke
     assert resolve_project_root(place / "notes") == place / "notes"
 
 
-def test_the_root_of_the_file_system_is_never_chosen_for_a_marker(monkeypatch):
-    seen = []
-    monkeypatch.setattr(Path, "exists", lambda path: bool(seen.append(path)))
-    monkeypatch.setattr(project_root, "_find_git_root", lambda start: None)
-    assert resolve_project_root(Path("/usr/share")) == Path("/usr/share")
-    assert seen
-    assert not {Path("/.claude"), Path("/pyproject.toml")} & set(seen)
+CHROOT = """
+import os, sys
+from pathlib import Path
+from agent_brain_server.project_root import resolve_project_root
+os.chroot(sys.argv[1])
+os.chdir("/")
+print(resolve_project_root(Path("/work/src")), resolve_project_root(Path("/")))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another directory the root of the file system")
+def test_the_root_of_the_file_system_is_never_chosen_for_a_marker(place):
+    (place / "work" / "src").mkdir(parents=True)
+    (place / ".claude").mkdir()
+    (place / "pyproject.toml").touch()
+    answer = subprocess.run([sys.executable, "-c", CHROOT, place], capture_output=True, text=True, check=True)
+    assert answer.stdout == "/work/src /\n"
 
 
 def test_a_loop_of_symlinks_and_a_user_without_a_home_are_no_trouble(place, monkeypatch):

@@ -27,7 +27,7 @@ def list_projects(projects: Projects) -> ProjectList:
 )
 def register_project(request: ProjectRegistration, projects: Projects, response: Response) -> ProjectInfo:
     """Register a project with the shared daemon, and leave a pointer to it in the project's state directory."""
-    info, is_new = projects.register(request.project_root)
+    info, is_new = projects.register(request.project_root, request.state_dir)
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
     return info
 

@@ -10,6 +10,7 @@ from agent_brain_server.errors import InvalidRequestError, StateDirError
 from agent_brain_server.services.project_directory import delete_project, describe_project, load_projects, save_project
 from agent_brain_server.storage_paths import (
     brain_home,
+    default_state_dir,
     resolve_shared_project_dir,
     shared_project_file,
     shared_project_home,
@@ -52,6 +53,24 @@ def test_what_is_saved_is_loaded_and_deleted(project: RegisteredProject) -> None
     assert not data.exists()
 
 
+def test_a_place_elsewhere_is_remembered(project: RegisteredProject, tmp_path: Path) -> None:
+    place = tmp_path / "Ort ü"
+    moved = describe_project(project.root, place)
+    save_project(moved)
+    assert load_projects() == [moved]
+    assert (moved.place(), project.place()) == (place, default_state_dir(project.root))
+    save_project(project)
+    assert load_projects() == [project]
+
+
+@pytest.mark.parametrize("place", [3, "relative", "/with\0zero", "", None])
+def test_a_place_that_is_none_is_the_default_one(project: RegisteredProject, place: object) -> None:
+    save_project(project)
+    path = shared_project_file(project.project_id)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"state_dir": place}))
+    assert load_projects() == [project]
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", '{"schema_version": 2}', '{"schema_version": 1, "project_root": 3}'],
@@ -72,6 +91,14 @@ def test_a_file_of_another_project_is_not_believed(project: RegisteredProject, t
     path = shared_project_file(project.project_id)
     path.write_text(path.read_text().replace(str(tmp_path)[-4:], "else"))
     assert load_projects() == []
+
+
+def test_a_root_that_has_become_a_loop_of_links_keeps_nobody_from_starting(project: RegisteredProject) -> None:
+    save_project(project)
+    project.root.rmdir()
+    project.root.symlink_to(project.root)
+    assert load_projects() == [project]
+    assert not project.has_root()
 
 
 def test_strange_names_in_the_directory_are_passed_over(project: RegisteredProject) -> None:

@@ -1,0 +1,68 @@
+"""Recall of sections."""
+
+from dataclasses import replace
+
+import pytest
+
+from agent_brain_server.types import ChunkFacts, Hit
+from benchmarks.retrieval.answering import Answer, Candidates, Setting
+from benchmarks.retrieval.documents import WAYS, AskedQuestion, summarize_questions
+from benchmarks.retrieval.package_docs import DocumentQuestion, Section
+from benchmarks.retrieval.prose_tables import format_documents
+from benchmarks.retrieval.query_set import Target
+from benchmarks.retrieval.scoring import Passage
+
+
+def ask_with_answer_at(rank: int, package: str, wording: str) -> AskedQuestion:
+    """Return a question whose section, lines 11 to 20 of a.md, is shown by the result of one rank alone."""
+    sections = (Section("Other", Target("b.md", 1, 2)), Section("Installing", Target("a.md", 11, 20)))
+    passages = [Passage("a.md", 21, 30)] * 10
+    passages[rank - 1] = Passage("a.md", 20, 25)
+    answer = Answer(tuple(passages), (7,) * 10)
+    facts = {
+        key: ChunkFacts(key, "a.md", line, line + 9, "markdown", "doc", (), None)
+        for key, line in enumerate([1, *range(100, 140, 10), 11], 1)
+    }
+    candidates = Candidates("?", tuple(Hit(key, 1.0 - key / 100) for key in facts), (), facts)
+    question = DocumentQuestion(package, "?", wording, sections)
+    return AskedQuestion(question, dict.fromkeys(WAYS, answer), candidates)
+
+
+def test_a_section_is_recalled_within_the_first_five() -> None:
+    assert ask_with_answer_at(5, "x", "same").is_recalled("hybrid")
+    assert not ask_with_answer_at(6, "x", "same").is_recalled("hybrid")
+
+
+def test_candidates_are_ranked_by_a_setting() -> None:
+    asked = ask_with_answer_at(1, "x", "same")  # its section is the last of six candidates
+    assert asked.is_candidate()
+    assert not asked.is_recalled_by(Setting("bm25"))
+    others = dict(list(asked.candidates.facts.items())[1:])
+    assert replace(asked, candidates=replace(asked.candidates, facts=others)).is_recalled_by(Setting("bm25"))
+    without = dict(list(asked.candidates.facts.items())[:-1])
+    assert not replace(asked, candidates=replace(asked.candidates, facts=without)).is_candidate()
+
+
+def test_recall_is_counted_by_wording_and_package_and_tokens_up_to_the_section() -> None:
+    asked = [
+        ask_with_answer_at(1, "x", "same"),
+        ask_with_answer_at(2, "x", "other"),
+        ask_with_answer_at(6, "y", "other"),
+    ]
+    figures = summarize_questions(asked)
+    assert figures["questions"] == {"all": 3, "same": 1, "other": 2}
+    assert figures["recall"]["hybrid"] == pytest.approx(2 / 3)
+    assert {wording: row["hybrid"] for wording, row in figures["recall_by_wording"].items()} == {
+        "same": 1,
+        "other": 0.5,
+    }
+    assert {name: row["bm25"] for name, row in figures["recall_by_package"].items()} == {"x": 1, "y": 0}
+    assert figures["reading"]["vector"] == {"median": 14, "mean": 21, "found": 1}
+
+
+def test_the_tables_have_every_group() -> None:
+    figures = summarize_questions([ask_with_answer_at(1, "x", "same"), ask_with_answer_at(6, "y", "other")])
+    text = format_documents({"packages": ["x-1", "y-2"], "files": 3, "chunks": 4, **figures})
+    assert "| in the section's words | 1 | 1.00 |" in text
+    assert "| in other words | 1 | 0.00 |" in text
+    assert "| **all** | 2 | 0.50 |" in text

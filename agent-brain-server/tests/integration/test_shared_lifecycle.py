@@ -1,0 +1,169 @@
+"""The daemon from start to end, with real processes: what a project's server promises, the daemon promises too."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from agent_brain_server.config.settings import write_project_config
+from agent_brain_server.daemon import find_daemon, register_project
+from agent_brain_server.discovery import discover, discover_or_start, request_json
+from agent_brain_server.errors import DeadlineError, StateDirError
+from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.locking import is_stale
+from agent_brain_server.processes import is_same_process
+from agent_brain_server.runtime import read_pointer, write_runtime
+from agent_brain_server.storage_paths import brain_home, default_state_dir, lock_path, pid_path, runtime_path
+
+WAIT_LIMIT_S = 30.0
+FILES = 400
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home whose daemon listens where the system chooses; the daemon is gone afterwards."""
+    for name in [name for name in os.environ if name.startswith(("AGENT_BRAIN_", "DOC_SERVE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "Heim ü"))
+    brain_home().mkdir()
+    (brain_home() / "shared_config.json").write_text('{"port": 0}')
+    yield brain_home()
+    with contextlib.suppress(DeadlineError, StateDirError):
+        stop_daemon(force=True, timeout_s=10)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project that is meant for the daemon, with work for some seconds."""
+    root = (tmp_path / "Projekt ä").resolve()
+    (root / "src").mkdir(parents=True)
+    for number in range(FILES):
+        (root / f"src/part_{number}.py").write_text(f"def handler_{number}(value):\n    return value + {number}\n")
+    write_project_config(default_state_dir(root), mode="shared")
+    return root
+
+
+def wait_until(condition, limit_s=WAIT_LIMIT_S):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def has_ended(state):
+    return not is_same_process(state.pid, state.pid_started_at)
+
+
+def test_it_listens_where_its_settings_say(home):
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    (home / "shared_config.json").write_text(f'{{"port": {port}}}')
+    state = start_daemon().state
+    assert (state.port, state.base_url, state.mode) == (port, f"http://127.0.0.1:{port}", "shared")
+    assert find_daemon() == state
+
+
+def test_a_stranger_with_its_pid_in_every_file_is_left_alone():
+    state = start_daemon().state
+    lock_text = lock_path(brain_home()).read_text()
+    stop_daemon()
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        for _ in range(3):
+            write_runtime(brain_home(), state.model_copy(update={"pid": stranger.pid}))
+            pid_path(brain_home()).write_text(f"{stranger.pid}\n")
+            lock_path(brain_home()).write_text(lock_text.replace(str(state.pid), str(stranger.pid), 1))
+            assert not stop_daemon(force=True).stopped
+        write_runtime(brain_home(), state.model_copy(update={"pid": stranger.pid}))
+        assert find_daemon() is None
+        assert start_daemon().started
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_one_that_an_agent_started_ends_when_unused_and_a_persons_stays(project, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
+    agents = discover_or_start(project)
+    assert read_pointer(default_state_dir(project)) is not None
+    wait_until(lambda: has_ended(agents))
+    assert not any(path(brain_home()).exists() for path in (runtime_path, lock_path, pid_path))
+    assert read_pointer(default_state_dir(project)) is None
+    persons = start_daemon(started_by="person").state
+    time.sleep(2.5)
+    assert find_daemon() == persons
+
+
+def test_it_does_not_end_for_idleness_while_a_project_has_a_job(project, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
+    state = discover_or_start(project)
+    request_json(state, "POST", "/index", {"folder_path": ".", "project_id": state.project_id})
+    wait_until(lambda: has_ended(state))
+    again = discover_or_start(project)
+    status = request_json(again, "GET", f"/health/status?project_id={again.project_id}")
+    assert (status["total_documents"], status["vector_coverage"], status["last_job"]["state"]) == (FILES, 1.0, "done")
+
+
+def test_after_kill_9_a_start_needs_no_cleaning_and_serves_what_was_indexed(project):
+    first = discover_or_start(project)
+    job = request_json(first, "POST", "/index", {"folder_path": ".", "project_id": first.project_id})
+    path = f"/index/jobs/{job['job_id']}?project_id={first.project_id}"
+    wait_until(lambda: request_json(first, "GET", path)["progress"]["keywords_ready"])
+    for _ in range(3):
+        os.kill(discover_or_start(project).pid, signal.SIGKILL)
+    wait_until(lambda: is_stale(brain_home()))
+    began = time.monotonic()
+    state = discover_or_start(project)
+    print(f"started in {time.monotonic() - began:.2f} s after kill -9")
+    answer = request_json(state, "POST", "/query", {"query": "handler_7", "project_id": state.project_id})
+    assert answer["results"][0]["source"] == "src/part_7.py"
+
+
+def test_one_whose_home_was_removed_ends_and_spares_its_successor(project, home):
+    orphan = discover_or_start(project)
+    shutil.rmtree(home)
+    home.mkdir()
+    (home / "shared_config.json").write_text('{"port": 0}')
+    assert discover(project) is None
+    successor = discover_or_start(project)
+    assert successor.instance_id != orphan.instance_id
+    wait_until(lambda: has_ended(orphan))
+    assert discover(project) == successor
+    pointer = read_pointer(default_state_dir(project))
+    assert pointer is not None
+    assert pointer.base_url == successor.base_url
+
+
+def test_a_home_that_is_no_directory_is_told_at_once(project, home):
+    shutil.rmtree(home)
+    home.write_text("in the way")
+    with pytest.raises(StateDirError, match="not a directory"):
+        start_daemon()
+    with pytest.raises(StateDirError, match="not a directory"):
+        discover_or_start(project)
+
+
+def test_the_pointer_that_a_server_of_the_project_s_own_took_with_it_is_back_with_the_next_call(project):
+    daemon = discover_or_start(project)
+    own = start_server(project).state
+    assert discover_or_start(project) == own
+    stop_server(default_state_dir(project))
+    assert discover(project) == daemon
+    assert read_pointer(default_state_dir(project)) is None  # who only looks writes nothing
+    assert discover_or_start(project) == daemon
+    assert read_pointer(default_state_dir(project)) is not None
+
+
+def test_registering_by_hand_is_found_by_everybody(project, tmp_path):
+    (default_state_dir(project) / "config.json").unlink()
+    daemon = start_daemon().state
+    assert discover(project) is None
+    registered = register_project(daemon, project, default_state_dir(project))
+    assert discover(project) == registered == discover_or_start(project)

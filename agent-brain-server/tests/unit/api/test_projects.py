@@ -1,0 +1,100 @@
+"""The one project of a project server: served whatever id comes along, and no other is let in."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_brain_server import registry
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.api.projects import SingleProject
+from agent_brain_server.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
+from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.registry import RegistryEntry
+from agent_brain_server.runtime import RuntimeState
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def single(bundle: ServiceBundle) -> SingleProject:
+    return SingleProject(bundle)
+
+
+@pytest.mark.parametrize("project_id", [None, "", "p_00000000", "../../etc"])
+def test_an_id_in_a_request_is_ignored(single: SingleProject, bundle: ServiceBundle, project_id: str | None) -> None:
+    with single.lease(project_id) as lent:
+        assert lent is bundle
+
+
+def test_an_id_in_a_path_counts(single: SingleProject, bundle: ServiceBundle) -> None:
+    with single.lease_named(generate_project_id(bundle.project_root)) as lent:
+        assert lent is bundle
+    with pytest.raises(NotFoundError) as unknown, single.lease_named("p_00000000"):
+        pass
+    assert unknown.value.code == "unknown_project"
+    with pytest.raises(InvalidRequestError), single.lease_named("../../etc"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda single: single.list_projects(),
+        lambda single: single.register("/srv/other"),
+        lambda single: single.register("/srv/other", "/srv/state"),
+        lambda single: single.unregister("p_00000000", forget=True),
+    ],
+)
+def test_what_is_for_the_daemon_alone_is_refused_with_the_way_there(
+    single: SingleProject, call: Callable[[SingleProject], Any]
+) -> None:
+    with pytest.raises(ConflictError, match="one project") as refused:
+        call(single)
+    assert (refused.value.status, refused.value.code) == (409, "wrong_mode")
+    assert "agent-brain start --mode shared" in refused.value.hint
+
+
+def test_health_names_the_project_and_counts_none(single: SingleProject, bundle: ServiceBundle) -> None:
+    health = single.health()
+    assert (health.project_id, health.active_projects) == (generate_project_id(bundle.project_root), None)
+    assert health.fault is None
+
+
+def test_it_is_busy_while_a_job_waits_or_runs(
+    single: SingleProject, bundle: ServiceBundle, run_job: Callable[..., JobStatus]
+) -> None:
+    assert not single.is_busy()
+    bundle.indexing.submit(IndexRequest(folder_path="."))
+    assert single.is_busy()
+    run_job(bundle)
+    assert not single.is_busy()
+    assert b"agent_brain_documents 4.0" in single.render_metrics()
+
+
+def test_a_server_that_answers_is_listed(single: SingleProject, bundle: ServiceBundle) -> None:
+    assert registry.entries() == []
+    state = RuntimeState(
+        mode="project",
+        project_root=str(bundle.project_root),
+        instance_id="ds_012345",
+        base_url="http://127.0.0.1:1",
+        bind_host="127.0.0.1",
+        port=1,
+        pid=1,
+        started_at="2026-01-02T03:04:05+00:00",
+    )
+    single.publish(state)
+    assert registry.entries() == [RegistryEntry(bundle.project_root, bundle.state_dir)]
+
+
+def test_closing_closes_the_stores(open_bundle: Callable[[], ServiceBundle]) -> None:
+    bundle = open_bundle()
+    SingleProject(bundle).close()
+    with pytest.raises(StoreError):
+        bundle.documents.set_meta("after", "the end")

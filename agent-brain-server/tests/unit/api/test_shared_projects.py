@@ -1,0 +1,229 @@
+"""The daemon's projects, without HTTP: registered with their places, lent, looked after, closed in the end."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.api.shared_projects import SharedProjects
+from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    StateDirError,
+    UnavailableError,
+)
+from agent_brain_server.locking import StateLock
+from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.runtime import RuntimeState, read_pointer
+from agent_brain_server.services.metrics import Metrics
+from agent_brain_server.services.project_directory import load_projects
+from agent_brain_server.storage_paths import (
+    brain_home,
+    default_state_dir,
+    prepare_state_dir,
+    shared_project_file,
+    shared_project_home,
+)
+
+WAIT_LIMIT_S = 20.0
+STATE = RuntimeState(
+    mode="shared", instance_id="ds_012345", base_url="http://127.0.0.1:45123", bind_host="127.0.0.1", port=45123,
+    pid=1, started_at="2026-01-02T03:04:05+00:00",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "Heim ü"))
+    return brain_home()
+
+
+@pytest.fixture
+def open_projects() -> Iterator[Callable[..., SharedProjects]]:
+    """Return a function that makes the projects of a daemon which answers; the last ones are closed at the end."""
+    opened: list[SharedProjects] = []
+
+    def open_now(**settings: int) -> SharedProjects:
+        if opened:
+            opened.pop().close()
+        opened.append(SharedProjects(DaemonSettings.load(settings), Metrics()))
+        opened[-1].publish(STATE)
+        return opened[-1]
+
+    yield open_now
+    for projects in opened:
+        projects.close()
+
+
+@pytest.fixture
+def projects(open_projects: Callable[..., SharedProjects]) -> SharedProjects:
+    return open_projects()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_project_is_registered_once_with_a_file_and_a_pointer(projects: SharedProjects, project: Path) -> None:
+    info, is_new = projects.register(str(project))
+    again, is_new_again = projects.register(str(project / "src" / ".."))
+    assert (is_new, is_new_again, again) == (True, False, info)
+    assert (info.project_id, info.project_root) == (generate_project_id(project), str(project))
+    assert (info.state_dir, info.is_open, info.is_root_missing) == (None, False, False)
+    assert projects.list_projects() == [info]
+    assert [registered.root for registered in load_projects()] == [project]
+    pointer = read_pointer(default_state_dir(project))
+    assert pointer is not None
+    assert pointer.base_url == STATE.base_url
+
+
+def test_a_place_elsewhere_is_kept_moved_and_one_project_s(
+    open_projects: Callable[..., SharedProjects], project: Path, tmp_path: Path
+) -> None:
+    projects, places = open_projects(), [tmp_path / "Ort 1", tmp_path / "Ort 2"]
+    for place in places:
+        assert projects.register(str(project), str(place))[0].state_dir == str(place)
+        assert projects.register(str(project))[0].state_dir == str(place)  # nothing said, nothing changed
+    assert [read_pointer(place) is not None for place in places] == [False, True]
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(ConflictError, match=r"Ort 2 is that of .*mein Projekt") as refused:
+        projects.register(str(other), str(places[1]))
+    assert refused.value.code == "state_dir_in_use"
+    assert len(projects.list_projects()) == 1
+    again = open_projects()
+    assert again.list_projects()[0].state_dir == str(places[1])
+    wait_until(lambda: read_pointer(places[1]))
+
+
+def test_the_default_place_may_be_named_like_any_other(projects: SharedProjects, project: Path) -> None:
+    projects.register(str(project))
+    projects.register(str(project), str(default_state_dir(project)))
+    assert read_pointer(default_state_dir(project)) is not None
+
+
+@pytest.mark.parametrize("place", ["relative", "with\0zero", "", "~/state"])
+def test_what_is_no_absolute_place_is_refused(projects: SharedProjects, project: Path, place: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        projects.register(str(project), place)
+    assert refused.value.code == "invalid_state_dir"
+    assert load_projects() == []
+
+
+@pytest.mark.parametrize(
+    ("root", "error"), [("relative", InvalidRequestError), ("/x\0", InvalidRequestError), ("/nowhere", NotFoundError)]
+)
+def test_what_is_no_directory_is_refused(projects: SharedProjects, root: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        projects.register(root)
+
+
+def test_another_project_of_the_same_id_is_refused(
+    projects: SharedProjects, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    projects.register(str(project))
+    monkeypatch.setattr(
+        "agent_brain_server.services.project_directory.generate_project_id", lambda _: generate_project_id(project)
+    )
+    with pytest.raises(ConflictError, match="has the same id") as refused:
+        projects.register(str(tmp_path))
+    assert refused.value.code == "project_id_taken"
+
+
+def test_where_the_daemon_cannot_write_no_pointer_is_left(projects: SharedProjects, project: Path, home: Path) -> None:
+    (home / "projects").parent.mkdir(exist_ok=True)
+    (home / "projects").write_text("in the way")
+    with pytest.raises(StateDirError):
+        projects.register(str(project))
+    assert read_pointer(default_state_dir(project)) is None
+    assert projects.list_projects() == []
+
+
+def test_the_settings_of_the_project_s_own_place_decide_how_it_is_indexed(
+    projects: SharedProjects, project: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "Ort"
+    project_id = projects.register(str(project), str(place))[0].project_id
+    (place / "config.json").write_text('{"chunk_size": 64, "chunk_overlap": 8, "port": 1}')
+    with projects.lease(project_id) as bundle:
+        assert (bundle.settings.chunk_size, bundle.settings.chunk_overlap) == (64, 8)
+        assert bundle.state_dir == shared_project_home(project_id)
+    assert projects.list_projects()[0].is_open
+
+
+def test_settings_that_are_wrong_are_that_project_s_trouble(projects: SharedProjects, project: Path) -> None:
+    project_id = projects.register(str(project))[0].project_id
+    (default_state_dir(project) / "config.json").write_text('{"chunk_size": 3}')
+    with pytest.raises(UnavailableError, match="chunk_size"), projects.lease(project_id):
+        pass
+
+
+def test_health_counts_and_tells_of_a_root_that_is_gone_without_its_path(
+    projects: SharedProjects, project: Path
+) -> None:
+    projects.register(str(project))
+    assert (projects.health().active_projects, projects.health().fault) == (1, None)
+    shutil.rmtree(project)
+    wait_until(lambda: projects.health().fault)
+    assert str(project) not in (projects.health().fault or "")
+    assert projects.list_projects()[0].is_root_missing
+    with pytest.raises(NotFoundError), projects.lease_named(generate_project_id(project)):
+        pass
+
+
+def test_unregistering_closes_withdraws_and_forgets_where_that_is_asked(
+    projects: SharedProjects, project: Path, run_job: Callable[..., JobStatus]
+) -> None:
+    project_id = projects.register(str(project))[0].project_id
+    with projects.lease(project_id) as bundle:
+        assert run_job(bundle).state == "done"
+    assert b"agent_brain_documents 4.0" in projects.render_metrics()
+    kept = projects.unregister(project_id, forget=False)
+    assert (kept.data_removed, shared_project_home(project_id).exists()) == (False, True)
+    assert read_pointer(default_state_dir(project)) is None
+    assert not shared_project_file(project_id).exists()
+    with pytest.raises(NotFoundError):
+        projects.unregister(project_id, forget=True)
+    projects.register(str(project))
+    with projects.lease(project_id) as bundle:
+        assert bundle.documents.counts().files == 4
+    assert projects.unregister(project_id, forget=True).data_removed
+    assert not shared_project_home(project_id).exists()
+
+
+def test_closing_withdraws_the_pointers_and_leaves_a_project_server_s_file(
+    open_projects: Callable[..., SharedProjects], project: Path, tmp_path: Path
+) -> None:
+    projects, other = open_projects(), tmp_path / "other"
+    other.mkdir()
+    for root in (project, other):
+        projects.register(str(root))
+    prepare_state_dir(default_state_dir(other))
+    with StateLock(default_state_dir(other)):
+        projects.close()
+        assert read_pointer(default_state_dir(project)) is None
+        assert read_pointer(default_state_dir(other)) is not None
+
+
+def test_a_job_that_was_left_is_resumed_and_it_is_busy_until_then(
+    open_projects: Callable[..., SharedProjects], project: Path
+) -> None:
+    projects = open_projects()
+    project_id = projects.register(str(project))[0].project_id
+    with projects.lease(project_id) as bundle:
+        bundle.indexing.submit(IndexRequest(folder_path="."))
+        assert projects.is_busy()
+    again = open_projects()
+    wait_until(lambda: again.list_projects()[0].is_open)
+    wait_until(lambda: not again.is_busy())
+    with again.lease(project_id) as bundle:
+        assert bundle.documents.counts().files == 4

@@ -1,0 +1,281 @@
+"""The daemon as a client sees it: only the one that proves to be it is asked, and every way to miss it is told."""
+
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from agent_brain_server import daemon
+from agent_brain_server.daemon import (
+    count_projects,
+    find_daemon,
+    find_project,
+    list_projects,
+    register_project,
+    require_daemon,
+    unregister_project,
+)
+from agent_brain_server.errors import (
+    ConfigError,
+    DaemonNotRunningError,
+    DeadlineError,
+    InvalidRequestError,
+    NotRunningError,
+    ServerRefusedError,
+    UnknownSchemaError,
+)
+from agent_brain_server.locking import StateLock
+from agent_brain_server.membership import Membership
+from agent_brain_server.processes import read_start_time
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.runtime import RuntimeState, write_runtime
+from agent_brain_server.storage_paths import (
+    brain_home,
+    default_state_dir,
+    prepare_state_dir,
+    runtime_path,
+    shared_project_file,
+)
+
+MEMBER = Membership(is_shared=True)
+INSTANCE = "ds_012345"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "Heim ü"))
+    prepare_state_dir(brain_home())
+    return brain_home()
+
+
+@pytest.fixture
+def project(tmp_path):
+    root = (tmp_path / "Projekt ä").resolve()
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def place(project):
+    return default_state_dir(project)
+
+
+@pytest.fixture
+def state(canned_server):
+    """What the daemon says of itself; the canned server answers in its name."""
+    return describe(canned_server.port)
+
+
+@pytest.fixture
+def living(state):
+    """The daemon's lock is held and its file is there."""
+    write_runtime(brain_home(), state)
+    with StateLock(brain_home()):
+        yield state
+
+
+def describe(port, **changes):
+    values = {
+        "mode": "shared", "instance_id": INSTANCE, "base_url": f"http://127.0.0.1:{port}", "bind_host": "127.0.0.1",
+        "port": port, "pid": os.getpid(), "pid_started_at": read_start_time(os.getpid()),
+        "started_at": "2026-01-02T03:04:05+00:00", "token": "geheim",
+    }  # fmt: skip
+    return RuntimeState(**(values | changes))
+
+
+def answer(canned_server, **document):
+    canned_server.answer_json({"instance_id": INSTANCE, **document})
+
+
+def refuse(canned_server, code):
+    canned_server.answer_json({"detail": "No.", "code": code, "hint": "Other."}, status="409 Conflict")
+
+
+def test_without_a_daemon_there_is_none(home):
+    assert find_daemon() is None
+    with pytest.raises(DaemonNotRunningError, match="not running") as caught:
+        require_daemon()
+    assert caught.value.hint == "Start it with: agent-brain start --mode shared"
+    with pytest.raises(DaemonNotRunningError) as caught:
+        require_daemon(MEMBER)
+    assert "agent-brain start --mode shared" in caught.value.hint
+    assert "agent-brain init --mode project" in caught.value.hint
+    assert find_project(home, MEMBER) is None
+
+
+def test_the_one_that_answers_with_its_id_is_found(canned_server, living):
+    answer(canned_server)
+    assert find_daemon() == living
+    assert require_daemon(MEMBER) == living
+
+
+def test_what_a_dead_one_left_is_cleaned_up_and_nobody_asked(canned_server, state):
+    write_runtime(brain_home(), state)
+    answer(canned_server)
+    assert find_daemon() is None
+    assert not runtime_path(brain_home()).exists()
+    assert canned_server.requests == []
+
+
+def test_a_stranger_on_its_port_or_a_project_s_server_is_not_it(canned_server, living):
+    canned_server.answer_json({"instance_id": "ds_ffffff"})
+    assert find_daemon() is None
+    write_runtime(brain_home(), living.model_copy(update={"mode": "project", "project_root": "/x"}))
+    answer(canned_server)
+    assert find_daemon() is None
+
+
+def test_a_silent_one_is_told_from_a_missing_one():
+    with socket.create_server(("127.0.0.1", 0)) as silent, StateLock(brain_home()):
+        write_runtime(brain_home(), describe(silent.getsockname()[1]))
+        began = time.monotonic()
+        assert find_daemon(timeout_s=0.2) is None
+        assert time.monotonic() - began < 2
+        with pytest.raises(DeadlineError, match="does not answer") as caught:
+            require_daemon()
+        assert "stop --mode shared --force" in caught.value.hint
+        assert runtime_path(brain_home()).exists()
+
+
+def test_one_of_a_later_version_is_refused_while_it_lives():
+    runtime_path(brain_home()).write_text('{"schema_version": 9}')
+    with StateLock(brain_home()), pytest.raises(UnknownSchemaError):
+        find_daemon()
+    assert find_daemon() is None
+    assert not runtime_path(brain_home()).exists()
+
+
+def test_a_project_is_found_only_where_the_daemon_lists_its_root(canned_server, living, project, tmp_path):
+    listed = {"project_root": str(project), "project_id": generate_project_id(project)}
+    answer(canned_server, projects=[{"project_root": str(tmp_path), "project_id": "p_00000000"}, listed])
+    found = find_project(project, MEMBER)
+    assert found == living.model_copy(update=listed)
+    assert "Bearer geheim" in canned_server.requests[-1]
+    for projects in ([], [{"project_root": str(tmp_path)}], [3], None, {}):
+        answer(canned_server, projects=projects)
+        assert find_project(project, MEMBER) is None
+
+
+def test_a_daemon_at_another_address_is_neither_asked_for_the_project_nor_returned(canned_server, living, project):
+    elsewhere = Membership(True, "http://127.0.0.1:9", "config.json")
+    answer(canned_server, projects=[{"project_root": str(project), "project_id": generate_project_id(project)}])
+    assert find_project(project, elsewhere) is None
+    assert [request.split()[1] for request in canned_server.requests] == ["/health"]
+    with pytest.raises(ConfigError, match="config.json"):
+        require_daemon(elsewhere)
+
+
+def test_a_list_that_is_not_understood_is_told_with_what_to_do(canned_server, state):
+    for document in ({}, {"projects": 3}, [1]):
+        canned_server.answer_json(document)
+        with pytest.raises(ServerRefusedError, match="not understood") as caught:
+            list_projects(state)
+        assert "start --mode shared" in caught.value.hint
+    canned_server.answer_json({"projects": [{"project_id": "p_00000000"}, 3, None]})
+    assert list_projects(state) == [{"project_id": "p_00000000"}]
+
+
+def test_the_number_of_projects_is_what_health_says_or_unknown(canned_server, state):
+    answer(canned_server, active_projects=7)
+    assert count_projects(state) == 7
+    answer(canned_server)
+    assert count_projects(state) is None
+    assert count_projects(describe(1)) is None
+
+
+def test_registering_sends_the_root_and_a_state_directory_only_where_it_is_another(
+    canned_server, state, project, place, tmp_path
+):
+    canned_server.answer_json({}, status="201 Created")
+    registered = register_project(state, project, place)
+    assert (registered.project_root, registered.project_id) == (str(project), generate_project_id(project))
+    assert (registered.base_url, registered.token) == (state.base_url, state.token)
+    register_project(state, project, tmp_path / "Zustand ü")
+    bodies = [json.loads(request.partition("\r\n\r\n")[2]) for request in canned_server.requests]
+    assert bodies == [
+        {"project_root": str(project)},
+        {"project_root": str(project), "state_dir": str(tmp_path / "Zustand ü")},
+    ]
+
+
+def test_a_project_whose_default_place_leads_outside_registers_with_the_one_that_is_named(
+    canned_server, state, project, tmp_path
+):
+    (tmp_path / "outside").mkdir()
+    (project / ".claude").symlink_to(tmp_path / "outside")
+    canned_server.answer_json({})
+    register_project(state, project, tmp_path / "outside")
+    assert str(tmp_path / "outside") in canned_server.requests[0]
+
+
+def test_a_path_that_no_json_can_name_is_refused_before_anything_is_sent(canned_server, state, project, tmp_path):
+    raw = tmp_path / os.fsdecode(b"raw \xff")
+    for root, state_dir in ((raw, tmp_path), (project, raw)):
+        with pytest.raises(ConfigError, match="not UTF-8"):
+            register_project(state, root, state_dir)
+    assert canned_server.requests == []
+
+
+def test_a_lock_that_is_only_looked_at_is_tried_again_and_one_that_is_held_refused(
+    canned_server, state, project, place, monkeypatch
+):
+    refuse(canned_server, daemon.SERVER_RUNNING_CODE)
+    timer = threading.Timer(0.2, canned_server.answer_json, [{}])
+    timer.start()
+    assert register_project(state, project, place).project_root == str(project)
+    timer.join()
+    assert len(canned_server.requests) > 1
+
+    refuse(canned_server, daemon.SERVER_RUNNING_CODE)
+    prepare_state_dir(place)
+    with StateLock(place), pytest.raises(ServerRefusedError) as caught:
+        register_project(state, project, place)
+    assert caught.value.code == daemon.SERVER_RUNNING_CODE
+    monkeypatch.setattr(daemon, "LOOKERS_LIMIT_S", 0.1)
+    with pytest.raises(ServerRefusedError):
+        register_project(state, project, place)
+
+
+def test_any_other_refusal_and_a_daemon_that_went_away_are_told_at_once(canned_server, state, project, place):
+    refuse(canned_server, "project_root_missing")
+    with pytest.raises(ServerRefusedError, match="No"):
+        register_project(state, project, place)
+    assert len(canned_server.requests) == 1
+    with pytest.raises(NotRunningError):
+        register_project(describe(1), project, place)
+
+
+def test_unregistering_asks_the_daemon_that_runs(canned_server, living, project):
+    project_id = generate_project_id(project)
+    registration = write_registration(project)
+    answer(canned_server)
+    assert unregister_project(project_id)
+    assert canned_server.requests[-1].startswith(f"DELETE /projects/{project_id} ")
+    assert registration.exists()  # it is the daemon's to remove
+
+
+def test_unregistering_without_a_daemon_removes_the_registration_and_what_is_not_there_is_not_there(project):
+    registration = write_registration(project)
+    assert unregister_project(generate_project_id(project))
+    assert not registration.exists()
+    assert not unregister_project(generate_project_id(project))
+    with pytest.raises(InvalidRequestError):
+        unregister_project("../../etc")
+
+
+def test_unregistering_from_a_daemon_that_does_not_answer_changes_nothing(project):
+    registration = write_registration(project)
+    with StateLock(brain_home()):  # it has not described itself yet
+        assert not unregister_project(generate_project_id(project))
+    assert registration.exists()
+
+
+def write_registration(root):
+    path = shared_project_file(generate_project_id(root))
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"schema_version": 1, "project_root": str(root)}))
+    return path

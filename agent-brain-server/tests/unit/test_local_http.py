@@ -1,0 +1,145 @@
+"""A request to a server: what is sent, and what every answer, silence and stranger comes to."""
+
+import json
+import socket
+import threading
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from agent_brain_server import local_http
+from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError
+from agent_brain_server.local_http import MAX_HEALTH_BYTES, fetch_instance_id, request_json
+
+
+@dataclass(frozen=True)
+class Address:
+    base_url: str
+    token: str | None = "geheim"
+
+
+@pytest.fixture
+def address(canned_server):
+    return Address(canned_server.base_url)
+
+
+@pytest.fixture
+def silent_url():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+def test_a_request_carries_token_and_body_and_returns_the_document(canned_server, address):
+    canned_server.answer_json({"results": []})
+    answer = request_json(address, "POST", "/query", {"query": "wo ist Straße?"})
+    assert answer == {"results": []}
+    head, _, body = canned_server.requests[0].partition("\r\n\r\n")
+    assert head.startswith("POST /query HTTP/1.1")
+    assert "Authorization: Bearer geheim" in head
+    assert "Content-Type: application/json" in head
+    assert json.loads(body) == {"query": "wo ist Straße?"}
+
+
+def test_without_a_token_or_body_neither_is_sent(canned_server):
+    canned_server.answer_json({})
+    request_json(Address(canned_server.base_url, token=None), "GET", "/projects")
+    assert "Authorization" not in canned_server.requests[0]
+    assert "Content-Type" not in canned_server.requests[0]
+
+
+def test_an_answer_without_content_is_none(canned_server, address):
+    canned_server.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+    assert request_json(address, "DELETE", "/index") is None
+
+
+def test_a_problem_becomes_an_error_with_its_own_code_and_hint(canned_server, address):
+    problem = {"detail": "No such job.", "code": "unknown_job", "hint": "List them."}
+    canned_server.answer_json(problem, status="404 Not Found")
+    with pytest.raises(ServerRefusedError) as caught:
+        request_json(address, "GET", "/index/jobs/x")
+    error = caught.value
+    assert (error.message, error.code, error.hint, error.exit_code) == ("No such job.", "unknown_job", "List them.", 4)
+
+
+@pytest.mark.parametrize("body", ["", "null", "[]", '{"detail": 3, "hint": [], "code": {}}', "<html>", "[" * 50_000])
+def test_a_refusal_in_any_other_form_is_an_error_too(canned_server, address, body):
+    canned_server.answer = f"HTTP/1.1 500 No\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    with pytest.raises(ServerRefusedError) as caught:
+        request_json(address, "GET", "/health")
+    assert caught.value.hint
+
+
+def test_a_success_that_is_no_json_is_a_refusal(canned_server, address):
+    canned_server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    with pytest.raises(ServerRefusedError, match="not JSON"):
+        request_json(address, "GET", "/health")
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
+def test_what_does_not_speak_http_to_its_end_is_no_server(canned_server, address, answer):
+    canned_server.answer = answer
+    with pytest.raises(NotRunningError, match="No server answers"):
+        request_json(address, "GET", "/health")
+
+
+def test_a_closed_port_is_no_server():
+    with pytest.raises(NotRunningError, match="127.0.0.1:1"):
+        request_json(Address("http://127.0.0.1:1"), "GET", "/health")
+
+
+@pytest.mark.parametrize("url", ["", "http://", "https://127.0.0.1:1", "ftp://x", "http://[::1", "http://a:b", "x y"])
+def test_what_is_no_address_is_no_server(url):
+    with pytest.raises(NotRunningError, match="not an address"):
+        request_json(Address(url), "GET", "/health")
+    assert fetch_instance_id(url) is None
+
+
+def test_silence_is_a_deadline(silent_url):
+    with pytest.raises(DeadlineError, match=r"0\.1 seconds"):
+        request_json(Address(silent_url), "GET", "/health", timeout=0.1)
+
+
+def test_the_instance_id_is_asked_for_without_a_token(canned_server):
+    canned_server.answer_json({"instance_id": "ds_012345", "status": "degraded"})
+    assert fetch_instance_id(canned_server.base_url) == "ds_012345"
+    assert canned_server.requests[0].startswith("GET /health HTTP/1.1")
+    assert "Authorization" not in canned_server.requests[0]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"[1]", b'{"instance_id": 7}', b"{}", b"\xff\xfe", b"[" * 60_000, b'"ds_012345"']
+)
+def test_whatever_else_is_answered_is_no_instance_id(canned_server, content):
+    canned_server.answer = b"HTTP/1.1 200 OK\r\n\r\n" + content
+    assert fetch_instance_id(canned_server.base_url) is None
+
+
+def test_an_endless_answer_is_not_read_to_its_end():
+    """A stranger that sends for as long as somebody reads; counts what it could send."""
+    sent = []
+
+    def pour(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            try:
+                while True:
+                    sent.append(connection.send(b" " * 65_536))
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        pouring = threading.Thread(target=pour, args=(listener,))
+        pouring.start()
+        assert fetch_instance_id(f"http://127.0.0.1:{listener.getsockname()[1]}") is None
+        pouring.join(local_http.HEALTH_TIMEOUT_S + 5)
+    assert not pouring.is_alive()
+    assert MAX_HEALTH_BYTES <= sum(sent) < 100 * MAX_HEALTH_BYTES  # what the sockets buffer comes on top
+
+
+def test_a_silent_port_has_no_instance_id_after_the_limit(silent_url):
+    began = time.monotonic()
+    assert fetch_instance_id(silent_url, timeout=0.2) is None
+    assert 0.2 <= time.monotonic() - began < 2

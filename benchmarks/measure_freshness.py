@@ -1,0 +1,96 @@
+"""How long after a save an answer shows it, and after how long the index has followed many changes at once."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.client import Client
+from benchmarks.figures import Measured, measured
+from benchmarks.project import Project
+
+SAVES = 5  # a run, half of them as editors write: another file, renamed over the old one
+ASK_INTERVAL = 0.01  # seconds between two questions for what was saved
+SAVE_SECONDS = 30  # longest wait for one save
+BULK_FILES = 10_000  # written at once, as a branch switch does
+BULK_INTERVAL = 0.1  # seconds between two looks
+BULK_SECONDS = 300  # longest wait for them
+QUIET_SECONDS = 2  # between two saves: each is seen alone
+
+SOURCE = "def {name}():\n    return {value}\n"
+
+
+def measure_saves(project: Project, state: dict[str, Any], runs: int) -> list[Measured]:
+    """Measure the seconds from a file's save to the first answer that shows it; of each run the slowest save counts."""
+    target = next(path for path in sorted(project.root.rglob("*.py")) if path.stat().st_size > 1_000)
+    original = target.read_text(encoding="utf-8")
+    slowest: list[float] = []
+    ways = itertools.cycle((write_in_place, write_by_rename))
+    with Client(state) as client:
+        for run in range(runs):
+            waits: list[float] = []
+            for save in range(SAVES):
+                name = f"freshly_saved_{run}_{save}_word"
+                time.sleep(QUIET_SECONDS)
+                next(ways)(target, original + "\n\n" + SOURCE.format(name=name, value=save))
+                waits.append(wait_until(partial(shows, client, name), ASK_INTERVAL, SAVE_SECONDS))
+            slowest.append(max(waits))
+    write_in_place(target, original)
+    return [measured("save_visible", slowest)]
+
+
+def measure_bulk(project: Project, runs: int) -> list[Measured]:
+    """Measure the seconds from the last of many files written to the moment when all of them answer by keyword."""
+    directory = project.root / "bulk"
+    directory.mkdir()
+    waits: list[float] = []
+    with project.serving() as state, Client(state) as client:
+        (directory / "first.py").write_text(SOURCE.format(name="first", value=0), encoding="utf-8")
+        project.run("index", "--json", str(directory))
+        for run in range(runs):
+            for number in range(BULK_FILES):
+                source = SOURCE.format(name=f"bulk_{run}_{number}", value=number)
+                (directory / f"file_{number}.py").write_text(source, encoding="utf-8")
+            waits.append(wait_until(partial(follows, client, run), BULK_INTERVAL, BULK_SECONDS))
+    return [measured("bulk_visible", waits)]
+
+
+def shows(client: Client, name: str) -> bool:
+    """Whether the first result of a question for a name holds it."""
+    results = client.call("POST", "/query", {"query": name, "top_k": 1, "mode": "bm25"})["results"]
+    return bool(results) and name in results[0]["text"]
+
+
+def follows(client: Client, run: int) -> bool:
+    """Whether the answer says that nothing is pending, and the first and the last file are found as they are now."""
+    pending = client.call("POST", "/query", {"query": "bulk", "mode": "bm25"})["index"]["files_pending"]
+    return pending == 0 and all(shows(client, f"bulk_{run}_{number}") for number in (0, BULK_FILES - 1))
+
+
+def wait_until(is_met: Callable[[], bool], interval: float, limit: float) -> float:
+    """Return after how many seconds a condition was met.
+
+    Raises:
+        TimeoutError: It was not within `limit` seconds.
+    """
+    started = time.perf_counter()
+    while not is_met():
+        if time.perf_counter() - started > limit:
+            raise TimeoutError(f"the index did not follow within {limit:.0f} s")
+        time.sleep(interval)
+    return time.perf_counter() - started
+
+
+def write_in_place(path: Path, text: str) -> None:
+    """Write a file over itself."""
+    path.write_text(text, encoding="utf-8")
+
+
+def write_by_rename(path: Path, text: str) -> None:
+    """Write another file and move it over the old one."""
+    partial = path.with_name(f".{path.name}.new")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

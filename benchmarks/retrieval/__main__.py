@@ -1,0 +1,125 @@
+"""Measure how good the answers are: `./task quality -- --set DIR --trees DIR`, and `--documents`.
+
+A set of labelled questions lies on disk, with the source trees that they are about. Each tree is indexed by the product
+once, into the work directory; its questions are then asked, and what came of them is counted in every way that
+docs/QUALITY.md shows. `--documents` asks the questions of documents.json about packages' documentation.
+"""
+
+import argparse
+import datetime
+import json
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks.__main__ import describe_machine
+from benchmarks.report import update_document
+from benchmarks.retrieval.code_tables import format_code
+from benchmarks.retrieval.documents import measure_documents
+from benchmarks.retrieval.gathering import AskedRepository, ask_repository
+from benchmarks.retrieval.indexes import make_shared_parts, open_index
+from benchmarks.retrieval.prose_tables import format_documents
+from benchmarks.retrieval.query_set import load_query_set
+from benchmarks.retrieval.summary import summarize
+
+CODE_BEGIN = "<!-- begin: code, written by benchmarks/retrieval -->"
+DOCUMENTS_BEGIN = "<!-- begin: documents, written by benchmarks/retrieval -->"
+
+FOLDS = 5
+
+POOR_SCORE = 0.7
+"""Answers below this are listed by --poor: the right file is not first, or one of several is missing."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="./task quality --", description=(__doc__ or "").partition("\n\n")[2])
+    parser.add_argument("--set", type=Path, help="directory of labelled questions: repos.json and queries/")
+    parser.add_argument("--trees", type=Path, help="directory with one source tree per repository, by name")
+    parser.add_argument("--repo", nargs="+", default=[], metavar="NAME", help="only these repositories of the set")
+    parser.add_argument("--documents", action="store_true", help="ask about packages' documentation, fetched by pip")
+    parser.add_argument("--work", type=Path, help="keeps the indexes for the next run (default: a temporary directory)")
+    parser.add_argument(
+        "--recut", action="store_true", help="cut unchanged files again, after a change of how they are cut"
+    )
+    parser.add_argument(
+        "--folds", type=int, default=FOLDS, help=f"of the cross-validation, its long part (default {FOLDS}; 0: none)"
+    )
+    parser.add_argument("--poor", action="store_true", help=f"list the questions that score below {POOR_SCORE}")
+    parser.add_argument("--out", type=Path, help="write the results to this JSON file")
+    parser.add_argument("--document", type=Path, help="rewrite the sections of this Markdown file")
+    arguments = parser.parse_args()
+    if (arguments.set is None) != (arguments.trees is None):
+        parser.error("--set and --trees go together")
+    if arguments.set is None and not arguments.documents:
+        parser.error("nothing to measure: name --set and --trees, or --documents")
+    return arguments
+
+
+def ask_set(arguments: argparse.Namespace, work: Path) -> list[AskedRepository]:
+    """Index every tree and ask its questions; a tree that is not there is named and passed over."""
+    shared = make_shared_parts()
+    asked = []
+    for repository in load_query_set(arguments.set, arguments.repo):
+        tree = arguments.trees / repository.name
+        if not tree.is_dir():
+            print(f"no tree at {tree}", file=sys.stderr)
+            continue
+        with open_index(tree, work / "indexes" / repository.name, shared, recut=arguments.recut) as bundle:
+            asked.append(ask_repository(bundle, repository, tree))
+        print(f"asked: {repository.name}", file=sys.stderr)
+    if not asked:
+        raise SystemExit(f"{arguments.trees} has no tree of the set")
+    return asked
+
+
+def list_poor(asked: list[AskedRepository]) -> None:
+    """Print the questions that are answered badly, with what was wanted and what came."""
+    for each in asked:
+        for query in each.queries:
+            if (score := query.score("hybrid")) < POOR_SCORE:
+                wanted = [target.path for target in query.targets]
+                came = [passage.path for passage in query.answers["hybrid"].passages[:5]]
+                print(
+                    f"{score:.2f} {each.repository.name} {query.query.text!r}\n     wanted {wanted}\n     came   {came}"
+                )
+
+
+def main() -> None:
+    """Measure, print the tables, write the files that were asked for."""
+    arguments = parse_arguments()
+    results: dict[str, Any] = {"date": datetime.date.today().isoformat(), "machine": describe_machine()}
+    sections = {}
+    with ExitStack() as stack:
+        work = arguments.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agent brain quality ")))
+        if arguments.set is not None:
+            asked = ask_set(arguments, work)
+            if arguments.poor:
+                list_poor(asked)
+            results["code"] = summarize(asked, folds=arguments.folds)
+            sections[CODE_BEGIN] = format_code(results["code"])
+        if arguments.documents:
+            results["documents"] = measure_documents(work, recut=arguments.recut, list_missed=arguments.poor)
+            sections[DOCUMENTS_BEGIN] = format_documents(results["documents"])
+    if arguments.out:
+        arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    for begin, tables in sections.items():
+        section = f"{describe_run(results)}\n\n{tables}"
+        if arguments.document:
+            update_document(arguments.document, section, begin=begin)
+        print(section)
+
+
+def describe_run(results: dict[str, Any]) -> str:
+    """Return when and where it was measured."""
+    machine = results["machine"]
+    return (
+        f"Measured {results['date']} on {machine['cores']} cores of {machine['processor']}, {machine['system']}, "
+        f"Python {machine['python']}."
+    )
+
+
+if __name__ == "__main__":
+    main()

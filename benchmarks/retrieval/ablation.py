@@ -1,0 +1,53 @@
+"""What each weight of ranking adds, and how much meaning there should be beside words."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from statistics import fmean
+
+from agent_brain_server.search.ranking import NEUTRAL_WEIGHTS, RankingWeights
+from agent_brain_server.types import SearchMode
+from benchmarks.retrieval.answering import Setting
+from benchmarks.retrieval.gathering import AskedRepository
+
+ALPHAS = tuple(step / 10 for step in range(11))
+
+ABLATED_MODES: tuple[SearchMode, ...] = ("hybrid", "bm25")
+
+
+def weight_names() -> tuple[str, ...]:
+    """Return the names of all weights."""
+    return tuple(field.name for field in fields(RankingWeights))
+
+
+def score_repositories(asked: Iterable[AskedRepository], setting: Setting) -> dict[str, float]:
+    """Return the mean NDCG@10 of each repository as ranked by a setting."""
+    return {each.repository.name: fmean(query.score_ranked(setting) for query in each.queries) for each in asked}
+
+
+def score_setting(asked: Iterable[AskedRepository], setting: Setting) -> float:
+    """Return NDCG@10 as the mean over repositories."""
+    return fmean(score_repositories(asked, setting).values())
+
+
+def measure_losses(asked: Sequence[AskedRepository]) -> dict[str, dict[SearchMode, float]]:
+    """Return by weight and mode what NDCG@10 loses where that weight alone does nothing."""
+    whole = {mode: score_setting(asked, Setting(mode)) for mode in ABLATED_MODES}
+    return {
+        name: {mode: whole[mode] - score_setting(asked, without(Setting(mode), name)) for mode in ABLATED_MODES}
+        for name in weight_names()
+    }
+
+
+def without(setting: Setting, name: str) -> Setting:
+    """Return a setting in which one weight does nothing."""
+    return replace(setting, weights=replace(setting.weights, **{name: getattr(NEUTRAL_WEIGHTS, name)}))
+
+
+def measure_neutral(asked: Sequence[AskedRepository]) -> dict[SearchMode, float]:
+    """Return NDCG@10 by mode where no weight does anything: the fused scores as they are."""
+    return {mode: score_setting(asked, Setting(mode, weights=NEUTRAL_WEIGHTS)) for mode in ABLATED_MODES}
+
+
+def measure_alphas(asked: Sequence[AskedRepository]) -> dict[float, float]:
+    """Return NDCG@10 in hybrid mode by the weight of the vector side."""
+    return {alpha: score_setting(asked, Setting(alpha=alpha)) for alpha in ALPHAS}

@@ -1,0 +1,90 @@
+"""What the product answers, and the candidates that it ranked, kept so that they can be ranked in other ways."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.indexing.token_estimate import estimate_tokens
+from agent_brain_server.models.query import DEFAULT_ALPHA, QueryRequest
+from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, RankingWeights, rank_candidates
+from agent_brain_server.services.query_service import POOL_SIZE
+from agent_brain_server.types import ChunkFacts, Hit, SearchMode, SourceType
+from benchmarks.retrieval.scoring import DEPTH, Passage
+
+MODES: tuple[SearchMode, ...] = ("hybrid", "bm25", "vector")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Ten results, the best first.
+
+    Attributes:
+        passages: Where each result stands.
+        tokens: Of each result's text.
+    """
+
+    passages: tuple[Passage, ...]
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Everything that ranking sees of one question."""
+
+    query: str
+    bm25_hits: tuple[Hit, ...]
+    vector_hits: tuple[Hit, ...]
+    facts: Mapping[int, ChunkFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A way of ranking."""
+
+    mode: SearchMode = "hybrid"
+    alpha: float = DEFAULT_ALPHA
+    weights: RankingWeights = DEFAULT_WEIGHTS
+
+
+def ask(bundle: ServiceBundle, query: str, mode: SearchMode, source_types: tuple[SourceType, ...] = ()) -> Answer:
+    """Ask the product as a client does, except for HTTP."""
+    request = QueryRequest(query=query, mode=mode, top_k=DEPTH, source_types=list(source_types))
+    results = bundle.queries.answer(request).results
+    return Answer(
+        tuple(Passage(result.source, result.start_line, result.end_line) for result in results),
+        tuple(estimate_tokens(result.text) for result in results),
+    )
+
+
+def gather_candidates(bundle: ServiceBundle, query: str) -> Candidates:
+    """Retrieve as the product does where no filter and no threshold is set."""
+    bm25 = bundle.bm25.search(query, POOL_SIZE)
+    nearest = bundle.vectors.search(bundle.embedder.embed(query), POOL_SIZE)
+    vector = tuple(hit for hit in nearest if hit.score >= 0)
+    facts = bundle.documents.facts_by_keys({hit.key for hit in (*bm25, *vector)})
+    return Candidates(query, tuple(bm25), vector, facts)
+
+
+def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
+    """Return the ten best candidates, ranked by the product with the weights of a setting."""
+    ranked = rank_candidates(
+        candidates.query,
+        candidates.bm25_hits,
+        candidates.vector_hits,
+        candidates.facts,
+        alpha=setting.alpha,
+        mode=setting.mode,
+        weights=setting.weights,
+    )
+    return tuple(Passage(r.facts.path, r.facts.start_line, r.facts.end_line) for r in ranked[:DEPTH])
+
+
+def require_agreement(candidates: Candidates, answers: Mapping[SearchMode, Answer]) -> None:
+    """Return if ranking the candidates here gives what the product answered.
+
+    Raises:
+        ValueError: It does not: the product has come to do more than this module does.
+    """
+    for mode, answer in answers.items():
+        if rank(candidates, Setting(mode)) != answer.passages:
+            raise ValueError(f"{candidates.query!r} is answered otherwise than its candidates rank, in mode {mode}")

@@ -1,0 +1,154 @@
+"""Do questions about prose find the section that answers them?"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from agent_brain_server.api.bundle import ServiceBundle
+from benchmarks.retrieval.ablation import ALPHAS, weight_names, without
+from benchmarks.retrieval.answering import (
+    MODES,
+    Answer,
+    Candidates,
+    Setting,
+    ask,
+    gather_candidates,
+    rank,
+    require_agreement,
+)
+from benchmarks.retrieval.indexes import make_shared_parts, open_index
+from benchmarks.retrieval.package_docs import (
+    WORDINGS,
+    DocumentQuestion,
+    fetch_package,
+    load_questions,
+    require_section,
+)
+from benchmarks.retrieval.reading import Reading, read_in_order
+from benchmarks.retrieval.scoring import Passage, covers, first_rank
+from benchmarks.retrieval.summary import summarize_reading
+
+RECALL_DEPTH = 5
+"""Sections that an agent is taken to look at before it asks in another way."""
+
+DOCUMENTS_ALONE = "hybrid, documents alone"
+WAYS = (*MODES, DOCUMENTS_ALONE)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question with its answers, by the way in which it was asked."""
+
+    question: DocumentQuestion
+    answers: Mapping[str, Answer]
+    candidates: Candidates
+
+    def first_right(self, way: str) -> int | None:
+        """Return the rank of the first result out of a right section; None where none of ten is."""
+        return first_rank(self.answers[way].passages, self.question.targets)
+
+    def is_recalled(self, way: str) -> bool:
+        """Tell whether the section is among the first five results."""
+        return _is_early(self.first_right(way))
+
+    def is_recalled_by(self, setting: Setting) -> bool:
+        """Tell the same of the candidates as ranked by a setting."""
+        return _is_early(first_rank(rank(self.candidates, setting), self.question.targets))
+
+    def is_candidate(self) -> bool:
+        """Tell whether the section is among all that was ranked."""
+        places = (Passage(fact.path, fact.start_line, fact.end_line) for fact in self.candidates.facts.values())
+        return any(covers(place, target) for place in places for target in self.question.targets)
+
+
+def measure_documents(work: Path, *, recut: bool, list_missed: bool) -> dict[str, Any]:
+    """Fetch and index the packages, whole, and ask every question.
+
+    Args:
+        work: Keeps sources and indexes.
+        recut: Cut unchanged files too.
+        list_missed: Print the questions whose section is not among the first five.
+    """
+    packages, questions = load_questions()
+    shared = make_shared_parts()
+    asked: list[AskedQuestion] = []
+    files = chunks = 0
+    for package in packages:
+        sources = fetch_package(package, work / "sources")
+        of_package = [question for question in questions if question.package == package.name]
+        for section in (section for question in of_package for section in question.sections):
+            require_section(section, sources)
+        with open_index(sources, work / "indexes" / package.directory, shared, recut=recut) as bundle:
+            asked += [ask_question(bundle, question) for question in of_package]
+            counts = bundle.documents.counts()
+            files, chunks = files + counts.files, chunks + counts.chunks
+        print(f"asked: {package.directory}", file=sys.stderr)
+    if list_missed:
+        print_missed(asked)
+    names = [package.directory for package in packages]
+    return {"packages": names, "files": files, "chunks": chunks, **summarize_questions(asked)}
+
+
+def ask_question(bundle: ServiceBundle, question: DocumentQuestion) -> AskedQuestion:
+    """Ask in every way."""
+    by_mode = {mode: ask(bundle, question.text, mode) for mode in MODES}
+    candidates = gather_candidates(bundle, question.text)
+    require_agreement(candidates, by_mode)
+    answers: dict[str, Answer] = {str(mode): answer for mode, answer in by_mode.items()}
+    answers[DOCUMENTS_ALONE] = ask(bundle, question.text, "hybrid", ("doc",))
+    return AskedQuestion(question, answers, candidates)
+
+
+def summarize_questions(asked: Sequence[AskedQuestion]) -> dict[str, Any]:
+    """Return recall@5 by wording and package, and what is read, for each way of asking."""
+    wordings = {wording: [each for each in asked if each.question.wording == wording] for wording in WORDINGS}
+    packages = sorted({each.question.package for each in asked})
+    shipped = recall_by(asked, Setting())
+    return {
+        "questions": {"all": len(asked), **{wording: len(group) for wording, group in wordings.items()}},
+        "recall": {way: recall(asked, way) for way in WAYS},
+        "recall_by_wording": {
+            wording: {way: recall(group, way) for way in WAYS} for wording, group in wordings.items() if group
+        },
+        "recall_by_package": {
+            name: {way: recall((each for each in asked if each.question.package == name), way) for way in WAYS}
+            for name in packages
+        },
+        "candidates": fmean(each.is_candidate() for each in asked),
+        "losses": {name: shipped - recall_by(asked, without(Setting(), name)) for name in weight_names()},
+        "alphas": {alpha: recall_by(asked, Setting(alpha=alpha)) for alpha in ALPHAS},
+        "reading": {way: summarize_reading(_read(each, way) for each in asked) for way in WAYS},
+    }
+
+
+def recall(asked: Iterable[AskedQuestion], way: str) -> float:
+    """Return the share of questions whose section is among the first five results."""
+    return fmean(each.is_recalled(way) for each in asked)
+
+
+def recall_by(asked: Iterable[AskedQuestion], setting: Setting) -> float:
+    """Return the same share for the candidates as ranked by a setting."""
+    return fmean(each.is_recalled_by(setting) for each in asked)
+
+
+def print_missed(asked: Iterable[AskedQuestion]) -> None:
+    """Print what was wanted and what came."""
+    for each in asked:
+        if not each.is_recalled("hybrid"):
+            wanted = [f"{place.path}:{place.start_line}-{place.end_line}" for place in each.question.targets]
+            ranks = {way: each.first_right(way) for way in WAYS}
+            came = [f"{p.path}:{p.start_line}-{p.end_line}" for p in each.answers["hybrid"].passages[:RECALL_DEPTH]]
+            print(f"{each.question.package} {each.question.text!r} {ranks}")
+            print(f"     wanted {wanted}\n     came   {came}")
+
+
+def _is_early(rank: int | None) -> bool:
+    return rank is not None and rank <= RECALL_DEPTH
+
+
+def _read(each: AskedQuestion, way: str) -> Reading:
+    answer = each.answers[way]
+    return read_in_order(answer.passages, answer.tokens, each.question.targets)

@@ -1,0 +1,75 @@
+"""The product's own index of a source tree, complete with vectors, kept between runs outside of the tree."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agent_brain_server.api.bundle import ServiceBundle, SharedParts
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.storage.vector_store import EXACT_LIMIT
+from agent_brain_server.storage_paths import default_state_dir
+
+POLL_S = 0.05
+"""An unchanged tree is found so in some tenths of a second."""
+
+STALL_LIMIT_S = 120.0
+"""Without a chunk or a vector for so long something hangs; a batch takes some tenths of a second."""
+
+ENDED = ("done", "failed", "cancelled")
+
+
+def make_shared_parts() -> SharedParts:
+    """Return what the indexes of one run share: the model for questions is loaded once."""
+    return SharedParts.make(ProjectConfig().embedding_model, max_concurrent_indexing=1, chroma_from=EXACT_LIMIT)
+
+
+@contextmanager
+def open_index(tree: Path, state_dir: Path, shared: SharedParts, *, recut: bool = False) -> Iterator[ServiceBundle]:
+    """Open the services over a tree whose index is complete and as the tree is now.
+
+    Args:
+        tree: The sources; nothing is written into it.
+        state_dir: Keeps the index.
+        shared: Of the run.
+        recut: Cut unchanged files too, as after a change of how files are cut; equal texts keep their vectors.
+
+    Raises:
+        RuntimeError: The tree can't be indexed.
+    """
+    root = tree.resolve()
+    settings = ProjectConfig(watch=False)
+    own = default_state_dir(root)
+    bundle = ServiceBundle.open("project", root, state_dir.resolve(), settings, own_state_dir=own, shared=shared)
+    try:
+        wait_for_job(bundle, bundle.indexing.submit(IndexRequest(folder_path=".", force=recut)).job_id)
+        if bundle.queries.freshness().vector_coverage < 1:
+            raise RuntimeError(f"{tree}: chunks are left without a vector")
+        yield bundle
+    finally:
+        bundle.close()
+
+
+def wait_for_job(bundle: ServiceBundle, job_id: str) -> None:
+    """Return when a job is done.
+
+    Raises:
+        RuntimeError: It failed, or nothing of it moves.
+    """
+    moved_at, seen = time.monotonic(), ""
+    while (job := bundle.indexing.get_job(job_id)).state not in ENDED:
+        if (progress := job.progress.model_dump_json()) != seen:
+            moved_at, seen = time.monotonic(), progress
+        if time.monotonic() - moved_at > STALL_LIMIT_S:
+            raise RuntimeError(f"indexing {bundle.project_root} stands still: {progress}")
+        time.sleep(POLL_S)
+    _report(bundle, job)
+
+
+def _report(bundle: ServiceBundle, job: JobStatus) -> None:
+    if job.state != "done":
+        raise RuntimeError(f"indexing {bundle.project_root} {job.state}: {job.error}")
+    if job.progress.files_changed:
+        print(f"indexed {job.progress.files_changed} files of {bundle.project_root.name}", file=sys.stderr)

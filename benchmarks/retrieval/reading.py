@@ -1,0 +1,61 @@
+"""How much an agent reads until it has come to what it looks for."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_brain_server.indexing.token_estimate import estimate_tokens
+from agent_brain_server.tokens import STOP_WORDS
+from benchmarks.retrieval.query_set import Target
+from benchmarks.retrieval.scoring import DEPTH, Result, WholeFile, first_rank
+
+WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read for one question: tokens, and whether the answer was in it."""
+
+    tokens: int
+    is_found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file as `grep` sees it: its text in lower case, and its tokens."""
+
+    text: str
+    tokens: int
+
+
+def read_in_order(results: Sequence[Result], tokens: Sequence[int], targets: Sequence[Target]) -> Reading:
+    """Read results one after the other up to the first that shows a target; all of ten where none does.
+
+    Args:
+        results: In order.
+        tokens: Of each result's text.
+        targets: Those that exist.
+    """
+    rank = first_rank(results, targets)
+    return Reading(sum(tokens[: rank or DEPTH]), rank is not None)
+
+
+def load_files(root: Path, paths: Iterable[str]) -> dict[str, SourceFile]:
+    """Read the files of a tree."""
+    texts = {path: (root / path).read_text(encoding="utf-8", errors="replace") for path in sorted(paths)}
+    return {path: SourceFile(text.lower(), estimate_tokens(text)) for path, text in texts.items()}
+
+
+def order_by_matches(query: str, files: Mapping[str, SourceFile]) -> list[str]:
+    """Return the files that hold a word of the query anywhere, those with the most of its words first, then by path."""
+    words = {word.lower() for word in WORD.findall(query)}
+    words = words - STOP_WORDS or words
+    counts = {path: sum(word in file.text for word in words) for path, file in files.items()}
+    return sorted((path for path, count in counts.items() if count), key=lambda path: (-counts[path], path))
+
+
+def read_like_grep(query: str, files: Mapping[str, SourceFile], targets: Sequence[Target]) -> Reading:
+    """Read whole files in the order of how many of the query's words each holds, ten at the most."""
+    paths = order_by_matches(query, files)[:DEPTH]
+    return read_in_order([WholeFile(path) for path in paths], [files[path].tokens for path in paths], targets)

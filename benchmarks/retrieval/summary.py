@@ -1,0 +1,136 @@
+"""The figures of a run over a set of labelled questions, ready to be kept as JSON or shown as tables."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from functools import partial
+from statistics import fmean, median
+from typing import Any
+
+from agent_brain_server.models.query import DEFAULT_ALPHA
+from agent_brain_server.search.ranking import DEFAULT_WEIGHTS
+from benchmarks.retrieval.ablation import measure_alphas, measure_losses, measure_neutral
+from benchmarks.retrieval.answering import MODES
+from benchmarks.retrieval.cross_validation import Fold, cross_validate, mean_of_folds
+from benchmarks.retrieval.gathering import AskedQuery, AskedRepository
+from benchmarks.retrieval.query_set import CATEGORIES
+from benchmarks.retrieval.reading import Reading
+
+FLOOR = "random order"
+GREP = "whole files, most matching words first"
+
+QueryScore = Callable[[AskedQuery], float]
+
+
+def summarize(asked: Sequence[AskedRepository], *, folds: int) -> dict[str, Any]:
+    """Return every figure of a run.
+
+    Args:
+        asked: All repositories.
+        folds: Of the cross-validation; without two folds and two repositories there is none.
+    """
+    queries = [query for each in asked for query in each.queries]
+    return {
+        "repositories": len(asked),
+        "languages": len({each.repository.language for each in asked}),
+        "questions": len(queries),
+        "files": sum(each.files for each in asked),
+        "chunks": sum(each.chunks for each in asked),
+        "weights": {**asdict(DEFAULT_WEIGHTS), "alpha": DEFAULT_ALPHA},
+        "total": {name: fmean(mean_scores(asked, score).values()) for name, score in _scores().items()},
+        "by_category": _by_category(queries),
+        "by_repository": _by_repository(asked),
+        "published": mean_published(asked),
+        "ablation": {
+            "losses": measure_losses(asked),
+            "neutral": measure_neutral(asked),
+            "alphas": measure_alphas(asked),
+        },
+        "cross_validation": summarize_folds(cross_validate(asked, folds)) if min(folds, len(asked)) > 1 else None,
+        "reading": {
+            **{mode: summarize_reading(query.read(mode) for query in queries) for mode in MODES},
+            GREP: summarize_reading(query.like_grep for query in queries),
+        },
+    }
+
+
+def mean_scores(asked: Iterable[AskedRepository], score: QueryScore) -> dict[str, float]:
+    """Return the mean of a score over the questions of each repository."""
+    return {each.repository.name: fmean(map(score, each.queries)) for each in asked}
+
+
+def mean_published(asked: Sequence[AskedRepository]) -> dict[str, dict[str, float]]:
+    """Return by tool the mean of its published figures and how many of these repositories have one, best first."""
+    figures: dict[str, list[float]] = defaultdict(list)
+    for each in asked:
+        for tool, score in each.repository.published.items():
+            figures[tool].append(score)
+    means = {tool: {"ndcg10": fmean(scores), "repositories": len(scores)} for tool, scores in figures.items()}
+    return dict(sorted(means.items(), key=lambda item: -item[1]["ndcg10"]))
+
+
+def summarize_reading(readings: Iterable[Reading]) -> dict[str, float]:
+    """Return median and mean of the tokens, and the share of questions whose answer was in what was read."""
+    known = list(readings)
+    tokens = [reading.tokens for reading in known]
+    return {"median": median(tokens), "mean": fmean(tokens), "found": fmean(reading.is_found for reading in known)}
+
+
+def summarize_folds(folds: Sequence[Fold]) -> dict[str, Any]:
+    """Return NDCG@10 with fitted and with fixed weights, over all and by fold."""
+    fitted, fixed = mean_of_folds(folds)
+    return {
+        "fitted": fitted,
+        "fixed": fixed,
+        "folds": [
+            {
+                "repositories": sorted(fold.fitted_scores),
+                "weights": {**asdict(fold.fitted.weights), "alpha": fold.fitted.alpha},
+                "training": fold.training_score,
+                "fitted": fmean(fold.fitted_scores.values()),
+                "fixed": fmean(fold.fixed_scores.values()),
+            }
+            for fold in folds
+        ],
+    }
+
+
+def _scores() -> dict[str, QueryScore]:
+    """Return what a question is scored by: each mode, and the floor."""
+    return {**{mode: partial(AskedQuery.score, mode=mode) for mode in MODES}, FLOOR: lambda query: query.floor}
+
+
+def _by_category(queries: Sequence[AskedQuery]) -> dict[str, dict[str, float]]:
+    table = {}
+    for category in CATEGORIES:
+        of_category = [query for query in queries if query.query.category == category]
+        if of_category:
+            means = {name: fmean(map(score, of_category)) for name, score in _scores().items()}
+            table[category] = {"questions": len(of_category), **means}
+    return table
+
+
+def _by_repository(asked: Sequence[AskedRepository]) -> dict[str, dict[str, Any]]:
+    columns = {name: mean_scores(asked, score) for name, score in _scores().items()}
+    return {
+        each.repository.name: {
+            "language": each.repository.language,
+            "files": each.files,
+            "chunks": each.chunks,
+            **{name: column[each.repository.name] for name, column in columns.items()},
+            "published": dict(each.repository.published),
+        }
+        for each in asked
+    }
+
+
+def by_language(by_repository: dict[str, dict[str, Any]], columns: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Return the mean of some columns over the repositories of each language."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in by_repository.values():
+        groups[row["language"]].append(row)
+    names = list(columns)
+    return {
+        language: {"repositories": len(rows), **{name: fmean(row[name] for row in rows) for name in names}}
+        for language, rows in sorted(groups.items())
+    }
