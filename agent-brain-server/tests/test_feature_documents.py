@@ -1,11 +1,14 @@
 """What the feature's documents, the README and the notes for agents name is there."""
 
+import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from agent_brain_server import storage_paths
+from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.storage.schema import SCHEMA
 
 REPOSITORY = Path(__file__).parents[2]
@@ -100,3 +103,25 @@ def test_every_task_of_the_task_file_is_described_where_people_look() -> None:
 )
 def test_what_the_readme_compares_was_measured(figure: str) -> None:
     assert figure in (REPOSITORY / "docs" / "QUALITY.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_counts_the_grammars_that_are_installed() -> None:
+    project = tomllib.loads((REPOSITORY / "agent-brain-server/pyproject.toml").read_text())["project"]
+    grammars = [line for line in project["dependencies"] if line.startswith("tree-sitter-")]
+    assert f"tree-sitter, {len(grammars)} languages" in README
+
+
+def test_the_examples_of_settings_are_allowed() -> None:
+    text = (REPOSITORY / "docs" / "CONFIGURATION.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert examples
+    for example in examples:
+        assert ProjectConfig.model_validate(json.loads(example)) != ProjectConfig()
+
+
+def test_the_changes_begin_with_the_version_that_the_packages_have() -> None:
+    newest = re.search(r"^## (\S+?),? ", (REPOSITORY / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert newest is not None
+    for package in ("agent-brain-server", "agent-brain-cli"):
+        project = tomllib.loads((REPOSITORY / package / "pyproject.toml").read_text())["project"]
+        assert project["version"] == newest[1]
