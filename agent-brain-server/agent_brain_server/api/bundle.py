@@ -49,7 +49,14 @@ class SharedParts:
     chroma_from: int
 
     @classmethod
-    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = EXACT_LIMIT) -> Self:
+    def make(
+        cls,
+        embedding_model: str,
+        *,
+        max_concurrent_indexing: int,
+        chroma_from: int = EXACT_LIMIT,
+        metrics: Metrics | None = None,
+    ) -> Self:
         """Return new parts; nothing heavy is loaded for them.
 
         Args:
@@ -57,9 +64,10 @@ class SharedParts:
             max_concurrent_indexing: Bundles that index at the same time.
             chroma_from: Vectors of a bundle from which on Chroma takes part: with fewer it never answers, and costs
                 100 MB and half a second, and each of its writes would hold up everything else.
+            metrics: Of the server; new ones where None.
         """
         slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), Metrics(), slots, chroma_from)
+        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, chroma_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +284,12 @@ def reconcile_stores(
     documents.set_meta(ROOT_META, str(project_root))
     had_files = documents.counts().files > 0
     if bm25.bind_store(documents.store_id) and had_files:
-        logger.warning("the keyword index was lost or is of another version: making it again")
+        logger.warning("the keyword index of %s was lost or is of another version: making it again", project_root)
         documents.mark_all_pending()
     counts = documents.counts()
     if not counts.files_pending and bm25.count() != counts.chunks:
-        logger.warning("the keyword index holds %d chunks of %d: making it again", bm25.count(), counts.chunks)
+        held = bm25.count()
+        logger.warning("the keyword index of %s holds %d chunks of %d: mended", project_root, held, counts.chunks)
         bm25.clear()
         documents.mark_all_pending()
     vectors.delete(documents.match_embedded(vectors.keys()))

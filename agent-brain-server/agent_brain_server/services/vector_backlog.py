@@ -94,12 +94,12 @@ class VectorBacklog:
                 return
             try:
                 self._embed(self._take_cached(chunks), should_stop)
-            except WorkerDiedError:
+            except WorkerDiedError as error:
                 before, embedded = embedded, self._documents.counts().embedded
                 deaths = deaths + 1 if embedded == before else 1
                 if deaths == MAX_DEATHS:
                     raise
-                logger.warning("the indexing worker ended while embedding; going on with another")
+                logger.warning("%s Embedding on with another, model %s", error.message, self._model)
 
     def catch_up(self) -> bool:
         """Let Chroma catch up by one small write; returns whether it is still behind.
@@ -111,7 +111,7 @@ class VectorBacklog:
         try:
             return self._vectors.flush_chroma() > 0
         except StoreError:
-            logger.warning("Chroma is behind and can't be written; exact search answers", exc_info=True)
+            logger.warning("Chroma is behind and can't be written; exact search answers, more slowly", exc_info=True)
             return False
 
     def _take_cached(self, chunks: Sequence[StoredChunk]) -> list[tuple[StoredChunk, str]]:
