@@ -245,6 +245,19 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ChromaServer:
+    """A Chroma server that keeps vectors for this one.
+
+    Attributes:
+        url: Its address, with tenant and database as its path if they are not the default ones.
+        token: What is shown to it; None where it asks for nothing.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class RegisteredProject:
     """A project that the shared daemon serves.
 

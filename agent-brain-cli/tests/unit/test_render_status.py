@@ -84,3 +84,12 @@ def test_the_daemon_s_projects_are_listed_under_it():
     document = {**DAEMON, "state_dir": "/home", "projects": [{"project_id": "p_1", "project_root": "/b\x1b"}]}
     *_, project = render_daemon_status(document).splitlines()
     assert project.split() == ["p_1", "/b\u241b"]
+
+
+def test_a_chroma_server_is_named_with_what_it_lacks_and_why_it_fails():
+    chroma = {"vector_server": "http://127.0.0.1:8000", "vectors_behind": 1_200, "vector_fault": None}
+    shown = render_status({**SERVER, "index": {**INDEX, **chroma}})
+    assert "http://127.0.0.1:8000, 1,200 changes behind" in shown
+    assert "Fault" not in shown
+    fault = {**chroma, "vector_fault": "chroma_unreachable: It does not answer."}
+    assert "chroma_unreachable: It does not answer." in render_status({**SERVER, "index": {**INDEX, **fault}})

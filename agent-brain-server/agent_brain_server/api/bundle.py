@@ -25,23 +25,17 @@ from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
 from agent_brain_server.storage.vector_store import EXACT_LIMIT, VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
+from agent_brain_server.types import ChromaServer
 
 logger = logging.getLogger(__name__)
 
 REBUILDABLE = frozenset({"store_damaged", "store_version"})
 """Codes of a document store that can be made again from the tree."""
 
-KEYWORD_ENGINE = "tantivy"
-VECTOR_ENGINE = "chromadb"
-
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What the bundles of one server have in common.
-
-    Attributes:
-        chroma_from: Vectors of a bundle from which on Chroma takes part.
-    """
+    """What the bundles of one server have in common."""
 
     embedder: QueryEmbedder
     metrics: Metrics
@@ -115,7 +109,7 @@ class ServiceBundle:
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
         shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
         with ExitStack() as closers:
-            documents, bm25, vectors = open_stores(paths, settings.embedding_model, closers)
+            documents, bm25, vectors = open_stores(paths, settings, closers)
             indexing = IndexingService(
                 project_root,
                 own_state_dir or state_dir,
@@ -201,31 +195,38 @@ class ServiceBundle:
             project_root=str(self.project_root),
             project_id=self.project_id,
             embedding_model=self.settings.embedding_model,
-            keyword_engine=KEYWORD_ENGINE,
-            vector_engine=VECTOR_ENGINE,
+            keyword_engine="tantivy",
+            vector_engine="chromadb",
+            vector_server=self.settings.chroma_url,
+            vector_fault=self.vectors.chroma_fault,
+            vectors_behind=self.vectors.count_behind(),
         )
 
 
 def open_stores(
-    paths: StoragePaths, embedding_model: str, closers: ExitStack
+    paths: StoragePaths, settings: ProjectConfig, closers: ExitStack
 ) -> tuple[DocumentStore, BM25IndexManager, VectorStoreManager]:
     """Open the three stores of a project; the indexes are not yet made to agree with the documents.
 
     Args:
         paths: Where they lie.
-        embedding_model: Name of the model that the vectors are made with.
+        settings: Name the model that the vectors are made with, and the Chroma server if there is one.
         closers: Closes what was opened.
 
     Raises:
         StoreError: A store can't be opened.
     """
-    model = identify_model(embedding_model)
+    model = identify_model(settings.embedding_model)
     documents = open_documents(paths["llamaindex"])
     closers.callback(documents.close)
     bm25 = BM25IndexManager(paths["bm25_index"])
     closers.callback(bm25.close)
     vectors = VectorStoreManager(
-        paths["chroma_db"], dimension=model.dimension, model_name=model.name, store_id=documents.store_id
+        paths["chroma_db"],
+        dimension=model.dimension,
+        model_name=model.name,
+        store_id=documents.store_id,
+        chroma_server=ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None,
     )
     closers.callback(vectors.close)
     return documents, bm25, vectors

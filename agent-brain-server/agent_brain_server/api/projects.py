@@ -137,8 +137,9 @@ class SingleProject:
         _refuse()
 
     def health(self) -> ProjectsHealth:
-        """Return the project's id."""
-        return ProjectsHealth(project_id=self._project_id)
+        """Return the project's id, and whether Chroma fails."""
+        fault = None if self._bundle.vectors.chroma_fault is None else "Chroma fails; vectors are compared exactly"
+        return ProjectsHealth(project_id=self._project_id, fault=fault)
 
     def is_busy(self) -> bool:
         """Whether a job runs or waits."""

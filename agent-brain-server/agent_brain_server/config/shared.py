@@ -17,7 +17,10 @@ from agent_brain_server.config.settings import (
 from agent_brain_server.runtime import SharedConfig
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, shared_config_path
 
-DAEMON_KEYS = ("bind_host", "port", "token", "log_level", "idle_stop_seconds", "embedding_model")
+DAEMON_KEYS = (
+    *("bind_host", "port", "token", "log_level", "idle_stop_seconds", "embedding_model"),
+    *("chroma_url", "chroma_token"),
+)
 """What the daemon decides for all of its projects, whatever their own files say."""
 
 FIELDS = {**ProjectConfig.model_fields, **SharedConfig.model_fields}

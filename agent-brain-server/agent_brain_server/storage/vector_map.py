@@ -27,6 +27,9 @@ CREATE INDEX vectors_lagging ON vectors (key) WHERE in_chroma = 0;
 CREATE TABLE dropped (key INTEGER PRIMARY KEY);
 """
 
+LOCAL_PLACE = "local"
+"""Where Chroma keeps its copy unless another place is named: in files beside the map."""
+
 DAMAGED_CODES = ("store_damaged", "store_version")
 
 UPSERT_VECTOR = """
@@ -54,13 +57,17 @@ class VectorMap:
     Args:
         directory: Holds the database.
         identity: Model, dimension and document store that the vectors belong to; of another identity nothing is kept.
+        chroma_place: Names the Chroma that follows; another one has nothing yet.
     """
 
-    def __init__(self, directory: Path, identity: str) -> None:
+    def __init__(self, directory: Path, identity: str, chroma_place: str = LOCAL_PLACE) -> None:
         self._database = open_database(directory)
         self._identity = identity
+        self._chroma_place = chroma_place
         if self._database.get_meta("identity") != identity:
             self.clear()
+        elif (self._database.get_meta("chroma_place") or LOCAL_PLACE) != chroma_place:
+            self._go_over_to_chroma()
 
     @property
     def epoch(self) -> str:
@@ -77,8 +84,13 @@ class VectorMap:
         with self._database.writing() as connection:
             for table in ("texts", "vectors", "dropped", "meta"):
                 connection.execute(f"DELETE FROM {table}")
-            meta = [("identity", self._identity), ("epoch", _new_serial()), ("matrix_name", new_matrix_name())]
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+            meta = {
+                "identity": self._identity,
+                "epoch": _new_serial(),
+                "matrix_name": new_matrix_name(),
+                "chroma_place": self._chroma_place,
+            }
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
 
     def keep_rows(self, kept: Sequence[int], matrix_name: str) -> None:
         """Number the kept rows anew, in order, forget all others, and go over to another matrix file."""
@@ -134,6 +146,14 @@ class VectorMap:
         self._database.close()
 
     # What Chroma has
+
+    def _go_over_to_chroma(self) -> None:
+        """Begin an epoch in which Chroma has nothing: what another place holds may be of any time."""
+        with self._database.writing() as connection:
+            connection.execute("UPDATE vectors SET in_chroma = 0")
+            connection.execute("DELETE FROM dropped")
+            meta = [("epoch", _new_serial()), ("chroma_place", self._chroma_place)]
+            connection.executemany("REPLACE INTO meta VALUES (?, ?)", meta)
 
     def lagging(self, limit: int) -> list[tuple[int, int]]:
         """Return key and row of chunks that Chroma does not have yet."""

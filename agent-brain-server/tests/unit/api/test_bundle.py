@@ -88,7 +88,7 @@ def test_reconciling_says_whether_work_is_left(open_bundle: OpenBundle, project:
     model = ProjectConfig().embedding_model
     paths = resolve_storage_paths(project / ".claude" / "Agent Brain")
     with ExitStack() as closers:
-        stores = open_stores(paths, model, closers)
+        stores = open_stores(paths, ProjectConfig(embedding_model=model), closers)
         documents, _, vectors = stores
         assert not reconcile_stores(project, *stores)
         some = vectors.keys()[:1]
