@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent_brain_server import registry
 from agent_brain_server.config.settings import ProjectConfig, write_project_config
+from agent_brain_server.config.sharing import SECRET_KEYS
 from agent_brain_server.daemon import register_project
 from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.project_root import generate_project_id
@@ -129,4 +130,4 @@ def test_the_page_about_the_files_names_every_field(name: str) -> None:
 
 
 def test_a_projects_file_holds_no_secret() -> None:
-    assert open_schema("config").schema["properties"].keys() == ProjectConfig.model_fields.keys() - {"token"}
+    assert open_schema("config").schema["properties"].keys() == ProjectConfig.model_fields.keys() - set(SECRET_KEYS)
