@@ -178,6 +178,8 @@ class ServiceBundle:
 
     def status(self) -> IndexStatus:
         """Return what the index holds and what is being done to it."""
+        # counted last: numbers from before a job's end must not stand beside the word that it has ended
+        is_busy, current_job, last_job = self.is_busy(), self.indexing.current_job(), self.indexing.last_job()
         counts = self.documents.counts()
         freshness = self.queries.freshness()
         return IndexStatus(
@@ -185,9 +187,9 @@ class ServiceBundle:
             total_chunks=counts.chunks,
             total_vectors=counts.embedded,
             vector_coverage=freshness.vector_coverage,
-            indexing_in_progress=self.indexing.is_busy(),
-            current_job=self.indexing.current_job(),
-            last_job=self.indexing.last_job(),
+            indexing_in_progress=is_busy,
+            current_job=current_job,
+            last_job=last_job,
             last_indexed_at=freshness.last_indexed_at,
             skipped=self.documents.skip_counts(),
             mode=self.mode,
