@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent_brain_server.api.bundle import ServiceBundle, SharedParts
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.storage.vector_store import EXACT_LIMIT

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.named import identify_model
 from agent_brain_server.errors import StoreError
@@ -16,7 +17,6 @@ from agent_brain_server.models.health import IndexStatus, Mode
 from agent_brain_server.models.projects import ProjectStatus
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.indexing_service import IndexingService
-from agent_brain_server.services.indexing_slots import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.services.query_service import QueryService
@@ -24,7 +24,7 @@ from agent_brain_server.services.secret_policy import apply_secret_policy
 from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
-from agent_brain_server.storage.vector_store import EXACT_LIMIT, VectorStoreManager
+from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
 from agent_brain_server.types import ChromaServer
 
@@ -32,37 +32,6 @@ logger = logging.getLogger(__name__)
 
 REBUILDABLE = frozenset({"store_damaged", "store_version"})
 """Codes of a document store that can be made again from the tree."""
-
-
-@dataclass(frozen=True, slots=True)
-class SharedParts:
-    """What the bundles of one server have in common."""
-
-    embedder: QueryEmbedder
-    metrics: Metrics
-    slots: IndexingSlots
-    chroma_from: int
-
-    @classmethod
-    def make(
-        cls,
-        embedding_model: str,
-        *,
-        max_concurrent_indexing: int,
-        chroma_from: int = EXACT_LIMIT,
-        metrics: Metrics | None = None,
-    ) -> Self:
-        """Return new parts; nothing heavy is loaded for them.
-
-        Args:
-            embedding_model: Name of the model, as in the settings.
-            max_concurrent_indexing: Bundles that index at the same time.
-            chroma_from: Vectors of a bundle from which on Chroma takes part: with fewer it never answers, and costs
-                100 MB and half a second, and each of its writes would hold up everything else.
-            metrics: Of the server; new ones where None.
-        """
-        slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, chroma_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +148,8 @@ class ServiceBundle:
 
     def status(self) -> IndexStatus:
         """Return what the index holds and what is being done to it."""
+        # counted last: numbers from before a job's end must not stand beside the word that it has ended
+        is_busy, current_job, last_job = self.is_busy(), self.indexing.current_job(), self.indexing.last_job()
         counts = self.documents.counts()
         freshness = self.queries.freshness()
         return IndexStatus(
@@ -186,9 +157,9 @@ class ServiceBundle:
             total_chunks=counts.chunks,
             total_vectors=counts.embedded,
             vector_coverage=freshness.vector_coverage,
-            indexing_in_progress=self.indexing.is_busy(),
-            current_job=self.indexing.current_job(),
-            last_job=self.indexing.last_job(),
+            indexing_in_progress=is_busy,
+            current_job=current_job,
+            last_job=last_job,
             last_indexed_at=freshness.last_indexed_at,
             skipped=self.documents.skip_counts(),
             mode=self.mode,

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent_brain_server import log
-from agent_brain_server.api.bundle import ServiceBundle, SharedParts
+from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.api.projects import ProjectsHealth, measure_index
+from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, ConflictError, InvalidRequestError, NotFoundError
 from agent_brain_server.memory import return_free_memory

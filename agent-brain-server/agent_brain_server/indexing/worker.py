@@ -87,7 +87,9 @@ class Worker:
 
 def describe_request(header: dict[str, Any]) -> str:
     """Say what a request asks for, naming its file or its model."""
-    if header["op"] != "chunk":
+    if header.get("op") not in ("chunk", "embed"):
+        return "A request of no known kind"
+    if header["op"] == "embed":
         return f"Embedding {len(header['texts'])} texts with the model {header['model']}"
     first, *others = (path for path, *_ in header["files"])
     return f"Reading {first}" + (f" and {len(others)} more files" if others else "")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle, SharedParts, open_documents, open_stores, reconcile_stores
+from agent_brain_server.api.bundle import ServiceBundle, open_documents, open_stores, reconcile_stores
+from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import StoreError
 from agent_brain_server.models.index import JobStatus

@@ -17,7 +17,7 @@ LIMIT_S = 30.0
 def ask_for_chunks(root: Path, *files: str) -> Frame:
     listed = [[path, 1, 2] for path in files]
     header = {"op": "chunk", "root": str(root), "files": listed, "chunk_size": 512, "chunk_overlap": 50}
-    return Frame({**header, "max_bytes": 1_000})
+    return Frame({**header, "max_bytes": 1_000, "index_secrets": False})
 
 
 def test_files_come_back_as_chunks_or_with_a_reason(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent_brain_server.services.metrics import Metrics
+from agent_brain_server.services.metrics import IndexFigures, Metrics
 from agent_brain_server.types import StoreCounts
 
 
 def read(metrics: Metrics, *counts: StoreCounts) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    text = metrics.render(counts).decode()
+    held = [IndexFigures(each, each.chunks, each.embedded, 0, 0, 0, 0) for each in counts]
+    text = metrics.render(held, registered_projects=len(held)).decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return {(sample.name, tuple(sample.labels.items())): sample.value for sample in samples}
 
