@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.storage.vector_store import EXACT_LIMIT
+from agent_brain_server.storage.vector_store import EXACT_LIMIT, EXACT_SUBSET_LIMIT
 from benchmarks.client import Client
 from benchmarks.growth.chroma_run import run_chroma
 from benchmarks.growth.generated import write_generated_vectors
@@ -51,8 +51,13 @@ class Growth:
             before = Findings.load(findings_path(work, size), size)
             self.found = replace(before, chroma=0, chroma_wall=0.0, latencies={})
 
-    def go_on(self, seconds: float) -> bool:
-        """Do what is left, for about so long; returns whether all is done. The first index is never cut short."""
+    def go_on(self, seconds: float, *, ask_now: bool = False) -> bool:
+        """Do what is left, for about so long; returns whether all is done. The first index is never cut short.
+
+        Args:
+            seconds: Longest wait for vectors, and for Chroma.
+            ask_now: Ask although Chroma is behind: what the project's users meet until it has caught up.
+        """
         ends = time.monotonic() + seconds
         self._place.mkdir(parents=True, exist_ok=True)
         cut_corpus(self.found.size, self._root, self._wheels)
@@ -60,7 +65,9 @@ class Growth:
             self._index(Project(self._root, self._place))
             return False
         with self._chroma() as chroma, self._serving() as (state, client):
-            if not self._follow(client, "total_vectors", ends) or not self._follow(client, "vectors_behind", ends):
+            if not self._follow(client, "total_vectors", ends):
+                return False
+            if not self._follow(client, "vectors_behind", ends) and not ask_now:
                 return False
             if not self.found.latencies:
                 self._ask(state, client)
@@ -126,7 +133,8 @@ class Growth:
         wait_until_childless(state["pid"], WORKER_END_S)
         status = client.call("GET", "/health/status")
         self.found.behind = status["vectors_behind"]
-        self.found.vectors_at = "server" if status["vector_server"] else "files" if self.found.chroma else ""
+        is_exact = status["total_vectors"] < EXACT_LIMIT or self.found.behind > EXACT_SUBSET_LIMIT
+        self.found.vectors_at = "" if is_exact else "server" if status["vector_server"] else "files"
         questions = make_questions(self._root)
         client.call("POST", "/query", {"query": next(questions)})
         self.found.started_rss = tree_memory(state["pid"]).rss
