@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent_brain_server.api.bundle import open_stores
+from agent_brain_server.api.stores import open_stores
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.named import identify_model
 from agent_brain_server.services.vector_backlog import embedding_key, embedding_text

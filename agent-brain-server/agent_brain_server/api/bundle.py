@@ -2,15 +2,13 @@
 
 import logging
 import threading
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from agent_brain_server.api.stores import open_stores
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.embedding.named import identify_model
-from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.models.health import IndexStatus, Mode
 from agent_brain_server.models.projects import ProjectStatus
@@ -24,13 +22,9 @@ from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
 from agent_brain_server.storage.vector_store import EXACT_LIMIT, VectorStoreManager
-from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
-from agent_brain_server.types import ChromaServer
+from agent_brain_server.storage_paths import resolve_storage_paths
 
 logger = logging.getLogger(__name__)
-
-REBUILDABLE = frozenset({"store_damaged", "store_version"})
-"""Codes of a document store that can be made again from the tree."""
 
 KEYWORD_ENGINE = "tantivy"
 VECTOR_ENGINE = "chromadb"
@@ -50,7 +44,14 @@ class SharedParts:
     chroma_from: int
 
     @classmethod
-    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = EXACT_LIMIT) -> Self:
+    def make(
+        cls,
+        embedding_model: str,
+        *,
+        max_concurrent_indexing: int,
+        chroma_from: int = EXACT_LIMIT,
+        metrics: Metrics | None = None,
+    ) -> Self:
         """Return new parts; nothing heavy is loaded for them.
 
         Args:
@@ -58,9 +59,10 @@ class SharedParts:
             max_concurrent_indexing: Bundles that index at the same time.
             chroma_from: Vectors of a bundle from which on Chroma takes part: with fewer it never answers, and costs
                 100 MB and half a second, and each of its writes would hold up everything else.
+            metrics: Of the server; new ones where None.
         """
         slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), Metrics(), slots, chroma_from)
+        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, chroma_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,35 +204,6 @@ class ServiceBundle:
         )
 
 
-def open_stores(
-    paths: StoragePaths, settings: ProjectConfig, closers: ExitStack
-) -> tuple[DocumentStore, BM25IndexManager, VectorStoreManager]:
-    """Open the three stores of a project; the indexes are not yet made to agree with the documents.
-
-    Args:
-        paths: Where they lie.
-        settings: Name the model that the vectors are made with, and the Chroma server if there is one.
-        closers: Closes what was opened.
-
-    Raises:
-        StoreError: A store can't be opened.
-    """
-    model = identify_model(settings.embedding_model)
-    documents = open_documents(paths["llamaindex"])
-    closers.callback(documents.close)
-    bm25 = BM25IndexManager(paths["bm25_index"])
-    closers.callback(bm25.close)
-    vectors = VectorStoreManager(
-        paths["chroma_db"],
-        dimension=model.dimension,
-        model_name=model.name,
-        store_id=documents.store_id,
-        chroma_server=ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None,
-    )
-    closers.callback(vectors.close)
-    return documents, bm25, vectors
-
-
 def start_following(
     indexing: IndexingService, watcher: TreeWatcher | None, closers: ExitStack, *, is_behind: bool
 ) -> None:
@@ -251,23 +224,6 @@ def start_following(
         closers.callback(watcher.close)
 
 
-def open_documents(directory: Path) -> DocumentStore:
-    """Open the document store; a damaged one is set aside and an empty one takes its place.
-
-    Raises:
-        StoreError: The disk is full or read-only, where another file would not help.
-    """
-    try:
-        return DocumentStore(directory)
-    except StoreError as error:
-        if error.code not in REBUILDABLE:
-            raise
-        aside = directory.with_name(f"{directory.name}.{error.code}.{time.strftime('%Y%m%dT%H%M%S')}")
-        logger.exception("the document store is set aside as %s: index again", aside)
-        directory.rename(aside)
-        return DocumentStore(directory)
-
-
 def reconcile_stores(
     project_root: Path, documents: DocumentStore, bm25: BM25IndexManager, vectors: VectorStoreManager
 ) -> bool:
@@ -284,11 +240,12 @@ def reconcile_stores(
     documents.set_meta(ROOT_META, str(project_root))
     had_files = documents.counts().files > 0
     if bm25.bind_store(documents.store_id) and had_files:
-        logger.warning("the keyword index was lost or is of another version: making it again")
+        logger.warning("the keyword index of %s was lost or is of another version: making it again", project_root)
         documents.mark_all_pending()
     counts = documents.counts()
     if not counts.files_pending and bm25.count() != counts.chunks:
-        logger.warning("the keyword index holds %d chunks of %d: making it again", bm25.count(), counts.chunks)
+        held = bm25.count()
+        logger.warning("the keyword index of %s holds %d chunks of %d: mended", project_root, held, counts.chunks)
         bm25.clear()
         documents.mark_all_pending()
     vectors.delete(documents.match_embedded(vectors.keys()))

@@ -145,7 +145,7 @@ def _read_limited(stream: FileIO, max_bytes: int) -> bytes:
 def _decode(path: str, data: bytes) -> tuple[str, str, SourceType]:
     """Return text, language and source type of a file's bytes."""
     if data.startswith(b"%PDF-"):
-        return _render(render_pdf, data), "pdf", "doc"
+        return _render(lambda pdf: render_pdf(pdf, path), data), "pdf", "doc"
     text = _decode_text(data)
     language, source_type = classify(path, text[:HEAD_BYTES].encode("utf-8", "replace"))
     if not text.strip():

@@ -95,12 +95,12 @@ class VectorBacklog:
                 return
             try:
                 self._embed(self._take_cached(chunks), should_stop)
-            except WorkerDiedError:
+            except WorkerDiedError as error:
                 before, embedded = embedded, self._documents.counts().embedded
                 deaths = deaths + 1 if embedded == before else 1
                 if deaths == MAX_DEATHS:
                     raise
-                logger.warning("the indexing worker ended while embedding; going on with another")
+                logger.warning("%s Embedding on with another, model %s", error.message, self._model)
 
     def catch_up(self) -> bool:
         """Let Chroma catch up by one small write; returns whether it is still behind.

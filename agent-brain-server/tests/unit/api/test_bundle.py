@@ -1,13 +1,13 @@
 """Stores that are opened together agree, and are closed together."""
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle, SharedParts, open_documents, open_stores, reconcile_stores
+from agent_brain_server.api.bundle import ServiceBundle, SharedParts, reconcile_stores
+from agent_brain_server.api.stores import open_stores
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import StoreError
 from agent_brain_server.models.index import JobStatus
@@ -51,26 +51,6 @@ def test_bundles_share_the_parts_that_they_are_given(project: Path, tmp_path: Pa
         assert bundles[0].documents.store_id != bundles[1].documents.store_id
 
 
-def test_a_store_of_a_later_version_is_set_aside_whole(tmp_path: Path) -> None:
-    directory = tmp_path / "documents"
-    open_documents(directory).close()
-    with sqlite3.connect(directory / "documents.sqlite3") as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    open_documents(directory).close()
-    aside = list(tmp_path.glob("documents.store_version.*/documents.sqlite3"))
-    assert len(aside) == 1
-
-
-def test_what_another_file_would_not_help_is_not_set_aside(tmp_path: Path) -> None:
-    (tmp_path / "documents").mkdir()
-    (tmp_path / "documents/documents.sqlite3").mkdir()
-    with pytest.raises(StoreError) as caught:
-        open_documents(tmp_path / "documents")
-    assert caught.value.code == "store_unusable"
-    assert list(tmp_path.iterdir()) == [tmp_path / "documents"]
-
-
 def test_what_opened_before_a_failure_is_closed(project: Path, tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     in_the_way = resolve_storage_paths(state_dir)["chroma_db"] / "vectors.sqlite3"
@@ -85,10 +65,9 @@ def test_reconciling_says_whether_work_is_left(open_bundle: OpenBundle, project:
     first = open_bundle()
     run_job(first)
     first.close()
-    model = ProjectConfig().embedding_model
     paths = resolve_storage_paths(project / ".claude" / "Agent Brain")
     with ExitStack() as closers:
-        stores = open_stores(paths, model, closers)
+        stores = open_stores(paths, ProjectConfig(), closers)
         documents, _, vectors = stores
         assert not reconcile_stores(project, *stores)
         some = vectors.keys()[:1]
