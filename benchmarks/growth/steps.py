@@ -70,7 +70,7 @@ class Growth:
             if not self._follow(client, "vectors_behind", ends) and not ask_now:
                 return False
             if not self.found.latencies:
-                self._ask(state, client)
+                self._ask(state)
                 self.found.chroma_rss = tree_memory(chroma).rss if chroma else 0.0
         return True
 
@@ -128,15 +128,16 @@ class Growth:
             self.found.chroma_wall += moved_at - started
         return _is_complete(status, field)
 
-    def _ask(self, state: Mapping[str, Any], client: Client) -> None:
+    def _ask(self, state: Mapping[str, Any]) -> None:
         """Measure queries of each kind, memory and disk."""
         wait_until_childless(state["pid"], WORKER_END_S)
-        status = client.call("GET", "/health/status")
+        questions = make_questions(self._root)
+        with Client(state) as client:  # a connection of its own: one that waited so long has been closed
+            status = client.call("GET", "/health/status")
+            client.call("POST", "/query", {"query": next(questions)})
         self.found.behind = status["vectors_behind"]
         is_exact = status["total_vectors"] < EXACT_LIMIT or self.found.behind > EXACT_SUBSET_LIMIT
         self.found.vectors_at = "" if is_exact else "server" if status["vector_server"] else "files"
-        questions = make_questions(self._root)
-        client.call("POST", "/query", {"query": next(questions)})
         self.found.started_rss = tree_memory(state["pid"]).rss
         half = {"file_paths": choose_half(self._root), "languages": ["python"]}
         for kind, options in (("hybrid", {}), ("filtered", half), ("keywords", {"mode": "bm25"})):

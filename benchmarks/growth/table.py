@@ -52,7 +52,7 @@ def _rate(count: int, seconds: float) -> str:
 
 
 def _describe_rate(found: Findings) -> str:
-    return _rate(found.vectors, found.vectors_wall) + ("" if found.is_embedded else " (generated)")
+    return _rate(found.vectors, found.vectors_wall) if found.is_embedded else "generated, not embedded"
 
 
 def _disk(found: Findings, store: str) -> str:
