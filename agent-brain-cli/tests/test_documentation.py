@@ -11,6 +11,7 @@ from agent_brain_cli.render import EXIT_BROKEN_PIPE
 from agent_brain_server.errors import AgentBrainError
 
 README = Path(__file__).parents[2] / "README.md"
+NOTES = Path(__file__).parents[2] / "CLAUDE.md"
 API = Path(__file__).parents[2] / "docs" / "API.md"
 SHARED_OPTIONS = {"--project-root", "--state-dir", "--json"}
 
@@ -18,6 +19,11 @@ SHARED_OPTIONS = {"--project-root", "--state-dir", "--json"}
 def test_every_command_is_in_the_readme_and_the_other_way_round() -> None:
     documented = re.findall(r"^\| `agent-brain ([a-z]+)", README.read_text(), flags=re.MULTILINE)
     assert sorted(documented) == sorted(COMMANDS)
+
+
+def test_every_command_is_in_the_notes_for_agents() -> None:
+    sentence = NOTES.read_text().partition("The commands are ")[2].partition(";")[0]
+    assert re.findall(r"`([a-z]+)`", sentence) == list(COMMANDS)
 
 
 def test_every_command_is_documented_with_its_options() -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from agent_brain_server.api.error_handlers import HTTP_PROBLEMS
 from agent_brain_server.config.settings import ENVIRONMENT_PREFIX, ProjectConfig
+from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.models.projects import ProjectRegistration
 from agent_brain_server.models.query import QueryRequest
@@ -26,7 +27,14 @@ from agent_brain_server.types import SkipReason
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "agent-brain-*/*.md", "agent-brain-skill/**/*.md", ".speckit/**/*.md")
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "agent-brain-*/*.md",
+        "agent-brain-skill/**/*.md",
+        ".speckit/**/*.md",
+        ".claude/*.md",
+    )
     for path in REPOSITORY.glob(pattern)
 )
 API = REPOSITORY / "docs" / "API.md"
@@ -140,3 +148,41 @@ def test_the_skill_imports_what_exists() -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
                 imported += 1
     assert imported
+
+
+def test_every_variable_that_the_code_names_is_documented() -> None:
+    named = {
+        name
+        for package in ("agent-brain-server/agent_brain_server", "agent-brain-cli/agent_brain_cli")
+        for path in (REPOSITORY / package).rglob("*.py")
+        for name in re.findall(r'^[A-Z_]+_VARIABLE = "(\w+)"', path.read_text(), flags=re.MULTILINE)
+    }
+    assert named >= {HOME_VARIABLE, STATE_DIR_VARIABLE}
+    document = (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
+    assert {name for name in named if f"`{name}`" not in document} == set()
+
+
+def test_the_skill_says_what_it_is_where_agents_look() -> None:
+    opening = re.match(r"---\nname: ([a-z0-9-]{1,64})\ndescription: (.{1,1024})\n---\n", SKILL.read_text())
+    assert opening is not None
+    assert ": " not in opening[2]  # which YAML would take for a key
+
+
+def test_the_skill_tells_every_exit_code_that_an_agent_can_meet() -> None:
+    sentence = SKILL.read_text().partition("Exit codes: ")[2].partition("every error")[0]
+    told = {int(code) for code in re.findall(r"(?:^|,)\s*(\d+) [a-z]", sentence)}
+    assert told == {0, *(error.exit_code for error in list_errors(AgentBrainError))}
+
+
+def list_errors(base: type[AgentBrainError]) -> list[type[AgentBrainError]]:
+    """Return an error and all that are derived from it."""
+    return [base, *(error for child in base.__subclasses__() for error in list_errors(child))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_python_of_the_documents_imports_what_exists(path: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agent_brain"):
+                module = importlib.import_module(node.module)
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []

@@ -9,8 +9,9 @@ import click
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, format_table, note, show
 from agent_brain_cli.servers import membership_of
-from agent_brain_server.config.settings import SECRET_KEYS, load_settings
+from agent_brain_server.config.settings import load_settings
 from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.config.sharing import SECRET_KEYS
 from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import read_runtime
 from agent_brain_server.storage_paths import brain_home, config_path, global_config_path, shared_config_path

@@ -26,17 +26,10 @@ from agent_brain_server.storage_paths import resolve_storage_paths
 
 logger = logging.getLogger(__name__)
 
-KEYWORD_ENGINE = "tantivy"
-VECTOR_ENGINE = "chromadb"
-
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What the bundles of one server have in common.
-
-    Attributes:
-        chroma_from: Vectors of a bundle from which on Chroma takes part.
-    """
+    """What the bundles of one server have in common."""
 
     embedder: QueryEmbedder
     metrics: Metrics
@@ -179,6 +172,8 @@ class ServiceBundle:
 
     def status(self) -> IndexStatus:
         """Return what the index holds and what is being done to it."""
+        # counted last: numbers from before a job's end must not stand beside the word that it has ended
+        is_busy, current_job, last_job = self.is_busy(), self.indexing.current_job(), self.indexing.last_job()
         counts = self.documents.counts()
         freshness = self.queries.freshness()
         return IndexStatus(
@@ -186,9 +181,9 @@ class ServiceBundle:
             total_chunks=counts.chunks,
             total_vectors=counts.embedded,
             vector_coverage=freshness.vector_coverage,
-            indexing_in_progress=self.indexing.is_busy(),
-            current_job=self.indexing.current_job(),
-            last_job=self.indexing.last_job(),
+            indexing_in_progress=is_busy,
+            current_job=current_job,
+            last_job=last_job,
             last_indexed_at=freshness.last_indexed_at,
             skipped=self.documents.skip_counts(),
             mode=self.mode,
@@ -196,8 +191,8 @@ class ServiceBundle:
             project_root=str(self.project_root),
             project_id=self.project_id,
             embedding_model=self.settings.embedding_model,
-            keyword_engine=KEYWORD_ENGINE,
-            vector_engine=VECTOR_ENGINE,
+            keyword_engine="tantivy",
+            vector_engine="chromadb",
             vector_server=self.settings.chroma_url,
             vector_fault=self.vectors.chroma_fault,
             vectors_behind=self.vectors.count_behind(),

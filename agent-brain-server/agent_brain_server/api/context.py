@@ -42,7 +42,7 @@ class ServerContext:
         state_dir: Path,
         settings: ProjectConfig,
         daemon: DaemonSettings | None,
-        process_began: float,
+        process_began: float | None = None,
     ) -> Self:
         """Return the context of a new process, with an id and, where none is set, a token of its own."""
         return cls(
@@ -52,7 +52,7 @@ class ServerContext:
             instance_id=f"ds_{secrets.token_hex(INSTANCE_ID_BYTES)}",
             token=settings.token or secrets.token_urlsafe(TOKEN_BYTES),
             daemon=daemon,
-            process_began=process_began,
+            process_began=time.monotonic() if process_began is None else process_began,
         )
 
     @property

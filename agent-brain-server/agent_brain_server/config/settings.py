@@ -16,8 +16,7 @@ from pydantic.fields import FieldInfo
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.config.addresses import find_chroma_fault, is_loopback
-from agent_brain_server.config.sharing import SECRET_KEYS as SECRET_KEYS  # the front door of the settings
-from agent_brain_server.config.sharing import find_sharing_fault
+from agent_brain_server.config.sharing import SECRET_KEYS, find_sharing_fault
 from agent_brain_server.errors import ConfigError, StateDirError
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
 

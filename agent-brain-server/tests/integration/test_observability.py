@@ -15,7 +15,7 @@ from agent_brain_server.daemon import register_project
 from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage.document_store import DATABASE_NAME
-from agent_brain_server.storage_paths import resolve_state_dir
+from agent_brain_server.storage_paths import default_state_dir, resolve_state_dir
 
 LIMIT_S = 60
 
@@ -155,7 +155,7 @@ def test_the_daemon_says_of_each_line_which_project_it_was_for(daemon: RuntimeSt
             root = tmp_path / name
             root.mkdir()
             (root / "a.py").write_text("def a():\n    return 1\n")
-            project_id = register_project(daemon, root).project_id
+            project_id = register_project(daemon, root, default_state_dir(root)).project_id
             assert project_id is not None
             body = {"folder_path": ".", "project_id": project_id}
             job_id = client.post("/index", json=body).json()["job_id"]

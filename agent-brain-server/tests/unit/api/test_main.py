@@ -7,6 +7,7 @@ from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app, open_projects
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import ConfigError, StoreError
+from agent_brain_server.services.metrics import Metrics
 
 
 def test_stores_are_open_while_the_application_runs_and_closed_after(client: TestClient) -> None:
@@ -35,7 +36,7 @@ def test_each_call_that_can_fail_documents_how(context: ServerContext) -> None:
 
 def test_a_server_of_one_project_needs_its_root(context: ServerContext) -> None:
     with pytest.raises(ConfigError):
-        open_projects(ServerContext.make(None, context.state_dir, ProjectConfig(), None))
+        open_projects(ServerContext.make(None, context.state_dir, ProjectConfig(), None), Metrics())
 
 
 def test_two_applications_in_one_process_share_nothing(context: ServerContext, tmp_path) -> None:
