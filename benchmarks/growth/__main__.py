@@ -21,6 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("sizes", nargs="*", type=int, metavar="SIZE", help=f"chunks; default: {SIZES}")
     parser.add_argument("--work", type=Path, required=True, help="keeps sources, indexes and findings")
     parser.add_argument("--seconds", type=float, default=86_400, help="stop after about so long (default: a day)")
+    parser.add_argument("--ask-now", action="store_true", help="ask although Chroma is still behind")
     parser.add_argument("--again", action="store_true", help="ask the questions again, of an index that is complete")
     parser.add_argument(
         "--embed-up-to",
@@ -52,7 +53,7 @@ def main() -> int:
         growth = Growth(size, work, on_server=arguments.on_server, embed_up_to=arguments.embed_up_to)
         if arguments.again:
             growth.found.latencies.clear()
-        is_done = growth.go_on(arguments.seconds)
+        is_done = growth.go_on(arguments.seconds, ask_now=arguments.ask_now)
         print(f"{size:,}: {'done' if is_done else 'not done yet'}", flush=True)
         if not is_done:
             return 1

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.storage.vector_store import EXACT_LIMIT
+from agent_brain_server.storage.vector_store import EXACT_LIMIT, EXACT_SUBSET_LIMIT
 from benchmarks.client import Client
 from benchmarks.growth.chroma_run import run_chroma
 from benchmarks.growth.generated import write_generated_vectors
@@ -51,8 +51,13 @@ class Growth:
             before = Findings.load(findings_path(work, size), size)
             self.found = replace(before, chroma=0, chroma_wall=0.0, latencies={})
 
-    def go_on(self, seconds: float) -> bool:
-        """Do what is left, for about so long; returns whether all is done. The first index is never cut short."""
+    def go_on(self, seconds: float, *, ask_now: bool = False) -> bool:
+        """Do what is left, for about so long; returns whether all is done. The first index is never cut short.
+
+        Args:
+            seconds: Longest wait for vectors, and for Chroma.
+            ask_now: Ask although Chroma is behind: what the project's users meet until it has caught up.
+        """
         ends = time.monotonic() + seconds
         self._place.mkdir(parents=True, exist_ok=True)
         cut_corpus(self.found.size, self._root, self._wheels)
@@ -60,10 +65,12 @@ class Growth:
             self._index(Project(self._root, self._place))
             return False
         with self._chroma() as chroma, self._serving() as (state, client):
-            if not self._follow(client, "total_vectors", ends) or not self._follow(client, "vectors_behind", ends):
+            if not self._follow(client, "total_vectors", ends):
+                return False
+            if not self._follow(client, "vectors_behind", ends) and not ask_now:
                 return False
             if not self.found.latencies:
-                self._ask(state, client)
+                self._ask(state)
                 self.found.chroma_rss = tree_memory(chroma).rss if chroma else 0.0
         return True
 
@@ -121,14 +128,16 @@ class Growth:
             self.found.chroma_wall += moved_at - started
         return _is_complete(status, field)
 
-    def _ask(self, state: Mapping[str, Any], client: Client) -> None:
+    def _ask(self, state: Mapping[str, Any]) -> None:
         """Measure queries of each kind, memory and disk."""
         wait_until_childless(state["pid"], WORKER_END_S)
-        status = client.call("GET", "/health/status")
-        self.found.behind = status["vectors_behind"]
-        self.found.vectors_at = "server" if status["vector_server"] else "files" if self.found.chroma else ""
         questions = make_questions(self._root)
-        client.call("POST", "/query", {"query": next(questions)})
+        with Client(state) as client:  # a connection of its own: one that waited so long has been closed
+            status = client.call("GET", "/health/status")
+            client.call("POST", "/query", {"query": next(questions)})
+        self.found.behind = status["vectors_behind"]
+        is_exact = status["total_vectors"] < EXACT_LIMIT or self.found.behind > EXACT_SUBSET_LIMIT
+        self.found.vectors_at = "" if is_exact else "server" if status["vector_server"] else "files"
         self.found.started_rss = tree_memory(state["pid"]).rss
         half = {"file_paths": choose_half(self._root), "languages": ["python"]}
         for kind, options in (("hybrid", {}), ("filtered", half), ("keywords", {"mode": "bm25"})):

@@ -18,7 +18,7 @@ def test_each_size_is_a_column():
     table = format_growth([plain, server])
     assert table.splitlines()[0] == "|  | 1,000 | 1,000, server |"
     assert row(table, "hybrid query p50 / p95, ms") == ["50.5 / 95", ""]
-    assert row(table, "vectors a second") == ["90", "10 (generated)"]
+    assert row(table, "vectors a second") == ["90", "generated, not embedded"]
     assert row(table, "Chroma's copy, vectors a second") == ["", "250"]
     assert row(table, "the same, CPU ms a chunk") == ["4", "4"]
     assert row(table, "memory after the questions, MB") == ["123", "0"]
