@@ -20,6 +20,7 @@ from typing import Any
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
 from benchmarks.__main__ import describe_machine
 from benchmarks.report import update_document
+from benchmarks.soak.damage import loop_flips, loop_lost
 from benchmarks.soak.disk import check_read_only, loop_full_disk
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
 from benchmarks.soak.listing import loop_list
@@ -32,6 +33,7 @@ from benchmarks.soak.starting import (
     loop_simultaneous_starters,
     loop_stopped_server,
 )
+from benchmarks.soak.steady import loop_steady
 from benchmarks.soak.stopping import loop_lock, loop_outliving_worker, loop_stop_start_status, loop_stranger
 
 Loop = Callable[[Path, int], Iterator[Outcome]]
@@ -72,6 +74,9 @@ CASES = {
     "crosstalk": Case(18, loop_crosstalk, 10_000, 200),
     "closed": Case(19, loop_closed, 50, 10),
     "list": Case(20, loop_list, 10, 1),
+    "flip": Case(21, loop_flips, 100, 3),
+    "lost": Case(22, loop_lost, 16, 2),
+    "steady": Case(26, loop_steady, 30, 0),
 }
 
 
@@ -82,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds",
         type=int,
-        help="rounds (lock: seconds; crosstalk: questions; closed: projects) in place of each loop's own number",
+        help="rounds (lock: seconds; crosstalk: questions; closed: projects; steady: minutes) in place of a loop's own",
     )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")
@@ -116,7 +121,7 @@ def main() -> int:
         for name in arguments.cases or CASES:
             case = CASES[name]
             began = time.monotonic()
-            outcomes = run_case(name, case, Path(directory), arguments.rounds or _rounds(case, arguments.short))
+            outcomes = run_case(name, case, Path(directory), _rounds(case, arguments))
             seconds = time.monotonic() - began
             for outcome in outcomes:
                 print(f"{outcome.to_line()}  ({seconds:.0f} s)", flush=True)
@@ -128,8 +133,10 @@ def main() -> int:
     return 0 if kept else 1
 
 
-def _rounds(case: Case, short: bool) -> int:
-    return case.short if short else case.rounds
+def _rounds(case: Case, arguments: argparse.Namespace) -> int:
+    if arguments.rounds is not None:
+        return int(arguments.rounds)
+    return case.short if arguments.short else case.rounds
 
 
 def _append(path: Path, found: dict[str, Any]) -> None:

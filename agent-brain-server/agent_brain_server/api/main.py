@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -62,7 +63,8 @@ def open_projects(context: ServerContext) -> Projects:
         return SharedProjects(context.daemon)
     if context.project_root is None:
         raise ConfigError("A server of one project needs the project's root.")
-    return SingleProject(ServiceBundle.open(context.mode, context.project_root, context.state_dir, context.settings))
+    open_bundle = partial(ServiceBundle.open, context.mode, context.project_root, context.state_dir, context.settings)
+    return SingleProject(open_bundle(), open_bundle)
 
 
 def _make_lifespan(context: ServerContext) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

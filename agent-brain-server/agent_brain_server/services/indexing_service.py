@@ -19,11 +19,11 @@ from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
 from agent_brain_server.services.jobs import JobQueue
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
-from agent_brain_server.services.scopes import load_scopes, remember_scope
+from agent_brain_server.services.scopes import forget_scopes, load_scopes, remember_scope
 from agent_brain_server.services.vector_backlog import VectorBacklog
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.job_store import JobStore
-from agent_brain_server.storage.schema import LAST_INDEXED_META, SCOPES_META
+from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ class IndexingService:
         self._backlog = VectorBacklog(
             documents, vectors, self._worker, metrics, model=settings.embedding_model, chroma_from=chroma_from
         )
+        documents.on_damage = self._jobs.wake
         self._embedding: list[RunningJob] = []
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
@@ -177,8 +178,8 @@ class IndexingService:
                 )
             counts = self._documents.counts()
             self._writer.clear()
-            for key in (LAST_INDEXED_META, SCOPES_META):
-                self._documents.set_meta(key, None)
+            self._documents.set_meta(LAST_INDEXED_META, None)
+            forget_scopes(self._documents)
         return ClearedIndex(removed_documents=counts.files, removed_chunks=counts.chunks)
 
     def _work(self) -> None:
@@ -212,7 +213,12 @@ class IndexingService:
             finally:
                 self._slots.give_back(self._turn, self._worker.hand_over())
 
+    def _read_damaged_again(self) -> None:
+        if self._documents.take_damage():
+            self.catch_up()
+
     def _has_work(self) -> bool:
+        self._read_damaged_again()
         return bool(self._embedding) or self._jobs.has_waiting()
 
     def _work_in_turn(self) -> None:
@@ -235,6 +241,7 @@ class IndexingService:
 
     def _take_step(self) -> bool:
         """Do the next thing there is to do; False where there is none."""
+        self._read_damaged_again()
         with self._store_lock:
             job = self._jobs.take_next()
         if job is not None:

@@ -12,15 +12,14 @@ import numpy as np
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chroma_index import ChromaIndex
 from agent_brain_server.storage.chunk_rows import keys_array
-from agent_brain_server.storage.vector_map import Rows, VectorMap, new_matrix_name
+from agent_brain_server.storage.database import DAMAGED_CODE
+from agent_brain_server.storage.exact_search import Rows, find_unsound_rows, search_exactly
+from agent_brain_server.storage.vector_map import VectorMap, new_matrix_name, remove_map
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.types import AllowedChunks, Hit, Keys, Vectors
 
 EXACT_LIMIT = 25_000
 """Vectors up to which the matrix answers every query: some 4 ms, exact, under any filter, without loading Chroma."""
-
-PICKED_ROW_COST = 6
-"""Rows that are compared in file order in the time that one takes which is picked out."""
 
 EXACT_SUBSET_LIMIT = 10_000
 """Vectors up to which a subset is compared one by one: what a filter left over, or what Chroma does not have yet."""
@@ -52,11 +51,14 @@ class _Snapshot:
 class VectorStoreManager:
     """Vectors by chunk key, and by the text that they were made of. Any thread searches; changes wait for each other.
 
+    `damaged_count` says how many chunks lost their vector to damage that was found on opening.
+
     Args:
         persist_dir: The store's directory; made where it is missing.
         dimension: Length of a vector.
         model_name: What the vectors are made with; vectors of another model are forgotten.
-        store_id: The document store that the keys are from; vectors of another one are forgotten.
+        store_id: The document store that the keys are from; of another one the chunks are forgotten, and the texts'
+            vectors kept.
 
     Raises:
         StoreError: The directory cannot be read or written.
@@ -67,8 +69,23 @@ class VectorStoreManager:
         self._dimension = dimension
         self._lock = threading.RLock()
         self._chroma: ChromaIndex | None = None
-        self._map = VectorMap(persist_dir, f"{model_name}/{dimension}/{store_id}")
-        self._matrix, self._snapshot = self._open_matrix()
+        self.damaged_count = 0
+        self._map = VectorMap(persist_dir, f"{model_name}/{dimension}", store_id)
+        try:
+            self._matrix, self._snapshot = self._open_matrix()
+        except StoreError as exc:
+            self._map.close()
+            if exc.code != DAMAGED_CODE:
+                raise
+            log.warning("the map of the vectors is damaged: making it again", exc_info=True)
+            remove_map(persist_dir)
+            self._map = VectorMap(persist_dir, f"{model_name}/{dimension}", store_id)
+            self._matrix, self._snapshot = self._open_matrix()
+
+    def find_fault(self) -> str | None:
+        """Say what of the files was removed since they were opened, None where all are there; costs a `stat` each."""
+        gone = None if self._matrix.path.is_file() else f"{self._matrix.path} was removed"
+        return self._map.find_fault() or gone
 
     def cached_vectors(self, embed_keys: Iterable[str]) -> dict[str, Vectors]:
         """Return the vectors of texts that were embedded before, by the text's key; each has shape (dimension,)."""
@@ -179,11 +196,12 @@ class VectorStoreManager:
     def _open_matrix(self) -> tuple[VectorMatrix, _Snapshot]:
         """Open the matrix; forget what refers to rows that it lacks, and most rows where far too many are unused."""
         matrix = self._open_matrix_file(self._map.matrix_name)
-        if matrix.rows_on_disk() < self._map.next_row():
-            self._map.cut(matrix.rows_on_disk())
+        on_disk = matrix.rows_on_disk()
+        unsound = find_unsound_rows(matrix.view(min(on_disk, self._map.next_row())))
+        self.damaged_count = self._map.keep_sound(on_disk, unsound)
         keys, rows = self._map.load()
         used = np.unique(rows)
-        if self._map.next_row() - len(used) > len(used) + MAX_UNUSED_ROWS:
+        if len(used) and self._map.next_row() - len(used) > len(used) + MAX_UNUSED_ROWS:
             matrix = self._compact(matrix, used)
             keys, rows = self._map.load()
         for other in self._persist_dir.glob("matrix-*.f32"):
@@ -273,27 +291,3 @@ class VectorStoreManager:
         if self._chroma is not None:
             self._chroma.close()
             self._chroma = None
-
-
-def search_exactly(
-    matrix: Vectors, keys: Keys, rows: Rows, vector: Vectors, limit: int, allowed: AllowedChunks | None
-) -> list[Hit]:
-    """Return the chunks nearest to a unit vector by comparing it with every allowed one.
-
-    Args:
-        matrix: Unit vectors by row.
-        keys: Chunks, ascending.
-        rows: For each chunk the row of its vector.
-        vector: Shape (dimension,).
-        limit: Most hits to return.
-        allowed: What the answer may hold; None for everything.
-    """
-    if allowed is not None:
-        chosen = np.flatnonzero(np.isin(keys, allowed.keys, assume_unique=True))
-        keys, rows = keys[chosen], rows[chosen]
-    if not len(keys):
-        return []
-    scores = matrix[rows] @ vector if len(rows) * PICKED_ROW_COST < len(matrix) else (matrix @ vector)[rows]
-    best = np.argpartition(-scores, limit - 1)[:limit] if limit < len(scores) else np.arange(len(scores))
-    best = best[np.lexsort((keys[best], -scores[best]))]
-    return list(map(Hit, keys[best].tolist(), scores[best].tolist()))

@@ -109,10 +109,21 @@ def test_everything_is_there_after_opening_again(store, tmp_path, vectors):
     again.close()
 
 
-@pytest.mark.parametrize("change", [{"model_name": "other"}, {"store_id": "other"}])
-def test_vectors_of_another_model_or_store_are_forgotten(store, tmp_path, change):
+def test_of_another_document_store_the_texts_vectors_are_kept_and_no_chunk(store, tmp_path, vectors):
     store.close()
-    again = open_store(tmp_path, **change)
+    again = open_store(tmp_path, store_id="other")
+    assert again.count() == 0
+    assert not len(again.search(vectors[0], 3))
+    assert list(again.cached_vectors(["text-1"])) == ["text-1"]
+    again.close()
+    again = open_store(tmp_path, store_id="other")
+    assert len(again.cached_vectors(["text-1"])) == 1
+    again.close()
+
+
+def test_vectors_of_another_model_are_forgotten(store, tmp_path):
+    store.close()
+    again = open_store(tmp_path, model_name="other")
     assert again.count() == 0
     assert again.cached_vectors(["text-1"]) == {}
     assert len(list(tmp_path.glob("matrix-*"))) == 1
