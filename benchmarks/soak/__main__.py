@@ -20,6 +20,7 @@ from typing import Any
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
 from benchmarks.__main__ import describe_machine
 from benchmarks.report import update_document
+from benchmarks.soak.crowd import loop_crowd, loop_slow
 from benchmarks.soak.damage import loop_flips, loop_lost
 from benchmarks.soak.disk import check_read_only, loop_full_disk
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
@@ -76,6 +77,8 @@ CASES = {
     "list": Case(20, loop_list, 10, 1),
     "flip": Case(21, loop_flips, 100, 3),
     "lost": Case(22, loop_lost, 16, 2),
+    "crowd": Case(25, loop_crowd, 10, 1),
+    "slow": Case(25, loop_slow, 10, 1),
     "steady": Case(26, loop_steady, 30, 0),
 }
 

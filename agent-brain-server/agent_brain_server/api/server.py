@@ -120,6 +120,11 @@ class RememberingProtocol(HttpToolsProtocol):
         self.app_state = {**self.app_state, CONNECTION_NOTE: {}}
         super().connection_made(transport)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything at once: after a reset, uvicorn's timer would keep the connection's memory until it ends."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
 
 class StartupErrors:
     """Keeps the exception with which the application failed to start, which uvicorn only logs.
