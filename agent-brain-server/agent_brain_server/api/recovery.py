@@ -1,7 +1,9 @@
 """What is done about stores that are damaged, lost or no longer of one mind when they are opened."""
 
 import contextlib
+import itertools
 import logging
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -55,7 +57,7 @@ def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
     except StoreError as error:
         if error.code not in REBUILDABLE:
             raise
-        aside = directory.with_name(f"{directory.name}.{error.code}.{time.strftime('%Y%m%dT%H%M%S')}")
+        aside = _choose_aside(directory, error.code)
         repairs.note(f"the document store was set aside as {aside.name}: making it again", exc_info=True)
         scopes = _salvage_scopes(directory / DATABASE_NAME)
         directory.rename(aside)
@@ -66,6 +68,15 @@ def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
         documents.set_meta(SCOPES_META, scopes)
     keep_scopes_copy(documents)
     return documents
+
+
+def _choose_aside(directory: Path, code: str) -> Path:
+    """Return a name that no directory has, and remove what was set aside before: one is enough to look at."""
+    for older in directory.parent.glob(f"{directory.name}.store_*"):
+        shutil.rmtree(older, ignore_errors=True)
+    wanted = directory.with_name(f"{directory.name}.{code}.{time.strftime('%Y%m%dT%H%M%S')}")
+    numbered = (wanted.with_name(f"{wanted.name}.{number}") for number in itertools.count(1))
+    return next(place for place in itertools.chain([wanted], numbered) if not place.exists())
 
 
 def _salvage_scopes(path: Path) -> str | None:

@@ -121,7 +121,7 @@ class RememberingProtocol(HttpToolsProtocol):
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything at once: after a reset, uvicorn's timer would keep the connection's memory until it ends."""
+        """Let go of everything at once: after a reset, uvicorn's timer would keep the connection until it ends."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
 
