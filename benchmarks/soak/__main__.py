@@ -23,6 +23,7 @@ from benchmarks.report import update_document
 from benchmarks.soak.crowd import loop_crowd, loop_slow
 from benchmarks.soak.damage import loop_flips, loop_lost
 from benchmarks.soak.disk import check_read_only, loop_full_disk
+from benchmarks.soak.flood import loop_branches, loop_flood
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
 from benchmarks.soak.listing import loop_list
 from benchmarks.soak.outcome import Outcome, format_results
@@ -77,6 +78,8 @@ CASES = {
     "list": Case(20, loop_list, 10, 1),
     "flip": Case(21, loop_flips, 100, 3),
     "lost": Case(22, loop_lost, 16, 2),
+    "flood": Case(24, loop_flood, 10_000, 500),
+    "branches": Case(24, loop_branches, 20, 1),
     "crowd": Case(25, loop_crowd, 10, 1),
     "slow": Case(25, loop_slow, 10, 1),
     "steady": Case(26, loop_steady, 30, 0),
@@ -90,7 +93,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds",
         type=int,
-        help="rounds (lock: seconds; crosstalk: questions; closed: projects; steady: minutes) in place of a loop's own",
+        help="rounds (seconds of lock, questions of crosstalk, projects of closed, files of flood, minutes of steady)",
     )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")

@@ -55,6 +55,12 @@ def find_faults(state_dir: Path, tree: Mapping[str, str]) -> list[str]:
     return faults + _find_vector_faults(data / VECTORS_DIR, chunks)
 
 
+def list_paths(state_dir: Path) -> set[str]:
+    """Return the files that keyword questions are answered from, less those that hold nothing."""
+    with open_documents(state_dir / DATA_DIR) as documents:
+        return {path for (path,) in documents.execute("SELECT path FROM files WHERE state = 'indexed'")}
+
+
 def count_all(state_dir: Path) -> tuple[int, int, int]:
     """Return how many chunks the document store, the keyword index and the vectors hold."""
     data = state_dir / DATA_DIR
