@@ -23,6 +23,7 @@ from benchmarks.report import update_document
 from benchmarks.soak.crowd import loop_crowd, loop_slow
 from benchmarks.soak.damage import loop_flips, loop_lost
 from benchmarks.soak.disk import check_read_only, loop_full_disk
+from benchmarks.soak.ending import loop_kill_compact, loop_kill_stop
 from benchmarks.soak.flood import loop_branches, loop_flood
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
 from benchmarks.soak.listing import loop_list
@@ -78,6 +79,8 @@ CASES = {
     "list": Case(20, loop_list, 10, 1),
     "flip": Case(21, loop_flips, 100, 3),
     "lost": Case(22, loop_lost, 16, 2),
+    "kill-stop": Case(23, loop_kill_stop, 100, 2),
+    "kill-compact": Case(23, loop_kill_compact, 100, 1),
     "flood": Case(24, loop_flood, 10_000, 500),
     "branches": Case(24, loop_branches, 20, 1),
     "crowd": Case(25, loop_crowd, 10, 1),

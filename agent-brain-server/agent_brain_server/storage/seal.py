@@ -7,6 +7,7 @@ it wrote is taken for damage.
 
 import contextlib
 import json
+import os
 import zlib
 from collections.abc import Iterable
 from enum import Enum
@@ -41,7 +42,9 @@ def seal_files(seal: Path, files: Iterable[Path]) -> None:
         if sum(file.stat().st_size for file in listed) > SEAL_LIMIT:
             return
         sums = {file.relative_to(seal.parent).as_posix(): _measure(file) for file in listed}
-        seal.write_text(json.dumps(sums), encoding="utf-8")
+        partial = seal.with_name(f"{seal.name}.new")
+        partial.write_text(json.dumps(sums), encoding="utf-8")
+        os.replace(partial, seal)  # a torn one, of a server that is killed now, would pass for damage
     except OSError:
         with contextlib.suppress(OSError):
             seal.unlink(missing_ok=True)

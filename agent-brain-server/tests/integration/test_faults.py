@@ -9,7 +9,17 @@ import pytest
 REPOSITORY = Path(__file__).parents[3]
 SOAK_LIMIT_S = 120.0
 
-CASES = ["flip=3", "lost=2", "crowd=1", "slow=1", "steady=0", "flood=300", "branches=1"]
+CASES = [
+    "flip=3",
+    "lost=2",
+    "kill-stop=2",
+    "kill-compact=1",
+    "crowd=1",
+    "slow=1",
+    "steady=0",
+    "flood=300",
+    "branches=1",
+]
 
 
 @pytest.mark.parametrize("case", CASES)
