@@ -116,6 +116,10 @@ class VectorStoreManager:
             rows = [row_of[embed_key] for embed_key in embed_keys]
             self._map.add([int(key) for key in keys], rows, [(row, text) for text, row in new_rows.items()])
             self._snapshot = self._with_rows(dict(zip(map(int, keys), rows, strict=True)), first_new + len(new))
+            if new and len(self._snapshot.matrix) > 2 * len(self._snapshot.keys) + MAX_UNUSED_ROWS:
+                outgrown = self._matrix  # a server that runs for weeks would never open it anew otherwise
+                self._matrix, self._snapshot = self._open_matrix()
+                outgrown.close()
 
     def delete(self, keys: Iterable[int]) -> None:
         """Forget the vectors of chunks; texts that come back need not be embedded again."""

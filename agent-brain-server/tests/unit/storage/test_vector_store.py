@@ -171,6 +171,21 @@ def test_rows_that_nothing_needs_are_given_back_on_opening(store, tmp_path, vect
     again.close()
 
 
+def test_rows_that_no_chunk_has_go_while_the_store_is_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_store, "MAX_UNUSED_ROWS", 20)
+    store = open_store(tmp_path)
+    changed = unit_vectors(200, seed=4)
+    for number, vector in enumerate(changed):
+        store.add([1, 2], [f"version {number}", f"other {number}"], np.stack([vector, -vector]))
+    (file,) = tmp_path.glob("matrix-*")
+    assert file.stat().st_size < 40 * vector.nbytes
+    assert [hit.key for hit in store.search(changed[-1], 2)] == [1, 2]
+    store.close()
+    again = open_store(tmp_path)
+    assert again.search(-changed[-1], 1)[0].key == 2
+    again.close()
+
+
 def test_a_damaged_map_is_made_anew(store, tmp_path):
     store.close()
     (tmp_path / "vectors.sqlite3").write_bytes(b"\x00garbage" * 4000)
