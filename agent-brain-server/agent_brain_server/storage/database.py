@@ -19,6 +19,9 @@ BUSY_TIMEOUT_S = 10.0
 DAMAGED_CODE = "store_damaged"
 """Of errors that tell of a damaged file, which can be made again."""
 
+DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+"""SQLite's codes for damage; the last one means that a table or column of ours, whose names we know, is not there."""
+
 FULL_CHECK_LIMIT = 32 * 1024 * 1024
 """Bytes up to which every page is checked on opening after a kill (some 50 ms); larger ones when a page is read."""
 
@@ -38,7 +41,7 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 def _code_of(exc: sqlite3.DatabaseError) -> str:
     """Tell a damaged file, which can be built again, from a full disk or a missing right, where that would not help."""
-    return "store_unusable" if isinstance(exc, sqlite3.OperationalError) else DAMAGED_CODE
+    return DAMAGED_CODE if getattr(exc, "sqlite_errorcode", None) in DAMAGE else "store_unusable"
 
 
 def _identify(path: Path) -> tuple[int, int]:
