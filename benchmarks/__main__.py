@@ -1,11 +1,13 @@
 """Run the benchmark: `./task bench`, with arguments after `--`.
 
 The groups are measured in order, each beside its reference: help, start, status, size, first (first indexes), meanwhile
-(answers during them), serving (queries, memory, indexing again). All of them take about ten minutes.
+(answers during them), serving (queries, the parts of a query alone, memory, indexing again). All of them take about ten
+minutes.
 """
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import platform
@@ -17,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.alone.measure import measure_alone
 from benchmarks.corpus import VERSION, fetch_corpus, make_questions
 from benchmarks.figures import Measured
 from benchmarks.installed_size import list_packages
@@ -28,6 +31,7 @@ from benchmarks.project import Project
 from benchmarks.report import format_report, update_document
 
 REPOSITORY = Path(__file__).parents[1]
+ALONE_QUERIES = 420  # of each part, the first ones not counted
 BULK_RUNS = 2  # each indexes ten thousand files
 
 GROUPS = ("help", "start", "status", "size", "serving", "first", "meanwhile", "bulk")
@@ -42,6 +46,7 @@ class Benchmark:
     questions: Iterator[str]
     runs: int
     figures: list[Measured] = field(default_factory=list)
+    alone: list[dict[str, Any]] = field(default_factory=list)
     packages: list[dict[str, Any]] = field(default_factory=list)
     corpus: dict[str, Any] = field(default_factory=dict)
 
@@ -87,6 +92,9 @@ class Benchmark:
             }
             save_answer(state, next(self.questions), self.answer)
             self.figures += measure_queries(state, self.runs, self.questions, self.answer)
+            asked = list(itertools.islice(self.questions, ALONE_QUERIES))
+            root, state_dir = self.project.root, self.project.state_dir
+            self.alone = measure_alone(root, state_dir, asked, self.scratch, REPOSITORY / ".cache")
             self.figures += measure_reindex(self.project, state, self.runs)
             self.figures += [*measure_memory(state, self.runs), peak]
             self.figures += measure_saves(self.project, state, self.runs)
@@ -99,6 +107,7 @@ class Benchmark:
             "runs": self.runs,
             "corpus": self.corpus,
             "figures": [figure.to_json() for figure in self.figures],
+            "alone": self.alone,
             "packages": self.packages,
         }
 

@@ -45,13 +45,18 @@ def fetch_corpus(cache: Path) -> Path:
 
 def make_questions(corpus: Path) -> list[str]:
     """Return some thousand different questions in a fixed order: names, first sentences of docstrings, arguments."""
-    questions = {question for path in sorted(corpus.rglob("*.py")) for question in _questions_of(path)}
+    questions = {question for path in sorted(corpus.rglob("*.py")) for question in read_questions(path)}
     ordered = sorted(questions)
     random.Random(0).shuffle(ordered)
     return ordered
 
 
-def _questions_of(path: Path) -> Iterator[str]:
+def read_questions(path: Path) -> Iterator[str]:
+    """Yield questions about a Python file: names, first sentences of docstrings, arguments.
+
+    Raises:
+        SyntaxError: It can't be parsed.
+    """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (doc := ast.get_docstring(node)):
             yield node.name

@@ -37,6 +37,19 @@ def format_number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def format_alone(alone: Iterable[dict[str, Any]], hybrid_p50: float | None) -> str:
+    """Return the table: each part's latency, and a whole hybrid query over HTTP as a multiple of it."""
+    rows = [
+        [
+            part["title"],
+            f"{format_number(part['p50'])} / {format_number(part['p95'])}",
+            format_number(hybrid_p50 / part["p50"]) if hybrid_p50 else "",
+        ]
+        for part in alone
+    ]
+    return format_table([["by itself, without HTTP", "p50 / p95, ms", "a hybrid query, p50, is so many of it"], *rows])
+
+
 def format_report(results: dict[str, Any]) -> str:
     """Return the whole section."""
     machine, corpus = results["machine"], results["corpus"]
@@ -48,6 +61,10 @@ def format_report(results: dict[str, Any]) -> str:
     if corpus:
         parts.append(f"Corpus: {corpus['name']}, {corpus['files']:,} files in {corpus['chunks']:,} chunks.")
     parts.append(format_table([["figure", "measured", "must reach", "reference beside it", "ratio"], *figures]))
+    if alone := results.get("alone"):
+        hybrid = [figure["value"] for figure in results["figures"] if figure["id"] == "query_p50"]
+        parts.append("What a query is made of, asked the same kind of questions in the same run:")
+        parts.append(format_alone(alone, hybrid[0] if hybrid else None))
     if packages := results["packages"]:
         total = sum(package["megabytes"] for package in packages)
         largest = [

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("list_cmd:list_servers", "List the servers of all projects."),
     "index": ("index:index", "Bring the index up to date."),
     "query": ("query:query", "Ask for the lines that answer a question."),
+    "logs": ("logs:logs", "Show what the server has logged."),
+    "config": ("config_cmd:config", "Show every setting and where its value comes from."),
+    "doctor": ("doctor:doctor", "Check everything that Agent Brain needs, and say what to do."),
+    "reset": ("reset:reset", "Remove the project's index."),
 }
 """Name → (module and function under `commands`, the line in the group's help)."""
 

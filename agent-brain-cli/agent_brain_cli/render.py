@@ -43,6 +43,11 @@ def use_safe_streams() -> None:
             reconfigure(errors="backslashreplace")
 
 
+def colours_wanted() -> bool:
+    """Whether stdout is a terminal whose owner has not asked for text without colours (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
 def note(message: str) -> None:
     """Say something on stderr, where it doesn't disturb what a program reads from stdout."""
     click.echo(visible(message), err=True)

@@ -58,6 +58,10 @@ def render_status(document: Json) -> str:
         "Vectors": f"{index['total_vectors']:,} ({format_share(index['vector_coverage'])}), {index['embedding_model']}",
         "Indexed": index["last_indexed_at"] or "never; index it with: agent-brain index",
     }
+    if server := index.get("vector_server"):
+        fields["Chroma"] = f"{server}, {index['vectors_behind']:,} changes behind"
+    if index.get("vector_fault"):
+        fields["Fault"] = index["vector_fault"]
     if index["skipped"]:
         fields["Skipped"] = count_reasons(index["skipped"])
     if index["repairs"]:

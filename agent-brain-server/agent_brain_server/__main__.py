@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -26,6 +27,7 @@ from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseErr
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, remove_remains
 from agent_brain_server.log import configure_logging
 from agent_brain_server.log_tail import read_log_tail
+from agent_brain_server.processes import measure_process_age
 from agent_brain_server.project_root import resolve_project_root
 from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.runtime import RuntimeState, read_runtime
@@ -42,6 +44,7 @@ PRIVATE_UMASK = 0o077  # whatever the server or a library writes is this user's 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server of a project; return the exit code."""
+    process_began = time.monotonic() - measure_process_age()  # before the fork, which makes a new process of this one
     arguments = parse_arguments(argv)
     if arguments.ready_fd is not None:
         leave_starter()
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in SINGLE_THREADED:
         os.environ.setdefault(name, "1")
     try:
-        return serve(arguments, pipe)
+        return serve(arguments, pipe, process_began)
     except KeyboardInterrupt:
         return 0
     except AgentBrainError as error:
@@ -115,8 +118,13 @@ def collect_overrides(arguments: argparse.Namespace) -> dict[str, str | None]:
     return overrides | {name: value for name, value in flags.items() if value is not None}
 
 
-def serve(arguments: argparse.Namespace, pipe: ReadyPipe) -> int:
+def serve(arguments: argparse.Namespace, pipe: ReadyPipe, process_began: float) -> int:
     """Take the lock and serve until told to stop; return the exit code.
+
+    Args:
+        arguments: The command line.
+        pipe: To whoever waits for the start.
+        process_began: On the monotonic clock.
 
     Raises:
         AgentBrainError: The server can't start.
@@ -132,7 +140,7 @@ def serve(arguments: argparse.Namespace, pipe: ReadyPipe) -> int:
         overrides = collect_overrides(arguments)
         daemon = DaemonSettings.load(overrides) if root is None else None
         settings = daemon.server if daemon else load_project_config(state_dir, overrides)
-        context = ServerContext.make(root, state_dir, settings, daemon)
+        context = ServerContext.make(root, state_dir, settings, daemon, process_began)
         serve_locked(context, lock, pipe, stops_when_idle=arguments.started_by == "agent")
     finally:
         lock.release()
@@ -159,7 +167,7 @@ def serve_locked(context: ServerContext, lock: StateLock, pipe: ReadyPipe, *, st
     """
     settings = context.settings
     log_dir = resolve_log_dir(context.state_dir, settings.log_dir)
-    log_path = configure_logging(log_dir, settings.log_level, console=not pipe.is_open)
+    log_path = configure_logging(log_dir, settings.log_level, console=not pipe.is_open, instance_id=context.instance_id)
     earlier_runs = log_path.stat().st_size
 
     def tell_ready(state: RuntimeState) -> None:
@@ -195,8 +203,8 @@ def bind_socket(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, protocol)
-    except OSError as exc:
-        raise StartError(f"The address {host} is not known: {exc}.", code="bad_bind_host") from exc
+    except (OSError, ValueError) as exc:  # a text that can be no name is a ValueError
+        raise StartError(f"The address {ascii(host)} is not known: {exc}.", code="bad_bind_host") from exc
     try:
         if port:
             # a port that our predecessor has just left is not in use

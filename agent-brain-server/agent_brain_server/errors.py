@@ -40,7 +40,7 @@ class AgentBrainError(Exception):
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
     default_code: ClassVar[str] = "internal_error"
-    default_hint: ClassVar[str] = "See the server's log in the state directory's logs/ folder."
+    default_hint: ClassVar[str] = "See the server's log with: agent-brain logs"
 
     def __init__(self, message: str, *, hint: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class ConfigError(AgentBrainError):
     status = 500
     exit_code = 2
     default_code = "invalid_config"
-    default_hint = "Correct the value that is named."
+    default_hint = "Correct the value that is named; agent-brain config shows where each one comes from."
 
 
 class StateDirError(AgentBrainError):
@@ -126,7 +126,7 @@ class StoreError(AgentBrainError):
 
     status = 503
     default_code = "store_unusable"
-    default_hint = "Check the disk, then index again with: agent-brain index --force"
+    default_hint = "See what is wrong with: agent-brain doctor. Then index again with: agent-brain index --force"
 
 
 class RequestError(AgentBrainError):

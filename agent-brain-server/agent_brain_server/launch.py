@@ -146,7 +146,9 @@ def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> subprocess.P
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, PRIVATE_FILE_MODE)
+    descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
+    os.fchmod(descriptor, PRIVATE_FILE_MODE)  # an older version has made it as the starter's umask had it
+    return descriptor
 
 
 def _prepare_stderr(path: Path) -> int:

@@ -22,6 +22,7 @@ from agent_brain_server.project_root import require_text
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import (
     brain_home,
+    lock_path,
     prepare_brain_home,
     prepare_state_dir,
     resolve_state_dir,
@@ -170,7 +171,7 @@ def stop_server(
         if time.monotonic() >= deadline:
             raise DeadlineError(
                 f"The lock of {state_dir} is held by a process that can't be proven to be its server.",
-                hint="Find it with: fuser -v <state directory>/*.lock",
+                hint=f'Find it with: fuser -v "{lock_path(state_dir)}"',
             )
         time.sleep(WAIT_INTERVAL_S)
     return StopResult(stopped=False, forced=False, pid=None)

@@ -56,7 +56,11 @@ def request_json(
         response = connection.getresponse()
         content = response.read()
     except TimeoutError as exc:
-        raise DeadlineError(f"The server at {server.base_url} did not answer within {timeout:g} seconds.") from exc
+        asked = f"{method} {path.partition('?')[0]}"
+        raise DeadlineError(
+            f"The server at {server.base_url} did not answer {asked} within {timeout:g} seconds.",
+            hint="See what it is doing with: agent-brain logs. Then try again.",
+        ) from exc
     except (OSError, http.client.HTTPException) as exc:
         raise NotRunningError(f"No server answers at {server.base_url}: {exc}.") from exc
     finally:

@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document
-from agent_brain_server.config.settings import DEFAULT_ORIGIN, is_loopback, load_settings
+from agent_brain_server.config.addresses import is_loopback
+from agent_brain_server.config.settings import DEFAULT_ORIGIN, load_settings
 from agent_brain_server.errors import ConfigError, StateDirError, UnknownSchemaError
 from agent_brain_server.locking import is_stale
 from agent_brain_server.project_root import generate_project_id

@@ -21,6 +21,8 @@ _STATE_FIELD = 0
 _START_FIELD = 19
 """Positions in /proc/<pid>/stat after the command's closing parenthesis: fields 3 and 22 of proc(5)."""
 
+_RESIDENT_FIELD = 1  # of /proc/<pid>/statm, in pages: proc(5)
+
 _DEAD_STATES = ("Z", "X")  # zombie, dead
 
 
@@ -34,6 +36,23 @@ def read_start_time(pid: int) -> str | None:
     if _HAS_PROC:
         return _read_proc_start(pid)
     return _ask_ps_start(pid)
+
+
+def measure_process_age() -> float:
+    """Return the seconds since this process started; 0 where the system does not tell."""
+    ticks = _read_proc_start(os.getpid()) if _HAS_PROC else None
+    if ticks is None:
+        return 0.0
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK"))
+
+
+def read_resident_bytes(pid: int) -> int:
+    """Return how much memory a process has in use; 0 where it is gone or the system does not tell."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[_RESIDENT_FIELD]
+    except (OSError, IndexError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def is_same_process(pid: int, started_at: str | None) -> bool:

@@ -24,6 +24,7 @@ PROJECTS_DIR = "projects"
 PROJECT_FILE = "project.json"
 IGNORE_FILE = ".gitignore"
 SERVER_LOG_FILE = "server.log"
+PREVIOUS_LOG_FILE = "server.previous.log"
 STDERR_FILE = "stderr.log"
 DATA_DIR = "data"
 LOG_DIR = "logs"
@@ -243,9 +244,19 @@ def resolve_log_dir(state_dir: Path, log_dir: str = LOG_DIR) -> Path:
     Raises:
         StateDirError: The directory can't be made or written.
     """
-    directory = _absolute(state_dir / log_dir)
+    directory = locate_below(state_dir, log_dir)
     _make_private_dir(directory)
     return directory
+
+
+def locate_below(state_dir: Path, directory: str) -> Path:
+    """Return where a directory lies that the settings name; nothing is created.
+
+    Args:
+        state_dir: Absolute.
+        directory: Relative to `state_dir`, or absolute.
+    """
+    return _absolute(state_dir / directory)
 
 
 def prepare_brain_home() -> Path:

@@ -17,6 +17,11 @@ from agent_brain_server.storage_paths import default_state_dir
 SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
 FileState = Literal["pending", "indexed", "skipped"]
+SkipReason = Literal[
+    "binary", "dangling_symlink", "empty", "generated", "minified", "missing", "other_worktree", "parser_crashed",
+    "pdf_extra_not_installed", "special_file", "symlink", "symlink_loop", "symlink_outside", "too_large", "translation",
+    "undecodable_name", "unreadable", "unreadable_pdf",
+]  # fmt: skip
 
 Vectors = npt.NDArray[np.float32]
 """Shape (n, dimension), each row of unit length."""
@@ -42,10 +47,10 @@ class FileStat:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A file or directory that is not indexed, and why (`reason`: a stable snake_case word)."""
+    """A file or directory that is not indexed, and why."""
 
     path: str
-    reason: str
+    reason: SkipReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ class Chunk:
     """A run of lines of one file, as stored and as answered.
 
     Attributes:
-        id: 24 hex digits of SHA-256 over path and content: writing twice is writing once.
+        id: 24 hex digits of SHA-256 over path, heading and text: writing twice is writing once.
         start_line: First line, 1-based.
         end_line: Last line, inclusive.
         symbols: Names that the chunk defines, outermost first, without qualification (`parse_header`, `Client`).
@@ -237,6 +242,19 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector per text, in order: shape (len(texts), dimension)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChromaServer:
+    """A Chroma server that keeps vectors for this one.
+
+    Attributes:
+        url: Its address, with tenant and database as its path if they are not the default ones.
+        token: What is shown to it; None where it asks for nothing.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,13 @@
 """A small project and the real application over it, shared by the tests of services and calls."""
 
+import json
 import os
+import socket
+import subprocess
+import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +24,7 @@ if os.environ.get("CI"):  # new examples are tried at every desk; what lands doe
     settings.load_profile("repeatable")
 
 JOB_LIMIT_S = 60.0
+CHROMA_LIMIT_S = 30.0
 ENDED = ("done", "failed", "cancelled")
 
 FILES = {
@@ -80,3 +87,57 @@ def run_job() -> Callable[..., JobStatus]:
         return job
 
     return run
+
+
+class ChromaRun:
+    """A real `chroma run` on loopback that keeps its data and its port when it is started again.
+
+    Args:
+        directory: Holds the data and the log.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            self._port = sock.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [Path(sys.executable).parent / "chroma", "run", "--host", "127.0.0.1", "--port", str(self._port)]
+        with (self._directory / "log").open("a") as log:
+            argv = [*command, "--path", self._directory / "data"]
+            self._process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=self._directory)
+        deadline = time.monotonic() + CHROMA_LIMIT_S
+        while True:
+            try:
+                self.get("/heartbeat")
+                return
+            except (urllib.error.URLError, ConnectionError):
+                assert self._process.poll() is None, (self._directory / "log").read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def get(self, path: str) -> Any:
+        """Return what it answers."""
+        with urllib.request.urlopen(f"{self.url}/api/v2{path}", timeout=10) as response:
+            return json.load(response)
+
+    def collections(self) -> dict[str, int]:
+        """Return the collections of the default database, with the number of vectors of each."""
+        place = "/tenants/default_tenant/databases/default_database/collections"
+        return {each["name"]: self.get(f"{place}/{each['id']}/count") for each in self.get(place)}
+
+
+@pytest.fixture(scope="session")
+def chroma_run() -> type[ChromaRun]:
+    """Return what runs a Chroma server."""
+    return ChromaRun

@@ -5,21 +5,40 @@ import importlib
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from packaging.requirements import Requirement
+from pydantic import BaseModel
 
+from agent_brain_server.api.error_handlers import HTTP_PROBLEMS
 from agent_brain_server.config.settings import ENVIRONMENT_PREFIX, ProjectConfig
+from agent_brain_server.errors import AgentBrainError
+from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.models.projects import ProjectRegistration
+from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.runtime import SharedConfig
+from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
+from agent_brain_server.types import SkipReason
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "agent-brain-*/*.md", "agent-brain-skill/**/*.md", ".speckit/**/*.md")
+    for pattern in (
+        "*.md",
+        "docs/*.md",
+        "agent-brain-*/*.md",
+        "agent-brain-skill/**/*.md",
+        ".speckit/**/*.md",
+        ".claude/*.md",
+    )
     for path in REPOSITORY.glob(pattern)
 )
+API = REPOSITORY / "docs" / "API.md"
+OPENAPI = REPOSITORY / ".speckit/features/109-multi-instance-architecture/contracts/openapi.json"
 SKILL = REPOSITORY / "agent-brain-skill" / "Agent Brain" / "SKILL.md"
 
 
@@ -33,6 +52,75 @@ def test_every_setting_is_documented_with_its_default_and_limits() -> None:
 @pytest.mark.parametrize("name", [ENVIRONMENT_PREFIX, HOME_VARIABLE, STATE_DIR_VARIABLE])
 def test_every_variable_is_documented(name: str) -> None:
     assert f"`{name}" in (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
+
+
+def test_every_reason_to_leave_a_file_out_is_documented() -> None:
+    architecture = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text()
+    table = architecture.partition("## What is left out")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(get_args(SkipReason))
+
+
+def test_every_route_is_documented_with_its_parameters() -> None:
+    rows = re.findall(r"^\| `([A-Z]+ /\S*)` \|(.*?)\| ", API.read_text(), flags=re.MULTILINE)
+    documented = {call: set(re.findall(r"`([a-z_]+)`", parameters)) for call, parameters in rows}
+    paths = json.loads(OPENAPI.read_text())["paths"]
+    served = {
+        f"{method.upper()} {path}": {each["name"] for each in operation.get("parameters", []) if each["in"] == "query"}
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    }
+    assert documented == served
+
+
+@pytest.mark.parametrize(
+    ("call", "model"),
+    [("POST /query", QueryRequest), ("POST /index", IndexRequest), ("POST /projects", ProjectRegistration)],
+)
+def test_every_field_of_a_body_is_documented_with_its_default(call: str, model: type[BaseModel]) -> None:
+    section = API.read_text().partition(f"### `{call}`")[2].partition("\n#")[0]
+    rows = re.findall(r"^\| `([a-z_]+)` \| (?:`(.*?)`)? ?\| ", section, flags=re.MULTILINE)
+    expected = []
+    for name, field in model.model_fields.items():
+        default = "" if field.is_required() else json.dumps(field.get_default(call_default_factory=True))
+        expected.append((name, default))
+    assert rows == expected
+
+
+def test_every_metric_is_documented_and_the_other_way_round() -> None:
+    documented = re.findall(
+        r"^\| `((?:agent_brain|process)_[a-z_]+)` \| ([a-z]+) \|", API.read_text(), flags=re.MULTILINE
+    )
+    rendered = Metrics().render([], 0).decode()
+    kept = re.findall(r"^# TYPE (\S+) (\S+)$", rendered, flags=re.MULTILINE)
+    assert sorted(documented) == sorted((name, kind) for name, kind in kept if not name.endswith("_created"))
+
+
+def test_every_error_code_is_documented_and_the_other_way_round() -> None:
+    section = API.read_text().partition("## Errors")[2].partition("\n## ")[0]
+    documented = {
+        code for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for code in row[1:-1].split("`, `")
+    }
+    raised = {code for code, _ in HTTP_PROBLEMS.values()} | {"http_error"}
+    for package in ("agent-brain-server/agent_brain_server", "agent-brain-cli/agent_brain_cli"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            raised |= set(find_codes(ast.parse(path.read_text())))
+    assert documented == raised
+
+
+def find_codes(tree: ast.AST) -> Iterator[str]:
+    """Find the codes that errors are given: `code="…"`, `default_code = "…"`, `SOME_CODE = "…"`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "code":
+            value: ast.expr | None = node.value
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            is_code = isinstance(target, ast.Name) and (target.id == "default_code" or target.id.endswith("_CODE"))
+            value = node.value if is_code else None
+        else:
+            continue
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield value.value
 
 
 @pytest.mark.parametrize("package", ["agent-brain-server", "agent-brain-cli"])
@@ -60,3 +148,41 @@ def test_the_skill_imports_what_exists() -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
                 imported += 1
     assert imported
+
+
+def test_every_variable_that_the_code_names_is_documented() -> None:
+    named = {
+        name
+        for package in ("agent-brain-server/agent_brain_server", "agent-brain-cli/agent_brain_cli")
+        for path in (REPOSITORY / package).rglob("*.py")
+        for name in re.findall(r'^[A-Z_]+_VARIABLE = "(\w+)"', path.read_text(), flags=re.MULTILINE)
+    }
+    assert named >= {HOME_VARIABLE, STATE_DIR_VARIABLE}
+    document = (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
+    assert {name for name in named if f"`{name}`" not in document} == set()
+
+
+def test_the_skill_says_what_it_is_where_agents_look() -> None:
+    opening = re.match(r"---\nname: ([a-z0-9-]{1,64})\ndescription: (.{1,1024})\n---\n", SKILL.read_text())
+    assert opening is not None
+    assert ": " not in opening[2]  # which YAML would take for a key
+
+
+def test_the_skill_tells_every_exit_code_that_an_agent_can_meet() -> None:
+    sentence = SKILL.read_text().partition("Exit codes: ")[2].partition("every error")[0]
+    told = {int(code) for code in re.findall(r"(?:^|,)\s*(\d+) [a-z]", sentence)}
+    assert told == {0, *(error.exit_code for error in list_errors(AgentBrainError))}
+
+
+def list_errors(base: type[AgentBrainError]) -> list[type[AgentBrainError]]:
+    """Return an error and all that are derived from it."""
+    return [base, *(error for child in base.__subclasses__() for error in list_errors(child))]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_the_python_of_the_documents_imports_what_exists(path: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agent_brain"):
+                module = importlib.import_module(node.module)
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []

@@ -25,20 +25,14 @@ from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import EXACT_LIMIT, VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
+from agent_brain_server.types import ChromaServer
 
 logger = logging.getLogger(__name__)
-
-KEYWORD_ENGINE = "tantivy"
-VECTOR_ENGINE = "chromadb"
 
 
 @dataclass(frozen=True, slots=True)
 class SharedParts:
-    """What the bundles of one server have in common.
-
-    Attributes:
-        chroma_from: Vectors of a bundle from which on Chroma takes part.
-    """
+    """What the bundles of one server have in common."""
 
     embedder: QueryEmbedder
     metrics: Metrics
@@ -46,7 +40,14 @@ class SharedParts:
     chroma_from: int
 
     @classmethod
-    def make(cls, embedding_model: str, *, max_concurrent_indexing: int, chroma_from: int = EXACT_LIMIT) -> Self:
+    def make(
+        cls,
+        embedding_model: str,
+        *,
+        max_concurrent_indexing: int,
+        chroma_from: int = EXACT_LIMIT,
+        metrics: Metrics | None = None,
+    ) -> Self:
         """Return new parts; nothing heavy is loaded for them.
 
         Args:
@@ -54,9 +55,10 @@ class SharedParts:
             max_concurrent_indexing: Bundles that index at the same time.
             chroma_from: Vectors of a bundle from which on Chroma takes part: with fewer it never answers, and costs
                 100 MB and half a second, and each of its writes would hold up everything else.
+            metrics: Of the server; new ones where None.
         """
         slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), Metrics(), slots, chroma_from)
+        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, chroma_from)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class ServiceBundle:
         shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
         repairs = Repairs()
         with ExitStack() as closers:
-            documents, bm25, vectors = open_stores(paths, settings.embedding_model, closers, repairs)
+            documents, bm25, vectors = open_stores(paths, settings, closers, repairs)
             indexing = IndexingService(
                 project_root,
                 own_state_dir or state_dir,
@@ -201,6 +203,8 @@ class ServiceBundle:
 
     def status(self) -> IndexStatus:
         """Return what the index holds and what is being done to it."""
+        # counted last: numbers from before a job's end must not stand beside the word that it has ended
+        is_busy, current_job, last_job = self.is_busy(), self.indexing.current_job(), self.indexing.last_job()
         counts = self.documents.counts()
         freshness = self.queries.freshness()
         return IndexStatus(
@@ -208,9 +212,9 @@ class ServiceBundle:
             total_chunks=counts.chunks,
             total_vectors=counts.embedded,
             vector_coverage=freshness.vector_coverage,
-            indexing_in_progress=self.indexing.is_busy(),
-            current_job=self.indexing.current_job(),
-            last_job=self.indexing.last_job(),
+            indexing_in_progress=is_busy,
+            current_job=current_job,
+            last_job=last_job,
             last_indexed_at=freshness.last_indexed_at,
             repairs=self.repairs.made(),
             skipped=self.documents.skip_counts(),
@@ -219,32 +223,39 @@ class ServiceBundle:
             project_root=str(self.project_root),
             project_id=self.project_id,
             embedding_model=self.settings.embedding_model,
-            keyword_engine=KEYWORD_ENGINE,
-            vector_engine=VECTOR_ENGINE,
+            keyword_engine="tantivy",
+            vector_engine="chromadb",
+            vector_server=self.settings.chroma_url,
+            vector_fault=self.vectors.chroma_fault,
+            vectors_behind=self.vectors.count_behind(),
         )
 
 
 def open_stores(
-    paths: StoragePaths, embedding_model: str, closers: ExitStack, repairs: Repairs
+    paths: StoragePaths, settings: ProjectConfig, closers: ExitStack, repairs: Repairs
 ) -> tuple[DocumentStore, BM25IndexManager, VectorStoreManager]:
     """Open the three stores of a project; the indexes are not yet made to agree with the documents.
 
     Args:
         paths: Where they lie.
-        embedding_model: Name of the model that the vectors are made with.
+        settings: Name the model that the vectors are made with, and the Chroma server if there is one.
         closers: Closes what was opened.
         repairs: Takes what had to be mended.
 
     Raises:
         StoreError: A store can't be opened.
     """
-    model = identify_model(embedding_model)
+    model = identify_model(settings.embedding_model)
     documents = open_documents(paths["llamaindex"], repairs)
     closers.callback(documents.close)
     bm25 = BM25IndexManager(paths["bm25_index"])
     closers.callback(bm25.close)
     vectors = VectorStoreManager(
-        paths["chroma_db"], dimension=model.dimension, model_name=model.name, store_id=documents.store_id
+        paths["chroma_db"],
+        dimension=model.dimension,
+        model_name=model.name,
+        store_id=documents.store_id,
+        chroma_server=ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None,
     )
     closers.callback(vectors.close)
     return documents, bm25, vectors

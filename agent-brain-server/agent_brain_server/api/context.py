@@ -1,7 +1,8 @@
 """What a server process knows before its application exists."""
 
 import secrets
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
@@ -23,6 +24,7 @@ class ServerContext:
         instance_id: New for every server process.
         token: What a client sends to show that it may ask; None on a server that checks the connecting user alone.
         daemon: What there is only in the shared daemon; None in the server of one project.
+        process_began: When the process began, on the monotonic clock; the start is measured from there.
     """
 
     project_root: Path | None
@@ -31,10 +33,16 @@ class ServerContext:
     instance_id: str
     token: str | None
     daemon: DaemonSettings | None = None
+    process_began: float = field(default_factory=time.monotonic)
 
     @classmethod
     def make(
-        cls, project_root: Path | None, state_dir: Path, settings: ProjectConfig, daemon: DaemonSettings | None
+        cls,
+        project_root: Path | None,
+        state_dir: Path,
+        settings: ProjectConfig,
+        daemon: DaemonSettings | None,
+        process_began: float | None = None,
     ) -> Self:
         """Return the context of a new process, with an id and, where none is set, a token of its own."""
         return cls(
@@ -44,6 +52,7 @@ class ServerContext:
             instance_id=f"ds_{secrets.token_hex(INSTANCE_ID_BYTES)}",
             token=settings.token or secrets.token_urlsafe(TOKEN_BYTES),
             daemon=daemon,
+            process_began=time.monotonic() if process_began is None else process_began,
         )
 
     @property

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from agent_brain_server.api.request_meter import describe_body
 from agent_brain_server.errors import AgentBrainError, UnauthorizedError, UnavailableError
 from agent_brain_server.models.problem import Problem
 
@@ -59,7 +60,8 @@ def _respond(status: int, code: str, detail: str, hint: str, headers: dict[str, 
 async def _handle_own(request: Request, error: Exception) -> Response:
     assert isinstance(error, AgentBrainError)  # registered for this class
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s %s: %s", request.method, request.url.path, error.message, exc_info=error)
+        what = {"code": error.code, "hint": error.hint, **describe_body(request.scope)}
+        logger.error("%s %s: %s", request.method, request.url.path, error.message, exc_info=error, extra=what)
     return problem_response(error)
 
 
@@ -95,6 +97,7 @@ async def _handle_http(request: Request, error: Exception) -> Response:
 
 
 async def _handle_unexpected(request: Request, error: Exception) -> Response:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    what = describe_body(request.scope)
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=what)
     detail = "The server failed to answer; its log says why."
     return _respond(500, AgentBrainError.default_code, detail, AgentBrainError.default_hint)

@@ -12,15 +12,18 @@ from starlette.concurrency import run_in_threadpool
 from agent_brain_server import __version__
 from agent_brain_server.api.access import AccessPolicy
 from agent_brain_server.api.activity import Activity
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.api.bundle import ServiceBundle, SharedParts
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.error_handlers import install_error_handlers
 from agent_brain_server.api.middleware import RequestBorder
 from agent_brain_server.api.projects import Projects, SingleProject
-from agent_brain_server.api.routers import health, index, metrics, projects, query
+from agent_brain_server.api.request_meter import RequestMeter
+from agent_brain_server.api.routers import health, index, projects, query
+from agent_brain_server.api.routers import metrics as metrics_router
 from agent_brain_server.api.shared_projects import SharedProjects
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.models.problem import Problem
+from agent_brain_server.services.metrics import Metrics
 
 DESCRIPTION = "Local search over a project's code and documents, for coding agents and the people beside them."
 
@@ -35,43 +38,54 @@ def create_app(context: ServerContext) -> FastAPI:
     Args:
         context: Identity, places and settings; the stores are opened when the application starts up.
     """
+    metrics = Metrics()
     app = FastAPI(
         title="Agent Brain",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=_make_lifespan(context),
+        lifespan=_make_lifespan(context, metrics),
         responses={"default": {"model": Problem, "description": "What went wrong, and what to do next."}},
     )
     app.state.context = context
     app.state.activity = Activity()
     app.state.shutting_down = asyncio.Event()
+    app.state.metrics = metrics
     policy = AccessPolicy(context.token, context.settings.bind_host)
     app.add_middleware(RequestBorder, policy=policy, touch=app.state.activity.touch)
+    app.add_middleware(RequestMeter, metrics=metrics)  # around the border, so that what that refuses counts too
     install_error_handlers(app)
-    for router in (health.router, index.router, query.router, projects.router, metrics.router):
+    for router in (health.router, index.router, query.router, projects.router, metrics_router.router):
         app.include_router(router)
     return app
 
 
-def open_projects(context: ServerContext) -> Projects:
+def open_projects(context: ServerContext, metrics: Metrics) -> Projects:
     """Open what the server serves; the daemon's indexes are opened later, one by one.
+
+    Args:
+        context: Identity, places and settings.
+        metrics: Counted on by every part.
 
     Raises:
         AgentBrainError: A store of the one project can't be opened.
     """
     if context.daemon is not None:
-        return SharedProjects(context.daemon)
+        return SharedProjects(context.daemon, metrics)
     if context.project_root is None:
         raise ConfigError("A server of one project needs the project's root.")
-    open_bundle = partial(ServiceBundle.open, context.mode, context.project_root, context.state_dir, context.settings)
+    settings = context.settings
+    shared = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1, metrics=metrics)
+    open_bundle = partial(
+        ServiceBundle.open, context.mode, context.project_root, context.state_dir, settings, shared=shared
+    )
     return SingleProject(open_bundle(), open_bundle)
 
 
-def _make_lifespan(context: ServerContext) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _make_lifespan(context: ServerContext, metrics: Metrics) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = HANDLER_THREADS[context.mode]
-        opened = await run_in_threadpool(open_projects, context)
+        opened = await run_in_threadpool(open_projects, context, metrics)
         app.state.projects = opened
         app.state.activity.watch(opened.is_busy)
         try:

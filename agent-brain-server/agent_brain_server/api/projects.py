@@ -11,7 +11,9 @@ from agent_brain_server import registry
 from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.errors import ConflictError, NotFoundError, UnavailableError
 from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
+from agent_brain_server.processes import read_resident_bytes
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.services.metrics import IndexFigures
 from agent_brain_server.services.pool_entry import is_busy
 from agent_brain_server.storage_paths import require_project_id
 
@@ -39,6 +41,21 @@ class ProjectsHealth:
     project_id: str | None = None
     active_projects: int | None = None
     fault: str | None = None
+
+
+def measure_index(bundle: ServiceBundle) -> IndexFigures:
+    """Return what `/metrics` tells of an open index."""
+    queued, running = bundle.indexing.count_unfinished()
+    worker_pid = bundle.indexing.worker_pid
+    return IndexFigures(
+        counts=bundle.documents.counts(),
+        keyword_chunks=bundle.bm25.count(),
+        stored_vectors=bundle.vectors.count(),
+        files_pending=bundle.queries.freshness().files_pending,
+        jobs_queued=queued,
+        jobs_running=running,
+        worker_bytes=read_resident_bytes(worker_pid) if worker_pid else 0,
+    )
 
 
 class Projects(Protocol):
@@ -187,8 +204,12 @@ class SingleProject:
         _refuse()
 
     def health(self) -> ProjectsHealth:
-        """Return the project's id, and whether its index can't be asked now."""
-        fault = "the index is being opened anew" if self._is_mending() else None
+        """Return the project's id, and whether its index can't be asked now or Chroma fails."""
+        fault = None
+        if self._is_mending():
+            fault = "the index is being opened anew"
+        elif self._bundle.vectors.chroma_fault is not None:
+            fault = "Chroma fails; vectors are compared exactly"
         return ProjectsHealth(project_id=self._project_id, fault=fault)
 
     def is_busy(self) -> bool:
@@ -197,7 +218,7 @@ class SingleProject:
 
     def render_metrics(self) -> bytes:
         """Return what was measured, in Prometheus's text format."""
-        return self._bundle.metrics.render([self._bundle.documents.counts()])
+        return self._bundle.metrics.render([measure_index(self._bundle)], 1)
 
     def publish(self, state: RuntimeState) -> None:
         """Remember the project for `list`."""

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from types import FrameType
@@ -176,8 +177,11 @@ def run_server(
     def announce() -> None:
         gc.freeze()  # what was loaded stays: to look through it for garbage again and again takes 50 ms each time
         write_runtime(context.state_dir, state)
+        elapsed_s = time.monotonic() - context.process_began
+        app.state.metrics.start_seconds.set(elapsed_s)
         app.state.projects.publish(state)
-        logger.info("Serving %s at %s", state.project_root or "every project that registers", state.base_url)
+        served = state.project_root or "every project that registers"
+        logger.info("Serving %s at %s after %.2f s", served, state.base_url, elapsed_s, extra=describe_run(context))
         on_ready(state)
 
     def withdraw() -> None:
@@ -244,6 +248,17 @@ def describe_server(context: ServerContext, port: int) -> RuntimeState:
         version=__version__,
         token=context.token,
     )
+
+
+def describe_run(context: ServerContext) -> dict[str, object]:
+    """Return what a log should say once of a run: version, process and model."""
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "mode": context.mode,
+        "state_dir": str(context.state_dir),
+        "embedding_model": context.settings.embedding_model,
+    }
 
 
 def find_idle_reason(app: FastAPI, server: ProjectServer, limit_s: float) -> str | None:

@@ -8,13 +8,15 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from agent_brain_server import log
 from agent_brain_server.api.bundle import ServiceBundle, SharedParts
-from agent_brain_server.api.projects import ProjectsHealth
+from agent_brain_server.api.projects import ProjectsHealth, measure_index
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, ConflictError, InvalidRequestError, NotFoundError
 from agent_brain_server.memory import return_free_memory
 from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.project_directory import delete_project, describe_project, load_projects, save_project
 from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.services.projects import ProjectPool
@@ -36,14 +38,16 @@ class SharedProjects:
 
     Args:
         settings: The daemon's.
+        metrics: Of the server.
     """
 
-    def __init__(self, settings: DaemonSettings) -> None:
+    def __init__(self, settings: DaemonSettings, metrics: Metrics) -> None:
         self._settings = settings
         shared = settings.shared
         self._parts = SharedParts.make(
             shared.embedding_model,
             max_concurrent_indexing=shared.max_concurrent_indexing,
+            metrics=metrics,
         )
         self._pool: ProjectPool[ServiceBundle] = ProjectPool(
             self._open_bundle, max_open=shared.max_open_projects, idle_s=shared.project_idle_seconds
@@ -65,11 +69,13 @@ class SharedProjects:
             NotFoundError: The project is not registered, or its root is gone.
             UnavailableError: Its index can't be opened.
         """
-        return self._pool.lease(project_id)
+        project = self._pool.find(project_id)
+        log.project_id.set(project.project_id)  # until the handler returns: each runs in a context of its own
+        return self._pool.lease(project.project_id)
 
     def lease_named(self, project_id: str) -> AbstractContextManager[ServiceBundle]:
         """Lend the services of a registered project, as `lease` does."""
-        return self._pool.lease(project_id)
+        return self.lease(project_id)
 
     def list_projects(self) -> list[ProjectInfo]:
         """Return the registered projects, ordered by root."""
@@ -134,7 +140,11 @@ class SharedProjects:
 
     def render_metrics(self) -> bytes:
         """Return what was measured, in Prometheus's text format; index sizes are those of the open projects."""
-        return self._parts.metrics.render([bundle.documents.counts() for bundle in self._pool.open_now()])
+        figures = []
+        for bundle in self._pool.open_now():
+            with contextlib.suppress(AgentBrainError):  # closed meanwhile
+                figures.append(measure_index(bundle))
+        return self._parts.metrics.render(figures, len(self._pool))
 
     def publish(self, state: RuntimeState) -> None:
         """Begin to point to the daemon, to go on with unfinished jobs, and to close what is idle."""

@@ -5,7 +5,6 @@ an error message uses.
 """
 
 import difflib
-import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.config.addresses import find_chroma_fault, is_loopback
+from agent_brain_server.config.sharing import SECRET_KEYS, find_sharing_fault
 from agent_brain_server.errors import ConfigError, StateDirError
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
 
@@ -28,9 +29,6 @@ INIT_KEYS = ("mode", "bind_host", "port", "data_dir", "log_dir", "shared_server_
 
 BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
 """How a flag or an environment variable says yes and no."""
-
-SECRET_KEYS = ("token",)
-"""Never read from a project's file, which is shared through version control."""
 
 SERVER_URL = r"^http://(\[[0-9A-Fa-f:.]+\]|[^/\s@:?#\[\]]+)(:[0-9]{1,5})?/?$"  # host and port, nothing else
 
@@ -70,6 +68,10 @@ class ProjectConfig(BaseModel):
     ] = 10_800
     watch: Annotated[bool, Field(description="true or false: whether the index follows changes by itself")] = True
     log_level: Annotated[LogLevel, Field(description="one of " + ", ".join(get_args(LogLevel)))] = "info"
+    chroma_url: Annotated[str | None, Field(description="the URL of a Chroma server for the vectors, or null")] = None
+    chroma_token: Annotated[
+        str | None, Field(min_length=1, repr=False, description="the secret that the Chroma server wants, or unset")
+    ] = None
     token: Annotated[
         str | None, Field(min_length=16, repr=False, description="a secret of at least 16 characters, or unset")
     ] = None
@@ -83,6 +85,8 @@ class ProjectConfig(BaseModel):
                 f"bind_host {self.bind_host!r} lets other machines in, which needs a token: "
                 f"set {ENVIRONMENT_PREFIX}TOKEN, or use 127.0.0.1"
             )
+        if self.chroma_url is not None and (fault := find_chroma_fault(self.chroma_url, self.chroma_token)):
+            raise ValueError(fault)
         return self
 
 
@@ -183,14 +187,6 @@ def _write_config(path: Path, document: dict[str, Any]) -> None:
         raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
 
 
-def is_loopback(host: str) -> bool:
-    """True where `host` can be reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 def merge_layers(model: type[Config], layers: Sequence[Layer]) -> tuple[Config, dict[str, str]]:
     """Return the settings that the last layer which names each of them gives, and the origin of each.
 
@@ -224,13 +220,12 @@ def read_file_layer(path: Path, fields: Fields, *, secrets_allowed: bool) -> Lay
         document = read_document(path)
     except UnreadableDocumentError as exc:
         raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
-    for key in document or {}:
+    for key, value in (document or {}).items():
         _check_key(key, str(path), fields)
-        if key in SECRET_KEYS and not secrets_allowed:
-            raise ConfigError(
-                f"{path}: {key} does not belong in a file that is shared through version control.",
-                hint=f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
-            )
+        fault = "" if secrets_allowed else find_sharing_fault(key, value)
+        if fault:
+            hint = f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead."
+            raise ConfigError(f"{path}: {key} {fault}.", hint=hint)
     return {key: (value, str(path)) for key, value in (document or {}).items()}
 
 

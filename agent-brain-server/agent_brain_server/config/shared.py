@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from agent_brain_server.config.settings import (
+    DEFAULT_ORIGIN,
     Layer,
     ProjectConfig,
     make_flag_layer,
@@ -16,7 +17,10 @@ from agent_brain_server.config.settings import (
 from agent_brain_server.runtime import SharedConfig
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, shared_config_path
 
-DAEMON_KEYS = ("bind_host", "port", "token", "log_level", "idle_stop_seconds", "embedding_model")
+DAEMON_KEYS = (
+    *("bind_host", "port", "token", "log_level", "idle_stop_seconds", "embedding_model"),
+    *("chroma_url", "chroma_token"),
+)
 """What the daemon decides for all of its projects, whatever their own files say."""
 
 FIELDS = {**ProjectConfig.model_fields, **SharedConfig.model_fields}
@@ -29,10 +33,12 @@ class DaemonSettings:
     Attributes:
         server: Address, token, log and limits of the process itself.
         shared: What there is only in a daemon.
+        origins: By key of either: where its value came from.
     """
 
     server: ProjectConfig
     shared: SharedConfig
+    origins: Mapping[str, str]
     _below: tuple[Layer, ...]
     _above: tuple[Layer, ...]
 
@@ -48,7 +54,7 @@ class DaemonSettings:
         """
         shared_file = read_file_layer(shared_config_path(), SharedConfig.model_fields, secrets_allowed=False)
         below: tuple[Layer, ...] = (
-            {"port": (SharedConfig.model_fields["port"].default, str(shared_config_path()))},
+            {"port": (SharedConfig.model_fields["port"].default, DEFAULT_ORIGIN)},
             read_file_layer(global_config_path(), ProjectConfig.model_fields, secrets_allowed=True),
             shared_file,
         )
@@ -58,9 +64,13 @@ class DaemonSettings:
             "data_dir": (DATA_DIR, "the daemon"),
             "log_dir": (LOG_DIR, "the daemon"),
         }
-        server, _ = merge_layers(ProjectConfig, [*below, *above, own])
-        shared, _ = merge_layers(SharedConfig, [*below, *above])
-        return cls(server, shared, below, above)
+        server, server_origins = merge_layers(ProjectConfig, [*below, *above, own])
+        shared, shared_origins = merge_layers(SharedConfig, [*below, *above])
+        return cls(server, shared, {**server_origins, **shared_origins}, below, above)
+
+    def values(self) -> dict[str, Any]:
+        """Return every setting of the daemon by key."""
+        return {**self.server.model_dump(mode="json"), **self.shared.model_dump(mode="json")}
 
     def load_project(self, state_dir: Path) -> ProjectConfig:
         """Return what a project is indexed with: its own `config.json` decides, but for what concerns the daemon.

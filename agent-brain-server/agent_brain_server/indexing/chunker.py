@@ -59,13 +59,17 @@ def _choose_chunker(source: SourceText) -> Callable[[SourceLines, SourceText, Li
 
 
 def _name_pieces(source: SourceText, pieces: Iterable[Piece]) -> Iterator[Chunk]:
-    """Give each piece its id, which is the same as long as path, text and earlier pieces of the same text are."""
-    earlier: Counter[str] = Counter()
+    """Give each piece its id, which stays as long as path, heading, text and earlier pieces that are equal in them do.
+
+    The heading counts because it is embedded with the text: a chunk under another one needs another vector.
+    """
+    earlier: Counter[tuple[str | None, str]] = Counter()
     for piece in pieces:
         if not piece.text.strip():  # separators and other blanks that are not ASCII
             continue
-        key = f"{source.path}\0{earlier[piece.text]}\0{piece.text}"
-        earlier[piece.text] += 1
+        named = (piece.heading, piece.text)
+        key = f"{source.path}\0{earlier[named]}\0{piece.heading or ''}\0{piece.text}"
+        earlier[named] += 1
         yield Chunk(
             id=hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:ID_DIGITS],
             path=source.path,

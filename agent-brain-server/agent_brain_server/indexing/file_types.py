@@ -3,7 +3,7 @@
 import re
 from pathlib import PurePosixPath
 
-from agent_brain_server.types import SourceType
+from agent_brain_server.types import SkipReason, SourceType
 
 PLAIN_TEXT = "text"
 """The language of a file about which nothing is known but that it is text."""
@@ -160,7 +160,7 @@ GENERATED_NAMES = frozenset(
 )
 """Lock files, lower case: long, written by tools, and no answer to any question about the project."""
 
-UNWANTED_SUFFIXES: dict[str, str] = {
+UNWANTED_SUFFIXES: dict[str, SkipReason] = {
     **dict.fromkeys((".lock",), "generated"),
     **dict.fromkeys((".min.js", ".min.mjs", ".min.css", ".js.map", ".mjs.map", ".cjs.map", ".css.map"), "generated"),
     **dict.fromkeys((".svg",), "generated"),  # coordinates, written by a drawing program
@@ -259,7 +259,7 @@ def is_test(path: str, language: str) -> bool:
     return False
 
 
-def find_unwanted(path: str) -> str | None:
+def find_unwanted(path: str) -> SkipReason | None:
     """Say why a file is left out for its name alone: `binary`, `generated` or `translation`; None where it is not."""
     lowered = path.lower()
     name = lowered.rpartition("/")[2]

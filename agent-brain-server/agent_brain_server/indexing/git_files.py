@@ -38,7 +38,7 @@ class GitListing:
 
     Attributes:
         files: Tracked files, and untracked ones that are not ignored; links among them, deleted ones too.
-        unreadable: Directories that git could not open.
+        unreadable: Directories that git could not open, and repositories inside that it could not read.
         worktrees: Directories that are linked worktrees: projects of their own.
     """
 
@@ -64,7 +64,9 @@ def list_git_files(folder: Path) -> GitListing | None:
         if output is not None:
             pending += _take_entries(base, prefix, output[0], listing)
             listing.unreadable += [prefix + name for name in UNREADABLE.findall(output[1])]
-        elif not prefix:
+        elif prefix:
+            listing.unreadable.append(prefix.rstrip(b"/"))
+        else:
             return None
     return listing if listing.files or listing.worktrees else None
 

@@ -1,13 +1,9 @@
-"""What a walk leaves out by name: globs of a request, `.gitignore` files, and folders that tools fill."""
+"""What a walk leaves out by name: `.gitignore` files, and folders that tools fill."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from agent_brain_server.errors import InvalidRequestError
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from agent_brain_server.globs import GlobList, compile_lines
 
 UNTRACKED_EXCLUDES: dict[str, str] = {
     "node_modules": "packages that npm installed",
@@ -45,60 +41,6 @@ MAX_IGNORE_FILE_BYTES = 1_000_000
 """Bytes; longer than any written ignore file, short enough to be read on every walk."""
 
 
-def compile_globs(globs: Sequence[str], field: str) -> "GitIgnoreSpec | None":
-    """Compile globs in git's notation (`src/**/*.py`, `*.md`, `docs/`), relative to the project root.
-
-    Args:
-        globs: The patterns; none gives None.
-        field: The request's field, for the message.
-
-    Raises:
-        InvalidRequestError: A glob is not one; the message names it.
-    """
-    if not globs:
-        return None
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  late: 20 ms of CPU that a walk inside git does not need
-
-    for glob in globs:
-        reason = _find_fault(glob)
-        if reason is None:
-            try:
-                GitIgnoreSpec.from_lines([glob])
-            except ValueError as error:
-                reason = str(error)
-        if reason is not None:
-            raise InvalidRequestError(
-                f"{field} holds {glob!r}, which is not a glob: {reason}.",
-                code="bad_glob",
-                hint="Write globs as in .gitignore, for example src/**/*.py or docs/.",
-            )
-    return GitIgnoreSpec.from_lines(globs)
-
-
-def _find_fault(glob: str) -> str | None:
-    """Say why git would read the glob as nothing, or as something else than was meant."""
-    if not glob.strip() or glob.strip("/!") == "":
-        return "it matches nothing"
-    if glob.startswith("#"):
-        return "it is a comment in git's notation; write \\# for a name that starts so"
-    if not glob.isprintable():
-        return "it holds a control character"
-    in_class = False
-    escaped = False
-    for char in glob:
-        if escaped:
-            escaped = False
-        elif char == "\\":
-            escaped = True
-        elif char == "[":
-            in_class = True
-        elif char == "]":
-            in_class = False
-    if escaped:
-        return "it ends in a backslash"
-    return "a [ is not closed" if in_class else None
-
-
 class IgnoreRules:
     """The ignore files that hold in one directory: its own and those above it; immutable.
 
@@ -107,7 +49,7 @@ class IgnoreRules:
 
     __slots__ = ("_levels",)
 
-    def __init__(self, levels: "tuple[tuple[str, GitIgnoreSpec], ...]" = ()) -> None:
+    def __init__(self, levels: tuple[tuple[str, GlobList], ...] = ()) -> None:
         self._levels = levels
 
     @classmethod
@@ -127,34 +69,20 @@ class IgnoreRules:
 
     def add(self, prefix: str, lines: Sequence[str]) -> "IgnoreRules":
         """Return these rules and, before them, the lines of an ignore file that lies in `prefix`."""
-        if not lines:
-            return self
-        from pathspec import GitIgnoreSpec  # noqa: PLC0415  late: 20 ms of CPU that a walk inside git does not need
-
-        try:
-            spec = GitIgnoreSpec.from_lines(lines)
-        except ValueError:  # git passes over a line that it can't read
-            spec = GitIgnoreSpec.from_lines([line for line in lines if _is_pattern(line)])
-        return IgnoreRules(((prefix, spec), *self._levels))
+        return IgnoreRules(((prefix, compile_lines(lines)), *self._levels)) if lines else self
 
     def ignores(self, path: str, *, is_directory: bool) -> bool:
-        """Tell whether the path, relative to the root and below these rules' directory, is ignored."""
-        for prefix, spec in self._levels:
-            inner = path[len(prefix) :] + ("/" if is_directory else "")
-            verdict = spec.check_file(inner).include
+        """Tell whether a path is ignored whose directory is not.
+
+        Args:
+            path: Relative to the root, and below the directory of these rules.
+            is_directory: Whether it is one; a link to one is not.
+        """
+        for prefix, globs in self._levels:
+            verdict = globs.judge(path[len(prefix) :] + ("/" if is_directory else ""))
             if verdict is not None:
                 return verdict
         return False
-
-
-def _is_pattern(line: str) -> bool:
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415  late, as above
-
-    try:
-        GitIgnoreSpec.from_lines([line])
-    except ValueError:
-        return False
-    return True
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agent_brain_server.indexing.file_types import DOCUMENT_LANGUAGES, classify
 from agent_brain_server.indexing.rendered_text import render_html, render_notebook, render_pdf
-from agent_brain_server.types import FileStat, Skip, SourceText, SourceType
+from agent_brain_server.types import FileStat, Skip, SkipReason, SourceText, SourceType
 
 HEAD_BYTES = 8192
 """Bytes that tell binary from text, and the language: what git looks at, too."""
@@ -62,6 +62,10 @@ OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOC
 class _UnreadableError(Exception):
     """The file cannot be read as text; the argument is the reason of the skip."""
 
+    def __init__(self, reason: SkipReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
 
 def load_file(root: Path, file: FileStat, max_bytes: int) -> SourceText | Skip:
     """Read and decode one file.
@@ -81,7 +85,7 @@ def load_file(root: Path, file: FileStat, max_bytes: int) -> SourceText | Skip:
         data, found = _read_file(root, file.path, max_bytes)
         text, language, source_type = _decode(file.path, data)
     except _UnreadableError as error:
-        return Skip(file.path, str(error))
+        return Skip(file.path, error.reason)
     return SourceText(
         path=file.path,
         text=text,
@@ -146,7 +150,7 @@ def _open_inside(root: Path, path: str) -> int:
         os.close(parent)
 
 
-def _describe_refusal(root: Path, path: str) -> str:
+def _describe_refusal(root: Path, path: str) -> SkipReason:
     if (root / path).is_symlink():
         return "symlink"
     return "unreadable"
@@ -166,7 +170,7 @@ def _read_limited(stream: FileIO, max_bytes: int) -> bytes:
 def _decode(path: str, data: bytes) -> tuple[str, str, SourceType]:
     """Return text, language and source type of a file's bytes."""
     if data.startswith(b"%PDF-"):
-        return _render(render_pdf, data), "pdf", "doc"
+        return _render(lambda pdf: render_pdf(pdf, path), data), "pdf", "doc"
     text = _decode_text(data)
     language, source_type = classify(path, text[:HEAD_BYTES].encode("utf-8", "replace"))
     if not text.strip():

@@ -125,8 +125,12 @@ def _parse_string(token: str) -> str:
         return token[1:-1]
 
 
-def render_pdf(data: bytes) -> str | None:
+def render_pdf(data: bytes, name: str = "a PDF") -> str | None:
     """Return the text of a PDF, pages separated by form feeds; lines are those of the text, not of the file.
+
+    Args:
+        data: The file.
+        name: What the log calls it.
 
     Returns:
         None where the document is damaged or encrypted.
@@ -141,6 +145,6 @@ def render_pdf(data: bytes) -> str | None:
         reader = PdfReader(io.BytesIO(data))
         pages = [page.extract_text() for page in reader.pages[:MAX_PDF_PAGES]]
     except Exception:  # pypdf raises anything on a damaged file
-        logger.info("a PDF could not be read", exc_info=True)
+        logger.info("%s could not be read; it is left out", name, exc_info=True)
         return None
     return PAGE_BREAK.join(pages).encode("utf-8", "replace").decode("utf-8")

@@ -1,7 +1,7 @@
 """Find the files of a project that belong into its index: what git would track, without what holds no text.
 
 Inside a git work tree git is asked (3,600 files: 30 ms of CPU, and its rules are right by definition); elsewhere, or
-where git fails, the tree is scanned and `.gitignore` files are read with pathspec (60 ms). The walk opens no file.
+where git fails, the tree is scanned and `.gitignore` files are read here (60 ms). The walk opens no other file.
 """
 
 import os
@@ -10,17 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
+from agent_brain_server.globs import GlobList, compile_choice, compile_globs
 from agent_brain_server.indexing import ignore_rules
 from agent_brain_server.indexing.file_types import find_unwanted
 from agent_brain_server.indexing.git_files import GitListing, list_git_files
-from agent_brain_server.indexing.ignore_rules import IgnoreRules, compile_globs
-from agent_brain_server.types import FileStat, Skip
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from agent_brain_server.indexing.ignore_rules import IgnoreRules
+from agent_brain_server.types import FileStat, Skip, SkipReason
 
 DEFAULT_MAX_FILE_BYTES = 1_000_000
 """Bytes; longer files are data or generated, and one would fill the answers with its chunks."""
@@ -84,7 +81,7 @@ def walk_files(root: Path, start: Path, options: WalkOptions) -> Walk:
         NotFoundError: `start` does not exist.
         InvalidRequestError: `start` lies outside the root or is neither file nor directory, or a glob is none.
     """
-    include = compile_globs(options.include_patterns, "include_patterns")
+    include = compile_choice(options.include_patterns, "include_patterns")
     exclude = compile_globs(options.exclude_patterns, "exclude_patterns")
     root = root.resolve()
     start = resolve_start(root, start)
@@ -136,9 +133,7 @@ def resolve_start(root: Path, start: Path) -> Path:
 class _Collector:
     """Takes paths, relative to the root and as bytes, and sorts them into files and skips."""
 
-    def __init__(
-        self, root: Path, options: WalkOptions, include: "GitIgnoreSpec | None", exclude: "GitIgnoreSpec | None"
-    ) -> None:
+    def __init__(self, root: Path, options: WalkOptions, include: GlobList | None, exclude: GlobList | None) -> None:
         self._root = root
         self._base = os.fsencode(root) + b"/"
         self._options = options
@@ -199,6 +194,8 @@ class _Collector:
         rules = IgnoreRules.of_root(self._root)
         inner = ""
         for part in start.relative_to(self._root).parts:
+            if rules.ignores(inner + part, is_directory=True):
+                return
             rules = rules.enter(self._root / (inner := f"{inner}{part}/"), inner)
         pending = [(prefix, rules)]
         while pending:
@@ -266,7 +263,7 @@ class _Collector:
             return True
         return self._exclude is not None and self._exclude.match_file(name)
 
-    def _find_reason(self, path: bytes, name: str, found: os.stat_result) -> str | None:
+    def _find_reason(self, path: bytes, name: str, found: os.stat_result) -> SkipReason | None:
         """Say why a file is not indexed, in one word."""
         if stat.S_ISLNK(found.st_mode):
             return self._describe_link(path)
@@ -282,7 +279,7 @@ class _Collector:
             return "unreadable"
         return None
 
-    def _describe_link(self, path: bytes) -> str:
+    def _describe_link(self, path: bytes) -> SkipReason:
         """Say where a link leads; whatever it is inside the project is indexed under its own name."""
         try:
             target = os.path.realpath(self._base + path, strict=True)
@@ -292,7 +289,7 @@ class _Collector:
             return "symlink_loop"
         return "symlink" if (target + b"/").startswith(self._base) else "symlink_outside"
 
-    def _skip(self, path: bytes, reason: str) -> None:
+    def _skip(self, path: bytes, reason: SkipReason) -> None:
         self._skips.append(Skip(path.decode("utf-8", "backslashreplace"), reason))
 
 

@@ -7,11 +7,13 @@ It answers request frames on stdin with reply frames on stdout, in order:
     {"op": "embed", "model", "texts": […]}
         → {"dimension", "count"} and float32 rows as payload
 
-A request that fails is answered {"error": …}. When stdin closes, the server is gone and the worker ends at once, in the
-middle of whatever it was doing.
+A request that fails is answered {"error": …, "code": …}. Every reply takes along what was logged since the last one, as
+"log": the server writes it into its own log, beside the job that it was written for. When stdin closes, the server is
+gone and the worker ends at once, in the middle of whatever it was doing.
 """
 
 import dataclasses
+import faulthandler
 import logging
 import os
 import queue
@@ -21,12 +23,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
+from agent_brain_server.indexing.worker_log import RecordCollector
 from agent_brain_server.types import FileStat, Skip
 
 if TYPE_CHECKING:
     from agent_brain_server.types import Embedder
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("agent_brain_server.indexing.worker")  # run as a program, this module is `__main__`
 
 LOWEST_PRIORITY = 19
 """Nice level: a query that needs a core gets it before the worker does."""
@@ -43,13 +46,15 @@ class Worker:
 
     def answer(self, request: Frame) -> Frame:
         """Return the reply to one request; a failure is a reply too."""
+        work = describe_request(request.header)
         try:
             if request.header["op"] == "chunk":
                 return self._chunk_files(request.header)
             return self._embed_texts(request.header)
         except Exception as error:  # border: one bad request must not end the worker
-            logger.warning("request failed", exc_info=True)
-            return Frame({"error": f"{type(error).__name__}: {error}", "code": getattr(error, "code", "worker_failed")})
+            logger.warning("%s failed", work, exc_info=True)
+            message = f"{work} failed: {type(error).__name__}: {error}."
+            return Frame({"error": message, "code": getattr(error, "code", "worker_failed")})
 
     def _chunk_files(self, header: dict[str, Any]) -> Frame:
         from agent_brain_server.indexing.chunker import chunk_file  # noqa: PLC0415 - not needed to embed
@@ -78,8 +83,21 @@ class Worker:
         return self._embedders[model]
 
 
-def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
+def describe_request(header: dict[str, Any]) -> str:
+    """Say what a request asks for, naming its file or its model."""
+    if header["op"] != "chunk":
+        return f"Embedding {len(header['texts'])} texts with the model {header['model']}"
+    first, *others = (path for path, *_ in header["files"])
+    return f"Reading {first}" + (f" and {len(others)} more files" if others else "")
+
+
+def serve(requests: IO[bytes], replies: IO[bytes], collector: RecordCollector) -> None:
     """Answer frames until the server is gone.
+
+    Args:
+        requests: Frames to answer.
+        replies: Where the answers go.
+        collector: Has what was logged meanwhile.
 
     A thread of its own reads, so that the server never blocks on a full pipe and the end of the server is noticed at
     once, even while a long request is being answered.
@@ -95,7 +113,8 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     worker = Worker()
     while True:
         try:
-            write_frame(replies, worker.answer(inbox.get()))
+            reply = worker.answer(inbox.get())
+            write_frame(replies, Frame({**reply.header, "log": collector.take()}, reply.payload))
         except OSError:
             return
 
@@ -103,10 +122,13 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
 def main() -> None:
     """Run the worker on this process's stdin and stdout."""
     os.nice(LOWEST_PRIORITY)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    collector = RecordCollector()
+    logging.basicConfig(handlers=[collector], level=logging.WARNING)
+    logging.getLogger("agent_brain_server").setLevel(logging.INFO)
+    faulthandler.enable()  # native code that crashes leaves on stderr where it was
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not fall between the frames
-    serve(sys.stdin.buffer, replies)
+    serve(sys.stdin.buffer, replies, collector)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The server's side of the indexing worker: starts it, keeps it busy, survives its death."""
 
 import contextlib
+import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +16,10 @@ import numpy as np
 
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
+from agent_brain_server.indexing.worker_log import relay_records
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, FileStat, Skip, Vectors
+
+logger = logging.getLogger(__name__)
 
 Worker = subprocess.Popen[bytes]
 
@@ -23,6 +28,10 @@ REQUEST_TIMEOUT_S = 60.0
 
 REQUESTS_AHEAD = 2
 """The worker finds its next request waiting, and the server is never more than this behind when it is cancelled."""
+
+
+MAX_STDERR_BYTES = 1_000_000
+"""Of the file that takes what native code says when it crashes; then it is begun anew."""
 
 
 class WorkerDiedError(AgentBrainError):
@@ -35,6 +44,7 @@ class WorkerRequestError(AgentBrainError):
     """The worker answered that it could not do what was asked."""
 
     default_code = "worker_failed"
+    default_hint = "See why with: agent-brain logs. Then index again: agent-brain index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +100,13 @@ class WorkerClient:
                 for reply in self._exchange(_chunk_request(root, batch, options) for batch, _ in tuple(remaining)):
                     remaining.popleft()
                     yield _decode_chunked(reply)
-            except WorkerDiedError:
+            except WorkerDiedError as error:
                 if self._closed:
                     raise
+                logger.warning("%s Reading on with another, from %s", error.message, remaining[0][0][0].path)
                 batch, is_second_try = remaining.popleft()
                 if is_second_try:
+                    logger.warning("%s ended the worker twice and is left out; change it, or exclude it", batch[0].path)
                     yield ChunkedFiles((), (Skip(batch[0].path, "parser_crashed"),))
                 else:
                     remaining.extendleft(([file], len(batch) == 1) for file in reversed(batch))
@@ -167,8 +179,9 @@ class WorkerClient:
         try:
             write_frame(_opened(self._process.stdin), request)
         except OSError as error:
+            process = self._process
             self.release()
-            raise WorkerDiedError("The indexing worker ended unexpectedly.") from error
+            raise WorkerDiedError(f"The indexing worker (pid {process.pid}) ended unexpectedly.") from error
 
     def _receive(self) -> Frame:
         process = self._process
@@ -183,7 +196,8 @@ class WorkerClient:
             watchdog.cancel()
         if reply is None:
             self.release()
-            raise WorkerDiedError("The indexing worker ended unexpectedly.")
+            raise WorkerDiedError(f"The indexing worker (pid {process.pid}) {_describe_end(process.returncode)}.")
+        relay_records(reply.header.pop("log", ()), process.pid)
         if "error" in reply.header:
             raise WorkerRequestError(reply.header["error"], code=reply.header["code"])
         return reply
@@ -198,10 +212,17 @@ def end_worker(process: Worker) -> None:
             _opened(stream).close()
 
 
+def _describe_end(return_code: int) -> str:
+    if return_code >= 0:
+        return f"ended unexpectedly with exit code {return_code}"
+    return f"was ended by signal {-return_code} ({signal.strsignal(-return_code)})"
+
+
 def _start_worker(log_path: Path) -> Worker:
     # -P: a project's own files must not be importable; close_fds keeps lock and socket with the server alone
     command = [sys.executable, "-P", "-m", "agent_brain_server.indexing.worker"]
-    with log_path.open("ab") as log:
+    is_long = log_path.exists() and log_path.stat().st_size > MAX_STDERR_BYTES
+    with log_path.open("wb" if is_long else "ab") as log:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd="/")
 
 

@@ -43,3 +43,8 @@ class IndexStatus(BaseModel):
     embedding_model: str
     keyword_engine: str
     vector_engine: str
+    vector_server: str | None = Field(default=None, description="The Chroma server of the settings.")
+    vector_fault: str | None = Field(
+        default=None, description="Why Chroma fails, its code first; vectors are compared exactly meanwhile."
+    )
+    vectors_behind: int = Field(default=0, description="Changes that Chroma is still to take in.")

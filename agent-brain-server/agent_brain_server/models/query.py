@@ -11,7 +11,7 @@ MAX_QUERY_LENGTH = 4000
 
 MAX_TOP_K = 100
 DEFAULT_TOP_K = 10
-DEFAULT_ALPHA = 0.3
+DEFAULT_ALPHA = 0.4
 """Weight of the vectors in hybrid mode; measured, see docs/QUALITY.md."""
 
 

@@ -25,6 +25,9 @@ DOC_WORDS = frozenset(
     map(stem, ("doc", "docs", "documentation", "readme", "guide", "tutorial", "changelog", "license", "install", "faq"))
 )
 
+PERSONS = frozenset(("i", "me", "my", "mine", "we", "us", "our", "ours", "you", "your", "yours"))
+"""Who speaks of themselves wants to use the code, which is what documentation is for: "can I run it twice"."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -36,7 +39,7 @@ class Question:
         names: Those that are identifiers, whole, lower case and without underscores.
         is_symbol: It is a name and nothing else.
         asks_tests: It speaks of tests.
-        asks_docs: It speaks of documentation.
+        asks_docs: It speaks of documentation, or of whoever asks.
     """
 
     terms: frozenset[str]
@@ -62,7 +65,7 @@ def read_question(query: str) -> Question:
         names=names,
         is_symbol=is_symbol,
         asks_tests=not terms.isdisjoint(TEST_WORDS),
-        asks_docs=not terms.isdisjoint(DOC_WORDS),
+        asks_docs=not (terms.isdisjoint(DOC_WORDS) and PERSONS.isdisjoint(map(str.lower, written))),
     )
 
 

@@ -1,10 +1,12 @@
 """The signals of ranking: each a pure function of the question and of a chunk or its file, between 0 and 1."""
 
+import re
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 from agent_brain_server.search.question import MIN_PREFIX, Question, whole_name
-from agent_brain_server.tokens import split_identifier, stem
+from agent_brain_server.tokens import split_identifier, stem, tokenize
 from agent_brain_server.types import ChunkFacts
 
 PACKAGE_STEMS = frozenset(("__init__", "__main__", "index", "init", "main", "mod", "lib", "package"))
@@ -18,6 +20,23 @@ MIN_COMMON_SHARE = 0.7
 
 MIN_PREFIX_SHARE = 0.5
 """Of the longer word, which the shorter one must make up where it is its beginning: rout, router; not con, context."""
+
+# fmt: off
+ASIDE_DIRECTORIES = frozenset((
+    "bench", "benchmark", "benchmarks", "demo", "demos", "example", "examples", "sample", "samples",
+    "fixture", "fixtures", "mock", "mocks", "stub", "stubs", "external", "third_party", "vendor", "vendored",
+))
+# fmt: on
+"""What lies in them uses or imitates the code, or is somebody else's."""
+
+SUPERSEDED = frozenset(("compat", "deprecated", "legacy", "old"))
+"""Directories and files of these names keep what something else has taken the place of."""
+
+CHANGELOGS = frozenset(("changelog", "changes", "history", "news", "release", "releases", "release_notes"))
+"""Documents of these names, or in directories of these names, mention everything and explain nothing."""
+
+VERSION = re.compile(r"(?<![^/])v\d+/")
+"""A directory with a version of what is around it, as `v1`."""
 
 DEEPEST = 5
 """Directories below the candidate nearest to the root from which on depth makes no difference."""
@@ -49,6 +68,53 @@ def lies_deeper(path: str, least_depth: int) -> float:
 def depth_of(path: str) -> int:
     """Return how many directories a path has."""
     return path.count("/")
+
+
+def spells_heading(question: Question, heading: str | None) -> float:
+    """Say what share of the question's words stands in the headings above a section of a document."""
+    return len(question.terms & heading_terms(heading)) / len(question.terms) if heading and question.terms else 0.0
+
+
+def lies_aside(question: Question, path: str, *, is_document: bool, others: Collection[str]) -> bool:
+    """Tell whether a file lies beside what the question is about: examples, foreign or superseded code, changelogs.
+
+    One that the question speaks of does not, as examples don't for "example of a custom loader".
+
+    Args:
+        question: What was asked.
+        path: Of the file.
+        is_document: It is prose.
+        others: Paths of all candidates, by which an old version is known: it has the path of another, in `v1`.
+    """
+    if (current := path_without_version(path)) and current in others:
+        return True
+    words = aside_words(path, is_document=is_document)
+    return bool(words) and words.isdisjoint(question.terms)
+
+
+@lru_cache(maxsize=1 << 14)
+def aside_words(path: str, *, is_document: bool) -> frozenset[str]:
+    """Return the stemmed words of a path that tell that the file lies aside; a hidden directory is named by its dot."""
+    *directories, name = path.lower().replace("-", "_").split("/")
+    plain = [directory.strip("._") for directory in directories]
+    named = {directory for directory in plain if directory in ASIDE_DIRECTORIES}
+    places = {*plain, name.split(".", 1)[0].strip("_")}
+    named |= places & (SUPERSEDED | CHANGELOGS if is_document else SUPERSEDED)
+    words = {stem(part) for word in named for part in split_identifier(word)}
+    return frozenset(words | {"." for directory in directories if directory.startswith(".")})
+
+
+@lru_cache(maxsize=1 << 14)
+def path_without_version(path: str) -> str | None:
+    """Return where the current version of a file would lie, `lib/a.py` for `lib/v1/a.py`; None where it is no other."""
+    current = VERSION.sub("", path, count=1)
+    return None if current == path else current
+
+
+@lru_cache(maxsize=1 << 12)
+def heading_terms(heading: str) -> frozenset[str]:
+    """Return the words of a heading as a question's terms compare with them."""
+    return frozenset(tokenize(heading))
 
 
 @lru_cache(maxsize=1 << 14)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import AgentBrainError, InvalidRequestError
-from agent_brain_server.indexing.ignore_rules import compile_globs
+from agent_brain_server.globs import compile_choice, compile_globs
 from agent_brain_server.indexing.walker import Walk, WalkOptions, resolve_start, walk_files
 from agent_brain_server.indexing.worker_client import ChunkedFiles, ChunkOptions, WorkerClient
 from agent_brain_server.models.index import IndexRequest
@@ -99,7 +99,7 @@ class FileIndexer:
             InvalidRequestError: Its folder is outside the project, or a glob or number is not allowed.
         """
         resolve_start(self._root, Path(request.folder_path))
-        compile_globs(tuple(request.include_patterns), "include_patterns")
+        compile_choice(tuple(request.include_patterns), "include_patterns")
         compile_globs(tuple(request.exclude_patterns), "exclude_patterns")
         self.chunk_options(request)
 
@@ -140,7 +140,7 @@ class FileIndexer:
             state_dir=self._state_dir,
         )
         walk = walk_files(self._root, start, options)
-        include = compile_globs(options.include_patterns, "include_patterns")
+        include = compile_choice(options.include_patterns, "include_patterns")
         prefix = start.relative_to(self._root).as_posix()
         scope = IndexScope(
             prefix="" if prefix == "." else prefix,

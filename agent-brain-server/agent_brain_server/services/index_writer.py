@@ -1,9 +1,9 @@
 """Writes to the three stores, in the order that makes a kill at any instant harmless.
 
 New content: documents first (the files become `pending`), then the keyword index, then the files are marked `indexed`.
-A kill in between leaves them `pending`, and the next job reads them again. Removal goes the other way round: what is
-still in the documents is found and removed again. Vectors may lag behind either way, since a vector whose chunk is gone
-is dropped.
+A kill in between leaves them `pending`, and the next job reads them again. Removal goes the other way round, also that
+of a file which holds nothing to index any more: what is still in the documents is found and removed again. Vectors may
+lag behind either way, since a vector whose chunk is gone is dropped.
 """
 
 import time
@@ -34,6 +34,7 @@ class IndexWriter:
         self._bm25 = bm25
         self._vectors = vectors
         self._uncommitted: list[str] = []
+        self._skipped: list[tuple[FileRecord, str]] = []
         self._committed_at = time.monotonic()
 
     def write(self, files: Sequence[FileChunks], skipped: Sequence[tuple[FileRecord, str]]) -> int:
@@ -46,24 +47,24 @@ class IndexWriter:
         with self._changing_keywords():
             self._bm25.index_files(replaced.files)
         self._uncommitted.extend(path for path, _ in replaced.files)
-        removed = list(replaced.removed)
-        if skipped:
-            with self._changing_keywords():
-                self._bm25.delete_paths(record.path for record, _ in skipped)
-            removed.extend(self._documents.remember_skipped(skipped))
-        if removed:
-            self._vectors.delete(removed)
+        self._vectors.delete(replaced.removed)
+        with self._changing_keywords():
+            self._bm25.delete_paths(record.path for record, _ in skipped)
+        self._skipped.extend(skipped)
         if time.monotonic() - self._committed_at >= COMMIT_INTERVAL_S:
             self.commit()
         return sum(len(chunks) for _, chunks in replaced.files)
 
     def commit(self) -> None:
-        """Make what was written answerable by keyword."""
+        """Make what was written answerable by keyword; only then do the documents forget what is no longer."""
         with self._changing_keywords():
             self._bm25.commit()
         if self._uncommitted:
             self._documents.mark_indexed(self._uncommitted)
             self._uncommitted.clear()
+        if self._skipped:
+            self._vectors.delete(self._documents.remember_skipped(self._skipped))
+            self._skipped.clear()
         self._committed_at = time.monotonic()
 
     def release(self) -> None:
@@ -81,7 +82,7 @@ class IndexWriter:
 
     def clear(self) -> None:
         """Take everything out of every store: the documents first, since what is left of the others is dropped then."""
-        self._uncommitted.clear()
+        self._forget_uncommitted()
         self._documents.clear()
         self._bm25.clear()
         self._vectors.clear()
@@ -92,5 +93,9 @@ class IndexWriter:
         try:
             yield
         except StoreError:
-            self._uncommitted.clear()
+            self._forget_uncommitted()
             raise
+
+    def _forget_uncommitted(self) -> None:
+        self._uncommitted.clear()
+        self._skipped.clear()

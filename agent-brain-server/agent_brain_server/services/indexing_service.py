@@ -8,15 +8,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError, StoreError
+from agent_brain_server.errors import NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.log import project_id
 from agent_brain_server.memory import return_free_memory
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
+from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.file_indexer import FileIndexer, JobCancelledError
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
-from agent_brain_server.services.jobs import JobQueue
+from agent_brain_server.services.jobs import JobQueue, describe_failure
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
 from agent_brain_server.services.scopes import forget_scopes, load_scopes, remember_scope
@@ -71,8 +73,9 @@ class IndexingService:
         chroma_from: int = 0,
     ) -> None:
         self._documents = documents
+        self._metrics = metrics
         self._slots = slots
-        self._jobs = JobQueue(JobStore(documents))
+        self._jobs = JobQueue(JobStore(documents), metrics.count_job_end)
         self._worker = WorkerClient(log_dir / WORKER_LOG)
         self._writer = IndexWriter(documents, bm25, vectors)
         self._files = FileIndexer(
@@ -92,7 +95,7 @@ class IndexingService:
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
         self._turn = Turn(self._jobs.wake)
-        self._thread = threading.Thread(target=self._work, name="indexing", daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(project_root,), name="indexing", daemon=True)
 
     def start(self) -> None:
         """Begin to work, first on what an earlier server left unfinished."""
@@ -141,14 +144,18 @@ class IndexingService:
         """Return the job that ended last."""
         return self._jobs.last_ended()
 
+    def is_busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self._jobs.is_busy()
+
     @property
     def worker_pid(self) -> int | None:
         """The process that reads and embeds; None while there is none."""
         return self._worker.pid
 
-    def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
-        return self._jobs.is_busy()
+    def count_unfinished(self) -> tuple[int, int]:
+        """Return how many jobs wait, and how many run."""
+        return self._jobs.count_unfinished()
 
     def catch_up(self, *, unconditionally: bool = False) -> list[str]:
         """Queue a job for each folder that was indexed and has changed since; returns their ids.
@@ -170,28 +177,24 @@ class IndexingService:
             ConflictError: A job runs or waits.
         """
         with self._store_lock:
-            if self._jobs.is_busy():
-                raise ConflictError(
-                    "A job is indexing; the index can't be cleared now.",
-                    code="indexing_in_progress",
-                    hint="Wait for the job, or cancel it with DELETE /index/jobs/{job_id}.",
-                )
+            self._jobs.require_idle()
             counts = self._documents.counts()
             self._writer.clear()
             self._documents.set_meta(LAST_INDEXED_META, None)
             forget_scopes(self._documents)
         return ClearedIndex(removed_documents=counts.files, removed_chunks=counts.chunks)
 
-    def _work(self) -> None:
+    def _work(self, project_root: Path) -> None:
         """Index whenever there is something to, until the service is closed.
 
         What fails outside of any job is tried again, and a job whose end could not be written is run again.
         """
+        project_id.set(generate_project_id(project_root))
         while not self._stopping.is_set():
             try:
                 self._wait_or_work()
             except Exception:  # border: the thread that runs every later job must not end
-                logger.exception("indexing can't go on; trying again in %.0f s", RETRY_S)
+                logger.exception("indexing can't go on; is the disk full? Trying again in %.0f s", RETRY_S)
                 self._recover()
 
     def _recover(self) -> None:
@@ -203,7 +206,8 @@ class IndexingService:
 
     def _wait_or_work(self) -> None:
         """Work if there is something to do and it is this project's turn."""
-        if not self._has_work() and not self._backlog.catch_up():
+        self._read_damaged_again()
+        if not (self._embedding or self._jobs.has_waiting()) and not self._backlog.catch_up():
             self._jobs.wait(WORKER_IDLE_S, unless=self._stopping.is_set)
         elif self._slots.take(self._turn, self._stopping.is_set):
             try:
@@ -216,10 +220,6 @@ class IndexingService:
     def _read_damaged_again(self) -> None:
         if self._documents.take_damage():
             self.catch_up()
-
-    def _has_work(self) -> bool:
-        self._read_damaged_again()
-        return bool(self._embedding) or self._jobs.has_waiting()
 
     def _work_in_turn(self) -> None:
         """Run jobs and fill vectors until another project is to, or nothing came for a time."""
@@ -234,10 +234,7 @@ class IndexingService:
             linger_s = WORKER_IDLE_S - (time.monotonic() - idle_since)
             if linger_s <= 0 or self._slots.is_wanted():
                 return
-            self._jobs.wait(linger_s, unless=self._is_wanted_elsewhere)
-
-    def _is_wanted_elsewhere(self) -> bool:
-        return self._stopping.is_set() or self._slots.is_wanted()
+            self._jobs.wait(linger_s, unless=lambda: self._stopping.is_set() or self._slots.is_wanted())
 
     def _take_step(self) -> bool:
         """Do the next thing there is to do; False where there is none."""
@@ -245,24 +242,27 @@ class IndexingService:
         with self._store_lock:
             job = self._jobs.take_next()
         if job is not None:
-            self._run(job)
+            with job.bound_to_log():
+                self._run(job)
             return True
         if self._embedding:
-            self._fill_vectors()
+            with self._embedding[0].bound_to_log():
+                self._fill_vectors()
             return True
         return self._backlog.catch_up()
 
     def _run(self, job: RunningJob) -> None:
         """Run a job's keyword half; its vectors follow once no other job waits."""
         try:
-            self._files.index(job, lambda: self._stopping.is_set() or job.cancelled.is_set())
+            with self._metrics.time_indexing():
+                self._files.index(job, lambda: self._stopping.is_set() or job.cancelled.is_set())
             remember_scope(self._documents, self._files.normalize(job.request))
             self._documents.set_meta(LAST_INDEXED_META, datetime.now(UTC).isoformat(timespec="milliseconds"))
         except Exception as error:  # noqa: BLE001 - border: a failed job must not end the thread that runs the next
             self._fail(job, error)
             return
-        job.keywords_ready = True
-        job.phase = "embedding"
+        logger.info("keyword answers are complete: %s", job.describe())
+        job.keywords_ready, job.phase = True, "embedding"
         self._embedding.append(job)
         self._count_vectors()
 
@@ -296,8 +296,5 @@ class IndexingService:
         """End a job that could not go on; a server that stops leaves it to the next one."""
         if self._stopping.is_set() or isinstance(error, JobCancelledError):
             return
-        logger.error("job %s failed", job.status.job_id, exc_info=error)
-        if isinstance(error, AgentBrainError):
-            self._jobs.finish(job, "failed", f"{error.message} {error.hint}")
-        else:
-            self._jobs.finish(job, "failed", f"{type(error).__name__}: {error}. See the server's log.")
+        logger.error("job %s, to index %s, failed", job.status.job_id, job.request.folder_path, exc_info=error)
+        self._jobs.finish(job, "failed", describe_failure(error))

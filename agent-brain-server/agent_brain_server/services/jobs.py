@@ -5,7 +5,8 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from agent_brain_server.errors import ConflictError, NotFoundError, StoreError
+from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError, StoreError
+from agent_brain_server.log import correlation_id
 from agent_brain_server.models.index import IndexRequest, JobState, JobStatus
 from agent_brain_server.services.progress import RunningJob
 from agent_brain_server.storage.job_store import FINISHED_STATES, JobStore, StoredJob
@@ -21,13 +22,19 @@ class JobQueue:
 
     Args:
         store: Where the jobs are kept.
+        count_end: Called with how a job ended.
     """
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobStore, count_end: Callable[[JobState], None] = lambda _: None) -> None:
         self._store = store
+        self._count_end = count_end
         self._running: dict[str, RunningJob] = {}
         self._unwritten: dict[str, JobStatus] = {}
         self._changed = threading.Condition()
+
+    def count_unfinished(self) -> tuple[int, int]:
+        """Return how many jobs wait, and how many run."""
+        return self._store.count_queued(), len(self._running)
 
     def resume_unfinished(self) -> int:
         """Put what was left unfinished back into the queue; returns how many jobs that is.
@@ -48,8 +55,10 @@ class JobQueue:
             self._write_ends()
             for job in self._store.unfinished():
                 if job.status.state == "queued" and job.request == request:
+                    logger.info("job %s waits already and stands for this request too", job.status.job_id)
                     return job.status
-            created = self._store.create(request)
+            created = self._store.create(request, correlation_id.get())
+            logger.info("job %s: index %s", created.status.job_id, request.folder_path)
             self._changed.notify_all()
         return created.status
 
@@ -60,7 +69,7 @@ class JobQueue:
             if job is None:
                 return None
             self._store.mark_running(job.status.job_id)
-            running = RunningJob(self._stored(job.status.job_id).status, job.request)
+            running = RunningJob(self._stored(job.status.job_id).status, job.request, job.correlation_id)
             self._running[running.status.job_id] = running
             return running
 
@@ -98,7 +107,9 @@ class JobQueue:
             }
             self._unwritten[job.status.job_id] = job.snapshot().model_copy(update=ended)
             self._write_ends()
-            logger.info("job %s %s", job.status.job_id, state, extra={"job_id": job.status.job_id, "error": error})
+            self._count_end(state)
+            with job.bound_to_log():
+                logger.info("job %s %s", job.status.job_id, state, extra={"error": error} if error else None)
             self._changed.notify_all()
 
     def cancel(self, job_id: str) -> JobStatus:
@@ -122,6 +133,8 @@ class JobQueue:
                 self.finish(running, "cancelled")
             else:
                 self._store.mark_finished(job_id, "cancelled")
+                self._count_end("cancelled")
+                logger.info("job %s cancelled before it began", job_id)
             return self.get(job_id)
 
     def get(self, job_id: str) -> JobStatus:
@@ -154,6 +167,19 @@ class JobQueue:
         with self._changed:  # between the two, a job may be on its way from the one to the other
             return bool(self._running) or self.has_waiting()
 
+    def require_idle(self) -> None:
+        """Return if no job runs or waits.
+
+        Raises:
+            ConflictError: One does.
+        """
+        if self.is_busy():
+            raise ConflictError(
+                "A job is indexing; the index can't be cleared now.",
+                code="indexing_in_progress",
+                hint="Wait for the job, or cancel it with DELETE /index/jobs/{job_id}.",
+            )
+
     def _stored(self, job_id: str) -> StoredJob:
         job = self._store.get(job_id)
         if job is None:
@@ -175,3 +201,10 @@ class JobQueue:
                 del self._unwritten[job_id]
         except StoreError:
             logger.warning("the end of %d jobs can't be written yet", len(self._unwritten), exc_info=True)
+
+
+def describe_failure(error: Exception) -> str:
+    """Return why a job failed, with what to do."""
+    if isinstance(error, AgentBrainError):
+        return f"{error.message} {error.hint}"
+    return f"{type(error).__name__}: {error}. {AgentBrainError.default_hint}"

@@ -3,8 +3,10 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from agent_brain_server.log import bind_job
 from agent_brain_server.models.index import IndexRequest, JobPhase, JobProgress, JobStatus
 from agent_brain_server.types import Skip
 
@@ -15,11 +17,13 @@ class RunningJob:
 
     Attributes:
         status: As it was when the work began.
+        correlation_id: Of the HTTP request that asked for it; None where the tree was seen to change.
         cancelled: Set when the job is to end at the next batch.
     """
 
     status: JobStatus
     request: IndexRequest
+    correlation_id: str | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     phase: JobPhase = "scanning"
     files_total: int = 0
@@ -35,6 +39,14 @@ class RunningJob:
     def count_skips(self, skips: Iterable[Skip]) -> None:
         """Count what is left out, by reason."""
         self.skipped.update(skip.reason for skip in skips)
+
+    def bound_to_log(self) -> AbstractContextManager[None]:
+        """Mark every log line of a block as work on the job."""
+        return bind_job(self.status.job_id, self.correlation_id)
+
+    def describe(self) -> str:
+        """Say in words what the keyword half has done."""
+        return f"{self.files_total} files, of which {self.files_done} were read; {self.files_removed} removed"
 
     def progress(self) -> JobProgress:
         """Return the counters as they are now."""

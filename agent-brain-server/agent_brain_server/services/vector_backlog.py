@@ -1,5 +1,6 @@
 """Fills in the vectors that chunks still lack, behind the keyword index, without holding anything else up."""
 
+import contextlib
 import hashlib
 import logging
 import time
@@ -94,25 +95,23 @@ class VectorBacklog:
                 return
             try:
                 self._embed(self._take_cached(chunks), should_stop)
-            except WorkerDiedError:
+            except WorkerDiedError as error:
                 before, embedded = embedded, self._documents.counts().embedded
                 deaths = deaths + 1 if embedded == before else 1
                 if deaths == MAX_DEATHS:
                     raise
-                logger.warning("the indexing worker ended while embedding; going on with another")
+                logger.warning("%s Embedding on with another, model %s", error.message, self._model)
 
     def catch_up(self) -> bool:
         """Let Chroma catch up by one small write; returns whether it is still behind.
 
-        A Chroma that can't write is logged and left: the exact matrix has every vector and answers.
+        A Chroma that fails is left, and tried again later: the exact matrix has every vector and answers.
         """
         if self._vectors.count() < self._chroma_from:
             return False
-        try:
+        with contextlib.suppress(StoreError):  # logged where it was met, and told by the status
             return self._vectors.flush_chroma() > 0
-        except StoreError:
-            logger.warning("Chroma is behind and can't be written; exact search answers", exc_info=True)
-            return False
+        return False
 
     def _take_cached(self, chunks: Sequence[StoredChunk]) -> list[tuple[StoredChunk, str]]:
         """Give chunks the vectors that equal texts had before; returns those that are left, with their texts."""

@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from watchfiles import Change, DefaultFilter, watch
 
 from agent_brain_server.errors import AgentBrainError
+from agent_brain_server.log import project_id
+from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.indexing_service import IndexingService
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage_paths import PRODUCT_DIR
@@ -74,11 +76,16 @@ class TreeWatcher:
         return len(self._changed)
 
     def _run(self) -> None:
+        project_id.set(generate_project_id(self._root))
         while not self._stopping.is_set():
             try:
                 self._watch(self._directories())
             except Exception:  # border: a tree that can't be watched must not end the watching for good
-                logger.warning("the tree of %s can't be watched now", self._root, exc_info=True)
+                logger.warning(
+                    "the tree of %s can't be watched now; see whether a limit is reached: agent-brain doctor",
+                    self._root,
+                    exc_info=True,
+                )
                 self._stopping.wait(RETRY_S)
 
     def _watch(self, directories: frozenset[str]) -> None:

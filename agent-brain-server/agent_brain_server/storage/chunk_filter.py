@@ -5,36 +5,14 @@ import threading
 from collections import OrderedDict
 
 import numpy as np
-from pathspec import GitIgnoreSpec
 
-from agent_brain_server.errors import InvalidRequestError
+from agent_brain_server.globs import compile_choice
 from agent_brain_server.storage.chunk_rows import as_json
 from agent_brain_server.storage.database import Database
 from agent_brain_server.types import AllowedChunks, Keys, QueryFilter
 
 MAX_CACHED_FILTERS = 16
 """Filters whose chunks are remembered: an agent repeats the same few; one costs 8 bytes for each allowed chunk."""
-
-
-def compile_globs(globs: tuple[str, ...]) -> GitIgnoreSpec:
-    """Return a matcher of project-relative paths by the rules of `.gitignore`; `!glob` takes out of what is before it.
-
-    Raises:
-        InvalidRequestError: A glob that can't be read, or that can match nothing.
-    """
-    for glob in globs:
-        try:
-            is_usable = any(p.include is not None for p in GitIgnoreSpec.from_lines([glob]).patterns)
-        except ValueError:
-            is_usable = False
-        if not is_usable:
-            raise InvalidRequestError(
-                f"file_paths: {glob!r} is not a glob that can match a path.",
-                hint="Write globs as in .gitignore, for example src/**/*.py",
-                code="invalid_glob",
-            )
-    only_exclusions = all(glob.startswith("!") for glob in globs)
-    return GitIgnoreSpec.from_lines(("**", *globs) if only_exclusions else globs)
 
 
 class FilterResolver:
@@ -75,7 +53,7 @@ class FilterResolver:
 
     def _look_up(self, query_filter: QueryFilter) -> AllowedChunks:
         files: dict[int, str] | None = None
-        globs = compile_globs(query_filter.file_paths) if query_filter.file_paths else None
+        globs = compile_choice(query_filter.file_paths, "file_paths")
         with self._database.reading() as connection:
             if globs is not None:
                 rows = connection.execute("SELECT file_id, path FROM files ORDER BY path")

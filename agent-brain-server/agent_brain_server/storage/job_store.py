@@ -17,7 +17,10 @@ MAX_FINISHED_JOBS = 50
 
 FINISHED_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
 
-COLUMNS = "job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request"
+COLUMNS = "job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request, correlation_id"
+
+ADD_CORRELATION_ID = "ALTER TABLE jobs ADD COLUMN correlation_id TEXT"
+"""Run on a store in which the column is missing; readers that don't know it are not disturbed."""
 
 PRUNE = """
 DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND sequence NOT IN (
@@ -28,10 +31,15 @@ DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND sequence NOT
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job as the API shows it, and the request that it serves."""
+    """A job as the API shows it, and the request that it serves.
+
+    Attributes:
+        correlation_id: Of the HTTP request that asked for it; None where the tree was seen to change.
+    """
 
     status: JobStatus
     request: IndexRequest
+    correlation_id: str | None = None
 
 
 def has_unfinished_jobs(directory: Path) -> bool:
@@ -60,16 +68,26 @@ class JobStore:
 
     def __init__(self, document_store: DocumentStore) -> None:
         self._database = document_store.database
+        with self._database.reading() as connection:
+            columns = {row[1] for row in connection.execute("PRAGMA table_info(jobs)")}
+        if "correlation_id" not in columns:
+            with self._database.writing() as connection:
+                connection.execute(ADD_CORRELATION_ID)
 
-    def create(self, request: IndexRequest) -> StoredJob:
-        """Put a job at the end of the queue."""
+    def create(self, request: IndexRequest, correlation_id: str | None = None) -> StoredJob:
+        """Put a job at the end of the queue.
+
+        Args:
+            request: What it is to do.
+            correlation_id: Of the HTTP request that asks for it.
+        """
         job_id = f"job_{secrets.token_hex(6)}"
         progress = JobProgress().model_dump_json()
         with self._database.writing() as connection:
             connection.execute(
-                """INSERT INTO jobs (job_id, state, folder_path, request, progress, created_at)
-                   VALUES (?, 'queued', ?, ?, ?, ?)""",
-                (job_id, request.folder_path, request.model_dump_json(), progress, _now()),
+                """INSERT INTO jobs (job_id, state, folder_path, request, progress, created_at, correlation_id)
+                   VALUES (?, 'queued', ?, ?, ?, ?, ?)""",
+                (job_id, request.folder_path, request.model_dump_json(), progress, _now(), correlation_id),
             )
         return self._one("WHERE job_id = ?", job_id)
 
@@ -84,6 +102,11 @@ class JobStore:
     def next_queued(self) -> StoredJob | None:
         """Return the job that has waited longest, None where none waits."""
         return next(iter(self._select("WHERE state = 'queued' ORDER BY sequence LIMIT 1")), None)
+
+    def count_queued(self) -> int:
+        """Return how many jobs wait."""
+        with self._database.reading() as connection:
+            return int(connection.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()[0])
 
     def unfinished(self) -> list[StoredJob]:
         """Return the jobs that are queued or running, the oldest first: what a new server goes on with."""
@@ -136,7 +159,7 @@ class JobStore:
 
 
 def _job_of(row: Sequence[Any]) -> StoredJob:
-    job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request = row
+    job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request, correlation = row
     status = JobStatus(
         job_id=job_id,
         state=state,
@@ -147,7 +170,7 @@ def _job_of(row: Sequence[Any]) -> StoredJob:
         progress=JobProgress.model_validate_json(progress),
         error=error,
     )
-    return StoredJob(status, IndexRequest.model_validate_json(request))
+    return StoredJob(status, IndexRequest.model_validate_json(request), correlation)
 
 
 def _now() -> str:

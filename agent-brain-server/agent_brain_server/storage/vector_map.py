@@ -28,6 +28,9 @@ CREATE INDEX vectors_lagging ON vectors (key) WHERE in_chroma = 0;
 CREATE TABLE dropped (key INTEGER PRIMARY KEY);
 """
 
+LOCAL_PLACE = "local"
+"""Where Chroma keeps its copy unless another place is named: in files beside the map."""
+
 DAMAGED_CODES = (DAMAGED_CODE, "store_version")
 
 UPSERT_VECTOR = """
@@ -64,15 +67,18 @@ class VectorMap:
         model: Model and dimension that the vectors are made with; of another model nothing is kept.
         store_id: The document store that the keys are from; of another one the texts' rows are kept, which are as
             true as ever, and no chunk's.
+        chroma_place: Names the Chroma that follows; another one has nothing yet.
     """
 
-    def __init__(self, directory: Path, model: str, store_id: str) -> None:
+    def __init__(self, directory: Path, model: str, store_id: str, chroma_place: str = LOCAL_PLACE) -> None:
         self._database = open_database(directory)
-        self._identity = {"model": model, "store_id": store_id}
+        self._identity = {"model": model, "store_id": store_id, "chroma_place": chroma_place}
         if self._database.get_meta("model") != model or not self.matrix_name:
             self.clear()
         elif self._database.get_meta("store_id") != store_id:
             self.forget_chunks()
+        elif (self._database.get_meta("chroma_place") or LOCAL_PLACE) != chroma_place:
+            self._go_over_to_chroma()
 
     def find_fault(self) -> str | None:
         """Say that the map was removed since it was opened, None where it is there."""
@@ -172,6 +178,14 @@ class VectorMap:
         self._database.close()
 
     # What Chroma has
+
+    def _go_over_to_chroma(self) -> None:
+        """Begin an epoch in which Chroma has nothing: what another place holds may be of any time."""
+        with self._database.writing() as connection:
+            connection.execute("UPDATE vectors SET in_chroma = 0")
+            connection.execute("DELETE FROM dropped")
+            meta = [("epoch", _new_serial()), ("chroma_place", self._identity["chroma_place"])]
+            connection.executemany("REPLACE INTO meta VALUES (?, ?)", meta)
 
     def lagging(self, limit: int) -> list[tuple[int, int]]:
         """Return key and row of chunks that Chroma does not have yet."""

@@ -1,6 +1,7 @@
 """Unit vectors in one append-only file, mapped into memory: exact cosine similarity by one multiplication."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,11 @@ class VectorMatrix:
         if rows == 0:
             return np.empty((0, self.dimension), dtype=np.float32)
         return np.memmap(self.path, dtype=np.float32, mode="r", shape=(rows, self.dimension))
+
+    def read(self, rows: Sequence[int]) -> Vectors:
+        """Return copies of rows by number, without mapping the pages that they lie on into this process."""
+        data = b"".join(os.pread(self._descriptor, self._row_bytes, row * self._row_bytes) for row in rows)
+        return np.frombuffer(data, dtype=np.float32).reshape(-1, self.dimension)
 
     def close(self) -> None:
         """Close the file; views stay valid."""

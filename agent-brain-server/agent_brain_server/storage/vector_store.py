@@ -1,7 +1,9 @@
 """The vectors of one project: an exact matrix that answers while it is small, Chroma beside it for when it is not."""
 
+import hashlib
 import logging
 import math
+import platform
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,13 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.storage.chroma_index import ChromaIndex
+from agent_brain_server.storage.chroma_index import ChromaCollection, ChromaIndex, remove_files
+from agent_brain_server.storage.chroma_mirror import ChromaMirror
 from agent_brain_server.storage.chunk_rows import keys_array
 from agent_brain_server.storage.database import DAMAGED_CODE
 from agent_brain_server.storage.exact_search import Rows, find_unsound_rows, search_exactly
-from agent_brain_server.storage.vector_map import VectorMap, new_matrix_name, remove_map
+from agent_brain_server.storage.vector_map import LOCAL_PLACE, VectorMap, new_matrix_name, remove_map
 from agent_brain_server.storage.vector_matrix import VectorMatrix
-from agent_brain_server.types import AllowedChunks, Hit, Keys, Vectors
+from agent_brain_server.types import AllowedChunks, ChromaServer, Hit, Keys, Vectors
+
+log = logging.getLogger(__name__)
 
 EXACT_LIMIT = 25_000
 """Vectors up to which the matrix answers every query: some 4 ms, exact, under any filter, without loading Chroma."""
@@ -24,19 +29,11 @@ EXACT_LIMIT = 25_000
 EXACT_SUBSET_LIMIT = 10_000
 """Vectors up to which a subset is compared one by one: what a filter left over, or what Chroma does not have yet."""
 
-MAX_APPROXIMATE_HITS = 1_000
-"""Most neighbours asked of Chroma, whose cost grows with them; a filter that needs more is answered exactly."""
-
 OVERFETCH = 1.5
 """Neighbours asked for beyond what a filter should leave, as chunks that match a filter do not lie evenly."""
 
-CHROMA_BATCH = 16
-"""Vectors for one write to Chroma, which holds the interpreter lock: 6 ms here, three times that on a slow core."""
-
 MAX_UNUSED_ROWS = 20_000
 """Rows without a chunk, beyond as many as have one, that are kept on disk (30 MB) for texts that may come back."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +56,31 @@ class VectorStoreManager:
         model_name: What the vectors are made with; vectors of another model are forgotten.
         store_id: The document store that the keys are from; of another one the chunks are forgotten, and the texts'
             vectors kept.
+        chroma_server: Keeps Chroma's copy instead of files in the directory. All else stays: the matrix is what counts.
 
     Raises:
         StoreError: The directory cannot be read or written.
     """
 
-    def __init__(self, persist_dir: Path, *, dimension: int, model_name: str, store_id: str) -> None:
+    def __init__(
+        self,
+        persist_dir: Path,
+        *,
+        dimension: int,
+        model_name: str,
+        store_id: str,
+        chroma_server: ChromaServer | None = None,
+    ) -> None:
         self._persist_dir = persist_dir
         self._dimension = dimension
+        self._chroma_server = chroma_server
+        self._collection_name = name_collection(store_id, persist_dir)
         self._lock = threading.RLock()
-        self._chroma: ChromaIndex | None = None
+        self._place = f"{chroma_server.url} {self._collection_name}" if chroma_server else LOCAL_PLACE
         self.damaged_count = 0
-        self._map = VectorMap(persist_dir, f"{model_name}/{dimension}", store_id)
+        self._map = self._open_map(model_name, store_id)
+        if chroma_server:
+            remove_files(persist_dir)  # of a Chroma that was kept here before
         try:
             self._matrix, self._snapshot = self._open_matrix()
         except StoreError as exc:
@@ -79,13 +89,27 @@ class VectorStoreManager:
                 raise
             log.warning("the map of the vectors is damaged: making it again", exc_info=True)
             remove_map(persist_dir)
-            self._map = VectorMap(persist_dir, f"{model_name}/{dimension}", store_id)
+            self._map = self._open_map(model_name, store_id)
             self._matrix, self._snapshot = self._open_matrix()
+        self._mirror = ChromaMirror(self._map, self._lock, self._open_chroma, lambda rows: self._matrix.read(rows))
+
+    def _open_map(self, model_name: str, store_id: str) -> VectorMap:
+        return VectorMap(self._persist_dir, f"{model_name}/{self._dimension}", store_id, self._place)
 
     def find_fault(self) -> str | None:
         """Say what of the files was removed since they were opened, None where all are there; costs a `stat` each."""
         gone = None if self._matrix.path.is_file() else f"{self._matrix.path} was removed"
         return self._map.find_fault() or gone
+
+    @property
+    def chroma_fault(self) -> str | None:
+        """Why Chroma can't answer or follow, its code first; None where it can, as far as is known."""
+        fault = self._mirror.fault
+        return None if fault is None else f"{fault.code}: {fault.message} {fault.hint}"
+
+    def count_behind(self) -> int:
+        """Return how many changes Chroma is still to take in."""
+        return self._map.count_behind()
 
     def cached_vectors(self, embed_keys: Iterable[str]) -> dict[str, Vectors]:
         """Return the vectors of texts that were embedded before, by the text's key; each has shape (dimension,)."""
@@ -144,13 +168,7 @@ class VectorStoreManager:
         if limit < 1 or not len(here.keys):
             return []
         if len(here.keys) > EXACT_LIMIT:
-            try:
-                hits = self._search_chroma(here, vector, limit, allowed)
-            except StoreError:
-                log.warning("Chroma cannot answer; the exact matrix does", exc_info=True)
-                with self._lock:
-                    self._close_chroma()
-                hits = None
+            hits = self._search_chroma(here, vector, limit, allowed)
             if hits is not None:
                 return hits
         return search_exactly(here.matrix, here.keys, here.rows, vector, limit, allowed)
@@ -164,36 +182,31 @@ class VectorStoreManager:
         return self._snapshot.keys
 
     def flush_chroma(self, max_batches: int = 1) -> int:
-        """Let Chroma catch up by some small writes, each of which holds the interpreter lock for some milliseconds.
+        """Let Chroma catch up by some small writes.
 
         Returns:
-            How many changes Chroma is still behind.
+            How many changes Chroma is still behind; 0 also where it failed a moment ago and is left alone.
 
         Raises:
             StoreError: Chroma cannot write; exact answers are not touched by that.
         """
         for _ in range(max_batches):
-            with self._lock:
-                try:
-                    if not self._flush_batch():
-                        return 0
-                except StoreError:
-                    self._close_chroma()  # after a failed write its next call may wait for ever, interpreter lock held
-                    raise
+            if not self._mirror.follow():
+                return 0
         return self._map.count_behind()
 
     def clear(self) -> None:
         """Forget every vector, of texts too."""
         with self._lock:
             self._map.clear()
-            self._close_chroma()
+            self._mirror.close()
             self._matrix.close()
             self._matrix, self._snapshot = self._open_matrix()
 
     def close(self) -> None:
         """Close every file. Safe to call twice."""
         with self._lock:
-            self._close_chroma()
+            self._mirror.close()
             self._matrix.close()
             self._map.close()
 
@@ -248,14 +261,17 @@ class VectorStoreManager:
     def _search_chroma(
         self, here: _Snapshot, vector: Vectors, limit: int, allowed: AllowedChunks | None
     ) -> list[Hit] | None:
-        """Return Chroma's answer, None where the exact one is cheaper or Chroma is too far behind."""
+        """Return Chroma's answer, None where the exact one is cheaper, or Chroma fails or is too far behind."""
         behind = self._map.lagging(EXACT_SUBSET_LIMIT + 1)
         share = 1.0 if allowed is None else len(allowed.keys) / len(here.keys)
         is_few = allowed is not None and len(allowed.keys) <= EXACT_SUBSET_LIMIT
-        if is_few or len(behind) > EXACT_SUBSET_LIMIT or limit * OVERFETCH > share * MAX_APPROXIMATE_HITS:
+        if is_few or len(behind) > EXACT_SUBSET_LIMIT:
             return None
         wanted = math.ceil(limit / share * (1.0 if allowed is None else OVERFETCH))
-        hits = {hit.key: hit for hit in self._opened_chroma().search(vector, wanted)}
+        nearest = self._mirror.search(vector, wanted)
+        if nearest is None:
+            return None
+        hits = {hit.key: hit for hit in nearest}
         permitted = here.keys if allowed is None else np.intersect1d(here.keys, allowed.keys, assume_unique=True)
         found = np.intersect1d(keys_array(hits), permitted, assume_unique=True)
         lag = np.array(behind, dtype=np.int64).reshape(-1, 2)
@@ -263,35 +279,20 @@ class VectorStoreManager:
         merged = {hit.key: hit for hit in (*(hits[int(key)] for key in found), *late)}
         return sorted(merged.values(), key=lambda hit: (-hit.score, hit.key))[:limit]
 
-    def _flush_batch(self) -> bool:
-        """Write one batch to Chroma; False where it has everything."""
-        dropped = self._map.dropped(CHROMA_BATCH)
-        lagging = [] if dropped else self._map.lagging(CHROMA_BATCH)
-        if not dropped and not lagging:
-            return False
-        chroma = self._opened_chroma()
-        if dropped:
-            chroma.delete(dropped)
-            self._map.note_dropped(dropped)
-        else:
-            keys, rows = [key for key, _ in lagging], [row for _, row in lagging]
-            chroma.upsert(keys, self._snapshot.matrix[rows])
-            self._map.note_taken(keys)
-        return True
+    def _open_chroma(self, epoch: str) -> ChromaCollection:
+        if self._chroma_server is None:
+            return ChromaIndex(self._persist_dir, epoch)
+        from agent_brain_server.storage.chroma_server import ChromaServerIndex  # noqa: PLC0415 - loads Chroma
 
-    def _opened_chroma(self) -> ChromaIndex:
-        """Open Chroma the first time that it is needed, and find out what it really has."""
-        if (opened := self._chroma) is not None:
-            return opened
-        with self._lock:
-            if self._chroma is None:
-                chroma = ChromaIndex(self._persist_dir, self._map.epoch)
-                if chroma.count() != self._map.count_in_chroma():
-                    self._map.match_chroma(chroma.keys())
-                self._chroma = chroma
-            return self._chroma
+        return ChromaServerIndex(self._chroma_server, self._collection_name, epoch)
 
-    def _close_chroma(self) -> None:
-        if self._chroma is not None:
-            self._chroma.close()
-            self._chroma = None
+
+def name_collection(store_id: str, directory: Path) -> str:
+    """Return the name that a store's collection has on a server: of this store in this place; a copy gets its own.
+
+    Args:
+        store_id: The document store's; hex digits.
+        directory: Where the store keeps its vectors.
+    """
+    place = f"{platform.node()}\0{directory.resolve()}"
+    return f"agent-brain-{store_id}-{hashlib.sha256(place.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

@@ -242,7 +242,7 @@ def test_a_body_over_the_limit_is_refused_announced_or_not(client: httpx.Client)
         ({"folder_path": "x" * 4000}, 404, "path_not_found"),
         ({"folder_path": ""}, 422, "invalid_request"),
         ({}, 422, "invalid_request"),
-        ({"folder_path": ".", "include_patterns": ["!"]}, 422, "bad_glob"),
+        ({"folder_path": ".", "include_patterns": ["!"]}, 422, "invalid_glob"),
         ({"folder_path": ".", "chunk_size": 1}, 422, "invalid_request"),
         ({"folder_path": ".", "chunk_size": 64, "chunk_overlap": 64}, 422, "invalid_request"),
         ({"folder_path": ".", "force": "maybe"}, 422, "invalid_request"),

@@ -81,5 +81,5 @@ def test_what_the_skill_names_is_there():
         runtime.RuntimeState.model_fields
     )
     codes = dict(re.findall(r"(\d) ([a-z ]+)", TEXT.partition("Exit codes: ")[2].partition(";")[0]))
-    assert codes.keys() == {"0", "2", "3", "4", "5", "6", "7"}
+    assert codes.keys() == {"0", "1", "2", "3", "4", "5", "6", "7"}
     assert errors.DaemonNotRunningError.exit_code == 7

@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from agent_brain_server import log
-from agent_brain_server.log import bind_correlation_id, configure_logging, correlation_id
+from agent_brain_server.log import JsonFormatter, bind_correlation_id, bind_job, configure_logging, correlation_id
 
 
 @pytest.fixture
@@ -87,3 +87,36 @@ def test_the_log_is_rotated_by_size_and_five_old_ones_are_kept(tmp_path):
     assert names == ["server.log", *(f"server.log.{number}" for number in range(1, log.KEPT_LOGS + 1))]
     assert all(path.stat().st_size <= 1000 for path in tmp_path.iterdir())
     assert "line 199" in (tmp_path / "server.log").read_text()
+
+
+def test_a_line_of_a_job_names_the_job_and_whoever_asked_for_it(tmp_path, logger):
+    with bind_job("job_1", "req-1"):
+        logger.info("asked for")
+    with bind_job("job_2", None):
+        logger.info("the tree was seen to change")
+    logger.info("outside")
+    asked, seen, outside = read_lines(tmp_path)
+    assert (asked["job_id"], asked["correlation_id"]) == ("job_1", "req-1")
+    assert (seen["job_id"], seen["correlation_id"]) == ("job_2", "job_2")
+    assert not {"job_id", "correlation_id", "instance_id"} & outside.keys()
+
+
+def test_each_line_names_its_run_and_the_exception_of_another_process():
+    record = logging.makeLogRecord({"msg": "failed", "levelname": "WARNING", "exc_text": "ValueError: far away"})
+    line = json.loads(JsonFormatter({"instance_id": "ds_1"}).format(record))
+    assert (line["instance_id"], line["exception"]) == ("ds_1", "ValueError: far away")
+
+
+def test_the_end_of_the_previous_run_outlives_any_number_of_rotations(tmp_path):
+    script = (
+        "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server import log\n"
+        "log.MAX_LOG_BYTES = 1000\nlog.configure_logging(Path(sys.argv[1]))\n"
+        "for number in range(int(sys.argv[3])): logging.info('%s %d', sys.argv[2], number)\n"
+    )
+    for run, lines in (("first", 300), ("second", 3), ("third", 300)):
+        subprocess.run([sys.executable, "-c", script, str(tmp_path), run, str(lines)], check=True)
+    kept = (tmp_path / "server.previous.log").read_text()
+    assert "second 2" in kept
+    numbered = "".join(path.read_text() for path in tmp_path.glob("server.log*"))
+    assert "second" not in numbered
+    assert "third 299" in numbered

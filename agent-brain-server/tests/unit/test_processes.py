@@ -4,10 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from agent_brain_server.processes import ProcessHandle, _ask_ps_start, is_same_process, read_start_time
+from agent_brain_server.processes import (
+    MAX_PID,
+    ProcessHandle,
+    _ask_ps_start,
+    is_same_process,
+    read_resident_bytes,
+    read_start_time,
+)
 
 
 @pytest.fixture
@@ -79,3 +88,16 @@ def test_ps_tells_living_from_dead_too(sleeper):
     sleeper.kill()
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
     assert _ask_ps_start(sleeper.pid) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells both")
+def test_age_and_memory_of_a_process_are_known() -> None:
+    script = "import time; from agent_brain_server.processes import measure_process_age as age; "
+    script += "first = age(); time.sleep(0.5); print(first, age() - first)"
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    first, later = map(float, done.stdout.split())
+    assert 0 < first < time.monotonic() - began + 0.05
+    assert later >= 0.5
+    assert read_resident_bytes(os.getpid()) > 1_000_000
+    assert read_resident_bytes(MAX_PID) == 0

@@ -20,6 +20,7 @@ from agent_brain_server.locking import StateLock
 from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, read_pointer
+from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.project_directory import load_projects
 from agent_brain_server.storage_paths import (
     brain_home,
@@ -51,7 +52,7 @@ def open_projects() -> Iterator[Callable[..., SharedProjects]]:
     def open_now(**settings: int) -> SharedProjects:
         if opened:
             opened.pop().close()
-        opened.append(SharedProjects(DaemonSettings.load(settings)))
+        opened.append(SharedProjects(DaemonSettings.load(settings), Metrics()))
         opened[-1].publish(STATE)
         return opened[-1]
 

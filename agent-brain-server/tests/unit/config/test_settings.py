@@ -56,6 +56,8 @@ def test_the_defaults_are_the_documented_ones(state_dir):
         "idle_stop_seconds": 10_800,
         "watch": True,
         "log_level": "info",
+        "chroma_url": None,
+        "chroma_token": None,
         "token": None,
     }
 
@@ -183,3 +185,58 @@ def test_no_content_crashes_a_reader(state_dir, content):
         load_project_config(state_dir)
     except ConfigError as error:
         assert str(config_path(state_dir)) in str(error)
+
+
+def test_a_projects_file_sends_vectors_to_this_machine_alone(state_dir, monkeypatch):
+    write_config(config_path(state_dir), chroma_url="http://127.0.0.1:8000")
+    assert load_project_config(state_dir).chroma_url == "http://127.0.0.1:8000"
+    write_config(config_path(state_dir), chroma_url="https://chroma.example.com")
+    with pytest.raises(ConfigError, match="another machine") as caught:
+        load_project_config(state_dir)
+    assert "AGENT_BRAIN_CHROMA_URL" in caught.value.hint
+    write_config(config_path(state_dir))
+    monkeypatch.setenv("AGENT_BRAIN_CHROMA_URL", "https://chroma.example.com")
+    assert load_project_config(state_dir).chroma_url == "https://chroma.example.com"
+    monkeypatch.delenv("AGENT_BRAIN_CHROMA_URL")
+    write_config(global_config_path(), chroma_url="https://chroma.example.com/team/brain", chroma_token="sesame")
+    assert load_project_config(state_dir).chroma_token == "sesame"
+
+
+def test_the_chroma_token_is_no_matter_of_a_projects_file_and_not_shown(state_dir, monkeypatch):
+    write_config(config_path(state_dir), chroma_token="open sesame")
+    with pytest.raises(ConfigError, match="version control") as caught:
+        load_project_config(state_dir)
+    assert "sesame" not in str(caught.value)
+    write_config(config_path(state_dir))
+    monkeypatch.setenv("AGENT_BRAIN_CHROMA_TOKEN", "open sesame")
+    assert "sesame" not in repr(load_project_config(state_dir))
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "words"),
+    [
+        ("localhost:8000", None, "http://"),
+        ("ftp://localhost", None, "http://"),
+        ("http://", None, "host"),
+        ("http://localhost:99999", None, "URL"),
+        ("https://me:sesame@chroma.example.com", None, "password"),
+        ("http://localhost:8000?token=sesame", None, "after ?"),
+        ("http://localhost:8000/team", None, "/TENANT/DATABASE"),
+        ("http://chroma.example.com", "sesame", "https://"),
+    ],
+)
+def test_a_wrong_chroma_url_is_told_without_its_secrets(state_dir, monkeypatch, url, token, words):
+    monkeypatch.setenv("AGENT_BRAIN_CHROMA_URL", url)
+    if token:
+        monkeypatch.setenv("AGENT_BRAIN_CHROMA_TOKEN", token)
+    with pytest.raises(ConfigError) as caught:
+        load_project_config(state_dir)
+    assert "AGENT_BRAIN_CHROMA_URL" in str(caught.value)
+    assert words in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8000", "http://[::1]:8000/", "http://127.0.0.1/team/brain"])
+def test_a_token_may_go_to_this_machine_in_the_clear(state_dir, monkeypatch, url):
+    monkeypatch.setenv("AGENT_BRAIN_CHROMA_TOKEN", "sesame")
+    assert load_project_config(state_dir, {"chroma_url": url}).chroma_url == url

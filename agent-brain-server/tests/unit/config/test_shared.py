@@ -64,3 +64,10 @@ def test_a_project_decides_about_its_chunks_and_not_about_the_daemon(tmp_path: P
     config_path(tmp_path).write_text(json.dumps({"chunk_sise": 100}))
     with pytest.raises(ConfigError, match="chunk_size"):
         DaemonSettings.load().load_project(tmp_path)
+
+
+def test_the_daemon_decides_where_vectors_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config_path(tmp_path).write_text(json.dumps({"chroma_url": "http://127.0.0.1:9"}))
+    assert DaemonSettings.load().load_project(tmp_path).chroma_url is None
+    monkeypatch.setenv("AGENT_BRAIN_CHROMA_URL", "https://chroma.example.com")
+    assert DaemonSettings.load().load_project(tmp_path).chroma_url == "https://chroma.example.com"

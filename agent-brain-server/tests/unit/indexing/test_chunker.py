@@ -75,10 +75,10 @@ def test_code_never_overlaps(text, language):
         )
 
 
-def test_ids_come_from_path_text_and_repetition():
+def test_ids_come_from_path_heading_text_and_repetition():
     text = "x = 1\n"
     (only,) = chunk(text).chunks
-    assert only.id == hashlib.sha256(b"a.py\x000\x00x = 1").hexdigest()[:24]
+    assert only.id == hashlib.sha256(b"a.py\x000\x00\x00x = 1").hexdigest()[:24]
     assert chunk(text).chunks[0].id == only.id
     assert chunk(text, path="b.py").chunks[0].id != only.id
     repeated = chunk("word " * 1000, "yaml", chunk_size=40).chunks
@@ -101,3 +101,17 @@ def test_code_that_defeats_its_parser_is_cut_by_lines(text):
 def test_settings_out_of_range_do_no_harm():
     assert chunk("x = 1\n" * 50, chunk_size=0, chunk_overlap=-5).chunks
     assert chunk("A sentence. " * 500, "markdown", chunk_size=32, chunk_overlap=1000).chunks
+
+
+def test_the_id_of_a_chunk_stays_until_path_heading_or_text_changes():
+    words = "It waits until the door opens, takes what lies behind it, and goes away again. " * 3
+
+    def ids(title="Whales", body=words, path="a.md"):
+        text = f"# {title}\n\n{words}\n\n## Feeding\n\n{body}\n\n## Sleeping\n\n{words}\n"
+        return [found.id for found in chunk(text, "markdown", path=path).chunks]
+
+    assert len(ids()) == len(set(ids())) == 3
+    assert ids() == ids()
+    assert set(ids(title="Cranes")).isdisjoint(ids())
+    assert [a == b for a, b in zip(ids(), ids(body=f"All day. {words}"), strict=True)] == [True, False, True]
+    assert set(ids(path="b.md")).isdisjoint(ids())

@@ -243,3 +243,15 @@ def test_ignore_file_that_cannot_be_read_is_passed_over(tmp_path):
     write(tmp_path, "a.py", "b.log", "sub/.gitignore/c.py")
     (tmp_path / ".gitignore").write_bytes(b"\xff\xfe\n*.log\n!\n")
     assert paths_of(walk(tmp_path)) == [".gitignore", "a.py", "sub/.gitignore/c.py"]
+
+
+def test_a_folder_inside_an_ignored_one_has_no_files(root):
+    write(root, "a.py", "out/b.py", "out/deep/c.py")
+    write(root, ".gitignore", text="out/\n")
+    assert paths_of(walk(root, "out")) == paths_of(walk(root, "out/deep")) == []
+
+
+def test_an_ignored_content_with_an_exception_is_entered(root):
+    write(root, "logs/a.txt", "logs/keep.txt", "b.py")
+    write(root, ".gitignore", text="logs/**\n!logs/keep.txt\n[z-a]\n")
+    assert paths_of(walk(root)) == [".gitignore", "b.py", "logs/keep.txt"]

@@ -33,6 +33,7 @@ def test_a_lone_name_is_a_symbol(query):
 def test_a_question_says_whether_it_is_about_tests_or_documentation():
     assert read_question("how are the tests run").asks_tests
     assert read_question("which guides explain installing").asks_docs
+    assert read_question("what happens when I press a key").asks_docs
     other = read_question("where is the lock released")
     assert not (other.asks_tests or other.asks_docs)
 

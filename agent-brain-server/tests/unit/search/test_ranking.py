@@ -7,8 +7,8 @@ from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, NEUTRAL_WEIGHTS, 
 from agent_brain_server.types import ChunkFacts, Hit
 
 
-def facts(key, path="a.py", *, line=None, source_type="code", symbols=()):
-    return ChunkFacts(key, path, line or key, (line or key) + 5, "python", source_type, symbols, None)
+def facts(key, path="a.py", *, line=None, source_type="code", symbols=(), heading=None):
+    return ChunkFacts(key, path, line or key, (line or key) + 5, "python", source_type, symbols, heading)
 
 
 def rank(bm25=(), vector=(), known=(), *, query="some words asked for", **options):
@@ -69,7 +69,34 @@ def test_a_definition_comes_before_a_mention():
 
 def test_a_file_named_after_the_question_comes_first():
     known = [facts(1, "middleware/logger.go"), facts(2, "middleware/throttle.go")]
-    assert order(rank([Hit(1, 9.0), Hit(2, 8.0)], known=known, query="request throttling")) == [2, 1]
+    assert order(rank([Hit(1, 9.0), Hit(2, 8.5)], known=known, query="request throttling")) == [2, 1]
+
+
+def test_a_name_alone_is_looked_up_where_it_is_defined():
+    known = [facts(1, "use.py"), facts(2, "make.py", symbols=("parse_header",))]
+    hits = [Hit(1, 9.0), Hit(2, 4.0)]
+    assert order(rank(hits, known=known, query="parseHeader")) == [2, 1]
+    assert order(rank(hits, known=known, query="where does parseHeader fail")) == [1, 2]
+
+
+def test_a_name_alone_is_looked_up_by_its_letters_more_than_by_meaning():
+    known = [facts(1, "use.py"), facts(2, "make.py")]
+    sides = [Hit(1, 9.0), Hit(2, 7.0)], [Hit(2, 0.9), Hit(1, 0.1)]
+    assert order(rank(*sides, known, query="parseHeader")) == [1, 2]
+    assert order(rank(*sides, known, query="parsing of headers")) == [2, 1]
+    assert order(rank(*sides, known, query="parseHeader", alpha=1.0)) == [2, 1]
+
+
+def test_a_section_that_is_headed_by_the_question_comes_first():
+    known = [facts(1, "a.md", source_type="doc"), facts(2, "b.md", source_type="doc", heading="Read timeouts")]
+    assert order(rank([Hit(1, 9.0), Hit(2, 8.5)], known=known, query="timeouts for reading")) == [2, 1]
+
+
+def test_what_lies_aside_gives_way():
+    known = [facts(1, "examples/a.py"), facts(2, "lib/v1/b.py"), facts(3, "lib/b.py")]
+    hits = [Hit(1, 9.0), Hit(2, 8.8), Hit(3, 8.0)]
+    assert order(rank(hits, known=known))[0] == 3
+    assert order(rank(hits, known=known, query="examples with some words"))[0] == 1
 
 
 def test_many_fair_chunks_outweigh_one_good_one():
@@ -115,16 +142,17 @@ def test_what_a_score_is_made_of_adds_up_to_it():
         facts(1, "deep/er/throttle.py", symbols=("throttle",)),
         facts(2, "deep/er/throttle.py"),
         facts(3, "tests/test_it.py", source_type="test"),
-        facts(4, "README.md", source_type="doc"),
+        facts(4, "README.md", source_type="doc", heading="How to throttle"),
+        facts(5, "examples/throttled.py"),
     ]
-    hits = [Hit(key, 10.0 - key) for key in (1, 2, 3, 4)]
+    hits = [Hit(key, 10.0 - key) for key in (1, 2, 3, 4, 5)]
     ranked = rank(hits, VECTOR, known, query="throttle", explain=True)
     for item in ranked:
         assert sum(signal.contribution for signal in item.signals) == pytest.approx(item.score)
     names = {signal.name for item in ranked for signal in item.signals}
     assert names == {
-        "fused", "defines_name", "spells_file_name", "lies_deeper", "file_evidence", "is_test", "is_document",
-        "is_further_chunk",
+        "fused", "defines_name", "defines_bare_name", "spells_file_name", "spells_heading", "lies_deeper",
+        "file_evidence", "is_test", "is_document", "lies_aside", "is_further_chunk",
     }  # fmt: skip
 
 

@@ -1,7 +1,16 @@
 import pytest
 
 from agent_brain_server.search.question import read_question
-from agent_brain_server.search.signals import are_relatives, defines_name, lies_deeper, spells_file_name, stem_parts
+from agent_brain_server.search.signals import (
+    are_relatives,
+    defines_name,
+    lies_aside,
+    lies_deeper,
+    path_without_version,
+    spells_file_name,
+    spells_heading,
+    stem_parts,
+)
 from agent_brain_server.tokens import stem
 from agent_brain_server.types import ChunkFacts
 
@@ -67,3 +76,78 @@ def test_depth_counts_from_the_candidate_nearest_to_the_root():
 
 def test_hidden_files_have_a_name_too():
     assert stem_parts(".gitignore") == {stem("gitignore")}
+
+
+@pytest.mark.parametrize(
+    ("query", "heading", "value"),
+    [
+        ("separate connect and read timeouts", "User guide > Connect timeouts", 0.5),
+        ("timeouts", "Using timeouts", 1.0),
+        ("timeouts", "Retries", 0.0),
+        ("timeouts", None, 0.0),
+        ("?", "Retries", 0.0),
+    ],
+)
+def test_a_section_whose_heading_has_the_questions_words_is_seen(query, heading, value):
+    assert spells_heading(read_question(query), heading) == value
+
+
+@pytest.mark.parametrize(
+    ("path", "aside"),
+    [
+        ("src/router.go", False),
+        ("examples/rest/main.go", True),
+        ("_examples/rest/main.go", True),
+        ("src/example.go", False),
+        ("third-party/zlib/inflate.c", True),
+        ("lib/compat/py2.py", True),
+        ("lib/compat.py", True),
+        ("lib/_compat.py", True),
+        ("lib/compatible.py", False),
+        (".github/workflows/build.yml", True),
+        (".gitignore", False),
+        ("lib/history.py", False),
+        ("api/v1/routes.py", False),
+    ],
+)
+def test_what_lies_beside_the_code_is_known_by_its_path(path, aside):
+    assert lies_aside(read_question("matching of routes"), path, is_document=False, others=()) is aside
+
+
+@pytest.mark.parametrize("path", ["CHANGES.rst", "docs/release-notes.md", "docs/changelog/2.0.md", "HISTORY"])
+def test_changelogs_lie_beside_other_documents(path):
+    question = read_question("matching of routes")
+    assert lies_aside(question, path, is_document=True, others=())
+    assert not lies_aside(question, "docs/routes.md", is_document=True, others=())
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ("example of a custom loader", "examples/loader.py"),
+        ("legacy loader", "lib/legacy/loader.py"),
+        ("the history of loaders", "HISTORY.md"),
+    ],
+)
+def test_what_is_asked_for_lies_nowhere_aside(query, path):
+    assert not lies_aside(read_question(query), path, is_document=path.endswith("md"), others=())
+
+
+def test_an_old_version_is_known_by_the_file_that_took_its_place():
+    question = read_question("matching of routes")
+    assert lies_aside(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
+    assert not lies_aside(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py"})
+    assert not lies_aside(question, "lib/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
+
+
+@pytest.mark.parametrize(
+    ("path", "current"),
+    [
+        ("lib/v1/routes.py", "lib/routes.py"),
+        ("v2/routes.py", "routes.py"),
+        ("lib/dev1/routes.py", None),
+        ("lib/v1.py", None),
+    ],
+)
+def test_the_current_version_lies_outside_of_the_versions_directory(path, current):
+    assert path_without_version(path) == current

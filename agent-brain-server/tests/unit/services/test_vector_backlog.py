@@ -1,6 +1,7 @@
 """Vectors fill in behind with the real worker and model, and nothing is embedded twice."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import JobStatus
@@ -35,6 +36,24 @@ def test_a_text_that_was_embedded_once_needs_no_worker(bundle: ServiceBundle, ru
 
 def test_every_chunk_has_the_vector_of_its_own_text(bundle: ServiceBundle, run_job: RunJob) -> None:
     run_job(bundle)
+    assert_vectors_are_of_their_texts(bundle)
+
+
+def test_a_chunk_below_another_heading_gets_another_vector(
+    bundle: ServiceBundle, project: Path, run_job: RunJob
+) -> None:
+    guide = project / "docs/guide.md"
+    words = "It waits until the door opens, takes what lies behind it, and goes away again. " * 3
+    guide.write_text(f"# Whales\n\n{words}\n\n## Feeding\n\nAll day. {words}\n")
+    run_job(bundle)
+    guide.write_text(guide.read_text().replace("Whales", "Cranes"))
+    run_job(bundle)
+    headings = [bundle.documents.chunks_by_keys([key])[key].heading for key in map(int, bundle.vectors.keys())]
+    assert "Cranes > Feeding" in headings
+    assert_vectors_are_of_their_texts(bundle)
+
+
+def assert_vectors_are_of_their_texts(bundle: ServiceBundle) -> None:
     keys = bundle.vectors.keys()
     chunks = bundle.documents.chunks_by_keys(keys)
     model = bundle.embedder.open()

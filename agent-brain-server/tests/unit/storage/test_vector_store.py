@@ -7,6 +7,7 @@ import pytest
 
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage import vector_store
+from agent_brain_server.storage.chroma_index import ChromaIndex
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.types import AllowedChunks, QueryFilter
 
@@ -268,12 +269,12 @@ def flush_all(store):
 
 def in_chroma(store):
     """Return what Chroma's own collection holds, by a client beside the store's."""
-    return sorted(store._opened_chroma().keys())
+    return sorted(store._mirror.opened().keys())
 
 
 def test_chroma_follows_in_small_steps(store):
     behind = store.flush_chroma(1)
-    assert behind == COUNT - vector_store.CHROMA_BATCH
+    assert behind == COUNT - ChromaIndex.batch_size
     flush_all(store)
     assert in_chroma(store) == list(range(1, COUNT + 1))
     store.delete([1, 2])

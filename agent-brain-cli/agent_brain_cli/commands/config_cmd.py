@@ -1,0 +1,91 @@
+"""`agent-brain config`: every setting, its value, and where that came from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent_brain_cli.options import Target, mode_option, target_options
+from agent_brain_cli.render import Json, format_table, note, show
+from agent_brain_cli.servers import membership_of
+from agent_brain_server.config.settings import load_settings
+from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.config.sharing import SECRET_KEYS
+from agent_brain_server.locking import is_stale
+from agent_brain_server.runtime import read_runtime
+from agent_brain_server.storage_paths import brain_home, config_path, global_config_path, shared_config_path
+
+HIDDEN = "(hidden)"
+
+
+@click.command()
+@mode_option
+@target_options
+def config(target: Target, mode: str | None) -> None:
+    """Show every setting and where its value comes from.
+
+    A value comes from an environment variable, a file or the defaults; a server that runs uses what held when it was
+    started. With --mode shared, the settings of the daemon that projects share are shown.
+    """
+    document = describe_daemon_settings() if mode == "shared" else describe_settings(target)
+    show(document, render_config, as_json=target.as_json)
+    if mode is None and membership_of(target).is_shared:
+        note("The shared daemon serves this project; see its settings with: agent-brain config --mode shared")
+    running = document["running"]
+    if running and any(running[key] != document["settings"][key]["value"] for key in differing_keys(document)):
+        note(f"The server that runs was started with other settings: it listens at {running['base_url']}")
+
+
+def describe_settings(target: Target) -> Json:
+    """Return the settings that a server of the project would start with."""
+    settings = load_settings(target.state_dir)
+    return {
+        "mode": "project",
+        "project_root": str(target.project_root),
+        "state_dir": str(target.state_dir),
+        "files": [str(config_path(target.state_dir)), str(global_config_path())],
+        "running": None if is_stale(target.state_dir) else describe_running(target.state_dir),
+        "settings": list_settings(settings.config.model_dump(mode="json"), settings.origins),
+    }
+
+
+def describe_daemon_settings() -> Json:
+    """Return the settings that the daemon would start with."""
+    settings, home = DaemonSettings.load(), brain_home()
+    return {
+        "mode": "shared",
+        "state_dir": str(home),
+        "files": [str(shared_config_path()), str(global_config_path())],
+        "running": None if is_stale(home) else describe_running(home),
+        "settings": list_settings(settings.values(), settings.origins),
+    }
+
+
+def describe_running(state_dir: Path) -> Json | None:
+    """Return where the server of a state directory says that it listens."""
+    state = read_runtime(state_dir)
+    return state.model_dump(mode="json", include={"base_url", "bind_host", "port"}) if state else None
+
+
+def differing_keys(document: Json) -> list[str]:
+    """Return the settings that can be compared with a server that runs; port 0 is any port."""
+    return ["bind_host", "port"] if document["settings"]["port"]["value"] else ["bind_host"]
+
+
+def list_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> Json:
+    """Return value and origin of each setting; a secret's value is not shown."""
+    shown = {key: HIDDEN if key in SECRET_KEYS and value is not None else value for key, value in values.items()}
+    return {key: {"value": value, "origin": origins[key]} for key, value in shown.items()}
+
+
+def render_config(document: Json) -> str:
+    """Return a table of the settings, as config.json would write their values."""
+    rows = [[key, write_value(setting["value"]), setting["origin"]] for key, setting in document["settings"].items()]
+    return format_table(("SETTING", "VALUE", "FROM"), rows)
+
+
+def write_value(value: object) -> str:
+    """Return a value as it is written in a settings file."""
+    words = {True: "true", False: "false", None: "null"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,1 @@
+"""What `agent-brain doctor` checks: the machine, the places, the servers, the index."""

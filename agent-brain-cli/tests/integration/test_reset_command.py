@@ -1,0 +1,132 @@
+"""`agent-brain reset`: the index goes, and nothing else does."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir
+
+LIMIT_S = 60
+INDEX_DIRS = ("bm25_index", "chroma_db", "llamaindex")
+
+
+@pytest.fixture
+def state_dir(project) -> Path:
+    return resolve_state_dir(project)
+
+
+def test_the_index_goes_and_settings_and_logs_stay(agent_brain, state_dir):
+    agent_brain("init")
+    assert agent_brain("index").code == 0
+    aside = state_dir / "data" / "llamaindex.store_damaged.20260101T000000"
+    aside.mkdir()
+    (state_dir / "data" / "notes.txt").write_text("not the server's")
+    outcome = agent_brain("reset", "--yes", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.json["stopped"] is True
+    removed = {Path(item["path"]).name: item["bytes"] for item in outcome.json["removed"]}
+    assert removed.keys() == {*INDEX_DIRS, aside.name}
+    assert removed["llamaindex"] > 10_000
+    assert sorted(path.name for path in (state_dir / "data").iterdir()) == ["notes.txt"]
+    assert (state_dir / "config.json").exists()
+    assert (state_dir / "logs" / "server.log").exists()
+    assert agent_brain("status").code == 3
+
+    assert "src/locking.py:1" in agent_brain("query", "where is the lock released?").out  # as if never indexed
+
+    again = agent_brain("reset", "--yes")
+    assert again.out.startswith("Stopped the server.\nRemoved ")
+
+
+def test_without_an_index_nothing_is_done_or_made(agent_brain):
+    outcome = agent_brain("reset", "--json")
+    assert outcome.code == 0
+    assert outcome.json["removed"] == []
+    assert list((agent_brain.project / ".claude").iterdir()) == []
+
+
+def test_nobody_is_asked_where_nobody_can_answer(agent_brain, state_dir):
+    make_index(state_dir)
+    outcome = agent_brain("reset")
+    assert outcome.code == 2
+    assert "--yes" in outcome.complaint[0]
+    assert (state_dir / "data" / "llamaindex" / "documents.sqlite3").exists()
+
+
+@pytest.mark.parametrize(("answer", "is_kept"), [("n", True), ("y", False)])
+def test_a_person_is_asked(agent_brain, state_dir, answer, is_kept):
+    make_index(state_dir)
+    main, side = pty.openpty()
+    command = [sys.executable, "-m", "agent_brain_cli", "reset"]
+    with subprocess.Popen(
+        command, cwd=agent_brain.project, env=agent_brain.environment, stdin=side, stdout=subprocess.PIPE, stderr=side
+    ) as process:
+        os.close(side)
+        os.write(main, f"{answer}\n".encode())
+        assert process.wait(LIMIT_S) == 0
+        assert process.stdout is not None
+        assert (b"Nothing was removed" in process.stdout.read()) is is_kept
+        os.close(main)
+    assert (state_dir / "data" / "llamaindex").exists() is is_kept
+
+
+def test_links_are_removed_and_what_they_lead_to_is_not(agent_brain, state_dir, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    make_index(state_dir)
+    (state_dir / "data" / "chroma_db").symlink_to(outside)
+    (state_dir / "data" / "llamaindex" / "link").symlink_to(outside)
+    assert agent_brain("reset", "--yes").code == 0
+    assert (outside / "precious").exists()
+    assert list((state_dir / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["link", "setting"])
+def test_an_index_outside_of_the_state_directory_is_left_alone(agent_brain, state_dir, tmp_path, how):
+    outside = tmp_path / "outside"
+    (outside / "llamaindex").mkdir(parents=True)
+    prepare_state_dir(state_dir)
+    if how == "link":
+        (state_dir / "data").symlink_to(outside)
+    else:
+        (state_dir / "config.json").write_text(f'{{"data_dir": "{outside}"}}')
+    outcome = agent_brain("reset", "--yes")
+    assert outcome.code == 5
+    assert str(outside) in outcome.complaint[0]
+    assert (outside / "llamaindex").exists()
+
+
+def test_in_shared_mode_the_daemon_goes_on_and_serves_the_project_anew(agent_brain, environment):
+    home = Path(environment["AGENT_BRAIN_HOME"])
+    home.mkdir(parents=True)
+    (home / "shared_config.json").write_text('{"port": 0}')
+    agent_brain("init", "--mode", "shared")
+    try:
+        assert agent_brain("start", "--mode", "shared").code == 0
+        assert agent_brain("index").code == 0
+        outcome = agent_brain("reset", "--yes", "--json")
+        assert outcome.code == 0, outcome.err
+        assert outcome.json["mode"] == "shared"
+        assert {Path(item["path"]).name for item in outcome.json["removed"]} == set(INDEX_DIRS)
+        status = agent_brain("status", "--json").json
+        assert (status["mode"], status["index"]["total_chunks"]) == ("shared", 0)
+        assert agent_brain("index").code == 0
+    finally:
+        agent_brain("stop", "--mode", "shared", "--force", "--timeout", "5")
+    (data,) = home.glob("projects/*/data")
+    assert agent_brain("reset", "--yes").code == 0
+    assert list(data.iterdir()) == []
+    assert (data.parent / "project.json").exists()
+
+
+def make_index(state_dir: Path) -> None:
+    """Make something that looks like an index, without a server."""
+    prepare_state_dir(state_dir)
+    documents = state_dir / "data" / "llamaindex"
+    documents.mkdir(parents=True)
+    (documents / "documents.sqlite3").write_text("x")

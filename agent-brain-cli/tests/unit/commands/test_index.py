@@ -1,0 +1,70 @@
+"""What is asked of the server, and what is said of a job."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_brain_cli.commands.index import index_request, render_job
+from agent_brain_cli.options import Target
+
+OPTIONS = {
+    "no_recursive": False,
+    "include_patterns": (),
+    "exclude_patterns": (),
+    "force": False,
+    "chunk_size": None,
+    "chunk_overlap": None,
+}
+
+
+def make_job(**progress):
+    known = {"files_total": 1_200, "files_changed": 7, "files_removed": 2, "files_skipped": {}, "keywords_ready": True}
+    return {"job_id": "j1", "state": "done", "progress": {**known, "vectors_total": 4, "vectors_done": 4, **progress}}
+
+
+def test_only_what_was_named_is_sent(tmp_path):
+    target = Target(tmp_path, tmp_path / "state", explicit=False, as_json=False)
+    assert index_request(None, target, dict(OPTIONS)) == {"folder_path": str(tmp_path), "recursive": True}
+    named = {**OPTIONS, "no_recursive": True, "include_patterns": ("*.py",), "chunk_overlap": 0, "force": True}
+    assert index_request(Path("src"), target, named) == {
+        "folder_path": str(Path("src").absolute()),
+        "recursive": False,
+        "include_patterns": ["*.py"],
+        "chunk_overlap": 0,
+        "force": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (make_job(), "1,200 files (7 changed, 2 removed): keyword answers are complete, all vectors are there."),
+        (make_job(vectors_done=1), "vectors follow (25 %)"),
+        (make_job(files_skipped={"empty": 2, "binary": 9}), "Left out: 9 binary, 2 empty."),
+        ({**make_job(keywords_ready=False), "state": "queued"}, "Job j1 is queued"),
+    ],
+)
+def test_what_a_job_did_is_said(job, words):
+    assert words in render_job(job)
+
+
+def test_waiting_goes_as_far_as_was_asked(ask):
+    for arguments in (["--wait"], []):
+        done = ask("index", "src", "--force", "--json", *arguments)
+        assert done.code == 0, done.err
+        assert done.json["progress"]["keywords_ready"]
+    assert ask("index", "--wait", "--json").json["state"] == "done"
+    assert "agent-brain status" in ask("index", "--no-wait", "--force").out
+
+
+def test_a_refused_request_is_exit_code_4_with_the_server_s_words(ask):
+    for arguments, words in ((["missing"], "missing"), (["--include", "[z-a]"], "[z-a]"), (["/etc"], "outside")):
+        refused = ask("index", *arguments)
+        assert (refused.code, refused.out) == (4, "")
+        assert words in refused.err
+
+
+def test_the_wait_has_an_end_of_its_own(ask):
+    late = ask("index", "--force", "--wait", "--timeout", "0.000001")
+    assert late.code in (0, 6)  # the job may be done before it is first looked at
+    assert ask("index", "--wait").code == 0

@@ -1,0 +1,58 @@
+"""Questions as they are sent, and what is said where there is no answer."""
+
+import click
+import pytest
+
+from agent_brain_cli.commands.query import describe_absence, query_request
+
+NO_OPTIONS = {"languages": (), "source_types": (), "file_paths": (), "similarity_threshold": None}
+
+
+def test_words_make_one_question_and_only_named_options_are_sent():
+    assert query_request("a b", {**NO_OPTIONS, "explain": False}) == {"query": "a b"}
+    assert query_request("a", {**NO_OPTIONS, "alpha": 0.0, "languages": ("go",)}) == {
+        "query": "a",
+        "alpha": 0.0,
+        "languages": ["go"],
+    }
+
+
+@pytest.mark.parametrize("question", ["", "  \t", "\udcff"])
+def test_what_is_no_question_is_wrong_usage(question):
+    with pytest.raises(click.UsageError):
+        query_request(question, {})
+
+
+def test_absence_has_a_hint_that_fits():
+    assert "agent-brain status" in describe_absence(dict(NO_OPTIONS))
+    for name, value in {"languages": ("go",), "similarity_threshold": 0.9}.items():
+        assert "Leave out a filter" in describe_absence({**NO_OPTIONS, name: value})
+
+
+def test_an_answer_is_shown_and_given_to_programs(ask):
+    shown = ask("query", "where", "is", "the", "turnstile")
+    assert shown.code == 0
+    assert shown.out.startswith("src/locking.py:")
+    document = ask("query", "turnstile", "--json", "-k", "1", "--mode", "bm25").json
+    assert (len(document["results"]), document["mode"]) == (1, "bm25")
+
+
+def test_filters_and_explanations_are_passed_on(ask):
+    found = ask("query", "turnstile wombat", "--path", "*.md", "--type", "doc", "--explain", "--json").json["results"]
+    assert {result["source"] for result in found} == {"guide.md"}
+    assert found[0]["explanation"]
+    nothing = ask("query", "turnstile", "--language", "cobol")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "Leave out a filter" in nothing.err
+    assert ask("query", "x", "--path", "[z-a]").code == 4
+
+
+def test_a_project_that_was_never_indexed_is_indexed_first(run):
+    try:
+        answer = run("query", "turnstile", "--json")
+        assert answer.code == 0, answer.err
+        assert answer.json["results"]
+        assert "Starting the server" in answer.err
+        assert "was never indexed" in answer.err
+    finally:
+        run("stop", "--force")

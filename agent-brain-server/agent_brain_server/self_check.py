@@ -1,0 +1,176 @@
+"""What a server needs, tried out in a process of its own: `python -m agent_brain_server.self_check` prints JSON.
+
+Native code that does not fit this machine ends the process and not whoever asks; and who asks need import none of it.
+Nothing is written, neither into an index nor beside it.
+"""
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import re
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from agent_brain_server import __version__
+from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR
+
+DISTRIBUTION = "agent-brain-server"
+
+REQUIREMENT_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+NATIVE_MODULES = (
+    "chromadb",
+    "httptools",
+    "llama_index.core",
+    "numpy",
+    "onnxruntime",
+    "orjson",
+    "tantivy",
+    "tokenizers",
+    "tree_sitter",
+    "uvloop",
+    "watchfiles",
+)
+"""Imported for real: wheels of these can be of another machine, or lack a library of the system."""
+
+LEAST_LIKENESS = 0.99
+"""Cosine of a text's vector and its reference; another processor rounds differently, a damaged model is far off."""
+
+WATCH_WAIT_MS = 50
+"""How long is watched; a limit that is reached shows at once."""
+
+FULL_CHECK_BYTES = 200_000_000
+"""Databases up to this size are checked page by page, which takes about a second."""
+
+Report = dict[str, Any]
+
+
+def check_packages() -> Report:
+    """Return which packages are missing or can't be loaded."""
+    missing = []
+    for line in importlib.metadata.requires(DISTRIBUTION) or ():
+        name = REQUIREMENT_NAME.match(line)
+        if name is None or "extra ==" in line:
+            continue
+        try:
+            importlib.metadata.version(name[0])
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name[0])
+    broken = {}
+    for module in NATIVE_MODULES:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 - whatever a package does when it is loaded, it is reported
+            broken[module] = f"{type(error).__name__}: {error}"
+    return {"missing": missing, "broken": broken}
+
+
+def check_model(name: str) -> Report:
+    """Embed a text; the built-in model's vector is compared with the one that it is known to make."""
+    from agent_brain_server.embedding import DEFAULT_MODEL  # noqa: PLC0415 - a package that is missing is reported first
+    from agent_brain_server.embedding.identity import MODEL_DIR  # noqa: PLC0415 - likewise
+    from agent_brain_server.embedding.named import open_embedder  # noqa: PLC0415 - likewise
+
+    reference = json.loads((MODEL_DIR / "reference.json").read_text(encoding="utf-8"))[0]
+    (vector,) = open_embedder(name).embed([reference["text"]])
+    if name != DEFAULT_MODEL:
+        return {"name": name, "dimension": len(vector)}
+    likeness = float(sum(a * b for a, b in zip(vector, reference["vector"], strict=True)))
+    if likeness < LEAST_LIKENESS:
+        raise ValueError(f"its vector of {reference['text']!r} is not the one that it should be ({likeness:.3f})")
+    return {"name": name, "dimension": len(vector), "likeness": round(likeness, 4)}
+
+
+def check_watching(root: Path) -> Report:
+    """Watch a directory for a moment, as the server would."""
+    from watchfiles import watch  # noqa: PLC0415 - a package that is missing is reported first
+
+    stop = threading.Event()
+    changes = watch(root, stop_event=stop, rust_timeout=WATCH_WAIT_MS, yield_on_timeout=True, recursive=False)
+    next(iter(changes))
+    stop.set()
+    return {"root": str(root)}
+
+
+def check_stores(data: Path) -> Report | None:
+    """Return versions and counts of the three stores; None where there is no index.
+
+    Args:
+        data: The directory in which they lie.
+    """
+    from agent_brain_server.storage.document_store import DATABASE_NAME  # noqa: PLC0415 - loads NumPy
+    from agent_brain_server.storage.schema import SCHEMA_VERSION  # noqa: PLC0415 - likewise
+    from agent_brain_server.storage.vector_map import MAP_NAME  # noqa: PLC0415 - likewise
+
+    documents = data / DOCUMENTS_DIR / DATABASE_NAME
+    if not documents.is_file():
+        return None
+    with _open_database(documents) as database:
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        damage = None
+        if documents.stat().st_size <= FULL_CHECK_BYTES:
+            word = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            damage = None if word == "ok" else word
+        report = {"version": version, "expected_version": SCHEMA_VERSION, "damage": damage}
+        if version == SCHEMA_VERSION and damage is None:
+            counts = "SELECT count(*), total(embedded) FROM chunks"
+            report["chunks"], report["embedded"] = map(int, database.execute(counts).fetchone())
+            pending = "SELECT count(*) FROM files WHERE state = 'pending'"
+            report["files_pending"] = database.execute(pending).fetchone()[0]
+    vectors = data / VECTORS_DIR / MAP_NAME
+    report["vectors"] = 0
+    if vectors.is_file():
+        with _open_database(vectors) as database:
+            report["vectors"] = database.execute("SELECT count(*) FROM vectors").fetchone()[0]
+    return {**report, **_check_keywords(data / KEYWORDS_DIR)}
+
+
+def _check_keywords(directory: Path) -> Report:
+    import tantivy  # noqa: PLC0415 - a package that is missing is reported first
+
+    from agent_brain_server.indexing.bm25_index import BINDING_NAME, INDEX_VERSION  # noqa: PLC0415 - likewise
+
+    binding = json.loads((directory / BINDING_NAME).read_text(encoding="utf-8"))
+    report: Report = {"keyword_version": binding.get("version"), "expected_keyword_version": INDEX_VERSION}
+    return {**report, "keywords": int(tantivy.Index.open(str(directory)).searcher().num_docs)}
+
+
+def _open_database(path: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5))
+
+
+def _attempt(check: Callable[[], Report | None]) -> Report:
+    """Return what a check found, or its error."""
+    try:
+        return {"found": check(), "error": None}
+    except Exception as error:  # noqa: BLE001 - the border: whatever is wrong is what is to be found out
+        return {"found": None, "error": f"{type(error).__name__}: {error}"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Try everything out and print what was found; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m agent_brain_server.self_check")
+    parser.add_argument("--model", required=True, help="name of the embedding model")
+    parser.add_argument("--root", type=Path, required=True, help="root of the project")
+    parser.add_argument("--data", type=Path, required=True, help="where the indexes lie")
+    arguments = parser.parse_args(argv)
+    report = {
+        "version": __version__,
+        "packages": _attempt(check_packages),
+        "model": _attempt(lambda: check_model(arguments.model)),
+        "watching": _attempt(lambda: check_watching(arguments.root)),
+        "stores": _attempt(lambda: check_stores(arguments.data)),
+    }
+    json.dump(report, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

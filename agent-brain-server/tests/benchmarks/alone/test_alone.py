@@ -1,0 +1,64 @@
+"""The reference runs over a small tree: each prints a latency for every question but the first ones."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.alone.timing import WARM, time_calls
+from benchmarks.processes import run_command
+from benchmarks.references import REPOSITORY
+from benchmarks.report import format_alone
+
+COUNT = WARM + 5
+
+
+@pytest.fixture
+def questions(tmp_path):
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps([f'what does "handle_{number}" AND (do' for number in range(COUNT)]))
+    return path
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    root = tmp_path / "corpus"
+    root.mkdir()
+    for number in range(60):
+        (root / f"module_{number}.py").write_text(f"def handle_{number}(value):\n    return value\n")
+    return root
+
+
+def run(module, *arguments):
+    return json.loads(
+        run_command([sys.executable, "-m", f"benchmarks.alone.{module}", *arguments], cwd=REPOSITORY).stdout
+    )
+
+
+def test_tantivy_answers_every_question_whatever_its_signs(corpus, questions):
+    latencies = run("tantivy_alone", corpus, questions)
+    assert len(latencies) == COUNT - WARM
+    assert all(latency > 0 for latency in latencies)
+
+
+def test_the_model_is_asked_for_each_question(questions):
+    assert len(run("onnx_alone", questions)) == COUNT - WARM
+
+
+def test_chroma_is_asked_over_the_projects_own_vectors(tmp_path, questions):
+    stores = tmp_path / "state" / "data" / "chroma_db"
+    stores.mkdir(parents=True)
+    np.random.default_rng(0).standard_normal((400, 384)).astype(np.float32).tofile(stores / "matrix-1.f32")
+    assert len(run("chroma_alone", tmp_path / "state", questions)) == COUNT - WARM
+
+
+def test_the_first_calls_are_not_counted():
+    called = []
+    assert len(time_calls(called.append, range(WARM + 3))) == 3
+    assert len(called) == WARM + 3
+
+
+def test_the_table_compares_a_whole_query_with_each_part():
+    table = format_alone([{"title": "tantivy alone", "p50": 0.5, "p95": 1.25}], 5.0)
+    assert table.splitlines()[-1] == "| tantivy alone | 0.5 / 1.25 | 10 |"

@@ -1,0 +1,127 @@
+"""What the feature's documents, the README and the notes for agents name is there."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server import storage_paths
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.storage.schema import SCHEMA
+
+REPOSITORY = Path(__file__).parents[2]
+FEATURE = REPOSITORY / ".speckit/features/109-multi-instance-architecture"
+TASK_IDS = [f"T{number:03}" for number in range(1, 65)]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BUILD = (REPOSITORY / ".ci/run").read_text(encoding="utf-8")
+NOTES = ["CLAUDE.md", ".claude/CLAUDE.md"]
+
+Task = tuple[str, list[str], str]
+
+
+def read_tasks() -> list[Task]:
+    """Return each task's id, the places where it is done, and its test."""
+    text = (FEATURE / "tasks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (T\d{3}) \| .*? \| (`[^|]*`) \| `([^|]*)` \|$", text, flags=re.MULTILINE)
+    return [(task, re.findall(r"`(.*?)`", places), test) for task, places, test in rows]
+
+
+def test_every_task_is_listed_once() -> None:
+    assert sorted(task for task, _, _ in read_tasks()) == TASK_IDS
+
+
+@pytest.mark.parametrize(("task", "places", "test"), read_tasks(), ids=[task for task, _, _ in read_tasks()])
+def test_a_task_is_where_the_list_says_and_has_its_test(task: str, places: list[str], test: str) -> None:
+    assert [place for place in places if not (REPOSITORY / place).is_file()] == []
+    path, _, name = test.partition("::")
+    functions = re.findall(r"^(?:async )?def (test_\w+)", (REPOSITORY / path).read_text(), flags=re.MULTILINE)
+    assert functions
+    assert not name or name in functions, task
+
+
+@pytest.mark.parametrize("name", ["spec", "plan", "research", "data-model", "tasks"])
+def test_the_specification_is_implemented(name: str) -> None:
+    assert "\nStatus: Implemented\n" in (FEATURE / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_the_plan_names_modules_that_exist() -> None:
+    table = re.findall(r"^\| .*? \| (`.*?`) \| .* \|$", (FEATURE / "plan.md").read_text(), flags=re.MULTILINE)
+    modules = re.findall(r"`([\w/]+\.py)`", " ".join(table))
+    assert len(modules) > 10
+    server = REPOSITORY / "agent-brain-server/agent_brain_server"
+    assert [module for module in modules if not (server / module).is_file()] == []
+
+
+def test_every_table_of_the_document_store_and_every_file_is_in_the_data_model() -> None:
+    text = (FEATURE / "data-model.md").read_text(encoding="utf-8")
+    described = re.findall(r"^\| `([a-z]+)` \|", text.partition("## The document store")[2], flags=re.MULTILINE)
+    assert described == re.findall(r"CREATE TABLE (\w+)", SCHEMA)
+    names = [value for name, value in vars(storage_paths).items() if re.fullmatch(r"[A-Z_]+_(FILE|DIR)", name)]
+    places = text.partition("## Places")[2].partition("\n## ")[0]
+    in_logs = {storage_paths.SERVER_LOG_FILE, storage_paths.STDERR_FILE}
+    assert len(names) > 10
+    assert [name for name in names if name not in in_logs and name not in places and not name.endswith(".log")] == []
+
+
+@pytest.mark.parametrize("notes", NOTES)
+def test_what_agents_are_told_of_the_repository_is_there(notes: str) -> None:
+    text = (REPOSITORY / notes).read_text(encoding="utf-8")
+    tasks = re.findall(r"^  ([a-z-]+):$", (REPOSITORY / "Taskfile.yml").read_text(), flags=re.MULTILINE)
+    named = re.findall(r"\./task ([a-z-]+)", text)
+    assert "before-push" in named
+    assert [task for task in named if task not in tasks] == []
+    scripts = re.findall(r"python (scripts/\w+\.py)", text)
+    assert [script for script in scripts if not (REPOSITORY / script).is_file()] == []
+    directories = re.findall(r"cd ([\w-]+) && \S+ -m pytest (\S+?)`", text)
+    assert directories
+    assert all((REPOSITORY / package / path).is_dir() for package, path in directories)
+
+
+def test_the_readme_and_the_build_name_the_same_gate() -> None:
+    opening = README.partition("```sh\n")[2].partition("```")[0]
+    assert [line.split("#")[0].strip() for line in opening.splitlines()] == ["./task demo", "./task test"]
+    contributing = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [command for command in ("./task test", "./task before-push") if command not in BUILD] == []
+    assert "./task before-push" in contributing
+
+
+def test_every_task_of_the_task_file_is_described_where_people_look() -> None:
+    taskfile = (REPOSITORY / "Taskfile.yml").read_text(encoding="utf-8")
+    tasks = re.findall(r"^  ([a-z-]+):\n(?:    .*\n)*?    desc: ", taskfile, flags=re.MULTILINE)
+    contributing = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    parts_of_the_gate = re.findall(r"- task: ([a-z-]+)", taskfile.partition("\n  before-push:")[2].partition("\n\n")[0])
+    assert len(parts_of_the_gate) > 3
+    assert [
+        task for task in tasks if task not in parts_of_the_gate and f"./task {task}" not in README + contributing
+    ] == []
+
+
+@pytest.mark.parametrize(
+    "figure", re.findall(r"\b\d+\.\d{3}\b|\b\d{2},\d{3}\b", README.partition("## What it is compared")[2])
+)
+def test_what_the_readme_compares_was_measured(figure: str) -> None:
+    assert figure in (REPOSITORY / "docs" / "QUALITY.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_counts_the_grammars_that_are_installed() -> None:
+    project = tomllib.loads((REPOSITORY / "agent-brain-server/pyproject.toml").read_text())["project"]
+    grammars = [line for line in project["dependencies"] if line.startswith("tree-sitter-")]
+    assert f"tree-sitter, {len(grammars)} languages" in README
+
+
+def test_the_examples_of_settings_are_allowed() -> None:
+    text = (REPOSITORY / "docs" / "CONFIGURATION.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert examples
+    for example in examples:
+        assert ProjectConfig.model_validate(json.loads(example)) != ProjectConfig()
+
+
+def test_the_changes_begin_with_the_version_that_the_packages_have() -> None:
+    newest = re.search(r"^## (\S+?),? ", (REPOSITORY / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert newest is not None
+    for package in ("agent-brain-server", "agent-brain-cli"):
+        project = tomllib.loads((REPOSITORY / package / "pyproject.toml").read_text())["project"]
+        assert project["version"] == newest[1]

@@ -1,0 +1,82 @@
+"""The real application in this process, over the small project, as one of its owner's clients meets it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from agent_brain_server.api.context import ServerContext
+from agent_brain_server.api.main import create_app
+from agent_brain_server.api.server import describe_server
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.config.shared import DaemonSettings
+
+TOKEN = "a secret of this test"
+
+
+def open_client(context: ServerContext) -> TestClient:
+    """Return a client of a new application; entering it opens the stores."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    return TestClient(create_app(context), "http://127.0.0.1", raise_server_exceptions=False, headers=headers)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def context(project: Path, home: Path) -> ServerContext:
+    settings = ProjectConfig(watch=False, token=TOKEN)
+    return ServerContext.make(project, project / ".claude" / "Agent Brain", settings, None)
+
+
+@pytest.fixture
+def client(context: ServerContext) -> Iterator[TestClient]:
+    """Return a client of the server of one project."""
+    with open_client(context) as client:
+        yield client
+
+
+@pytest.fixture
+def daemon(home: Path) -> Iterator[TestClient]:
+    """Return a client of the shared daemon, with no project registered."""
+    settings = DaemonSettings.load({"token": TOKEN})
+    context = ServerContext.make(None, home, settings.server, settings)
+    with open_client(context) as client:
+        client.app.state.projects.publish(describe_server(context, 45123))  # as the server does once it listens
+        yield client
+
+
+@pytest.fixture
+def index_all(client: TestClient) -> Callable[..., dict[str, Any]]:
+    """Return a function that indexes a folder and waits for the end by its events."""
+
+    def index(**fields: Any) -> dict[str, Any]:
+        accepted = client.post("/index", json={"folder_path": ".", **fields})
+        assert accepted.status_code == 202, accepted.text
+        job_id = accepted.json()["job_id"]
+        assert "event: end" in client.get(f"/index/jobs/{job_id}/events").text
+        job: dict[str, Any] = client.get(f"/index/jobs/{job_id}").json()
+        return job
+
+    return index
+
+
+@pytest.fixture
+def refusal() -> Callable[[httpx.Response], tuple[int, str]]:
+    """Return a function that checks that an answer is a problem, and returns its status and code."""
+
+    def describe(answer: httpx.Response) -> tuple[int, str]:
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert problem["detail"]
+        assert problem["hint"]
+        assert problem["status"] == answer.status_code
+        return answer.status_code, problem["code"]
+
+    return describe

@@ -1,0 +1,46 @@
+"""Who answers, and what the index holds."""
+
+from fastapi.testclient import TestClient
+
+from agent_brain_server import __version__
+from agent_brain_server.api.context import ServerContext
+from agent_brain_server.project_root import generate_project_id
+
+
+def test_health_says_which_server_it_is_and_no_path(client: TestClient, context: ServerContext) -> None:
+    answer = client.get("/health", headers={"Authorization": ""})
+    assert answer.json() == {
+        "status": "healthy",
+        "message": "ready",
+        "mode": "project",
+        "instance_id": context.instance_id,
+        "project_id": generate_project_id(context.project_root),
+        "active_projects": None,
+        "version": __version__,
+    }
+
+
+def test_health_of_the_daemon_counts_projects(daemon: TestClient, project) -> None:
+    assert daemon.get("/health").json()["active_projects"] == 0
+    daemon.post("/projects", json={"project_root": str(project)})
+    health = daemon.get("/health").json()
+    assert (health["mode"], health["project_id"], health["active_projects"]) == ("shared", None, 1)
+
+
+def test_status_tells_what_is_indexed_and_what_is_left_out(client: TestClient, context, project, index_all) -> None:
+    empty = client.get("/health/status").json()
+    assert (empty["total_documents"], empty["vector_coverage"], empty["last_job"]) == (0, 1.0, None)
+    (project / "empty.py").touch()
+    job = index_all()
+    status = client.get("/health/status").json()
+    assert status["total_documents"] == 4
+    assert status["total_chunks"] == status["total_vectors"] == job["progress"]["chunks_written"]
+    assert status["skipped"] == {"empty": 1}
+    assert status["last_job"]["job_id"] == job["job_id"]
+    assert (status["project_root"], status["state_dir"]) == (str(project), str(context.state_dir))
+    assert not status["indexing_in_progress"]
+
+
+def test_the_daemon_must_be_told_of_which_project(daemon: TestClient, refusal) -> None:
+    assert refusal(daemon.get("/health/status")) == (422, "project_id_required")
+    assert refusal(daemon.get("/health/status?project_id=p_01234567")) == (404, "unknown_project")

@@ -1,0 +1,104 @@
+"""Stores that are opened together agree, and are closed together."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle, SharedParts, open_stores
+from agent_brain_server.api.recovery import Repairs, open_documents, reconcile_stores
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.errors import StoreError
+from agent_brain_server.models.index import JobStatus
+from agent_brain_server.storage.schema import LAST_INDEXED_META
+from agent_brain_server.storage_paths import resolve_storage_paths
+
+RunJob = Callable[..., JobStatus]
+OpenBundle = Callable[..., ServiceBundle]
+
+
+def test_both_statuses_agree_with_the_stores(bundle: ServiceBundle, run_job: RunJob) -> None:
+    run_job(bundle)
+    short, whole, counts = bundle.project_status(), bundle.status(), bundle.documents.counts()
+    assert (short.total_documents, short.total_chunks) == (counts.files, counts.chunks)
+    assert (whole.total_documents, whole.total_vectors) == (counts.files, bundle.vectors.count())
+    assert short.project_id == whole.project_id == bundle.project_id
+    assert short.last_indexed_at == whole.last_indexed_at is not None
+    assert not bundle.is_busy()
+
+
+def test_closing_closes_every_store_and_can_be_repeated(open_bundle: OpenBundle) -> None:
+    bundle = open_bundle()
+    bundle.retire()
+    bundle.close()
+    bundle.close()
+    assert bundle.retired.is_set()
+    for use in (bundle.documents.file_records, lambda: bundle.documents.set_meta("a", "b")):
+        with pytest.raises(StoreError):
+            use()
+
+
+def test_bundles_share_the_parts_that_they_are_given(project: Path, tmp_path: Path) -> None:
+    shared = SharedParts.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
+    with ExitStack() as opened:
+        bundles = []
+        for name in ("one", "two"):
+            arguments = ("shared", project, tmp_path / name, ProjectConfig(watch=False))
+            bundles.append(ServiceBundle.open(*arguments, shared=shared))
+            opened.callback(bundles[-1].close)
+        assert bundles[0].embedder is bundles[1].embedder is shared.embedder
+        assert bundles[0].documents.store_id != bundles[1].documents.store_id
+
+
+def test_a_store_of_a_later_version_is_set_aside_whole(tmp_path: Path) -> None:
+    directory = tmp_path / "documents"
+    open_documents(directory, Repairs()).close()
+    with sqlite3.connect(directory / "documents.sqlite3") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    for seal in directory.glob("*.seal"):  # a later version would have sealed what it wrote
+        seal.unlink()
+    open_documents(directory, Repairs()).close()
+    aside = list(tmp_path.glob("documents.store_version.*/documents.sqlite3"))
+    assert len(aside) == 1
+
+
+def test_what_another_file_would_not_help_is_not_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents/documents.sqlite3").mkdir()
+    with pytest.raises(StoreError) as caught:
+        open_documents(tmp_path / "documents", Repairs())
+    assert caught.value.code == "store_unusable"
+    assert list(tmp_path.iterdir()) == [tmp_path / "documents"]
+
+
+def test_what_opened_before_a_failure_is_closed(project: Path, tmp_path: Path) -> None:
+    state_dir = tmp_path / "state"
+    in_the_way = resolve_storage_paths(state_dir)["chroma_db"] / "vectors.sqlite3"
+    in_the_way.mkdir()
+    with pytest.raises(StoreError, match="vectors"):
+        ServiceBundle.open("project", project, state_dir, ProjectConfig(watch=False))
+    opened = [str(link.resolve()) for link in Path("/proc/self/fd").iterdir()]
+    assert [path for path in opened if path.startswith(str(state_dir))] == []
+
+
+def test_reconciling_says_whether_work_is_left(open_bundle: OpenBundle, project: Path, run_job: RunJob) -> None:
+    first = open_bundle()
+    run_job(first)
+    first.close()
+    model = ProjectConfig().embedding_model
+    paths = resolve_storage_paths(project / ".claude" / "Agent Brain")
+    with ExitStack() as closers:
+        stores = open_stores(paths, ProjectConfig(embedding_model=model), closers, Repairs())
+        documents, _, vectors = stores
+        assert not reconcile_stores(project, *stores, Repairs())
+        some = vectors.keys()[:1]
+        vectors.delete(some)
+        assert reconcile_stores(project, *stores, Repairs())
+        assert documents.counts().embedded == documents.counts().chunks - 1
+        assert reconcile_stores(project / "elsewhere", *stores, Repairs())
+        assert documents.counts().files == 0
+        assert documents.get_meta(LAST_INDEXED_META) is None
+        assert vectors.count() == 0

@@ -1,0 +1,101 @@
+"""Words are taken out of markup and stay on their lines."""
+
+import io
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pypdf import PdfWriter
+
+from agent_brain_server.indexing.rendered_text import PAGE_BREAK, render_html, render_notebook, render_pdf
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<p>one</p>\n<p>two</p>", "one\ntwo"),
+        ("<h2>Title\nof two lines</h2>", "## Title\nof two lines"),
+        ("<script>var x;\n</script>\nseen", "\n\nseen"),
+        ("<svg><title>t</title></svg>after", "after"),
+        ("<style>p{}</style><template>x<p>y</p></template>z", "z"),
+        ('<img alt="A whale">', "A whale"),
+        ('<img alt="" src="x.png"/>', ""),
+        ("a &amp; b &#228;", "a & b ä"),
+        ("<p>un<b>closed", "un closed"),
+        ("<svg/>seen", "seen"),
+        ("</script>seen", "seen"),
+        ("<script>never closed\nseen?", "\n"),
+        ("<!-- hidden -->\nseen", "\nseen"),
+        ("plain", "plain"),
+    ],
+)
+def test_what_a_reader_sees_is_left(markup, text):
+    assert render_html(markup) == text
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["<p>", "</p>", "<script>", "</script>", "<![", "<!", "<?", "]]>", "\n", "x", "&#", "<h1>", '"']
+        )
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_any_markup_keeps_its_number_of_lines(parts):
+    markup = "".join(parts)
+    assert render_html(markup).count("\n") == markup.count("\n")
+
+
+def test_the_lines_of_cells_stay_where_the_file_has_them():
+    document = json.dumps(
+        {"cells": [{"cell_type": "code", "source": ["import os\n", "os.getcwd()"], "outputs": [{"text": "no"}]}]},
+        indent=1,
+    )
+    rendered = render_notebook(document).split("\n")
+    lines = document.split("\n")
+    assert len(rendered) == len(lines)
+    assert [(lines.index(line), text) for line, text in zip(lines, rendered, strict=True) if text] == [
+        (next(i for i, line in enumerate(lines) if "import os" in line), "import os"),
+        (next(i for i, line in enumerate(lines) if "getcwd" in line), "os.getcwd()"),
+    ]
+
+
+def test_a_cell_in_one_string_is_joined_and_metadata_is_not_taken():
+    document = '{"metadata": {"source": "no"}, "cells": [{"source": "a\\nb", "id": "c"}, {"source": "\\ud800"}]}'
+    assert render_notebook(document) == "a b ?"
+
+
+@pytest.mark.parametrize(
+    "document", ["", "no json", "[1, 2]", '{"cells": []}', '}{]["cells', '{"cells": [{"source": "']
+)
+def test_what_is_no_notebook_stays_as_it_is(document):
+    assert render_notebook(document) == document
+
+
+def test_a_string_that_json_cannot_read_is_taken_as_it_stands():
+    assert render_notebook('{"cells": [{"source": "a\\qb"}]}') == "a\\qb"
+
+
+def make_pdf(pages: int, password: str | None = None) -> bytes:
+    writer = PdfWriter()
+    for _ in range(pages):
+        writer.add_blank_page(72, 72)
+    if password:
+        writer.encrypt(password)
+    stream = io.BytesIO()
+    writer.write(stream)
+    return stream.getvalue()
+
+
+def test_pages_are_separated():
+    assert render_pdf(make_pdf(3)) == PAGE_BREAK * 2
+
+
+@pytest.mark.parametrize("data", [b"", b"%PDF-1.4 and then nothing", make_pdf(1)[:200]])
+def test_a_damaged_pdf_has_no_text(data):
+    assert render_pdf(data) is None
+
+
+def test_an_encrypted_pdf_has_no_text():
+    assert render_pdf(make_pdf(1, "secret")) is None

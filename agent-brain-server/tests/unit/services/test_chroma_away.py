@@ -1,0 +1,77 @@
+"""A project whose vectors are on a Chroma server, from its first index through the server's absence and back."""
+
+import time
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle, SharedParts
+from agent_brain_server.api.projects import SingleProject
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.models.query import QueryRequest
+from agent_brain_server.storage import chroma_mirror, vector_store
+
+LIMIT_S = 30
+QUESTION = QueryRequest(query="where is the lock released?")
+MEANING = QueryRequest(query="where is the lock released?", mode="vector")
+
+
+@pytest.fixture
+def server(chroma_run, tmp_path):
+    (tmp_path / "chroma").mkdir()
+    server = chroma_run(tmp_path / "chroma")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def bundle(server, project, monkeypatch):
+    """Return services whose vectors are beyond what is compared exactly, at a size that a test can afford."""
+    monkeypatch.setattr(vector_store, "EXACT_LIMIT", 1)
+    monkeypatch.setattr(vector_store, "EXACT_SUBSET_LIMIT", 1)
+    monkeypatch.setattr(chroma_mirror, "RETRY_S", 0.1)
+    state_dir = project / ".claude" / "Agent Brain"
+    settings = ProjectConfig(watch=False, chroma_url=server.url)
+    parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1, chroma_from=1)
+    bundle = ServiceBundle.open("project", project, state_dir, settings, shared=parts)
+    yield bundle
+    bundle.close()
+
+
+def wait_for_status(bundle, holds):
+    deadline = time.monotonic() + LIMIT_S
+    while not holds(status := bundle.status()):
+        assert time.monotonic() < deadline, status
+        time.sleep(0.05)
+    return status
+
+
+def test_answers_go_on_without_the_server_and_vectors_reach_it_later(server, project, bundle, run_job):
+    run_job(bundle)
+    status = wait_for_status(bundle, lambda status: status.vectors_behind == 0)
+    assert (status.vector_server, status.vector_fault) == (server.url, None)
+    assert list(server.collections().values()) == [status.total_chunks]
+    assert SingleProject(bundle).health().fault is None
+    before = [result.chunk_id for result in bundle.queries.answer(MEANING).results]
+    assert before
+
+    server.kill()
+    assert {result.chunk_id for result in bundle.queries.answer(MEANING).results} >= set(before)
+    assert bundle.queries.answer(QUESTION).results[0].source == "src/locks.py"
+    (project / "src" / "late.py").write_text("def release_everything_at_last():\n    return 'released late'\n")
+    assert run_job(bundle).state == "done"
+    found = bundle.queries.answer(QueryRequest(query="release_everything_at_last")).results[0]
+    assert found.source == "src/late.py"
+    assert found.vector_score is not None
+    status = wait_for_status(bundle, lambda status: status.vector_fault is not None)
+    assert status.vector_fault.startswith("chroma_unreachable: ")
+    assert status.vectors_behind == 1
+    assert status.vector_coverage == 1
+    assert "exactly" in (SingleProject(bundle).health().fault or "")
+
+    server.start()
+    (project / "src" / "later.py").write_text("def and_one_more():\n    return 1\n")
+    run_job(bundle)
+    status = wait_for_status(bundle, lambda status: status.vectors_behind == 0 and status.vector_fault is None)
+    assert list(server.collections().values()) == [status.total_chunks]
+    assert SingleProject(bundle).health().fault is None

@@ -1,0 +1,156 @@
+"""The keyword half of a job with the real worker: what is asked, what is read, what is counted."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.errors import InvalidRequestError, NotFoundError
+from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
+from agent_brain_server.services.file_indexer import (
+    BATCH_BYTES,
+    BATCH_FILES,
+    FileIndexer,
+    JobCancelledError,
+    batch_files,
+    skipped_record,
+)
+from agent_brain_server.services.index_writer import IndexWriter
+from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.types import FileStat
+
+
+@dataclass
+class Workbench:
+    """An indexer with its stores, for jobs that the test runs itself."""
+
+    indexer: FileIndexer
+    bundle: ServiceBundle
+
+    def run(self, *, stop_after: int | None = None, **fields: object) -> RunningJob:
+        request = IndexRequest.model_validate({"folder_path": ".", **fields})
+        status = JobStatus(job_id="j", state="running", folder_path=".", created_at="now", progress=JobProgress())
+        job = RunningJob(status, request)
+        self.indexer.index(job, lambda: stop_after is not None and job.files_done >= stop_after)
+        return job
+
+
+@pytest.fixture
+def bench(bundle: ServiceBundle, project: Path, tmp_path: Path) -> Iterator[Workbench]:
+    worker = WorkerClient(tmp_path / "worker.log")
+    indexer = FileIndexer(
+        project,
+        project / ".claude" / "Agent Brain",
+        ProjectConfig(),
+        documents=bundle.documents,
+        writer=IndexWriter(bundle.documents, bundle.bm25, bundle.vectors),
+        worker=worker,
+        metrics=bundle.metrics,
+    )
+    yield Workbench(indexer, bundle)
+    worker.close()
+    worker.release()
+
+
+def test_what_is_new_is_written_and_counted(bench: Workbench) -> None:
+    job = bench.run()
+    assert (job.files_total, job.files_changed, job.files_done, job.files_removed) == (4, 4, 4, 0)
+    assert job.chunks_written == bench.bundle.documents.counts().chunks == bench.bundle.bm25.count()
+    assert bench.bundle.documents.counts().files_pending == 0
+    again = bench.run()
+    assert (again.files_total, again.files_changed, again.chunks_written) == (4, 0, 0)
+
+
+def test_a_cancelled_job_keeps_what_it_wrote(bench: Workbench, project: Path) -> None:
+    for number in range(3 * BATCH_FILES):
+        (project / f"src/extra_{number}.py").write_text(f"def extra_{number}(): pass\n")
+    with pytest.raises(JobCancelledError):
+        bench.run(stop_after=1)
+    counts = bench.bundle.documents.counts()
+    assert BATCH_FILES <= counts.files < 3 * BATCH_FILES
+    assert counts.files_pending == 0
+    assert bench.bundle.bm25.count() == counts.chunks
+    assert bench.run().files_total == 3 * BATCH_FILES + 4
+
+
+def test_what_was_read_in_vain_is_not_read_again_until_it_changes(bench: Workbench, project: Path) -> None:
+    (project / "src/noise.py").write_bytes(bytes(range(32)) * 100)
+    job = bench.run()
+    assert dict(job.skipped) == {"binary": 1}
+    assert (job.files_total, job.files_done) == (4, 5)
+    assert bench.bundle.documents.file_records()["src/noise.py"].state == "skipped"
+    again = bench.run()
+    assert (again.files_changed, again.files_total) == (0, 4)
+    (project / "src/noise.py").write_text("def music(): pass\n")
+    assert bench.run().files_changed == 1
+    assert bench.bundle.documents.skip_counts() == {}
+
+
+def test_only_what_the_patterns_choose_is_judged(bench: Workbench, project: Path) -> None:
+    bench.run()
+    shutil.rmtree(project / "docs")
+    (project / "src/locks.py").unlink()
+    assert bench.run(include_patterns=["*.py"]).files_removed == 1
+    assert bench.run(include_patterns=["!src/"]).files_removed == 1
+    assert set(bench.bundle.documents.file_records()) == {"src/parser.py", "tests/test_parser.py"}
+
+
+def test_being_behind_is_known_before_anything_is_written(bench: Workbench, project: Path) -> None:
+    request = IndexRequest(folder_path=".")
+    assert bench.indexer.is_behind(request)
+    bench.run()
+    assert not bench.indexer.is_behind(request)
+    (project / "docs/guide.md").unlink()
+    assert bench.indexer.is_behind(request)
+    assert not bench.indexer.is_behind(IndexRequest(folder_path="src"))
+    with pytest.raises(NotFoundError):
+        bench.indexer.is_behind(IndexRequest(folder_path="docs/guide.md"))
+
+
+def test_a_folder_is_remembered_by_one_name(bench: Workbench, project: Path) -> None:
+    for name in ("src", "./src", "src/../src", str(project / "src")):
+        assert bench.indexer.normalize(IndexRequest(folder_path=name)).folder_path == "src"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"folder_path": "missing"}, NotFoundError),
+        ({"folder_path": ".."}, InvalidRequestError),
+        ({"include_patterns": ["["]}, InvalidRequestError),
+        ({"exclude_patterns": ["[z-a]"]}, InvalidRequestError),
+        ({"chunk_size": 40, "chunk_overlap": 40}, InvalidRequestError),
+    ],
+)
+def test_a_request_that_cannot_be_served_is_found_out_first(bench: Workbench, fields: dict, error: type) -> None:
+    with pytest.raises(error):
+        bench.indexer.check(IndexRequest.model_validate({"folder_path": ".", **fields}))
+
+
+def test_the_overlap_of_the_settings_gives_way_to_a_small_chunk(bench: Workbench) -> None:
+    options = bench.indexer.chunk_options(IndexRequest(folder_path=".", chunk_size=32))
+    assert (options.chunk_size, options.chunk_overlap) == (32, 31)
+    options = bench.indexer.chunk_options(IndexRequest(folder_path=".", chunk_overlap=0))
+    assert (options.chunk_size, options.chunk_overlap) == (ProjectConfig().chunk_size, 0)
+
+
+@given(st.lists(st.integers(0, 2 * BATCH_BYTES), max_size=60))
+def test_batches_are_bounded_and_lose_no_file(sizes: list[int]) -> None:
+    files = [FileStat(f"{number}.py", size, 0) for number, size in enumerate(sizes)]
+    batches = list(batch_files(files))
+    assert [file for batch in batches for file in batch] == files
+    for batch in batches:
+        assert 1 <= len(batch) <= BATCH_FILES
+        assert len(batch) == 1 or sum(file.size for file in batch) <= BATCH_BYTES
+
+
+def test_a_skipped_file_is_remembered_as_it_was_walked() -> None:
+    record = skipped_record(FileStat("a.bin", 5, 7))
+    assert record == replace(record, path="a.bin", size=5, mtime_ns=7, state="skipped")

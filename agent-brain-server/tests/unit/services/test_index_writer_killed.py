@@ -1,0 +1,76 @@
+"""A server that is killed between two of its writes: the next one shows nothing that is gone, and mends the stores."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.models.index import JobStatus
+from agent_brain_server.models.query import QueryRequest
+
+LIMIT_S = 60.0
+
+CHANGE_AND_DIE = """
+import os, signal, sys, time
+from pathlib import Path
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.models.index import IndexRequest
+
+def run_job():
+    job_id = bundle.indexing.submit(IndexRequest(folder_path=".")).job_id
+    while bundle.indexing.get_job(job_id).finished_at is None:
+        time.sleep(0.01)
+
+def die_around(store, method, moment):
+    original = getattr(store, method)
+    def wrapped(*arguments, **options):
+        if moment == "after":
+            original(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+    setattr(store, method, wrapped)
+
+root, moment, name, method = Path(sys.argv[1]), *sys.argv[2:]
+bundle = ServiceBundle.open("project", root, root / ".claude" / "Agent Brain", ProjectConfig(watch=False))
+run_job()
+(root / "src/locks.py").unlink()
+(root / "docs/guide.md").write_bytes(bytes(range(32)) * 100)
+(root / "src/parser.py").write_text("def decode_trailer(line):\\n    return line\\n")
+die_around(getattr(bundle, name), method, moment)
+run_job()
+"""
+"""Indexes, removes a file, makes another one a binary, changes a third, and dies on the way of indexing that."""
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [
+        "before documents remove_files",
+        "after documents remove_files",
+        "before bm25 index_files",
+        "before documents remember_skipped",
+        "after documents remember_skipped",
+        "before documents mark_indexed",
+    ],
+)
+def test_what_is_gone_is_not_shown_and_soon_in_no_store(
+    project: Path, open_bundle: Callable[[], ServiceBundle], run_job: Callable[..., JobStatus], instant: str
+) -> None:
+    command = [sys.executable, "-c", CHANGE_AND_DIE, str(project), *instant.split()]
+    assert subprocess.run(command, timeout=LIMIT_S, check=False).returncode == -signal.SIGKILL
+    bundle = open_bundle()
+    for mode in ("bm25", "hybrid", "vector"):
+        for result in bundle.queries.answer(QueryRequest(query="FileLock release installer", mode=mode)).results:
+            assert bundle.documents.get_chunk(result.chunk_id) is not None
+    assert run_job(bundle).state == "done"
+    assert set(bundle.documents.file_records()) == {"docs/guide.md", "src/parser.py", "tests/test_parser.py"}
+    chunks = bundle.documents.counts().chunks
+    assert bundle.bm25.count() == bundle.vectors.count() == bundle.documents.counts().embedded == chunks
+    for query in ("FileLock", "installer", "parse_http_header"):
+        hits = bundle.bm25.search(query, 10)
+        assert len(bundle.documents.facts_by_keys([hit.key for hit in hits])) == len(hits)
+        assert {hit.key for hit in hits} <= set(bundle.vectors.keys().tolist())

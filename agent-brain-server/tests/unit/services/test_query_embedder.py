@@ -1,0 +1,43 @@
+"""The real model behind questions: opened once, asked once for each question."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.errors import ConfigError
+from agent_brain_server.services import query_embedder
+from agent_brain_server.services.query_embedder import QueryEmbedder
+
+MODEL = ProjectConfig().embedding_model
+
+
+def test_a_question_is_a_unit_vector_near_to_others_that_mean_the_same() -> None:
+    embedder = QueryEmbedder(MODEL)
+    close, near, far = map(embedder.embed, ("close the file", "shut the file handle", "bake a cake with plums"))
+    assert np.linalg.norm(close) == pytest.approx(1, abs=1e-5)
+    assert close @ near > close @ far + 0.2
+
+
+def test_a_question_is_embedded_once_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_embedder, "CACHED_QUERIES", 2)
+    embedder = QueryEmbedder(MODEL)
+    first = embedder.embed("one")
+    second = embedder.embed("two")
+    assert embedder.embed("one") is first
+    embedder.embed("three")
+    assert embedder.embed("one") is first
+    assert embedder.embed("two") is not second
+
+
+def test_threads_open_one_model() -> None:
+    embedder = QueryEmbedder(MODEL)
+    with ThreadPoolExecutor(8) as threads:
+        opened = {id(model) for model in threads.map(lambda _: embedder.open(), range(16))}
+    assert len(opened) == 1
+
+
+def test_a_model_that_cannot_be_opened_is_an_error_of_the_settings() -> None:
+    with pytest.raises(ConfigError):
+        QueryEmbedder("nobody:nothing").embed("x")

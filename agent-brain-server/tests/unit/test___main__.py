@@ -1,0 +1,160 @@
+"""The start of a server process, up to where its application begins."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server import __version__
+from agent_brain_server.__main__ import (
+    bind_socket,
+    collect_overrides,
+    exit_quietly,
+    find_root,
+    main,
+    parse_arguments,
+    report_failure,
+    report_held,
+)
+from agent_brain_server.errors import ConfigError, PortInUseError, StartError
+from agent_brain_server.locking import StateLock
+from agent_brain_server.ready_pipe import ReadyPipe
+from agent_brain_server.storage_paths import prepare_state_dir
+
+
+def test_flags_go_before_named_settings() -> None:
+    arguments = parse_arguments(["--set", "port=1", "--set", "log_level=debug", "--port", "2", "--host", "::1"])
+    assert collect_overrides(arguments) == {"port": "2", "log_level": "debug", "bind_host": "::1"}
+    assert collect_overrides(parse_arguments([])) == {}
+    assert collect_overrides(parse_arguments(["--set", "token=a=b"])) == {"token": "a=b"}
+    with pytest.raises(ConfigError, match="NAME=VALUE"):
+        collect_overrides(parse_arguments(["--set", "port"]))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--mode", "shared", "--project-root", "."], ["--mode", "shared", "--state-dir", "."], ["--mode", "x"]],
+)
+def test_flags_that_do_not_go_together_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments(arguments)
+    assert caught.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_a_root_must_be_a_directory(tmp_path: Path) -> None:
+    assert find_root(tmp_path / "." / "..") == tmp_path.parent
+    for missing in (tmp_path / "missing", Path(__file__)):
+        with pytest.raises(ConfigError, match="not a directory"):
+            find_root(missing)
+
+
+def test_a_port_is_taken_once() -> None:
+    with bind_socket("127.0.0.1", 0) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        with pytest.raises(PortInUseError, match=str(port)):
+            bind_socket("127.0.0.1", port)
+    bind_socket("localhost", port).close()
+
+
+def test_an_address_of_no_one_or_of_another_machine_is_refused() -> None:
+    for name in ("a..b", "a\0b"):  # no name server is asked about these
+        with pytest.raises(StartError) as unknown:
+            bind_socket(name, 0)
+        assert unknown.value.code == "bad_bind_host"
+    with pytest.raises(StartError) as foreign:
+        bind_socket("192.0.2.1", 0)
+    assert foreign.value.code == "bind_failed"
+
+
+def test_an_address_of_the_other_family_is_taken_too() -> None:
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    with bind_socket("::1", 0) as sock:
+        assert sock.family == socket.AF_INET6
+
+
+def test_whoever_comes_second_is_told_that_the_first_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report_held(tmp_path, ReadyPipe(None)) == 0
+    assert str(tmp_path) in capsys.readouterr().out
+    reader, writer = os.pipe()
+    assert report_held(tmp_path, ReadyPipe(writer)) == 0
+    assert b'"held"' in os.read(reader, 1000)
+    os.close(reader)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failure_goes_to_whoever_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    error = StartError("It is so.", hint="Do this.")
+    report_failure(error, ReadyPipe(None))
+    assert capsys.readouterr().err == "It is so.\nDo this.\n"
+    reader, writer = os.pipe()
+    report_failure(error, ReadyPipe(writer))
+    assert b"It is so." in os.read(reader, 1000)
+    os.close(reader)
+
+
+def test_a_signal_before_the_server_proper_ends_quietly() -> None:
+    with pytest.raises(SystemExit) as caught:
+        exit_quietly(15, None)
+    assert caught.value.code == 0
+
+
+@pytest.fixture
+def keep_process(monkeypatch: pytest.MonkeyPatch):
+    """Give back what a server process changes of itself."""
+    from agent_brain_server import __main__ as module
+
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    for name in module.SINGLE_THREADED:
+        monkeypatch.setenv(name, "1")
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("keep_process")
+def test_the_second_of_two_servers_ends_at_once_and_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare_state_dir(tmp_path / "state")
+    lock = StateLock(tmp_path / "state")
+    assert lock.acquire()
+    try:
+        assert main(["--project-root", str(tmp_path), "--state-dir", str(tmp_path / "state")]) == 0
+    finally:
+        lock.release()
+    assert "runs already" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("keep_process")
+@pytest.mark.parametrize(
+    ("extra", "code", "words"),
+    [(["--set", "colour=red"], 2, "colour"), (["--port", "many"], 2, "port"), (["--set", "x"], 2, "NAME=VALUE")],
+)
+def test_wrong_settings_end_it_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: list[str], code: int, words: str
+) -> None:
+    state_dir = tmp_path / "state"
+    assert main(["--project-root", str(tmp_path), "--state-dir", str(state_dir), *extra]) == code
+    assert words in capsys.readouterr().err
+    lock = StateLock(state_dir)
+    assert lock.acquire()  # it was given back
+    lock.release()
+
+
+@pytest.mark.usefixtures("keep_process")
+def test_a_state_directory_that_cannot_be_made_is_exit_code_5(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["--project-root", str(tmp_path), "--state-dir", str(tmp_path / "file" / "state")]) == 5
+    assert str(tmp_path / "file") in capsys.readouterr().err

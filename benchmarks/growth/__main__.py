@@ -1,0 +1,64 @@
+"""Measure how Agent Brain grows: `python -m benchmarks.growth --work DIR [SIZE…]`, then `--document docs/SCALING.md`.
+
+A run goes on where the last one with the same work directory ended, for about `--seconds`, so that the hour that all
+of it takes can be had in slices. Sources are fetched by pip once.
+"""
+
+import argparse
+from pathlib import Path
+
+from benchmarks.growth.progress import Findings
+from benchmarks.growth.steps import EMBEDDED_UP_TO, Growth, findings_path
+from benchmarks.growth.table import BEGIN, format_growth
+from benchmarks.report import update_document
+
+SIZES = (1_000, 10_000, 100_000, 500_000)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser.add_argument("sizes", nargs="*", type=int, metavar="SIZE", help=f"chunks; default: {SIZES}")
+    parser.add_argument("--work", type=Path, required=True, help="keeps sources, indexes and findings")
+    parser.add_argument("--seconds", type=float, default=86_400, help="stop after about so long (default: a day)")
+    parser.add_argument("--again", action="store_true", help="ask the questions again, of an index that is complete")
+    parser.add_argument(
+        "--embed-up-to",
+        type=int,
+        default=EMBEDDED_UP_TO,
+        metavar="SIZE",
+        help="larger sizes get generated vectors (default: %(default)s)",
+    )
+    parser.add_argument("--on-server", action="store_true", help="with a Chroma server, after a run without")
+    parser.add_argument("--document", type=Path, help="rewrite the table of this Markdown file and measure nothing")
+    return parser.parse_args()
+
+
+def load_columns(work: Path) -> list[Findings]:
+    """Return what was found for each size, with the Chroma server after without."""
+    places = [(size, on_server) for size in SIZES for on_server in (False, True)]
+    found = [Findings.load(findings_path(work, size, on_server=on_server), size) for size, on_server in places]
+    return [column for column in found if column.latencies]
+
+
+def main() -> int:
+    """Go on with each size; return 1 where something is left to do."""
+    arguments = parse_arguments()
+    work = arguments.work.resolve()
+    if arguments.document:
+        update_document(arguments.document, format_growth(load_columns(work)), begin=BEGIN)
+        return 0
+    for size in arguments.sizes or SIZES:
+        growth = Growth(size, work, on_server=arguments.on_server, embed_up_to=arguments.embed_up_to)
+        if arguments.again:
+            growth.found.latencies.clear()
+        is_done = growth.go_on(arguments.seconds)
+        print(f"{size:,}: {'done' if is_done else 'not done yet'}", flush=True)
+        if not is_done:
+            return 1
+    print(format_growth(load_columns(work)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

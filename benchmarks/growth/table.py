@@ -1,0 +1,58 @@
+"""The findings as the table of docs/SCALING.md."""
+
+import statistics
+from collections.abc import Callable, Sequence
+
+from benchmarks.figures import percentile
+from benchmarks.growth.progress import Findings
+from benchmarks.report import format_number, format_table
+
+BEGIN = "<!-- begin: written by benchmarks/growth -->"
+
+PLACES = {"": "exact matrix", "files": "Chroma in the process", "server": "Chroma server"}
+
+ROWS: tuple[tuple[str, Callable[[Findings], str]], ...] = (
+    ("chunks", lambda found: f"{found.chunks:,}"),
+    ("files, MB of sources", lambda found: f"{found.files:,}, {format_number(found.bytes / 1e6)}"),
+    ("first index to keyword answers, wall s", lambda found: format_number(found.keywords_wall)),
+    ("the same, CPU s", lambda found: format_number(found.keywords_cpu)),
+    ("the same, CPU ms a chunk", lambda found: format_number(found.keywords_cpu / found.chunks * 1000)),
+    ("vectors a second", lambda found: _describe_rate(found)),
+    ("Chroma's copy, vectors a second", lambda found: _rate(found.chroma, found.chroma_wall)),
+    ("who answers for vectors", lambda found: PLACES[found.vectors_at]),
+    ("hybrid query p50 / p95, ms", lambda found: _latency(found, "hybrid")),
+    ("filtered (about half) p50 / p95, ms", lambda found: _latency(found, "filtered")),
+    ("keywords alone p50 / p95, ms", lambda found: _latency(found, "keywords")),
+    ("memory just started, MB", lambda found: format_number(found.started_rss)),
+    ("memory after the questions, MB", lambda found: format_number(found.rss)),
+    ("of that not pages of files, MB", lambda found: format_number(found.anonymous)),
+    ("memory of the Chroma server, MB", lambda found: format_number(found.chroma_rss) if found.chroma_rss else ""),
+    ("disk, MB: documents", lambda found: _disk(found, "llamaindex")),
+    ("disk, MB: keywords", lambda found: _disk(found, "bm25_index")),
+    ("disk, MB: vectors", lambda found: _disk(found, "chroma_db")),
+)
+
+
+def format_growth(columns: Sequence[Findings]) -> str:
+    """Return the table: a row for each measurement, a column for each size."""
+    heading = ["", *(f"{found.size:,}{', server' if found.vectors_at == 'server' else ''}" for found in columns)]
+    return format_table([heading, *([title, *map(cell, columns)] for title, cell in ROWS)])
+
+
+def _latency(found: Findings, kind: str) -> str:
+    latencies = found.latencies.get(kind)
+    if not latencies:
+        return ""
+    return f"{format_number(statistics.median(latencies))} / {format_number(percentile(latencies, 0.95))}"
+
+
+def _rate(count: int, seconds: float) -> str:
+    return format_number(count / seconds) if seconds else ""
+
+
+def _describe_rate(found: Findings) -> str:
+    return _rate(found.vectors, found.vectors_wall) + ("" if found.is_embedded else " (generated)")
+
+
+def _disk(found: Findings, store: str) -> str:
+    return format_number(found.disk.get(store, 0.0))
