@@ -5,9 +5,11 @@ out before it has loaded anything heavy. Run by a person, it stays in the foregr
 """
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -50,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, exit_quietly)
     os.umask(PRIVATE_UMASK)
+    raise_descriptor_limit()
     for name in SINGLE_THREADED:
         os.environ.setdefault(name, "1")
     try:
@@ -213,6 +216,13 @@ def bind_socket(host: str, port: int) -> socket.socket:
             raise PortInUseError(f"Port {port} on {host} belongs to another process.") from exc
         raise StartError(f"{host} port {port} can't be listened on: {exc.strerror}.", code="bind_failed") from exc
     return sock
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many open files as the system does: a thousand connections are more than a shell's usual 1,024 hold."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # refused: what there is has to do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def leave_starter() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.api.bundle import open_stores
+from agent_brain_server.api.recovery import Repairs
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.named import identify_model
 from agent_brain_server.services.vector_backlog import embedding_key, embedding_text
@@ -27,7 +28,7 @@ def write_generated_vectors(state_dir: Path) -> int:
     settings, written = ProjectConfig(), 0
     dimension = identify_model(settings.embedding_model).dimension
     with ExitStack() as closers:
-        documents, _, vectors = open_stores(resolve_storage_paths(state_dir), settings, closers)
+        documents, _, vectors = open_stores(resolve_storage_paths(state_dir), settings, closers, Repairs())
         centres = generator.standard_normal((CLUSTERS, dimension), dtype=np.float32)
         while chunks := documents.unembedded(BATCH):
             own = generator.standard_normal((len(chunks), dimension), dtype=np.float32)

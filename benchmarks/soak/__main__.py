@@ -20,7 +20,11 @@ from typing import Any
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
 from benchmarks.__main__ import describe_machine
 from benchmarks.report import update_document
+from benchmarks.soak.crowd import loop_crowd, loop_slow
+from benchmarks.soak.damage import loop_flips, loop_lost
 from benchmarks.soak.disk import check_read_only, loop_full_disk
+from benchmarks.soak.ending import loop_kill_compact, loop_kill_stop
+from benchmarks.soak.flood import loop_branches, loop_flood
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
 from benchmarks.soak.listing import loop_list
 from benchmarks.soak.outcome import Outcome, format_results
@@ -32,6 +36,7 @@ from benchmarks.soak.starting import (
     loop_simultaneous_starters,
     loop_stopped_server,
 )
+from benchmarks.soak.steady import loop_steady
 from benchmarks.soak.stopping import loop_lock, loop_outliving_worker, loop_stop_start_status, loop_stranger
 
 Loop = Callable[[Path, int], Iterator[Outcome]]
@@ -72,6 +77,15 @@ CASES = {
     "crosstalk": Case(18, loop_crosstalk, 10_000, 200),
     "closed": Case(19, loop_closed, 50, 10),
     "list": Case(20, loop_list, 10, 1),
+    "flip": Case(21, loop_flips, 100, 3),
+    "lost": Case(22, loop_lost, 16, 2),
+    "kill-stop": Case(23, loop_kill_stop, 100, 2),
+    "kill-compact": Case(23, loop_kill_compact, 100, 1),
+    "flood": Case(24, loop_flood, 10_000, 500),
+    "branches": Case(24, loop_branches, 20, 1),
+    "crowd": Case(25, loop_crowd, 10, 1),
+    "slow": Case(25, loop_slow, 10, 1),
+    "steady": Case(26, loop_steady, 30, 0),
 }
 
 
@@ -82,7 +96,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds",
         type=int,
-        help="rounds (lock: seconds; crosstalk: questions; closed: projects) in place of each loop's own number",
+        help="rounds (seconds of lock, questions of crosstalk, projects of closed, files of flood, minutes of steady)",
     )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")
@@ -116,7 +130,7 @@ def main() -> int:
         for name in arguments.cases or CASES:
             case = CASES[name]
             began = time.monotonic()
-            outcomes = run_case(name, case, Path(directory), arguments.rounds or _rounds(case, arguments.short))
+            outcomes = run_case(name, case, Path(directory), _rounds(case, arguments))
             seconds = time.monotonic() - began
             for outcome in outcomes:
                 print(f"{outcome.to_line()}  ({seconds:.0f} s)", flush=True)
@@ -128,8 +142,10 @@ def main() -> int:
     return 0 if kept else 1
 
 
-def _rounds(case: Case, short: bool) -> int:
-    return case.short if short else case.rounds
+def _rounds(case: Case, arguments: argparse.Namespace) -> int:
+    if arguments.rounds is not None:
+        return int(arguments.rounds)
+    return case.short if arguments.short else case.rounds
 
 
 def _append(path: Path, found: dict[str, Any]) -> None:

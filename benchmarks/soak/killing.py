@@ -90,7 +90,11 @@ class IndexedProject:
         """Ask one question and compare every line of the answer with the tree."""
         path, marker = self.tree.pick_marker()
         body = {"query": f"{marker} {path}", "mode": self.random.choice(MODES), "top_k": 20}
-        for result in self.ask("POST", "/query", body)["results"]:
+        self.check_results(self.ask("POST", "/query", body)["results"])
+
+    def check_results(self, results: list[dict[str, Any]]) -> None:
+        """Compare every line of an answer with the tree."""
+        for result in results:
             place = (result["source"], result["start_line"], result["end_line"])
             require(self.tree.knows(*place, result["text"]), f"answered what {place} never said")
             self.answers += 1

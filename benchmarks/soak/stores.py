@@ -19,6 +19,7 @@ from benchmarks.soak.corpus import is_excerpt
 
 DIMENSION = 384
 UNIT_TOLERANCE = 1e-3
+MISPLACED = "chunks have the vector of another text"
 
 COUNT_LOOSE = """
 SELECT (SELECT count(*) FROM chunks WHERE key NOT IN (SELECT key FROM texts))
@@ -34,7 +35,7 @@ def find_faults(state_dir: Path, tree: Mapping[str, str]) -> list[str]:
         tree: Text of every file, by path relative to the root.
     """
     data = state_dir / DATA_DIR
-    with _open_documents(data) as documents:
+    with open_documents(data) as documents:
         chunks = [stored_chunk_of(row) for row in documents.execute(SELECT_CHUNKS)]
         embedded = {key for (key,) in documents.execute("SELECT key FROM chunks WHERE embedded")}
         states = dict(documents.execute("SELECT path, state FROM files WHERE state != 'skipped'").fetchall())
@@ -54,10 +55,16 @@ def find_faults(state_dir: Path, tree: Mapping[str, str]) -> list[str]:
     return faults + _find_vector_faults(data / VECTORS_DIR, chunks)
 
 
+def list_paths(state_dir: Path) -> set[str]:
+    """Return the files that keyword questions are answered from, less those that hold nothing."""
+    with open_documents(state_dir / DATA_DIR) as documents:
+        return {path for (path,) in documents.execute("SELECT path FROM files WHERE state = 'indexed'")}
+
+
 def count_all(state_dir: Path) -> tuple[int, int, int]:
     """Return how many chunks the document store, the keyword index and the vectors hold."""
     data = state_dir / DATA_DIR
-    with _open_documents(data) as documents:
+    with open_documents(data) as documents:
         chunks = documents.execute("SELECT count(*) FROM chunks").fetchone()[0]
     with _open_database(data / VECTORS_DIR / MAP_NAME) as vectors:
         mapped = vectors.execute("SELECT count(*) FROM vectors").fetchone()[0]
@@ -75,7 +82,7 @@ def _find_vector_faults(directory: Path, chunks: Sequence[StoredChunk]) -> list[
         missing, extra = len(expected.keys() - found.keys()), len(found.keys() - expected.keys())
         faults.append(f"vectors: {missing} missing, {extra} too many")
     if wrong := [key for key in found.keys() & expected.keys() if found[key] != expected[key]]:
-        faults.append(f"{len(wrong)} chunks have the vector of another text")
+        faults.append(f"{len(wrong)} {MISPLACED}")
     with closing(VectorMatrix(directory / name, DIMENSION)) as file:
         matrix = file.view(file.rows_on_disk())
     rows = [row for _, row, _ in listed]
@@ -96,7 +103,8 @@ def _read_keyword_keys(data: Path) -> set[int]:
     return {int(key) for key in found} if len(found) == len(set(found)) else {-1}  # -1: a key comes twice
 
 
-def _open_documents(data: Path) -> closing[sqlite3.Connection]:
+def open_documents(data: Path) -> closing[sqlite3.Connection]:
+    """Open a document store to read in it, beside its server."""
     return _open_database(data / DOCUMENTS_DIR / DATABASE_NAME)
 
 

@@ -2,12 +2,13 @@
 
 import logging
 import threading
-import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
+from agent_brain_server.api.recovery import REBUILDABLE, Repairs, open_documents, reconcile_stores
 from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.named import identify_model
@@ -23,15 +24,11 @@ from agent_brain_server.services.query_service import QueryService
 from agent_brain_server.services.secret_policy import apply_secret_policy
 from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
 from agent_brain_server.types import ChromaServer
 
 logger = logging.getLogger(__name__)
-
-REBUILDABLE = frozenset({"store_damaged", "store_version"})
-"""Codes of a document store that can be made again from the tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,7 @@ class ServiceBundle:
     embedder: QueryEmbedder
     metrics: Metrics
     retired: threading.Event
+    repairs: Repairs
     _closers: ExitStack
 
     @classmethod
@@ -76,10 +74,32 @@ class ServiceBundle:
         Raises:
             AgentBrainError: A directory can't be made, or a store can't be opened.
         """
+        open_once = partial(cls._open, mode, project_root, state_dir, settings, own_state_dir, shared)
+        try:
+            return open_once()
+        except StoreError as exc:
+            if exc.code not in REBUILDABLE:
+                raise
+            logger.warning(
+                "a store was found damaged while the stores were compared: opening them again", exc_info=True
+            )
+            return open_once()  # a store that was met damaged says so when it is opened the next time
+
+    @classmethod
+    def _open(
+        cls,
+        mode: Mode,
+        project_root: Path,
+        state_dir: Path,
+        settings: ProjectConfig,
+        own_state_dir: Path | None,
+        shared: SharedParts | None,
+    ) -> Self:
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
         shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
+        repairs = Repairs()
         with ExitStack() as closers:
-            stores = documents, bm25, vectors = open_stores(paths, settings, closers)
+            stores = documents, bm25, vectors = open_stores(paths, settings, closers, repairs)
             indexing = IndexingService(
                 project_root,
                 own_state_dir or state_dir,
@@ -92,7 +112,7 @@ class ServiceBundle:
                 slots=shared.slots,
                 chroma_from=shared.chroma_from,
             )
-            is_behind = reconcile_stores(project_root, documents, bm25, vectors)
+            is_behind = reconcile_stores(project_root, documents, bm25, vectors, repairs)
             is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
             watcher = TreeWatcher(project_root, documents, indexing)
             queries = QueryService(*stores, shared.embedder, shared.metrics, count_changed=watcher.count_pending)
@@ -110,6 +130,7 @@ class ServiceBundle:
                 embedder=shared.embedder,
                 metrics=shared.metrics,
                 retired=threading.Event(),
+                repairs=repairs,
                 _closers=closers.pop_all(),
             )
         raise AssertionError("unreachable: the stack swallows no exception")
@@ -117,6 +138,10 @@ class ServiceBundle:
     def is_busy(self) -> bool:
         """Whether a job runs or waits."""
         return self.indexing.is_busy()
+
+    def find_fault(self) -> str | None:
+        """Say what of the stores was removed or gave up since they were opened; costs some `stat`s."""
+        return self.documents.database.find_fault() or self.bm25.find_fault() or self.vectors.find_fault()
 
     def retire(self) -> None:
         """Let streams end: the bundle is about to be closed."""
@@ -161,6 +186,7 @@ class ServiceBundle:
             current_job=current_job,
             last_job=last_job,
             last_indexed_at=freshness.last_indexed_at,
+            repairs=self.repairs.made(),
             skipped=self.documents.skip_counts(),
             mode=self.mode,
             state_dir=str(self.state_dir),
@@ -176,7 +202,7 @@ class ServiceBundle:
 
 
 def open_stores(
-    paths: StoragePaths, settings: ProjectConfig, closers: ExitStack
+    paths: StoragePaths, settings: ProjectConfig, closers: ExitStack, repairs: Repairs
 ) -> tuple[DocumentStore, BM25IndexManager, VectorStoreManager]:
     """Open the three stores of a project; the indexes are not yet made to agree with the documents.
 
@@ -184,12 +210,13 @@ def open_stores(
         paths: Where they lie.
         settings: Name the model that the vectors are made with, and the Chroma server if there is one.
         closers: Closes what was opened.
+        repairs: Takes what had to be mended.
 
     Raises:
         StoreError: A store can't be opened.
     """
     model = identify_model(settings.embedding_model)
-    documents = open_documents(paths["llamaindex"])
+    documents = open_documents(paths["llamaindex"], repairs)
     closers.callback(documents.close)
     bm25 = BM25IndexManager(paths["bm25_index"])
     closers.callback(bm25.close)
@@ -222,49 +249,3 @@ def start_following(
     if watcher is not None:
         watcher.start()
         closers.callback(watcher.close)
-
-
-def open_documents(directory: Path) -> DocumentStore:
-    """Open the document store; a damaged one is set aside and an empty one takes its place.
-
-    Raises:
-        StoreError: The disk is full or read-only, where another file would not help.
-    """
-    try:
-        return DocumentStore(directory)
-    except StoreError as error:
-        if error.code not in REBUILDABLE:
-            raise
-        aside = directory.with_name(f"{directory.name}.{error.code}.{time.strftime('%Y%m%dT%H%M%S')}")
-        logger.exception("the document store is set aside as %s: index again", aside)
-        directory.rename(aside)
-        return DocumentStore(directory)
-
-
-def reconcile_stores(
-    project_root: Path, documents: DocumentStore, bm25: BM25IndexManager, vectors: VectorStoreManager
-) -> bool:
-    """Make the derived indexes agree with the documents after a kill, a loss or a move of the project.
-
-    Returns:
-        Whether there is work left: files to be read again, or chunks without a vector.
-    """
-    is_moved = documents.get_meta(ROOT_META) not in (None, str(project_root))
-    if is_moved:
-        logger.warning("the project was moved or copied to %s: indexing it again", project_root)
-        documents.clear()
-        documents.set_meta(LAST_INDEXED_META, None)
-    documents.set_meta(ROOT_META, str(project_root))
-    had_files = documents.counts().files > 0
-    if bm25.bind_store(documents.store_id) and had_files:
-        logger.warning("the keyword index of %s was lost or is of another version: making it again", project_root)
-        documents.mark_all_pending()
-    counts = documents.counts()
-    if not counts.files_pending and bm25.count() != counts.chunks:
-        held = bm25.count()
-        logger.warning("the keyword index of %s holds %d chunks of %d: mended", project_root, held, counts.chunks)
-        bm25.clear()
-        documents.mark_all_pending()
-    vectors.delete(documents.match_embedded(vectors.keys()))
-    counts = documents.counts()
-    return is_moved or counts.files_pending > 0 or counts.embedded < counts.chunks

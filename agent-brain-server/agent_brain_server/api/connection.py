@@ -62,13 +62,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was expected; tell also an answer that is not the last of several under way."""
+        """Forget what was expected; tell also an answer that is not the last of several under way.
+
+        After a reset uvicorn's own timer would keep the connection, and what hangs on it, for half a minute more.
+        """
         self._stop_clock()
         self.pipeline.clear()
         if self._running is not None:
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
         """Read on, up to the limits; of a request that was refused nothing more is read."""

@@ -94,8 +94,10 @@ def open_projects(context: ServerContext, metrics: Metrics) -> Projects:
         raise ConfigError("A server of one project needs the project's root.")
     settings = context.settings
     shared = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1, metrics=metrics)
-    bundle = ServiceBundle.open(context.mode, context.project_root, context.state_dir, settings, shared=shared)
-    return SingleProject(bundle)
+    open_bundle = partial(
+        ServiceBundle.open, context.mode, context.project_root, context.state_dir, settings, shared=shared
+    )
+    return SingleProject(open_bundle(), open_bundle)
 
 
 def _make_lifespan(context: ServerContext, metrics: Metrics) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

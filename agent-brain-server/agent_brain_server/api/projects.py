@@ -1,18 +1,31 @@
 """The seam between the calls and the projects that a server serves: one, or as many as are registered."""
 
-from collections.abc import Iterator
+import logging
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from agent_brain_server import registry
 from agent_brain_server.api.bundle import ServiceBundle
-from agent_brain_server.errors import ConflictError, NotFoundError
+from agent_brain_server.errors import ConflictError, NotFoundError, UnavailableError
 from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
 from agent_brain_server.processes import read_resident_bytes
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.services.metrics import IndexFigures
+from agent_brain_server.services.pool_entry import is_busy
 from agent_brain_server.storage_paths import require_project_id
+
+logger = logging.getLogger(__name__)
+
+MEND_PATIENCE_S = 10.0
+"""How long requests that are being answered are waited for before their index is closed under them."""
+
+MEND_RETRY_S = 5.0
+"""Pause after an index could not be opened: until somebody has mended what is in the way."""
+
+MENDING_HINT = "Ask again in a moment; the server's log says what was wrong."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,9 @@ class Projects(Protocol):
     def publish(self, state: RuntimeState) -> None:
         """Make the projects found by others: the server of `state` answers now."""
 
+    def look_after(self) -> None:
+        """Do what has to be done now and then; returns at once."""
+
     def close(self) -> None:
         """Close everything."""
 
@@ -84,16 +100,66 @@ class SingleProject:
 
     Args:
         bundle: Its services.
+        reopen: Opens them anew where their files were removed or gave up; None where that is not wanted.
     """
 
-    def __init__(self, bundle: ServiceBundle) -> None:
+    def __init__(self, bundle: ServiceBundle, reopen: Callable[[], ServiceBundle] | None = None) -> None:
         self._bundle = bundle
+        self._reopen = reopen
         self._project_id = bundle.project_id
+        self._leases = 0
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._mender: threading.Thread | None = None
 
     @contextmanager
     def lease(self, project_id: str | None) -> Iterator[ServiceBundle]:
-        """Lend the services, whatever the id."""
-        yield self._bundle
+        """Lend the services, whatever the id.
+
+        Raises:
+            UnavailableError: They are being opened anew.
+        """
+        with self._changed:
+            if self._is_mending():
+                raise UnavailableError("The index is being opened anew.", code="index_mending", hint=MENDING_HINT)
+            bundle = self._bundle
+            self._leases += 1
+        try:
+            yield bundle
+        finally:
+            with self._changed:
+                self._leases -= 1
+                self._changed.notify_all()
+
+    def look_after(self) -> None:
+        """Open the services anew where the files of a store were removed or gave up; returns at once."""
+        if self._reopen is None or self._is_mending() or self._closing.is_set():
+            return
+        if fault := self._bundle.find_fault():
+            logger.error("%s: opening the index anew", fault)
+            with self._changed:
+                self._mender = threading.Thread(target=self._mend, args=(self._reopen,), name="mender", daemon=True)
+                self._mender.start()
+
+    def _is_mending(self) -> bool:
+        return self._mender is not None and self._mender.is_alive()
+
+    def _mend(self, reopen: Callable[[], ServiceBundle]) -> None:
+        """Close the services once nobody uses them, and open them again as soon as that can be done."""
+        self._bundle.retire()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._leases, MEND_PATIENCE_S)
+        try:
+            self._bundle.close()
+        except Exception:  # border: what lost its files need not close in order
+            logger.exception("The index could not be closed in order")
+        while not self._closing.is_set():
+            try:
+                self._bundle = reopen()
+                return
+            except Exception:  # border: the disk may come back
+                logger.exception("The index can't be opened; trying again in %.0f s", MEND_RETRY_S)
+                self._closing.wait(MEND_RETRY_S)
 
     @contextmanager
     def lease_named(self, project_id: str) -> Iterator[ServiceBundle]:
@@ -110,7 +176,8 @@ class SingleProject:
                 code="unknown_project",
                 hint="Ask the server of that project: agent-brain list",
             )
-        yield self._bundle
+        with self.lease(project_id) as bundle:
+            yield bundle
 
     def list_projects(self) -> list[ProjectInfo]:
         """Refuse: there is one project.
@@ -137,13 +204,17 @@ class SingleProject:
         _refuse()
 
     def health(self) -> ProjectsHealth:
-        """Return the project's id, and whether Chroma fails."""
-        fault = None if self._bundle.vectors.chroma_fault is None else "Chroma fails; vectors are compared exactly"
+        """Return the project's id, and whether its index can't be asked now or Chroma fails."""
+        fault = None
+        if self._is_mending():
+            fault = "the index is being opened anew"
+        elif self._bundle.vectors.chroma_fault is not None:
+            fault = "Chroma fails; vectors are compared exactly"
         return ProjectsHealth(project_id=self._project_id, fault=fault)
 
     def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
-        return self._bundle.is_busy()
+        """Whether a job runs or waits, as far as can be told."""
+        return is_busy(self._bundle)
 
     def render_metrics(self) -> bytes:
         """Return what was measured, in Prometheus's text format."""
@@ -155,6 +226,9 @@ class SingleProject:
 
     def close(self) -> None:
         """Close the services."""
+        self._closing.set()
+        if self._mender is not None:
+            self._mender.join()
         self._bundle.close()
 
 

@@ -178,6 +178,7 @@ def run_server(
     def find_stop_reason(server: ProjectServer) -> str | None:
         if not lock.is_intact():
             return "the state directory was removed"
+        app.state.projects.look_after()
         return find_idle_reason(app, server, idle_limit_s)
 
     startup_errors = StartupErrors(app)

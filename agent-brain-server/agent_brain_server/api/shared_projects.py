@@ -188,10 +188,21 @@ class SharedProjects:
             try:
                 self._resume_unfinished()
                 self._close_idle()
+                self._close_faulty()
                 self._missing = frozenset(p.project_id for p in self._pool.projects() if not p.has_root())
             except Exception:  # border: a tick that fails must not end the ones after it
                 logger.exception("Looking after the projects failed")
             self._stopping.wait(TICK_S)
+
+    def look_after(self) -> None:
+        """Do nothing: a thread of its own looks after the projects."""
+
+    def _close_faulty(self) -> None:
+        """Close what lost its files or gave up; the next request opens it anew."""
+        for bundle in self._pool.open_now():
+            if fault := bundle.find_fault():
+                logger.error("%s: opening the index of %s anew", fault, bundle.project_root)
+                self._pool.close_one(bundle.project_id)
 
     def _resume_unfinished(self) -> None:
         """Open projects whose jobs were left unfinished, as far as there is room: that resumes the jobs."""

@@ -1,6 +1,7 @@
 """The keyword index: BM25 (Robertson & Zaragoza 2009) over tantivy, derived from the document store."""
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -11,8 +12,11 @@ from pathlib import Path, PurePosixPath
 import tantivy
 
 from agent_brain_server.errors import StoreError
+from agent_brain_server.indexing.segment_check import META_NAME, find_damaged_segment
 from agent_brain_server.tokens import index_text, query_terms
 from agent_brain_server.types import AllowedChunks, Chunk, Hit, StoredChunk
+
+logger = logging.getLogger(__name__)
 
 INDEX_VERSION = 1
 """Of the fields and of what `tokens.py` makes of a text; an index of another version is built anew."""
@@ -31,6 +35,9 @@ WRITER_MEMORY = 15_000_000
 BINDING_NAME = "index.json"
 """Remembers which document store, and which version of the fields, the index was made of."""
 
+RUST_PANIC = "PanicException"
+"""Name of what tantivy's bindings raise where tantivy gives up, as on damage: derived from `BaseException` alone."""
+
 
 class BM25IndexManager:
     """The keyword index of one project. Any thread searches; changes wait for each other and show after `commit`.
@@ -45,6 +52,7 @@ class BM25IndexManager:
         self._schema = _build_schema()
         self._index: tantivy.Index | None = None
         self._writer: tantivy.IndexWriter | None = None
+        self._failure: str | None = None
 
     def bind_store(self, store_id: str) -> bool:
         """Open the index for a document store.
@@ -67,6 +75,12 @@ class BM25IndexManager:
             self._open()
             self._write_binding(binding)
             return True
+
+    def find_fault(self) -> str | None:
+        """Say what keeps the index from answering, None where nothing is known of that; costs a `stat`."""
+        if self._index is not None and not (self._persist_dir / META_NAME).is_file():
+            return f"the keyword index in {self._persist_dir} was removed"
+        return self._failure
 
     def index_files(self, batch: Sequence[tuple[str, Sequence[StoredChunk]]]) -> None:
         """Put files with all their chunks in place of what the index held of them; seen after `commit`."""
@@ -102,10 +116,14 @@ class BM25IndexManager:
         terms = query_terms(query, limit=MAX_QUERY_TERMS)
         if not terms or limit < 1:
             return []
-        with self._translate_errors():
-            searcher = self._opened().searcher()
-            found = searcher.search(self._build_query(terms, allowed), limit, count=False).hits
-            keys = searcher.fast_field_values("key", [address for _, address in found])
+        try:
+            with self._translate_errors():
+                searcher = self._opened().searcher()
+                found = searcher.search(self._build_query(terms, allowed), limit, count=False).hits
+                keys = searcher.fast_field_values("key", [address for _, address in found])
+        except StoreError as exc:
+            self._failure = exc.message
+            raise
         return [Hit(int(key), score) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
 
     def count(self) -> int:
@@ -169,10 +187,15 @@ class BM25IndexManager:
         return self._writer
 
     def _try_open(self) -> bool:
-        """Open what is there; False where it can't be read."""
+        """Open what is there; False where it can't be read or is damaged."""
+        if damaged := find_damaged_segment(self._persist_dir):
+            logger.warning("%s of the keyword index is damaged", damaged)
+            return False
         try:
-            self._open()
-        except (ValueError, OSError):
+            with self._translate_errors():
+                self._open()
+        except StoreError:
+            logger.warning("the keyword index can't be opened", exc_info=True)
             return False
         return True
 
@@ -208,7 +231,7 @@ class BM25IndexManager:
         with self._lock, self._translate_errors():
             try:
                 yield
-            except (ValueError, OSError):
+            except BaseException:
                 self._writer = None
                 raise
 
@@ -219,6 +242,11 @@ class BM25IndexManager:
             yield
         except (ValueError, OSError) as exc:
             raise StoreError(f"The keyword index in {self._persist_dir} cannot be used: {exc}.") from exc
+        except BaseException as exc:
+            if type(exc).__name__ != RUST_PANIC:
+                raise
+            message = f"The keyword index in {self._persist_dir} is damaged: {exc}."
+            raise StoreError(message, code="store_damaged") from exc
 
 
 def _build_schema() -> tantivy.Schema:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import stat
+import time
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
@@ -18,6 +19,17 @@ HEAD_BYTES = 8192
 
 READ_ATTEMPTS = 3
 """Times that a file is read which changes meanwhile; then what was read is taken, with the time of before."""
+
+NS_PER_S = 1_000_000_000
+
+FILE_TICK_NS = 10_000_000
+"""How far apart two writes must be to get different times: Linux stamps files with a clock of 1 to 10 ms a tick."""
+
+COARSE_TICK_NS = 2 * NS_PER_S
+"""The same on file systems that keep whole seconds, or every other one as FAT does."""
+
+UNSETTLED_NS = 0
+"""Remembered as the time of a file that was read in the tick of its last write, so that it is read again."""
 
 LONG_LINE = 2_000
 """Characters; people write shorter lines, generators don't."""
@@ -83,8 +95,21 @@ def load_file(root: Path, file: FileStat, max_bytes: int, *, index_secrets: bool
         source_type=source_type,
         content_hash=hashlib.sha256(data).hexdigest(),
         size=len(data),
-        mtime_ns=found.st_mtime_ns,
+        mtime_ns=UNSETTLED_NS if is_unsettled(found.st_mtime_ns, time.time_ns()) else found.st_mtime_ns,
     )
+
+
+def is_unsettled(mtime_ns: int, now_ns: int) -> bool:
+    """Whether a file was written so shortly before it was read that another write could leave the same time.
+
+    A time in the future, or of 1970, is as good as any: only another write changes it.
+
+    Args:
+        mtime_ns: The file's modification time.
+        now_ns: When it was read, by the clock that file times are taken from.
+    """
+    window_ns = COARSE_TICK_NS if mtime_ns % NS_PER_S == 0 else FILE_TICK_NS
+    return 0 <= now_ns - mtime_ns < window_ns
 
 
 def _read_file(root: Path, path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:

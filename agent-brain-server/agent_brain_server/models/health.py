@@ -32,6 +32,9 @@ class IndexStatus(BaseModel):
     current_job: JobStatus | None = None
     last_job: JobStatus | None = Field(default=None, description="The newest job that has ended.")
     last_indexed_at: str | None = Field(default=None, description="ISO 8601 with zone.")
+    repairs: list[str] = Field(
+        default_factory=list, description="What was found damaged or lost when the index was opened, and what was done."
+    )
     skipped: dict[str, int] = Field(default_factory=dict, description="Files that the last walk left out, by reason.")
     mode: Mode
     state_dir: str

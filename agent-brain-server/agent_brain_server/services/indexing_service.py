@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.errors import ConflictError, NotFoundError, StoreError
+from agent_brain_server.errors import NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.worker_client import WorkerClient
 from agent_brain_server.log import project_id
@@ -21,11 +21,11 @@ from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
 from agent_brain_server.services.jobs import JobQueue, describe_failure
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
-from agent_brain_server.services.scopes import load_scopes, remember_scope
+from agent_brain_server.services.scopes import forget_scopes, load_scopes, remember_scope
 from agent_brain_server.services.vector_backlog import VectorBacklog
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.job_store import JobStore
-from agent_brain_server.storage.schema import LAST_INDEXED_META, SCOPES_META
+from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ class IndexingService:
         self._backlog = VectorBacklog(
             documents, vectors, self._worker, metrics, model=settings.embedding_model, chroma_from=chroma_from
         )
+        documents.on_damage = self._jobs.wake
         self._embedding: list[RunningJob] = []
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
@@ -176,16 +177,11 @@ class IndexingService:
             ConflictError: A job runs or waits.
         """
         with self._store_lock:
-            if self._jobs.is_busy():
-                raise ConflictError(
-                    "A job is indexing; the index can't be cleared now.",
-                    code="indexing_in_progress",
-                    hint="Wait for the job, or cancel it with DELETE /index/jobs/{job_id}.",
-                )
+            self._jobs.require_idle()
             counts = self._documents.counts()
             self._writer.clear()
-            for key in (LAST_INDEXED_META, SCOPES_META):
-                self._documents.set_meta(key, None)
+            self._documents.set_meta(LAST_INDEXED_META, None)
+            forget_scopes(self._documents)
         return ClearedIndex(removed_documents=counts.files, removed_chunks=counts.chunks)
 
     def _work(self, project_root: Path) -> None:
@@ -210,6 +206,7 @@ class IndexingService:
 
     def _wait_or_work(self) -> None:
         """Work if there is something to do and it is this project's turn."""
+        self._read_damaged_again()
         if not (self._embedding or self._jobs.has_waiting()) and not self._backlog.catch_up():
             self._jobs.wait(WORKER_IDLE_S, unless=self._stopping.is_set)
         elif self._slots.take(self._turn, self._stopping.is_set):
@@ -219,6 +216,10 @@ class IndexingService:
                 return_free_memory()
             finally:
                 self._slots.give_back(self._turn, self._worker.hand_over())
+
+    def _read_damaged_again(self) -> None:
+        if self._documents.take_damage():
+            self.catch_up()
 
     def _work_in_turn(self) -> None:
         """Run jobs and fill vectors until another project is to, or nothing came for a time."""
@@ -237,6 +238,7 @@ class IndexingService:
 
     def _take_step(self) -> bool:
         """Do the next thing there is to do; False where there is none."""
+        self._read_damaged_again()
         with self._store_lock:
             job = self._jobs.take_next()
         if job is not None:

@@ -167,6 +167,19 @@ class JobQueue:
         with self._changed:  # between the two, a job may be on its way from the one to the other
             return bool(self._running) or self.has_waiting()
 
+    def require_idle(self) -> None:
+        """Return if no job runs or waits.
+
+        Raises:
+            ConflictError: One does.
+        """
+        if self.is_busy():
+            raise ConflictError(
+                "A job is indexing; the index can't be cleared now.",
+                code="indexing_in_progress",
+                hint="Wait for the job, or cancel it with DELETE /index/jobs/{job_id}.",
+            )
+
     def _stored(self, job_id: str) -> StoredJob:
         job = self._store.get(job_id)
         if job is None:

@@ -152,6 +152,16 @@ class ProjectPool(Generic[Opened]):
             closed += 1
         return closed
 
+    def close_one(self, project_id: str) -> None:
+        """Close an index that has to be opened anew, once the requests to it are answered; others wait for that."""
+        with self._changed:
+            entry = self._begin_closing(project_id)
+            if entry is None or entry.opened is None:
+                return
+            entry.opened.retire()
+            self._changed.wait_for(lambda: not entry.leases, RETIRE_LIMIT_S)
+        self._finish_closing(project_id, entry)
+
     def close(self) -> None:
         """Close every index; one that fails to close stops no other."""
         with self._changed:

@@ -1,16 +1,23 @@
 """What a project is indexed of: remembered, so that it can be kept fresh without being asked again."""
 
+import contextlib
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import SCOPES_META
 
 MAX_SCOPES = 20
 """Folders that are kept fresh one by one; whoever indexes more of them means the whole project."""
+
+SCOPES_COPY = "scopes.json"
+"""Lies beside the stores."""
 
 _SCOPES: Final = TypeAdapter(list[IndexRequest])
 
@@ -30,6 +37,36 @@ def remember_scope(documents: DocumentStore, request: IndexRequest) -> None:
     merged = merge_scopes(scopes, request)
     if merged != scopes:
         documents.set_meta(SCOPES_META, _SCOPES.dump_json(merged).decode())
+    keep_scopes_copy(documents)
+
+
+def keep_scopes_copy(documents: DocumentStore) -> None:
+    """Keep a copy of what was indexed beside the document store, in case the store is lost."""
+    stored = documents.get_meta(SCOPES_META)
+    copy = documents.database.path.parent.with_name(SCOPES_COPY)
+    if stored and read_scopes_copy(copy.parent) != stored:
+        with contextlib.suppress(OSError):  # a copy that can't be made must not fail the job
+            write_atomic(copy, {"scopes": stored, "checksum": zlib.crc32(stored.encode())})
+
+
+def forget_scopes(documents: DocumentStore) -> None:
+    """Forget what was indexed: nothing is kept fresh any more."""
+    documents.set_meta(SCOPES_META, None)
+    documents.database.path.parent.with_name(SCOPES_COPY).unlink(missing_ok=True)
+
+
+def read_scopes_copy(data_dir: Path) -> str | None:
+    """Return the copy of what a lost document store was made of, None where there is none that can be used.
+
+    Args:
+        data_dir: Holds the directories of the stores.
+    """
+    try:
+        document = read_document(data_dir / SCOPES_COPY) or {}
+        scopes, checksum = document["scopes"], document["checksum"]
+        return str(scopes) if zlib.crc32(scopes.encode()) == checksum else None
+    except (AttributeError, KeyError, UnicodeError, UnreadableDocumentError):
+        return None
 
 
 def merge_scopes(scopes: Sequence[IndexRequest], request: IndexRequest) -> list[IndexRequest]:

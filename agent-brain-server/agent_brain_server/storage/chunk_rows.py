@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterable, Sequence
 from sys import intern
 from typing import Any
@@ -21,7 +22,7 @@ WHERE c.key IN (SELECT value FROM json_each(?))
 """
 
 SELECT_CHUNKS = f"""
-SELECT {FACT_COLUMNS}, c.id, t.text FROM chunks c JOIN files f USING (file_id) JOIN texts t ON t.key = c.key
+SELECT {FACT_COLUMNS}, c.id, t.text, t.checksum FROM chunks c JOIN files f USING (file_id) JOIN texts t ON t.key = c.key
 """
 
 INSERT_CHUNK = """
@@ -31,6 +32,13 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 UPDATE_CHUNK = """
 UPDATE chunks SET start_line = ?, end_line = ?, language = ?, source_type = ?, symbols = ?, heading = ? WHERE key = ?
+"""
+
+INSERT_TEXT = "INSERT INTO texts (key, text, checksum) VALUES (?, ?, ?)"
+
+FORGET_FILES_OF = """
+UPDATE files SET state = 'pending', size = -1
+WHERE file_id IN (SELECT file_id FROM chunks WHERE key IN (SELECT value FROM json_each(?)))
 """
 
 UPSERT_FILE = """
@@ -60,9 +68,54 @@ def facts_of(row: Sequence[Any]) -> ChunkFacts:
 
 def stored_chunk_of(row: Sequence[Any]) -> StoredChunk:
     """Read the columns of `SELECT_CHUNKS`."""
-    key, path, start_line, end_line, language, source_type, symbols, heading, chunk_id, text = row
+    key, path, start_line, end_line, language, source_type, symbols, heading, chunk_id, text, _ = row
     names = _split_symbols(symbols)
     return StoredChunk(key, Chunk(chunk_id, path, text, start_line, end_line, language, source_type, names, heading))
+
+
+def split_sound(rows: Iterable[Sequence[Any]]) -> tuple[list[StoredChunk], list[int]]:
+    """Read the columns of `SELECT_CHUNKS` and compare each row with its checksum.
+
+    Returns:
+        The chunks that are as they were written, and the keys of the others.
+    """
+    sound, damaged = [], []
+    for row in rows:
+        if _checksum(row[1:-1]) == row[-1]:
+            sound.append(stored_chunk_of(row))
+        else:
+            damaged.append(int(row[0]))
+    return sound, damaged
+
+
+def fetch_rows(connection: sqlite3.Connection, query: str, values: Sequence[object]) -> list[Sequence[Any]]:
+    """Return all rows; bytes of a text that are no UTF-8, and so are damaged, come as replacement characters."""
+    try:
+        return connection.execute(query, values).fetchall()
+    except sqlite3.OperationalError as exc:
+        if "decode" not in str(exc):
+            raise
+    connection.text_factory = lambda data: data.decode("utf-8", "replace")
+    try:
+        return connection.execute(query, values).fetchall()
+    finally:
+        connection.text_factory = str
+
+
+def read_facts(rows: Sequence[Sequence[Any]]) -> dict[int, ChunkFacts]:
+    """Read the columns `FACT_COLUMNS` of many chunks; a damaged row that holds something else is left out."""
+    try:
+        return {row[0]: facts_of(row) for row in rows}
+    except (AttributeError, TypeError):
+        whole = [row for row in rows if all(isinstance(row[column], str) for column in (1, 4, 5, 6))]
+        return {row[0]: facts_of(row) for row in whole}
+
+
+def forget_damaged(connection: sqlite3.Connection, keys: Iterable[int]) -> None:
+    """Delete damaged chunks; their files get a size that none has, so that the next comparison has them read again."""
+    listed = list(keys)
+    connection.execute(FORGET_FILES_OF, (as_json(listed),))
+    delete_chunks(connection, listed)
 
 
 def file_record_of(row: Sequence[Any]) -> FileRecord:
@@ -105,7 +158,8 @@ def write_file(connection: sqlite3.Connection, file: FileChunks) -> tuple[list[S
     delete_chunks(connection, known.values())
     connection.executemany(UPDATE_CHUNK, [(*_described(s.chunk), s.key) for s in kept])
     connection.executemany(INSERT_CHUNK, [(s.key, s.chunk.id, file_id, *_described(s.chunk)) for s in added])
-    connection.executemany("INSERT INTO texts (key, text) VALUES (?, ?)", [(s.key, s.chunk.text) for s in added])
+    connection.executemany("UPDATE texts SET checksum = ? WHERE key = ?", [(_sum(s.chunk), s.key) for s in kept])
+    connection.executemany(INSERT_TEXT, [(s.key, s.chunk.text, _sum(s.chunk)) for s in added])
     return stored, list(known.values())
 
 
@@ -119,6 +173,15 @@ def delete_chunks(connection: sqlite3.Connection, keys: Iterable[int]) -> None:
 def _described(chunk: Chunk) -> tuple[object, ...]:
     symbols = SYMBOL_SEPARATOR.join(chunk.symbols)
     return (chunk.start_line, chunk.end_line, chunk.language, chunk.source_type, symbols, chunk.heading)
+
+
+def _sum(chunk: Chunk) -> int:
+    return _checksum((chunk.path, *_described(chunk), chunk.id, chunk.text))
+
+
+def _checksum(columns: Iterable[object]) -> int:
+    """Return the CRC-32 of path, lines, language, source type, symbols, heading, id and text."""
+    return zlib.crc32("\0".join(map(str, columns)).encode("utf-8", "replace"))
 
 
 def _split_symbols(joined: str) -> tuple[str, ...]:

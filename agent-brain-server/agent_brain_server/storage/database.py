@@ -1,5 +1,6 @@
 """SQLite as the stores use it: write-ahead log, one writer at a time, readers from any thread, one kind of error."""
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent_brain_server.errors import StoreError
+from agent_brain_server.storage.seal import SEAL_SUFFIX, SealState, break_seal, seal_files
 
 MAX_IDLE_READERS = 4
 """Read connections that are kept for the next query: as many as queries run at once, few enough to cost no memory."""
@@ -14,8 +16,14 @@ MAX_IDLE_READERS = 4
 BUSY_TIMEOUT_S = 10.0
 """How long a statement waits for another process's lock, which only an inspecting tool would hold."""
 
+DAMAGED_CODE = "store_damaged"
+"""Of errors that tell of a damaged file, which can be made again."""
+
+DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+"""SQLite's codes for damage; the last one means that a table or column of ours, whose names we know, is not there."""
+
 FULL_CHECK_LIMIT = 32 * 1024 * 1024
-"""Bytes up to which every page is checked on opening (some 50 ms); larger files are found out when a page is read."""
+"""Bytes up to which every page is checked on opening after a kill (some 50 ms); larger ones when a page is read."""
 
 
 @contextmanager
@@ -33,7 +41,12 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 def _code_of(exc: sqlite3.DatabaseError) -> str:
     """Tell a damaged file, which can be built again, from a full disk or a missing right, where that would not help."""
-    return "store_unusable" if isinstance(exc, sqlite3.OperationalError) else "store_damaged"
+    return DAMAGED_CODE if getattr(exc, "sqlite_errorcode", None) in DAMAGE else "store_unusable"
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    facts = path.stat()
+    return facts.st_dev, facts.st_ino
 
 
 class Database:
@@ -54,19 +67,35 @@ class Database:
         self._idle: list[sqlite3.Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
+        self._damage: str | None = None
+        self._seal = path.with_name(path.name + SEAL_SUFFIX)
         with translate_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            seal = break_seal(self._seal, [path])
+            if seal is SealState.BROKEN:
+                raise StoreError(f"{path} is not what was last written to it.", code=DAMAGED_CODE)
             self._writer = self._connect()
             try:
-                self._prepare(schema, version)
+                self._prepare(schema, version, is_checked=seal is SealState.INTACT)
             except BaseException:
                 self._writer.close()
                 raise
+            self._file = _identify(path)
+
+    def find_fault(self) -> str | None:
+        """Say that the file was removed, replaced or met damaged since it was opened, else None; costs a `stat`."""
+        if self._damage:
+            return self._damage
+        try:
+            is_ours = _identify(self.path) == self._file
+        except OSError:
+            is_ours = False
+        return None if is_ours or self._closed else f"{self.path} was removed"
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection that sees everything committed so far."""
-        with translate_errors(self.path):
+        with self._noticing_damage():
             connection = self._take_reader()
             try:
                 yield connection
@@ -80,7 +109,7 @@ class Database:
         Args:
             durable: Survive a loss of power too. Without it the last commits may be lost then, though never torn.
         """
-        with self._lock, translate_errors(self.path):
+        with self._lock, self._noticing_damage():
             if self._closed:
                 raise StoreError(f"{self.path} is closed.")
             self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -113,11 +142,28 @@ class Database:
     def close(self) -> None:
         """Close every connection. Safe to call twice; a reader in use is closed when it is given back."""
         with self._lock, self._idle_lock:
+            if self._closed:
+                return
             self._closed = True
             for connection in self._idle:
                 connection.close()
             self._idle.clear()
             self._writer.close()
+        if self._damage:
+            with contextlib.suppress(OSError):
+                self._seal.write_text("")  # as good as a broken one: the next to open it makes it again
+        elif not self.path.with_name(f"{self.path.name}-wal").exists():  # the last to close takes it in and removes it
+            seal_files(self._seal, [self.path])
+
+    @contextmanager
+    def _noticing_damage(self) -> Iterator[None]:
+        try:
+            with translate_errors(self.path):
+                yield
+        except StoreError as exc:
+            if exc.code == DAMAGED_CODE:
+                self._damage = exc.message
+            raise
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -126,7 +172,7 @@ class Database:
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
-    def _prepare(self, schema: str, version: int) -> None:
+    def _prepare(self, schema: str, version: int, *, is_checked: bool) -> None:
         """Make the tables of a new file; refuse a file that is damaged or of another version."""
         self._writer.execute("PRAGMA journal_mode = WAL")
         found = int(self._writer.execute("PRAGMA user_version").fetchone()[0])
@@ -135,10 +181,10 @@ class Database:
             self._writer.executescript(f"BEGIN; {schema}; PRAGMA user_version = {version:d}; COMMIT;")
         elif found != version:
             raise StoreError(f"{self.path} has version {found}, this program writes {version}.", code="store_version")
-        elif self.path.stat().st_size <= FULL_CHECK_LIMIT:
+        elif not is_checked and self.path.stat().st_size <= FULL_CHECK_LIMIT:
             verdict = str(self._writer.execute("PRAGMA quick_check(1)").fetchone()[0])
             if verdict != "ok":
-                raise StoreError(f"{self.path} is damaged: {verdict}.", code="store_damaged")
+                raise StoreError(f"{self.path} is damaged: {verdict}.", code=DAMAGED_CODE)
 
     def _take_reader(self) -> sqlite3.Connection:
         with self._idle_lock:

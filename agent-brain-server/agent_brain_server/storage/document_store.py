@@ -1,21 +1,27 @@
 """The document store: the truth about files and chunks, from which both indexes are derived."""
 
+import contextlib
+import logging
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
+from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chunk_filter import FilterResolver
 from agent_brain_server.storage.chunk_rows import (
     SELECT_CHUNKS,
     SELECT_FACTS,
     as_json,
     delete_chunks,
-    facts_of,
+    fetch_rows,
     file_record_of,
+    forget_damaged,
     keys_array,
-    stored_chunk_of,
+    next_key,
+    read_facts,
+    split_sound,
     write_file,
 )
 from agent_brain_server.storage.database import Database
@@ -35,6 +41,8 @@ from agent_brain_server.types import (
     StoredChunk,
 )
 
+logger = logging.getLogger(__name__)
+
 DATABASE_NAME = "documents.sqlite3"
 
 FORGET_SKIPS = """
@@ -45,6 +53,8 @@ DELETE FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) 
 
 class DocumentStore:
     """Files, chunks and jobs of one project, in one SQLite file. Any thread reads; writes wait for each other.
+
+    `on_damage` is called where a damaged chunk was met and forgotten: `take_damage` then says so once.
 
     Args:
         directory: Where the database is or is to be made.
@@ -60,6 +70,8 @@ class DocumentStore:
         self._generation = 0
         self._vectors_generation = 0
         self._generation_lock = threading.Lock()
+        self._was_damaged = threading.Event()
+        self.on_damage: Callable[[], None] = lambda: None
         self._counts: tuple[tuple[int, int], StoreCounts] | None = None
         self.store_id = self._ensure_store_id()
 
@@ -150,24 +162,19 @@ class DocumentStore:
 
     def get_chunk(self, chunk_id: str) -> Chunk | None:
         """Return the chunk with this public id, None where there is none."""
-        with self.database.reading() as connection:
-            row = connection.execute(f"{SELECT_CHUNKS} WHERE c.id = ?", (chunk_id,)).fetchone()
-        return None if row is None else stored_chunk_of(row).chunk
+        return next((stored.chunk for stored in self._read_chunks("WHERE c.id = ?", chunk_id)), None)
 
     def chunks_by_keys(self, keys: Iterable[int]) -> dict[int, Chunk]:
         """Return the chunks that exist, by key."""
-        with self.database.reading() as connection:
-            rows = connection.execute(
-                f"{SELECT_CHUNKS} WHERE c.key IN (SELECT value FROM json_each(?))", (as_json(keys),)
-            )
-            return {row[0]: stored_chunk_of(row).chunk for row in rows}
+        found = self._read_chunks("WHERE c.key IN (SELECT value FROM json_each(?))", as_json(keys))
+        return {stored.key: stored.chunk for stored in found}
 
     def facts_by_keys(self, keys: Collection[int]) -> dict[int, ChunkFacts]:
         """Return what ranking needs of the chunks that exist, by key, without reading their texts."""
         known = self._facts.at(self._generation)
         if missing := [key for key in keys if key not in known]:
             with self.database.reading() as connection:
-                known.update((row[0], facts_of(row)) for row in connection.execute(SELECT_FACTS, (as_json(missing),)))
+                known.update(read_facts(fetch_rows(connection, SELECT_FACTS, (as_json(missing),))))
         return {key: known[key] for key in keys if key in known}
 
     def resolve_filter(self, query_filter: QueryFilter) -> AllowedChunks | None:
@@ -189,9 +196,7 @@ class DocumentStore:
 
     def unembedded(self, limit: int) -> list[StoredChunk]:
         """Return chunks without a vector, the newest first."""
-        query = f"{SELECT_CHUNKS} WHERE c.embedded = 0 ORDER BY c.key DESC LIMIT ?"
-        with self.database.reading() as connection:
-            return [stored_chunk_of(row) for row in connection.execute(query, (limit,))]
+        return self._read_chunks("WHERE c.embedded = 0 ORDER BY c.key DESC LIMIT ?", limit)
 
     def mark_embedded(self, keys: Iterable[int]) -> None:
         """Say that these chunks have a vector."""
@@ -209,6 +214,11 @@ class DocumentStore:
             connection.executemany("UPDATE chunks SET embedded = ? WHERE key = ?", wrong)
         self._vectors_generation += 1
         return keys_array(present.difference(key for key, _ in rows))
+
+    def next_key(self) -> int:
+        """Return the first key that no chunk ever had."""
+        with self.database.reading() as connection:
+            return next_key(connection)
 
     def clear_embedded(self) -> None:
         """Say that no chunk has a vector, as after a change of the model."""
@@ -248,6 +258,26 @@ class DocumentStore:
                 connection.execute(f"DELETE FROM {table}")
         self._note_change()
         return before
+
+    def take_damage(self) -> bool:
+        """Say whether damaged chunks were forgotten since this was last asked: their files have to be read again."""
+        found = self._was_damaged.is_set()
+        self._was_damaged.clear()
+        return found
+
+    def _read_chunks(self, condition: str, value: object) -> list[StoredChunk]:
+        """Return the chunks that a condition picks; those that are not as they were written are forgotten."""
+        with self.database.reading() as connection:
+            rows = fetch_rows(connection, f"{SELECT_CHUNKS} {condition}", (value,))
+        sound, damaged = split_sound(rows)
+        if damaged:
+            logger.warning("%d chunks of %s are damaged: reading their files again", len(damaged), self.database.path)
+            with contextlib.suppress(StoreError), self.database.writing() as connection:  # kept out of answers anyway
+                forget_damaged(connection, damaged)
+            self._note_change()
+            self._was_damaged.set()
+            self.on_damage()
+        return sound
 
     def _count(self) -> StoreCounts:
         with self.database.reading() as connection:

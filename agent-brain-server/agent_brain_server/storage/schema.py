@@ -1,10 +1,11 @@
 """The tables of the document store.
 
 Text is kept apart from what ranking and filters read, so that a scan of the chunks touches no text. Keys are never used
-twice (`AUTOINCREMENT`): a derived index that still holds a removed chunk can't take it for another.
+twice (`AUTOINCREMENT`): a derived index that still holds a removed chunk can't take it for another. The checksum is of
+everything that an answer says of a chunk: SQLite does not notice a byte that changes in the middle of a row.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -35,7 +36,7 @@ CREATE INDEX chunks_of_file ON chunks (file_id);
 CREATE INDEX chunks_of_kind ON chunks (language, source_type, file_id);
 CREATE INDEX chunks_unembedded ON chunks (key) WHERE embedded = 0;
 
-CREATE TABLE texts (key INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE texts (key INTEGER PRIMARY KEY, text TEXT NOT NULL, checksum INTEGER NOT NULL);
 
 CREATE TABLE skips (path TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 

@@ -1,20 +1,21 @@
 """Which chunk has which row of the vector matrix, which text a row was made of, and what Chroma has of it all."""
 
+import logging
 import sqlite3
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chunk_rows import as_json
-from agent_brain_server.storage.database import Database
+from agent_brain_server.storage.database import DAMAGED_CODE, Database
+from agent_brain_server.storage.exact_search import Rows
+from agent_brain_server.storage.seal import SEAL_SUFFIX
 from agent_brain_server.types import Keys
 
-Rows = npt.NDArray[np.int64]
-"""Shape (n,), row numbers of the matrix."""
+logger = logging.getLogger(__name__)
 
 MAP_NAME = "vectors.sqlite3"
 MAP_VERSION = 2
@@ -30,7 +31,7 @@ CREATE TABLE dropped (key INTEGER PRIMARY KEY);
 LOCAL_PLACE = "local"
 """Where Chroma keeps its copy unless another place is named: in files beside the map."""
 
-DAMAGED_CODES = ("store_damaged", "store_version")
+DAMAGED_CODES = (DAMAGED_CODE, "store_version")
 
 UPSERT_VECTOR = """
 INSERT INTO vectors (key, row) VALUES (?, ?)
@@ -46,9 +47,16 @@ def open_database(directory: Path) -> Database:
     except StoreError as exc:
         if exc.code not in DAMAGED_CODES:
             raise
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        logger.warning("the map of the vectors is damaged or of another version: making it again", exc_info=True)
+        remove_map(directory)
         return Database(path, schema=SCHEMA, version=MAP_VERSION)
+
+
+def remove_map(directory: Path) -> None:
+    """Remove the map's database, which nobody has open; without it no vector exists."""
+    path = directory / MAP_NAME
+    for suffix in ("", "-wal", "-shm", SEAL_SUFFIX):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 class VectorMap:
@@ -56,18 +64,25 @@ class VectorMap:
 
     Args:
         directory: Holds the database.
-        identity: Model, dimension and document store that the vectors belong to; of another identity nothing is kept.
+        model: Model and dimension that the vectors are made with; of another model nothing is kept.
+        store_id: The document store that the keys are from; of another one the texts' rows are kept, which are as
+            true as ever, and no chunk's.
         chroma_place: Names the Chroma that follows; another one has nothing yet.
     """
 
-    def __init__(self, directory: Path, identity: str, chroma_place: str = LOCAL_PLACE) -> None:
+    def __init__(self, directory: Path, model: str, store_id: str, chroma_place: str = LOCAL_PLACE) -> None:
         self._database = open_database(directory)
-        self._identity = identity
-        self._chroma_place = chroma_place
-        if self._database.get_meta("identity") != identity:
+        self._identity = {"model": model, "store_id": store_id, "chroma_place": chroma_place}
+        if self._database.get_meta("model") != model or not self.matrix_name:
             self.clear()
+        elif self._database.get_meta("store_id") != store_id:
+            self.forget_chunks()
         elif (self._database.get_meta("chroma_place") or LOCAL_PLACE) != chroma_place:
             self._go_over_to_chroma()
+
+    def find_fault(self) -> str | None:
+        """Say that the map was removed since it was opened, None where it is there."""
+        return self._database.find_fault()
 
     @property
     def epoch(self) -> str:
@@ -84,13 +99,16 @@ class VectorMap:
         with self._database.writing() as connection:
             for table in ("texts", "vectors", "dropped", "meta"):
                 connection.execute(f"DELETE FROM {table}")
-            meta = {
-                "identity": self._identity,
-                "epoch": _new_serial(),
-                "matrix_name": new_matrix_name(),
-                "chroma_place": self._chroma_place,
-            }
+            meta = self._identity | {"epoch": _new_serial(), "matrix_name": new_matrix_name()}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+
+    def forget_chunks(self) -> None:
+        """Forget which chunk has which row, and begin a new epoch; the rows' texts stay known."""
+        with self._database.writing() as connection:
+            for table in ("vectors", "dropped"):
+                connection.execute(f"DELETE FROM {table}")
+            meta = self._identity | {"epoch": _new_serial()}
+            connection.executemany("REPLACE INTO meta VALUES (?, ?)", meta.items())
 
     def keep_rows(self, kept: Sequence[int], matrix_name: str) -> None:
         """Number the kept rows anew, in order, forget all others, and go over to another matrix file."""
@@ -105,12 +123,23 @@ class VectorMap:
             connection.executemany("REPLACE INTO vectors (key, row, in_chroma) VALUES (?, ?, ?)", moved)
             connection.execute("UPDATE meta SET value = ? WHERE key = 'matrix_name'", (matrix_name,))
 
-    def cut(self, rows: int) -> None:
-        """Forget what refers to a row that the matrix no longer has."""
+    def keep_sound(self, rows_on_disk: int, unsound: Iterable[int]) -> int:
+        """Forget what refers to a row that the matrix does not have, or whose vector is damaged.
+
+        Returns:
+            How many chunks lost their vector by that.
+        """
+        damaged = as_json(unsound)
         with self._database.writing() as connection:
-            cut_off = [key for (key,) in connection.execute("SELECT key FROM vectors WHERE row >= ?", (rows,))]
-            _drop(connection, cut_off)
-            connection.execute("DELETE FROM texts WHERE row >= ?", (rows,))
+            connection.execute(
+                "DELETE FROM texts WHERE row NOT BETWEEN 0 AND ? OR row IN (SELECT value FROM json_each(?))",
+                (rows_on_disk - 1, damaged),
+            )
+            lost = [
+                key for (key,) in connection.execute("SELECT key FROM vectors WHERE row NOT IN (SELECT row FROM texts)")
+            ]
+            _drop(connection, lost)
+        return len(lost)
 
     def next_row(self) -> int:
         """Return the number of the first row that is free."""
@@ -138,7 +167,10 @@ class VectorMap:
         """Return every chunk's key, ascending, and its row."""
         with self._database.reading() as connection:
             pairs = connection.execute("SELECT key, row FROM vectors ORDER BY key").fetchall()
-        both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        try:
+            both = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        except (OverflowError, TypeError, ValueError) as exc:  # a changed byte can make anything of a number
+            raise StoreError(f"The map of the vectors is damaged: {exc}.", code=DAMAGED_CODE) from exc
         return np.ascontiguousarray(both[:, 0]), np.ascontiguousarray(both[:, 1])
 
     def close(self) -> None:
@@ -152,7 +184,7 @@ class VectorMap:
         with self._database.writing() as connection:
             connection.execute("UPDATE vectors SET in_chroma = 0")
             connection.execute("DELETE FROM dropped")
-            meta = [("epoch", _new_serial()), ("chroma_place", self._chroma_place)]
+            meta = [("epoch", _new_serial()), ("chroma_place", self._identity["chroma_place"])]
             connection.executemany("REPLACE INTO meta VALUES (?, ?)", meta)
 
     def lagging(self, limit: int) -> list[tuple[int, int]]:

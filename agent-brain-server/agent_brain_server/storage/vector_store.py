@@ -1,6 +1,7 @@
 """The vectors of one project: an exact matrix that answers while it is small, Chroma beside it for when it is not."""
 
 import hashlib
+import logging
 import math
 import platform
 import threading
@@ -14,15 +15,16 @@ from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chroma_index import ChromaCollection, ChromaIndex, remove_files
 from agent_brain_server.storage.chroma_mirror import ChromaMirror
 from agent_brain_server.storage.chunk_rows import keys_array
-from agent_brain_server.storage.vector_map import LOCAL_PLACE, Rows, VectorMap, new_matrix_name
+from agent_brain_server.storage.database import DAMAGED_CODE
+from agent_brain_server.storage.exact_search import Rows, find_unsound_rows, search_exactly
+from agent_brain_server.storage.vector_map import LOCAL_PLACE, VectorMap, new_matrix_name, remove_map
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.types import AllowedChunks, ChromaServer, Hit, Keys, Vectors
 
+log = logging.getLogger(__name__)
+
 EXACT_LIMIT = 25_000
 """Vectors up to which the matrix answers every query: some 4 ms, exact, under any filter, without loading Chroma."""
-
-PICKED_ROW_COST = 6
-"""Rows that are compared in file order in the time that one takes which is picked out."""
 
 EXACT_SUBSET_LIMIT = 10_000
 """Vectors up to which a subset is compared one by one: what a filter left over, or what Chroma does not have yet."""
@@ -46,11 +48,14 @@ class _Snapshot:
 class VectorStoreManager:
     """Vectors by chunk key, and by the text that they were made of. Any thread searches; changes wait for each other.
 
+    `damaged_count` says how many chunks lost their vector to damage that was found on opening.
+
     Args:
         persist_dir: The store's directory; made where it is missing.
         dimension: Length of a vector.
         model_name: What the vectors are made with; vectors of another model are forgotten.
-        store_id: The document store that the keys are from; vectors of another one are forgotten.
+        store_id: The document store that the keys are from; of another one the chunks are forgotten, and the texts'
+            vectors kept.
         chroma_server: Keeps Chroma's copy instead of files in the directory. All else stays: the matrix is what counts.
 
     Raises:
@@ -71,12 +76,30 @@ class VectorStoreManager:
         self._chroma_server = chroma_server
         self._collection_name = name_collection(store_id, persist_dir)
         self._lock = threading.RLock()
-        place = f"{chroma_server.url} {self._collection_name}" if chroma_server else LOCAL_PLACE
-        self._map = VectorMap(persist_dir, f"{model_name}/{dimension}/{store_id}", place)
+        self._place = f"{chroma_server.url} {self._collection_name}" if chroma_server else LOCAL_PLACE
+        self.damaged_count = 0
+        self._map = self._open_map(model_name, store_id)
         if chroma_server:
             remove_files(persist_dir)  # of a Chroma that was kept here before
+        try:
+            self._matrix, self._snapshot = self._open_matrix()
+        except StoreError as exc:
+            self._map.close()
+            if exc.code != DAMAGED_CODE:
+                raise
+            log.warning("the map of the vectors is damaged: making it again", exc_info=True)
+            remove_map(persist_dir)
+            self._map = self._open_map(model_name, store_id)
+            self._matrix, self._snapshot = self._open_matrix()
         self._mirror = ChromaMirror(self._map, self._lock, self._open_chroma, lambda rows: self._matrix.read(rows))
-        self._matrix, self._snapshot = self._open_matrix()
+
+    def _open_map(self, model_name: str, store_id: str) -> VectorMap:
+        return VectorMap(self._persist_dir, f"{model_name}/{self._dimension}", store_id, self._place)
+
+    def find_fault(self) -> str | None:
+        """Say what of the files was removed since they were opened, None where all are there; costs a `stat` each."""
+        gone = None if self._matrix.path.is_file() else f"{self._matrix.path} was removed"
+        return self._map.find_fault() or gone
 
     @property
     def chroma_fault(self) -> str | None:
@@ -117,6 +140,10 @@ class VectorStoreManager:
             rows = [row_of[embed_key] for embed_key in embed_keys]
             self._map.add([int(key) for key in keys], rows, [(row, text) for text, row in new_rows.items()])
             self._snapshot = self._with_rows(dict(zip(map(int, keys), rows, strict=True)), first_new + len(new))
+            if new and len(self._snapshot.matrix) > 2 * len(self._snapshot.keys) + MAX_UNUSED_ROWS:
+                outgrown = self._matrix  # a server that runs for weeks would never open it anew otherwise
+                self._matrix, self._snapshot = self._open_matrix()
+                outgrown.close()
 
     def delete(self, keys: Iterable[int]) -> None:
         """Forget the vectors of chunks; texts that come back need not be embedded again."""
@@ -186,11 +213,12 @@ class VectorStoreManager:
     def _open_matrix(self) -> tuple[VectorMatrix, _Snapshot]:
         """Open the matrix; forget what refers to rows that it lacks, and most rows where far too many are unused."""
         matrix = self._open_matrix_file(self._map.matrix_name)
-        if matrix.rows_on_disk() < self._map.next_row():
-            self._map.cut(matrix.rows_on_disk())
+        on_disk = matrix.rows_on_disk()
+        unsound = find_unsound_rows(matrix.view(min(on_disk, self._map.next_row())))
+        self.damaged_count = self._map.keep_sound(on_disk, unsound)
         keys, rows = self._map.load()
         used = np.unique(rows)
-        if self._map.next_row() - len(used) > len(used) + MAX_UNUSED_ROWS:
+        if len(used) and self._map.next_row() - len(used) > len(used) + MAX_UNUSED_ROWS:
             matrix = self._compact(matrix, used)
             keys, rows = self._map.load()
         for other in self._persist_dir.glob("matrix-*.f32"):
@@ -257,30 +285,6 @@ class VectorStoreManager:
         from agent_brain_server.storage.chroma_server import ChromaServerIndex  # noqa: PLC0415 - loads Chroma
 
         return ChromaServerIndex(self._chroma_server, self._collection_name, epoch)
-
-
-def search_exactly(
-    matrix: Vectors, keys: Keys, rows: Rows, vector: Vectors, limit: int, allowed: AllowedChunks | None
-) -> list[Hit]:
-    """Return the chunks nearest to a unit vector by comparing it with every allowed one.
-
-    Args:
-        matrix: Unit vectors by row.
-        keys: Chunks, ascending.
-        rows: For each chunk the row of its vector.
-        vector: Shape (dimension,).
-        limit: Most hits to return.
-        allowed: What the answer may hold; None for everything.
-    """
-    if allowed is not None:
-        chosen = np.flatnonzero(np.isin(keys, allowed.keys, assume_unique=True))
-        keys, rows = keys[chosen], rows[chosen]
-    if not len(keys):
-        return []
-    scores = matrix[rows] @ vector if len(rows) * PICKED_ROW_COST < len(matrix) else (matrix @ vector)[rows]
-    best = np.argpartition(-scores, limit - 1)[:limit] if limit < len(scores) else np.arange(len(scores))
-    best = best[np.lexsort((keys[best], -scores[best]))]
-    return list(map(Hit, keys[best].tolist(), scores[best].tolist()))
 
 
 def name_collection(store_id: str, directory: Path) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle, open_documents, open_stores, reconcile_stores
+from agent_brain_server.api.bundle import ServiceBundle, open_stores
+from agent_brain_server.api.recovery import Repairs, open_documents, reconcile_stores
 from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import StoreError
@@ -54,11 +55,13 @@ def test_bundles_share_the_parts_that_they_are_given(project: Path, tmp_path: Pa
 
 def test_a_store_of_a_later_version_is_set_aside_whole(tmp_path: Path) -> None:
     directory = tmp_path / "documents"
-    open_documents(directory).close()
+    open_documents(directory, Repairs()).close()
     with sqlite3.connect(directory / "documents.sqlite3") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    open_documents(directory).close()
+    for seal in directory.glob("*.seal"):  # a later version would have sealed what it wrote
+        seal.unlink()
+    open_documents(directory, Repairs()).close()
     aside = list(tmp_path.glob("documents.store_version.*/documents.sqlite3"))
     assert len(aside) == 1
 
@@ -67,7 +70,7 @@ def test_what_another_file_would_not_help_is_not_set_aside(tmp_path: Path) -> No
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents/documents.sqlite3").mkdir()
     with pytest.raises(StoreError) as caught:
-        open_documents(tmp_path / "documents")
+        open_documents(tmp_path / "documents", Repairs())
     assert caught.value.code == "store_unusable"
     assert list(tmp_path.iterdir()) == [tmp_path / "documents"]
 
@@ -89,14 +92,14 @@ def test_reconciling_says_whether_work_is_left(open_bundle: OpenBundle, project:
     model = ProjectConfig().embedding_model
     paths = resolve_storage_paths(project / ".claude" / "Agent Brain")
     with ExitStack() as closers:
-        stores = open_stores(paths, ProjectConfig(embedding_model=model), closers)
+        stores = open_stores(paths, ProjectConfig(embedding_model=model), closers, Repairs())
         documents, _, vectors = stores
-        assert not reconcile_stores(project, *stores)
+        assert not reconcile_stores(project, *stores, Repairs())
         some = vectors.keys()[:1]
         vectors.delete(some)
-        assert reconcile_stores(project, *stores)
+        assert reconcile_stores(project, *stores, Repairs())
         assert documents.counts().embedded == documents.counts().chunks - 1
-        assert reconcile_stores(project / "elsewhere", *stores)
+        assert reconcile_stores(project / "elsewhere", *stores, Repairs())
         assert documents.counts().files == 0
         assert documents.get_meta(LAST_INDEXED_META) is None
         assert vectors.count() == 0

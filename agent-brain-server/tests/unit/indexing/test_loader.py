@@ -3,12 +3,20 @@ import io
 import json
 import os
 import sys
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.indexing.loader import load_file
+from agent_brain_server.indexing.loader import (
+    COARSE_TICK_NS,
+    FILE_TICK_NS,
+    NS_PER_S,
+    UNSETTLED_NS,
+    is_unsettled,
+    load_file,
+)
 from agent_brain_server.types import FileStat, Skip, SourceText
 
 MAX_BYTES = 100_000
@@ -25,7 +33,9 @@ def load_bytes(root, data: bytes, name="file.txt"):
 
 def test_file_is_read_with_hash_and_stat(tmp_path):
     data = b"def f():\r\n    return 1\r\n"
-    loaded = load_bytes(tmp_path, data, "a.py")
+    (tmp_path / "a.py").write_bytes(data)
+    os.utime(tmp_path / "a.py", ns=(5, 7_000_000_001))
+    loaded = load(tmp_path, "a.py")
     assert loaded == SourceText(
         path="a.py",
         text="def f():\r\n    return 1\r\n",
@@ -93,6 +103,28 @@ def test_links_fifos_folders_and_missing_files_are_skipped(tmp_path):
     assert load(root, "directory") == Skip("directory", "special_file")
     assert load(root, "missing.txt") == Skip("missing.txt", "missing")
     assert isinstance(load(root, "folder/secret.txt"), Skip)
+
+
+@pytest.mark.parametrize(
+    ("age_ns", "mtime_ns", "unsettled"),
+    [
+        (1_000_000, 1_700_000_000_123_456_789, True),
+        (FILE_TICK_NS, 1_700_000_000_123_456_789, False),
+        (FILE_TICK_NS, 1_700_000_000_000_000_000, True),  # a file system that keeps whole seconds
+        (COARSE_TICK_NS, 1_700_000_000_000_000_000, False),
+        (-86_400_000_000_000, 1_700_000_000_123_456_789, False),  # of tomorrow: the clock was put back
+        (1_700_000_000_000_000_000, 0, False),
+    ],
+)
+def test_a_file_that_could_change_within_its_time_is_unsettled(age_ns, mtime_ns, unsettled):
+    assert is_unsettled(mtime_ns, mtime_ns + age_ns) is unsettled
+
+
+def test_what_is_read_right_after_it_was_written_is_to_be_read_again(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("first")
+    os.utime(path, ns=(5, time.time_ns() // NS_PER_S * NS_PER_S))
+    assert load(tmp_path, "a.txt").mtime_ns == UNSETTLED_NS
 
 
 def test_changed_file_gives_the_stat_of_what_was_read(tmp_path):

@@ -31,7 +31,7 @@ def test_rows_are_read_column_by_column():
     row = (5, "a.py", 1, 2, "python", "code", "one\x1ftwo", None)
     assert facts_of(row).symbols == ("one", "two")
     assert facts_of((*row[:6], "", None)).symbols == ()
-    stored = stored_chunk_of((*row, "id", "text"))
+    stored = stored_chunk_of((*row, "id", "text", 0))
     assert (stored.key, stored.chunk.id, stored.chunk.text) == (5, "id", "text")
 
 

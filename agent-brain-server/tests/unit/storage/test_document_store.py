@@ -354,3 +354,29 @@ def test_a_full_disk_is_an_error_and_the_old_content_still_answers(tmp_path):
     assert DATABASE_NAME in told["message"]
     assert told["code"] == "store_unusable"
     assert told["chunks"] == told["number"] - 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE texts SET text = 'changed' WHERE key = 1",
+        "UPDATE texts SET text = CAST(x'ff616263' AS TEXT) WHERE key = 1",
+        "UPDATE chunks SET start_line = 7 WHERE key = 1",
+        "UPDATE chunks SET language = 'pythoo' WHERE key = 1",
+        "UPDATE chunks SET symbols = 12 WHERE key = 1",
+    ],
+)
+def test_a_damaged_chunk_is_forgotten_and_its_file_is_to_be_read_again(store, make_file, damage):
+    store.replace_files([make_file("a.py", ["one", "two"])])
+    store.mark_indexed(["a.py"])
+    calls = []
+    store.on_damage = lambda: calls.append(store.take_damage())
+    with store.database.writing() as connection:
+        connection.execute(damage)
+    store.facts_by_keys([1, 2])
+    assert [chunk.text for chunk in store.chunks_by_keys([1, 2]).values()] == ["two"]
+    assert calls == [True]
+    assert not store.take_damage()
+    assert (store.pending_paths(), store.file_records()["a.py"].size) == (["a.py"], -1)
+    store.replace_files([make_file("a.py", ["one", "two"])])
+    assert sorted(chunk.text for chunk in store.chunks_by_keys([1, 2, 3]).values()) == ["one", "two"]

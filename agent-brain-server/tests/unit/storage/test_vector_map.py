@@ -11,7 +11,7 @@ from agent_brain_server.storage.vector_map import MAP_NAME, VectorMap
 
 @pytest.fixture
 def vector_map(tmp_path: Path) -> Iterator[VectorMap]:
-    opened = VectorMap(tmp_path, "model/3/store")
+    opened = VectorMap(tmp_path, "model/3", "store")
     yield opened
     opened.close()
 
@@ -66,7 +66,7 @@ def test_what_chroma_really_has_is_believed(vector_map: VectorMap) -> None:
 def test_rows_that_the_matrix_lost_are_forgotten_with_their_texts(vector_map: VectorMap) -> None:
     fill(vector_map)
     vector_map.note_taken([11])
-    vector_map.cut(1)
+    assert vector_map.keep_sound(1, []) == 1
     assert pairs(vector_map) == {10: 0, 12: 0}
     assert vector_map.rows_of_texts(["text a", "text b"]) == {"text a": 0}
     assert vector_map.dropped(10) == [11]
@@ -82,7 +82,7 @@ def test_kept_rows_are_numbered_anew(vector_map: VectorMap) -> None:
 
 def test_another_identity_begins_a_new_epoch(tmp_path: Path) -> None:
     def open_map(identity: str) -> tuple[str, str, dict[int, int]]:
-        opened = VectorMap(tmp_path, identity)
+        opened = VectorMap(tmp_path, identity, "store")
         said = (opened.epoch, opened.matrix_name, pairs(opened))
         fill(opened)
         opened.close()
@@ -95,18 +95,18 @@ def test_another_identity_begins_a_new_epoch(tmp_path: Path) -> None:
 
 
 def test_the_same_identity_finds_what_was_there(tmp_path: Path) -> None:
-    first = VectorMap(tmp_path, "a")
+    first = VectorMap(tmp_path, "a", "store")
     fill(first)
     epoch = first.epoch
     first.close()
-    second = VectorMap(tmp_path, "a")
+    second = VectorMap(tmp_path, "a", "store")
     assert (second.epoch, pairs(second)) == (epoch, {10: 0, 11: 1, 12: 0})
     second.close()
 
 
 @pytest.mark.parametrize("damage", ["bytes", "version"])
 def test_a_map_that_cannot_be_read_is_made_anew(tmp_path: Path, damage: str) -> None:
-    first = VectorMap(tmp_path, "a")
+    first = VectorMap(tmp_path, "a", "store")
     fill(first)
     first.close()
     if damage == "bytes":
@@ -115,7 +115,7 @@ def test_a_map_that_cannot_be_read_is_made_anew(tmp_path: Path, damage: str) -> 
         connection = sqlite3.connect(tmp_path / MAP_NAME)
         connection.execute("PRAGMA user_version = 1")
         connection.close()
-    second = VectorMap(tmp_path, "a")
+    second = VectorMap(tmp_path, "a", "store")
     assert pairs(second) == {}
     fill(second)
     second.close()

@@ -110,10 +110,21 @@ def test_everything_is_there_after_opening_again(store, tmp_path, vectors):
     again.close()
 
 
-@pytest.mark.parametrize("change", [{"model_name": "other"}, {"store_id": "other"}])
-def test_vectors_of_another_model_or_store_are_forgotten(store, tmp_path, change):
+def test_of_another_document_store_the_texts_vectors_are_kept_and_no_chunk(store, tmp_path, vectors):
     store.close()
-    again = open_store(tmp_path, **change)
+    again = open_store(tmp_path, store_id="other")
+    assert again.count() == 0
+    assert not len(again.search(vectors[0], 3))
+    assert list(again.cached_vectors(["text-1"])) == ["text-1"]
+    again.close()
+    again = open_store(tmp_path, store_id="other")
+    assert len(again.cached_vectors(["text-1"])) == 1
+    again.close()
+
+
+def test_vectors_of_another_model_are_forgotten(store, tmp_path):
+    store.close()
+    again = open_store(tmp_path, model_name="other")
     assert again.count() == 0
     assert again.cached_vectors(["text-1"]) == {}
     assert len(list(tmp_path.glob("matrix-*"))) == 1
@@ -158,6 +169,21 @@ def test_rows_that_nothing_needs_are_given_back_on_opening(store, tmp_path, vect
     assert again.search(vectors[0], 1)[0].key == 1
     flush_all(again)
     assert in_chroma(again) == [1, *range(COUNT - 50, COUNT + 1)]
+    again.close()
+
+
+def test_rows_that_no_chunk_has_go_while_the_store_is_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_store, "MAX_UNUSED_ROWS", 20)
+    store = open_store(tmp_path)
+    changed = unit_vectors(200, seed=4)
+    for number, vector in enumerate(changed):
+        store.add([1, 2], [f"version {number}", f"other {number}"], np.stack([vector, -vector]))
+    (file,) = tmp_path.glob("matrix-*")
+    assert file.stat().st_size < 40 * vector.nbytes
+    assert [hit.key for hit in store.search(changed[-1], 2)] == [1, 2]
+    store.close()
+    again = open_store(tmp_path)
+    assert again.search(-changed[-1], 1)[0].key == 2
     again.close()
 
 

@@ -1,0 +1,128 @@
+"""What is done about stores that are damaged, lost or no longer of one mind when they are opened."""
+
+import contextlib
+import itertools
+import logging
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from agent_brain_server.errors import StoreError
+from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.services.scopes import keep_scopes_copy, read_scopes_copy
+from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
+from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META, SCOPES_META
+from agent_brain_server.storage.vector_store import VectorStoreManager
+
+logger = logging.getLogger(__name__)
+
+REBUILDABLE = frozenset({"store_damaged", "store_version"})
+"""Codes of a document store that can be made again from the tree."""
+
+
+class Repairs:
+    """What was found wrong when an index was opened and what was done, for the log and the status."""
+
+    def __init__(self) -> None:
+        self._made: list[str] = []
+
+    def note(self, text: str, *, exc_info: bool = False) -> None:
+        """Log a repair and remember it."""
+        logger.warning(text, exc_info=exc_info)
+        self._made.append(text)
+
+    def made(self) -> list[str]:
+        """Return the repairs, the first one first."""
+        return list(self._made)
+
+
+def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
+    """Open the document store; a damaged one is set aside and an empty one takes its place.
+
+    What was indexed is remembered in a copy, or by what can still be read of the damaged store: a new one is filled
+    from the tree without being asked.
+
+    Args:
+        directory: Of the store.
+        repairs: Takes what had to be mended.
+
+    Raises:
+        StoreError: The disk is full or read-only, where another file would not help.
+    """
+    scopes = None
+    try:
+        documents = DocumentStore(directory)
+    except StoreError as error:
+        if error.code not in REBUILDABLE:
+            raise
+        aside = _choose_aside(directory, error.code)
+        repairs.note(f"the document store was set aside as {aside.name}: making it again", exc_info=True)
+        scopes = _salvage_scopes(directory / DATABASE_NAME)
+        directory.rename(aside)
+        documents = DocumentStore(directory)
+    if documents.get_meta(ROOT_META) is None and (scopes := read_scopes_copy(directory.parent) or scopes):
+        if not repairs.made():
+            repairs.note("the document store was lost: making it again")
+        documents.set_meta(SCOPES_META, scopes)
+    keep_scopes_copy(documents)
+    return documents
+
+
+def _choose_aside(directory: Path, code: str) -> Path:
+    """Return a name that no directory has, and remove what was set aside before: one is enough to look at."""
+    for older in directory.parent.glob(f"{directory.name}.store_*"):
+        shutil.rmtree(older, ignore_errors=True)
+    wanted = directory.with_name(f"{directory.name}.{code}.{time.strftime('%Y%m%dT%H%M%S')}")
+    numbered = (wanted.with_name(f"{wanted.name}.{number}") for number in itertools.count(1))
+    return next(place for place in itertools.chain([wanted], numbered) if not place.exists())
+
+
+def _salvage_scopes(path: Path) -> str | None:
+    """Return what a damaged store says it was made of, where that can be read."""
+    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (SCOPES_META,)).fetchone()
+        return None if row is None else str(row[0])
+    return None
+
+
+def reconcile_stores(
+    project_root: Path,
+    documents: DocumentStore,
+    bm25: BM25IndexManager,
+    vectors: VectorStoreManager,
+    repairs: Repairs,
+) -> bool:
+    """Make the derived indexes agree with the documents after a kill, a loss or a move of the project.
+
+    Returns:
+        Whether there is work left: files to be read again, or chunks without a vector.
+    """
+    is_moved = documents.get_meta(ROOT_META) not in (None, str(project_root))
+    if is_moved:
+        repairs.note(f"the project was moved or copied to {project_root}: indexing it again")
+        documents.clear()
+        documents.set_meta(LAST_INDEXED_META, None)
+    is_lost = documents.get_meta(SCOPES_META) is not None and documents.get_meta(LAST_INDEXED_META) is None
+    documents.set_meta(ROOT_META, str(project_root))
+    had_files = documents.counts().files > 0
+    if bm25.bind_store(documents.store_id) and had_files:
+        repairs.note("the keyword index was lost, damaged or of another version: making it again")
+        documents.mark_all_pending()
+    counts = documents.counts()
+    if not counts.files_pending and bm25.count() != counts.chunks:
+        repairs.note(f"the keyword index holds {bm25.count()} chunks of {counts.chunks}: making it again")
+        bm25.clear()
+        documents.mark_all_pending()
+    if (lost := max(vectors.damaged_count, counts.embedded - vectors.count())) > 0:
+        repairs.note(f"{lost} vectors were damaged or lost: making them again")
+    strays = documents.match_embedded(vectors.keys())
+    vectors.delete(strays)
+    if len(strays) and strays[-1] >= documents.next_key():
+        # what its log held is gone: keys were given that it will give again, and the keyword index knows them
+        repairs.note("the document store has lost its last changes: making the keyword index again")
+        bm25.clear()
+        documents.mark_all_pending()
+    counts = documents.counts()
+    return is_moved or is_lost or counts.files_pending > 0 or counts.embedded < counts.chunks

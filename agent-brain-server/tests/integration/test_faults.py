@@ -1,0 +1,191 @@
+"""Damage, loss, crowds and odd clocks, with real servers: nothing wrong is answered, and everything mends by itself."""
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.discovery import RuntimeState, discover, request_json
+from agent_brain_server.errors import AgentBrainError
+from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.locking import is_stale
+from agent_brain_server.storage_paths import (
+    DATA_DIR,
+    DOCUMENTS_DIR,
+    KEYWORDS_DIR,
+    LOCK_FILE,
+    PID_FILE,
+    RUNTIME_FILE,
+    VECTORS_DIR,
+    resolve_state_dir,
+)
+
+REPOSITORY = Path(__file__).parents[3]
+SOAK_LIMIT_S = 120.0
+JOB_LIMIT_S = 60.0
+SERVED_AGAIN_S = 5.0  # on a busy machine
+FEW_FILES = 150
+
+START_WITH_FEW_FILES = """
+import resource, sys
+from pathlib import Path
+from agent_brain_server.lifecycle import start_server
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
+start_server(Path(sys.argv[2]))
+"""
+
+CASES = [
+    "flip=3",
+    "lost=2",
+    "kill-stop=2",
+    "kill-compact=1",
+    "crowd=1",
+    "slow=1",
+    "steady=0",
+    "flood=300",
+    "branches=1",
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """Make a small project; its server is stopped at the end."""
+    root = (tmp_path / "project").resolve()
+    root.mkdir()
+    (root / "pyproject.toml").touch()
+    (root / "locks.py").write_text("def take_lock():\n    return 1\n")
+    yield root
+    stop_server(resolve_state_dir(root), force=True)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + JOB_LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def index(state: RuntimeState) -> None:
+    job_id = request_json(state, "POST", "/index", {"folder_path": "."})["job_id"]
+    wait_until(lambda: request_json(state, "GET", f"/index/jobs/{job_id}")["finished_at"] is not None)
+
+
+def ask(state: RuntimeState, text: str) -> list[str]:
+    results = request_json(state, "POST", "/query", {"query": text, "mode": "bm25"})["results"]
+    return [result["source"] for result in results]
+
+
+def flip_bytes(path: Path, chance: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    for _ in range(5):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_round_of_each_long_loop_holds(case: str) -> None:
+    name, _, rounds = case.partition("=")
+    command = [sys.executable, "-m", "benchmarks.soak", name, "--rounds", rounds]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=SOAK_LIMIT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("ok")
+
+
+def test_a_server_without_files_to_spare_answers_again_once_the_crowd_is_gone(root: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limited = [sys.executable, "-c", START_WITH_FEW_FILES, str(FEW_FILES), str(root)]
+    subprocess.run(limited, check=True, timeout=60)
+    state = discover(root)
+    assert state is not None
+    assert hard > 2 * FEW_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(2 * FEW_FILES):
+                with contextlib.suppress(OSError):
+                    stack.enter_context(socket.create_connection(("127.0.0.1", state.port), timeout=5))
+        began = time.monotonic()
+        while True:
+            try:
+                assert request_json(state, "GET", "/health/status", timeout=2)["project_root"] == str(root)
+                break
+            except AgentBrainError:
+                assert time.monotonic() - began < SERVED_AGAIN_S
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("mtime", [0.0, 1.5, -86_400.0, 4_000_000_000.0])
+def test_a_file_of_another_age_is_followed_like_any_other(root: Path, mtime: float) -> None:
+    """Of 1970, of before that, and of the far future: only that the time changed counts."""
+    path = root / "aged.md"
+    path.write_text("# Old\n\nformerly\n")
+    os.utime(path, (mtime, mtime))
+    state = start_server(root).state
+    index(state)
+    assert ask(state, "formerly") == ["aged.md"]
+    path.write_text("# Old\n\npresently\n")
+    os.utime(path, (mtime + 1, mtime + 1))
+    wait_until(lambda: ask(state, "presently") == ["aged.md"])
+    assert ask(state, "formerly") == []
+
+
+def test_a_change_that_keeps_size_and_time_is_found_when_the_file_was_read_at_once(root: Path) -> None:
+    path = root / "racy.md"
+    state = start_server(root).state
+    path.write_text("# Racy\n\nbefore\n")
+    whole_second = time.time_ns() // 1_000_000_000 * 1_000_000_000  # as on a file system that keeps no more
+    os.utime(path, ns=(whole_second, whole_second))
+    index(state)
+    path.write_text("# Racy\n\nbehind\n")
+    os.utime(path, ns=(whole_second, whole_second))
+    index(state)
+    assert ask(state, "behind") == ["racy.md"]
+
+
+def test_a_file_in_the_place_of_a_store_is_told_with_the_next_step(root: Path) -> None:
+    state = start_server(root).state
+    index(state)
+    state_dir = resolve_state_dir(root)
+    stop_server(state_dir)
+    for name in (KEYWORDS_DIR, VECTORS_DIR, DOCUMENTS_DIR):
+        place = state_dir / DATA_DIR / name
+        aside = place.rename(place.with_name("aside"))
+        place.write_text("in the way")
+        with pytest.raises(AgentBrainError, match=f"{name} is not a directory") as caught:
+            start_server(root)
+        assert caught.value.hint == "Move the file that is in the way."
+        place.unlink()
+        aside.rename(place)
+    assert ask(start_server(root).state, "lock")
+
+
+@pytest.mark.parametrize("name", [RUNTIME_FILE, PID_FILE, LOCK_FILE])
+@pytest.mark.parametrize("seed", range(3))
+def test_flipped_bytes_in_what_a_killed_server_left_do_not_keep_the_next_from_starting(
+    root: Path, name: str, seed: int
+) -> None:
+    state = start_server(root).state
+    os.kill(state.pid, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{state.pid}/task").exists() or is_stale(resolve_state_dir(root)))
+    path = resolve_state_dir(root) / name
+    if path.stat().st_size:
+        flip_bytes(path, random.Random(seed))
+    if name == RUNTIME_FILE:  # a flipped version is refused on purpose, as of a later program: never left to chance
+        path.write_bytes(path.read_bytes().replace(b'"schema_version": 1', b'"schema_version": x'))
+    assert start_server(root).started
