@@ -158,6 +158,7 @@ class ServiceBundle:
 
     def project_status(self) -> ProjectStatus:
         """Return in short what the index holds and what is being done to it."""
+        is_busy = self.is_busy()  # asked first, as in `status`
         counts = self.documents.counts()
         freshness = self.queries.freshness()
         return ProjectStatus(
@@ -168,7 +169,7 @@ class ServiceBundle:
             total_chunks=counts.chunks,
             vector_coverage=freshness.vector_coverage,
             last_indexed_at=freshness.last_indexed_at,
-            indexing_in_progress=self.is_busy(),
+            indexing_in_progress=is_busy,
         )
 
     def status(self) -> IndexStatus:
