@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR, locate_below
+from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, SCOPES_FILE, VECTORS_DIR, locate_below
 
 INDEX_DIRS = (DOCUMENTS_DIR, VECTORS_DIR, KEYWORDS_DIR)
 """A damaged store that was set aside has the name of one of these, a dot, and more."""
@@ -32,7 +32,9 @@ def locate_data(state_dir: Path, data_dir: str) -> Path:
 
 
 def find_index_data(data: Path) -> list[Path]:
-    """Return what there is of an index: its directories, and stores that were set aside.
+    """Return what there is of an index: what was indexed, its directories, and stores that were set aside.
+
+    The list of what was indexed comes first: if only that were left, the next server would make the index again.
 
     Args:
         data: The directory of the indexes; need not exist.
@@ -46,7 +48,9 @@ def find_index_data(data: Path) -> list[Path]:
         return []
     except OSError as exc:
         raise StateDirError(f"{data} cannot be read: {exc.strerror}.") from exc
-    return [data / name for name in names if name in INDEX_DIRS or name.startswith(tuple(f"{n}." for n in INDEX_DIRS))]
+    aside = tuple(f"{name}." for name in INDEX_DIRS)
+    stores = [data / name for name in names if name in INDEX_DIRS or name.startswith(aside)]
+    return [data / SCOPES_FILE, *stores] if SCOPES_FILE in names else stores
 
 
 def measure_bytes(path: Path) -> int:

@@ -31,6 +31,7 @@ LOG_DIR = "logs"
 DOCUMENTS_DIR = "llamaindex"
 VECTORS_DIR = "chroma_db"
 KEYWORDS_DIR = "bm25_index"
+SCOPES_FILE = "scopes.json"  # beside the stores: what was indexed, for a document store that is lost
 
 STATE_DIR_VARIABLE = "DOC_SERVE_STATE_DIR"
 HOME_VARIABLE = "AGENT_BRAIN_HOME"

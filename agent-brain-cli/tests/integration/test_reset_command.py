@@ -11,7 +11,7 @@ import pytest
 from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir
 
 LIMIT_S = 60
-INDEX_DIRS = ("bm25_index", "chroma_db", "llamaindex")
+INDEX_FILES = ("bm25_index", "chroma_db", "llamaindex", "scopes.json")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_the_index_goes_and_settings_and_logs_stay(agent_brain, state_dir):
     assert outcome.code == 0, outcome.err
     assert outcome.json["stopped"] is True
     removed = {Path(item["path"]).name: item["bytes"] for item in outcome.json["removed"]}
-    assert removed.keys() == {*INDEX_DIRS, aside.name}
+    assert removed.keys() == {*INDEX_FILES, aside.name}
     assert removed["llamaindex"] > 10_000
     assert sorted(path.name for path in (state_dir / "data").iterdir()) == ["notes.txt"]
     assert (state_dir / "config.json").exists()
@@ -112,7 +112,7 @@ def test_in_shared_mode_the_daemon_goes_on_and_serves_the_project_anew(agent_bra
         outcome = agent_brain("reset", "--yes", "--json")
         assert outcome.code == 0, outcome.err
         assert outcome.json["mode"] == "shared"
-        assert {Path(item["path"]).name for item in outcome.json["removed"]} == set(INDEX_DIRS)
+        assert {Path(item["path"]).name for item in outcome.json["removed"]} == set(INDEX_FILES)
         status = agent_brain("status", "--json").json
         assert (status["mode"], status["index"]["total_chunks"]) == ("shared", 0)
         assert agent_brain("index").code == 0

@@ -12,12 +12,10 @@ from agent_brain_server.atomic_file import UnreadableDocumentError, read_documen
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import SCOPES_META
+from agent_brain_server.storage_paths import SCOPES_FILE
 
 MAX_SCOPES = 20
 """Folders that are kept fresh one by one; whoever indexes more of them means the whole project."""
-
-SCOPES_COPY = "scopes.json"
-"""Lies beside the stores."""
 
 _SCOPES: Final = TypeAdapter(list[IndexRequest])
 
@@ -43,7 +41,7 @@ def remember_scope(documents: DocumentStore, request: IndexRequest) -> None:
 def keep_scopes_copy(documents: DocumentStore) -> None:
     """Keep a copy of what was indexed beside the document store, in case the store is lost."""
     stored = documents.get_meta(SCOPES_META)
-    copy = documents.database.path.parent.with_name(SCOPES_COPY)
+    copy = documents.database.path.parent.with_name(SCOPES_FILE)
     if stored and read_scopes_copy(copy.parent) != stored:
         with contextlib.suppress(OSError):  # a copy that can't be made must not fail the job
             write_atomic(copy, {"scopes": stored, "checksum": zlib.crc32(stored.encode())})
@@ -52,7 +50,7 @@ def keep_scopes_copy(documents: DocumentStore) -> None:
 def forget_scopes(documents: DocumentStore) -> None:
     """Forget what was indexed: nothing is kept fresh any more."""
     documents.set_meta(SCOPES_META, None)
-    documents.database.path.parent.with_name(SCOPES_COPY).unlink(missing_ok=True)
+    documents.database.path.parent.with_name(SCOPES_FILE).unlink(missing_ok=True)
 
 
 def read_scopes_copy(data_dir: Path) -> str | None:
@@ -62,7 +60,7 @@ def read_scopes_copy(data_dir: Path) -> str | None:
         data_dir: Holds the directories of the stores.
     """
     try:
-        document = read_document(data_dir / SCOPES_COPY) or {}
+        document = read_document(data_dir / SCOPES_FILE) or {}
         scopes, checksum = document["scopes"], document["checksum"]
         return str(scopes) if zlib.crc32(scopes.encode()) == checksum else None
     except (AttributeError, KeyError, UnicodeError, UnreadableDocumentError):
