@@ -64,8 +64,8 @@ def render_status(document: Json) -> str:
         fields["Fault"] = index["vector_fault"]
     if index["skipped"]:
         fields["Skipped"] = count_reasons(index["skipped"])
-    if index["repairs"]:
-        fields["Mended"] = visible("; ".join(index["repairs"]))
+    if repairs := index.get("repairs"):  # absent where an older server answers
+        fields["Mended"] = visible("; ".join(repairs))
     if index["current_job"]:
         fields["Job"] = f"{index['current_job']['job_id']}, {describe_progress(index['current_job'])}"
     if index["last_job"] and index["last_job"]["state"] == "failed":
