@@ -29,6 +29,8 @@ REQUEST_TIMEOUT_S = 60.0
 REQUESTS_AHEAD = 2
 """The worker finds its next request waiting, and the server is never more than this behind when it is cancelled."""
 
+END_TIMEOUT_S = 1.0
+"""A worker whose pipe broke is ending; it may finish by itself, so that its own exit code can be told."""
 
 MAX_STDERR_BYTES = 1_000_000
 """Of the file that takes what native code says when it crashes; then it is begun anew."""
@@ -180,9 +182,7 @@ class WorkerClient:
         try:
             write_frame(_opened(self._process.stdin), request)
         except OSError as error:
-            process = self._process
-            self.release()
-            raise WorkerDiedError(f"The indexing worker (pid {process.pid}) ended unexpectedly.") from error
+            raise self._died() from error
 
     def _receive(self) -> Frame:
         process = self._process
@@ -196,12 +196,21 @@ class WorkerClient:
         finally:
             watchdog.cancel()
         if reply is None:
-            self.release()
-            raise WorkerDiedError(f"The indexing worker (pid {process.pid}) {_describe_end(process.returncode)}.")
+            raise self._died()
         relay_records(reply.header.pop("log", ()), process.pid)
         if "error" in reply.header:
             raise WorkerRequestError(reply.header["error"], code=reply.header["code"])
         return reply
+
+    def _died(self) -> WorkerDiedError:
+        """The error that says how the worker ended: its pipe broke, so that it has ended or is about to."""
+        process = self._process
+        if process is None:
+            return WorkerDiedError("The indexing worker was closed.")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_TIMEOUT_S)  # a kill from here would hide the end of its own
+        self.release()
+        return WorkerDiedError(f"The indexing worker (pid {process.pid}) {_describe_end(process.returncode)}.")
 
 
 def end_worker(process: Worker) -> None:
