@@ -28,12 +28,13 @@ def server(chroma_run, tmp_path):
 @pytest.fixture
 def bundle(server, project, monkeypatch):
     """Return services whose vectors are beyond what is compared exactly, at a size that a test can afford."""
-    monkeypatch.setattr(vector_store, "EXACT_LIMIT", 1)
+    monkeypatch.setattr(vector_store, "CHROMA_FROM", 0)
+    monkeypatch.setattr(vector_store, "CHROMA_SERVER_FROM", 0)
     monkeypatch.setattr(vector_store, "EXACT_SUBSET_LIMIT", 1)
     monkeypatch.setattr(chroma_mirror, "RETRY_S", 0.1)
     state_dir = project / ".claude" / "Agent Brain"
     settings = ProjectConfig(watch=False, chroma_url=server.url)
-    parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1, chroma_from=1)
+    parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
     bundle = ServiceBundle.open("project", project, state_dir, settings, shared=parts)
     yield bundle
     bundle.close()
