@@ -29,7 +29,7 @@ EXACT_LIMIT = 25_000
 """Vectors up to which a query is compared with each of them: 2 ms, exact. Beyond, it is compared coarsely first."""
 
 CHROMA_FROM = 1_000_000
-"""Vectors beyond which Chroma answers. At half a million the components take 8 ms; Chroma's writes hold everything up."""
+"""Vectors beyond which Chroma answers; below, the components do: Chroma's writes hold everything else up."""
 
 CHROMA_SERVER_FROM = EXACT_LIMIT
 """The same for a Chroma server: who names one wants its memory used, and not this server's."""
