@@ -1,33 +1,38 @@
 """The keyword index: BM25 (Robertson & Zaragoza 2009) over tantivy, derived from the document store."""
 
+import itertools
 import json
 import logging
+import math
 import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+import numpy as np
 import tantivy
 
 from agent_brain_server.errors import StoreError
+from agent_brain_server.indexing.keyword_fields import ANALYZER, FIELD_BOOSTS, build_schema, document_of
 from agent_brain_server.indexing.segment_check import META_NAME, find_damaged_segment
-from agent_brain_server.tokens import index_text, query_terms
-from agent_brain_server.types import AllowedChunks, Chunk, Hit, StoredChunk
+from agent_brain_server.tokens import query_terms
+from agent_brain_server.types import AllowedChunks, Hit, StoredChunk
 
 logger = logging.getLogger(__name__)
 
 INDEX_VERSION = 1
 """Of the fields and of what `tokens.py` makes of a text; an index of another version is built anew."""
 
-ANALYZER = "words"
-
-FIELD_BOOSTS = {"body": 1.0, "symbols": 0.7, "path": 1.0, "heading": 0.5}
-"""Weight of a match by where it stands."""
-
 MAX_QUERY_TERMS = 64
 """Distinct terms of a query that are looked up: more than any question has, and the bound of its cost."""
+
+OVERFETCH = 1.5
+"""Hits asked for beyond what a filter should leave, as chunks that match a filter do not lie evenly."""
+
+MAX_OVERFETCHED = 1_000
+"""Hits up to which it is quicker to drop what a filter forbids than to name all of its files to tantivy."""
 
 WRITER_MEMORY = 15_000_000
 """Bytes that tantivy gathers before it writes a segment: its least, and as fast here as ten times that."""
@@ -49,7 +54,7 @@ class BM25IndexManager:
     def __init__(self, persist_dir: Path) -> None:
         self._persist_dir = persist_dir
         self._lock = threading.RLock()
-        self._schema = _build_schema()
+        self._schema = build_schema()
         self._index: tantivy.Index | None = None
         self._writer: tantivy.IndexWriter | None = None
         self._failure: str | None = None
@@ -89,7 +94,7 @@ class BM25IndexManager:
             for path, chunks in batch:
                 writer.delete_documents_by_term("path_raw", path)
                 for stored in chunks:
-                    writer.add_document(_document_of(stored))
+                    writer.add_document(document_of(stored))
 
     def delete_paths(self, paths: Iterable[str]) -> None:
         """Take files out of the index; seen after `commit`."""
@@ -119,12 +124,11 @@ class BM25IndexManager:
         try:
             with self._translate_errors():
                 searcher = self._opened().searcher()
-                found = searcher.search(self._build_query(terms, allowed), limit, count=False).hits
-                keys = searcher.fast_field_values("key", [address for _, address in found])
+                hits = None if allowed is None else self._search_beyond(searcher, terms, limit, allowed)
+                return self._best(searcher, self._build_query(terms, allowed), limit) if hits is None else hits
         except StoreError as exc:
             self._failure = exc.message
             raise
-        return [Hit(int(key), score) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
 
     def count(self) -> int:
         """Return how many chunks the index holds."""
@@ -146,6 +150,26 @@ class BM25IndexManager:
         """Give up what was not committed and let go of the files. Safe to call twice."""
         with self._lock:
             self._release()
+
+    def _search_beyond(
+        self, searcher: tantivy.Searcher, terms: Sequence[str], limit: int, allowed: AllowedChunks
+    ) -> list[Hit] | None:
+        """Return the best allowed chunks from among the best of all; None where these are too few to tell.
+
+        The order is the same with and without a filter, so that the answer is too.
+        """
+        wanted = math.ceil(limit * OVERFETCH * searcher.num_docs / max(1, len(allowed.keys)))
+        if wanted > MAX_OVERFETCHED:
+            return None
+        best = self._best(searcher, self._build_query(terms, None), wanted)
+        is_allowed = np.isin([hit.key for hit in best], allowed.keys).tolist()
+        hits = list(itertools.compress(best, is_allowed))
+        return hits[:limit] if len(hits) >= limit or len(best) < wanted else None
+
+    def _best(self, searcher: tantivy.Searcher, query: tantivy.Query, limit: int) -> list[Hit]:
+        found = searcher.search(query, limit, count=False).hits
+        keys = searcher.fast_field_values("key", [address for _, address in found])
+        return [Hit(int(key), score) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
 
     def _build_query(self, terms: Sequence[str], allowed: AllowedChunks | None) -> tantivy.Query:
         wanted = [
@@ -247,32 +271,3 @@ class BM25IndexManager:
                 raise
             message = f"The keyword index in {self._persist_dir} is damaged: {exc}."
             raise StoreError(message, code="store_damaged") from exc
-
-
-def _build_schema() -> tantivy.Schema:
-    builder = tantivy.SchemaBuilder()
-    builder.add_unsigned_field("key", fast=True)
-    for field in FIELD_BOOSTS:
-        builder.add_text_field(field, tokenizer_name=ANALYZER, index_option="freq")
-    for field in ("path_raw", "language", "source_type"):
-        builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
-    return builder.build()
-
-
-def _document_of(stored: StoredChunk) -> tantivy.Document:
-    chunk = stored.chunk
-    document = tantivy.Document()
-    document.add_unsigned("key", stored.key)
-    document.add_text("body", index_text(chunk.text))
-    document.add_text("symbols", index_text(" ".join(chunk.symbols)))
-    document.add_text("path", _path_words(chunk))
-    document.add_text("heading", index_text(chunk.heading or ""))
-    document.add_text("path_raw", chunk.path)
-    document.add_text("language", chunk.language)
-    document.add_text("source_type", chunk.source_type)
-    return document
-
-
-def _path_words(chunk: Chunk) -> str:
-    """Return the words of the path without the file's suffix, which says no more than the language does."""
-    return index_text(str(PurePosixPath(chunk.path).with_suffix("")))

@@ -1,4 +1,5 @@
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import sysconfig
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -91,35 +93,73 @@ def test_a_cleared_index_is_empty_at_once(index):
     assert index.count() == 0
 
 
-def allow(*, paths=None, languages=(), source_types=()):
+def allow(chunks, *, paths=None, languages=(), source_types=()):
+    """Return what a filter leaves of some chunks, as the document store would."""
     query_filter = QueryFilter(source_types, languages, ("glob",) if paths is not None else ())
-    return AllowedChunks(query_filter, None, paths)
+    left = [
+        stored.key
+        for stored in chunks
+        if (not languages or stored.chunk.language in languages)
+        and (not source_types or stored.chunk.source_type in source_types)
+        and (paths is None or stored.chunk.path in paths)
+    ]
+    return AllowedChunks(query_filter, np.array(left, dtype=np.int64), paths)
 
 
+@pytest.mark.parametrize("most", [0, 1_000], ids=["named to tantivy", "dropped afterwards"])
 @pytest.mark.parametrize(
-    ("allowed", "expected"),
+    ("limits", "expected"),
     [
-        (allow(languages=("go",)), {2, 4}),
-        (allow(source_types=("test",)), {3, 4}),
-        (allow(languages=("go",), source_types=("test", "doc")), {4}),
-        (allow(paths=("p1.py", "p4.go", "missing")), {1, 4}),
-        (allow(paths=()), set()),
-        (allow(paths=("p1.py",), languages=("go",)), set()),
+        ({"languages": ("go",)}, {2, 4}),
+        ({"source_types": ("test",)}, {3, 4}),
+        ({"languages": ("go",), "source_types": ("test", "doc")}, {4}),
+        ({"paths": ("p1.py", "p4.go", "missing")}, {1, 4}),
+        ({"paths": ()}, set()),
+        ({"paths": ("p1.py",), "languages": ("go",)}, set()),
     ],
 )
-def test_a_filter_limits_the_answer_and_leaves_the_scores(index, allowed, expected):
-    write(
-        index,
+def test_a_filter_limits_the_answer_and_leaves_the_scores(index, monkeypatch, limits, expected, most):
+    monkeypatch.setattr(bm25_index, "MAX_OVERFETCHED", most)
+    chunks = [
         stored(1, "zebra", path="p1.py"),
         stored(2, "zebra zebra", path="p2.go", language="go"),
         stored(3, "zebra", path="p3.py", source_type="test"),
         stored(4, "zebra", path="p4.go", language="go", source_type="test"),
         stored(5, "yak", path="p5.go", language="go"),
-    )
+    ]
+    write(index, *chunks)
     everything = {hit.key: hit.score for hit in index.search("zebra", 10)}
-    found = {hit.key: hit.score for hit in index.search("zebra", 10, allowed)}
+    found = {hit.key: hit.score for hit in index.search("zebra", 10, allow(chunks, **limits))}
     assert set(found) == expected
     assert all(score == pytest.approx(everything[key]) for key, score in found.items())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@given(left=st.sets(st.integers(0, 19)), limit=st.integers(1, 30), words=st.sets(st.sampled_from("abcd"), min_size=1))
+def test_dropping_what_a_filter_forbids_answers_as_naming_what_it_allows(twenty_files, left, limit, words):
+    index, chunks = twenty_files
+    allowed = allow(chunks, paths=tuple(f"{number}.py" for number in left))
+    query = " ".join(f"word{letter}" for letter in sorted(words))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bm25_index, "MAX_OVERFETCHED", 0)
+        named = index.search(query, limit, allowed)
+    dropped = index.search(query, limit, allowed)
+    assert [hit.score for hit in dropped] == pytest.approx([hit.score for hit in named])
+    assert {hit.key for hit in dropped} <= set(allowed.keys.tolist())
+
+
+@pytest.fixture(scope="module")
+def twenty_files(tmp_path_factory):
+    index = BM25IndexManager(tmp_path_factory.mktemp("twenty"))
+    index.bind_store("store")
+    choice = random.Random(1)
+    chunks = [
+        stored(key, " ".join(f"word{choice.choice('abcdefgh')}" for _ in range(key % 7 + 3)), path=f"{key % 20}.py")
+        for key in range(1, 201)
+    ]
+    write(index, *chunks)
+    yield index, chunks
+    index.close()
 
 
 @pytest.mark.parametrize(
