@@ -10,7 +10,12 @@ class ProjectRegistration(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    project_root: str = Field(min_length=1, max_length=4096, description="Absolute path of the project's root.")
+    project_root: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Absolute path of the project's root.",
+        examples=["/home/me/project"],
+    )
     state_dir: str | None = Field(
         default=None,
         min_length=1,
