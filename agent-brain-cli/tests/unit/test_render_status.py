@@ -2,10 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from agent_brain_cli.render_status import (
-    count_noun,
     describe_process,
     render_daemon_status,
     render_server,
@@ -50,13 +47,6 @@ def test_the_token_is_only_for_who_started_the_server():
 def test_an_age_is_never_negative():
     assert uptime_s((datetime.now(UTC) + timedelta(hours=1)).isoformat()) == 0
     assert 3_599 < uptime_s((datetime.now(UTC) - timedelta(hours=1)).isoformat()) < 3_660
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(1, "1 project"), (2_000, "2,000 projects"), (0, "0 projects"), (None, "? projects")]
-)
-def test_a_count_has_its_noun(count, text):
-    assert count_noun(count, "project") == text
 
 
 def test_a_server_and_a_daemon_are_told_apart():

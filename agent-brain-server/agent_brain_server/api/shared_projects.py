@@ -24,6 +24,7 @@ from agent_brain_server.services.projects import ProjectPool
 from agent_brain_server.storage.job_store import has_unfinished_jobs
 from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, shared_project_home
 from agent_brain_server.types import RegisteredProject
+from agent_brain_server.wording import count_noun
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class SharedProjects:
     def health(self) -> ProjectsHealth:
         """Return how many projects are registered, and whether roots are gone."""
         gone = len(self._missing)
-        fault = f"the root of {gone} registered project(s) is gone; GET /projects tells which" if gone else None
+        fault = f"{count_noun(gone, 'registered project')} without a root; GET /projects tells which" if gone else None
         return ProjectsHealth(active_projects=len(self._pool), fault=fault)
 
     def is_busy(self) -> bool:
