@@ -22,7 +22,7 @@ from agent_brain_server.services.project_directory import delete_project, descri
 from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.services.projects import ProjectPool
 from agent_brain_server.storage.job_store import has_unfinished_jobs
-from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, shared_project_home
+from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, OWN_PLACE_HINT, shared_project_home
 from agent_brain_server.types import RegisteredProject
 from agent_brain_server.wording import count_noun
 
@@ -228,7 +228,7 @@ class SharedProjects:
                 raise ConflictError(
                     f"The state directory {project.state_dir} is that of {other.root}.",
                     code="state_dir_in_use",
-                    hint="Name another one with --state-dir.",
+                    hint=OWN_PLACE_HINT,
                 )
 
     def _find(self, project_id: str) -> RegisteredProject | None:
