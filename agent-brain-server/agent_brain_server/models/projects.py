@@ -48,6 +48,9 @@ class UnregisteredProject(BaseModel):
     project_id: str
     project_root: str
     data_removed: bool = Field(description="Its index was deleted too.")
+    vector_fault: str | None = Field(
+        default=None, description="Why its deleted index still has a copy of the vectors on the Chroma server, if so."
+    )
 
 
 class ProjectStatus(BaseModel):

@@ -107,7 +107,7 @@ class VectorBacklog:
 
         A Chroma that fails is left, and tried again later: the exact matrix has every vector and answers.
         """
-        if self._vectors.count() < self._chroma_from:
+        if self._vectors.count() < self._chroma_from and not self._vectors.has_left_collections():
             return False
         with contextlib.suppress(StoreError):  # logged where it was met, and told by the status
             return self._vectors.flush_chroma() > 0
