@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from agent_brain_cli.render import Json, format_share
+from agent_brain_cli.render import Json, format_share, obeys_escapes
 from agent_brain_server.wording import count_noun
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ProgressDisplay(Protocol):
 
 def open_progress() -> ProgressDisplay:
     """Return the display that suits stderr."""
-    return ProgressBars() if sys.stderr.isatty() else ProgressLines(sys.stderr)
+    return ProgressBars() if obeys_escapes(sys.stderr) else ProgressLines(sys.stderr)
 
 
 def describe_progress(job: Json) -> str:

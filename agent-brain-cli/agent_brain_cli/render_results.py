@@ -154,6 +154,13 @@ def _print_highlighted(results: list[ShownResult]) -> None:
         console.print()
 
 
+def describe_match(answer: Json) -> str | None:
+    """Say that no result has a word of the question, where that is so: the nearest in meaning may be far off."""
+    if answer["mode"] != "hybrid" or any(result["bm25_score"] is not None for result in answer["results"]):
+        return None
+    return "No word of the question was found; these are the nearest in meaning."
+
+
 def describe_freshness(answer: Json) -> str | None:
     """Say what the index behind an answer lacks, None where it lacks nothing."""
     index = answer["index"]

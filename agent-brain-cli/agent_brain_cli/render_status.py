@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from agent_brain_cli.progress import count_reasons, describe_progress
-from agent_brain_cli.render import Json, format_duration, format_fields, format_share, visible
+from agent_brain_cli.render import Json, format_duration, format_fields, format_moment, format_share, visible
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.wording import count_noun
 
@@ -43,6 +43,13 @@ def render_daemon_status(document: Json) -> str:
     return format_fields(fields | projects)
 
 
+def describe_last_indexing(index: Json) -> str:
+    """Say when a job has brought the index up to date; where none has yet, whether one is at it."""
+    if index["last_indexed_at"]:
+        return format_moment(index["last_indexed_at"])
+    return "not yet: a job is at work" if index["current_job"] else "never; index it with: agent-brain index"
+
+
 def render_status(document: Json) -> str:
     """Return the status as aligned `name  value` lines."""
     index = document["index"]
@@ -52,7 +59,7 @@ def render_status(document: Json) -> str:
         "State": index["state_dir"],  # the server knows where it keeps things, and so which of the modes is in use
         "Index": f"{count_noun(index['total_documents'], 'file')}, {count_noun(index['total_chunks'], 'chunk')}",
         "Vectors": f"{index['total_vectors']:,} ({format_share(index['vector_coverage'])}), {index['embedding_model']}",
-        "Indexed": index["last_indexed_at"] or "never; index it with: agent-brain index",
+        "Indexed": describe_last_indexing(index),
     }
     if server := index.get("vector_server"):
         fields["Chroma"] = f"{server}, {count_noun(index['vectors_behind'], 'change')} behind"

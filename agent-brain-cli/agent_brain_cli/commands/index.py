@@ -62,6 +62,6 @@ def render_job(job: Json) -> str:
     vectors = "all vectors are there" if share >= 1 else f"vectors follow ({format_share(share)})"
     skipped = f" Left out: {visible(count_reasons(progress['files_skipped']))}." if progress["files_skipped"] else ""
     return (
-        f"Indexed {count_noun(progress['files_total'], 'file')} ({progress['files_changed']:,} changed, "
+        f"Indexed {count_noun(progress['files_total'], 'file')} ({progress['files_changed']:,} read, "
         f"{progress['files_removed']:,} removed): keyword answers are complete, {vectors}.{skipped}"
     )

@@ -14,7 +14,7 @@ from agent_brain_server.errors import StateDirError
 from agent_brain_server.locking import is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import write_shared_config
-from agent_brain_server.storage_paths import OWN_PLACE_HINT, config_path, shared_config_path
+from agent_brain_server.storage_paths import OWN_PLACE_HINT, brain_home, config_path, shared_config_path
 
 Mode = Literal["project", "shared"]
 
@@ -69,7 +69,7 @@ def note_next_step(target: Target, document: Json) -> None:
         return
     if not is_stale(target.state_dir) and document["mode"] == "shared":
         note("The project's own server still runs and is used until: agent-brain stop")
-    if document["mode"] == "shared":
+    if document["mode"] == "shared" and is_stale(brain_home()):
         note("Next: agent-brain start --mode shared")
     else:
         note("Next: agent-brain index, or ask at once: agent-brain query TEXT")

@@ -9,20 +9,19 @@ import click
 
 from agent_brain_cli.index_data import find_index_data, locate_data, measure_bytes, remove_index_data
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
-from agent_brain_cli.render import Json, note, show, visible
+from agent_brain_cli.render import Json, format_bytes, note, show, visible
 from agent_brain_cli.servers import membership_of
 from agent_brain_cli.vectors_elsewhere import forget_vectors
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.daemon import find_daemon, register_project, require_daemon
 from agent_brain_server.discovery import request_json
-from agent_brain_server.errors import ConflictError
+from agent_brain_server.errors import ConfigError, ConflictError
 from agent_brain_server.lifecycle import stop_server
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import DATA_DIR, brain_home, shared_project_file, shared_project_home
 
-MEGABYTE = 1_000_000
 FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes what may be gigabytes
 
 
@@ -72,13 +71,17 @@ def ask(target: Target, found: list[Path], *, stops_server: bool) -> bool:
     """Ask whether the index is to be removed.
 
     Raises:
-        click.UsageError: Nobody can answer.
+        ConfigError: Nobody can answer.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError("Nobody can be asked here whether the index is to be removed; --yes says so.")
-    size = sum(map(measure_bytes, found)) / MEGABYTE
+        raise ConfigError(
+            "Nobody can be asked here whether the index is to be removed.",
+            hint="Say so with: agent-brain reset --yes",
+            code="not_confirmed",
+        )
+    size = format_bytes(sum(map(measure_bytes, found)))
     stop = " and stop its server" if stops_server else ""
-    return click.confirm(f"Remove the index of {visible(str(target.project_root))} ({size:,.1f} MB){stop}?", err=True)
+    return click.confirm(f"Remove the index of {visible(str(target.project_root))} ({size}){stop}?", err=True)
 
 
 def remove_from_daemon(target: Target, data: Path) -> str | None:
@@ -135,5 +138,5 @@ def render_reset(document: Json) -> str:
     if not document["removed"]:
         return f"Nothing was removed from {visible(document['data_dir'])}."
     lines = ["Stopped the server."] if document["stopped"] else []
-    lines += [f"Removed {visible(item['path'])} ({item['bytes'] / MEGABYTE:,.1f} MB)" for item in document["removed"]]
+    lines += [f"Removed {visible(item['path'])} ({format_bytes(item['bytes'])})" for item in document["removed"]]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from agent_brain_cli.render_status import (
+    describe_last_indexing,
     describe_process,
     render_daemon_status,
     render_server,
@@ -89,3 +90,8 @@ def test_what_was_mended_is_told():
     shown = render_status({**SERVER, "index": {**INDEX, "repairs": ["the keyword index was lost: making it again"]}})
     assert "Mended" in shown
     assert "the keyword index was lost" in shown
+
+
+def test_an_index_that_a_job_is_still_making_is_not_called_never_indexed():
+    assert "agent-brain index" in describe_last_indexing({"last_indexed_at": None, "current_job": None})
+    assert "at work" in describe_last_indexing({"last_indexed_at": None, "current_job": {"job_id": "j"}})
