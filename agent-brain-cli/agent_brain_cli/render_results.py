@@ -147,10 +147,11 @@ def _print_highlighted(results: list[ShownResult]) -> None:
                 background_color="default",
                 line_numbers=True,
                 start_line=result.first_line,
+                word_wrap=True,  # a line that is cut at the edge cannot be read
             )
         )
         for remark in _remark(result.rest):
-            console.print(Text(remark, "dim"))
+            console.print(Text(remark, "dim"), soft_wrap=True)
         console.print()
 
 
