@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: its children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND_TIMEOUT_S = 60  # far over what any command takes, so that a hang fails instead of blocking
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from agent_brain_server.models.index import IndexRequest, JobStatus
 settings.register_profile("repeatable", derandomize=True)
 if os.environ.get("CI"):  # new examples are tried at every desk; what lands does not depend on luck
     settings.load_profile("repeatable")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: its children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 JOB_LIMIT_S = 60.0
 CHROMA_LIMIT_S = 30.0

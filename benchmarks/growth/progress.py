@@ -23,7 +23,8 @@ class Findings:
         chroma: Vectors that Chroma took in while it was timed.
         chroma_wall: Seconds that this took.
         behind: Vectors that Chroma still lacked when the questions were asked.
-        vectors_at: Where Chroma's copy is: "files", "server", or "" where the exact matrix answers.
+        vectors_at: Who compares vectors: "" for the exact matrix, "coarse" for its components first, "files" or
+            "server" for Chroma by where its copy is.
         latencies: Milliseconds of each query, by kind.
         rss: Megabytes of the server after the questions, file pages included.
         anonymous: The part of that which the system can't take back.

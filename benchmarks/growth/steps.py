@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.storage.vector_store import EXACT_LIMIT, EXACT_SUBSET_LIMIT
+from agent_brain_server.storage.vector_store import CHROMA_FROM, CHROMA_SERVER_FROM, EXACT_LIMIT, EXACT_SUBSET_LIMIT
 from benchmarks.client import Client
 from benchmarks.growth.chroma_run import run_chroma
 from benchmarks.growth.generated import write_generated_vectors
@@ -136,8 +136,7 @@ class Growth:
             status = client.call("GET", "/health/status")
             client.call("POST", "/query", {"query": next(questions)})
         self.found.behind = status["vectors_behind"]
-        is_exact = status["total_vectors"] < EXACT_LIMIT or self.found.behind > EXACT_SUBSET_LIMIT
-        self.found.vectors_at = "" if is_exact else "server" if status["vector_server"] else "files"
+        self.found.vectors_at = _who_answers(status)
         self.found.started_rss = tree_memory(state["pid"]).rss
         half = {"file_paths": choose_half(self._root), "languages": ["python"]}
         for kind, options in (("hybrid", {}), ("filtered", half), ("keywords", {"mode": "bm25"})):
@@ -157,8 +156,16 @@ def findings_path(work: Path, size: int, *, on_server: bool = False) -> Path:
 
 def _is_complete(status: Mapping[str, Any], field: str) -> bool:
     if field == "vectors_behind":
-        return bool(status[field] == 0 or status["vector_coverage"] < 1 or status["total_vectors"] < EXACT_LIMIT)
+        return bool(status[field] == 0 or status["vector_coverage"] < 1)
     return bool(status["vector_coverage"] >= 1 and not status["indexing_in_progress"])
+
+
+def _who_answers(status: Mapping[str, Any]) -> str:
+    """Return who compares vectors: "" for the matrix, "coarse" for its components first, "files" or "server"."""
+    total, has_server = status["total_vectors"], bool(status["vector_server"])
+    if total > (CHROMA_SERVER_FROM if has_server else CHROMA_FROM) and status["vectors_behind"] <= EXACT_SUBSET_LIMIT:
+        return "server" if has_server else "files"
+    return "coarse" if total > EXACT_LIMIT and not has_server else ""
 
 
 def _measure_disk(directory: Path) -> float:

@@ -9,7 +9,12 @@ from benchmarks.report import format_number, format_table
 
 BEGIN = "<!-- begin: written by benchmarks/growth -->"
 
-PLACES = {"": "exact matrix", "files": "Chroma in the process", "server": "Chroma server"}
+PLACES = {
+    "": "exact matrix",
+    "coarse": "components, then matrix",
+    "files": "Chroma in the process",
+    "server": "Chroma server",
+}
 
 ROWS: tuple[tuple[str, Callable[[Findings], str]], ...] = (
     ("chunks", lambda found: f"{found.chunks:,}"),

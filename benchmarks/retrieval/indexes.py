@@ -10,7 +10,6 @@ from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import IndexRequest, JobStatus
-from agent_brain_server.storage.vector_store import EXACT_LIMIT
 from agent_brain_server.storage_paths import default_state_dir
 
 POLL_S = 0.05
@@ -24,7 +23,7 @@ ENDED = ("done", "failed", "cancelled")
 
 def make_shared_parts() -> SharedParts:
     """Return what the indexes of one run share: the model for questions is loaded once."""
-    return SharedParts.make(ProjectConfig().embedding_model, max_concurrent_indexing=1, chroma_from=EXACT_LIMIT)
+    return SharedParts.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
 
 
 @contextmanager

@@ -61,16 +61,19 @@ def test_following_shows_what_comes_and_ctrl_c_ends_it_with_0(served):
         stdout=subprocess.PIPE,
         text=True,
     ) as following:
-        assert following.stdout is not None
-        deadline = time.monotonic() + LIMIT_S
-        line = ""
-        while "job_" not in line:  # until the command has begun to follow
-            assert served("index", "--force").code == 0
-            while select.select([following.stdout], [], [], 0.5)[0] and "job_" not in line:
-                line = following.stdout.readline()
-            assert time.monotonic() < deadline
-        following.send_signal(signal.SIGINT)
-        assert following.wait(LIMIT_S) == 0
+        try:
+            assert following.stdout is not None
+            deadline = time.monotonic() + LIMIT_S
+            line = ""
+            while "job_" not in line:  # until the command has begun to follow
+                assert served("index", "--force").code == 0
+                while select.select([following.stdout], [], [], 0.5)[0] and "job_" not in line:
+                    line = following.stdout.readline()
+                assert time.monotonic() < deadline
+            following.send_signal(signal.SIGINT)
+            assert following.wait(LIMIT_S) == 0
+        finally:
+            following.kill()  # a failure must not wait for it
 
 
 def test_on_a_terminal_levels_have_colours_unless_they_are_not_wanted(served):

@@ -110,12 +110,17 @@ class ServiceBundle:
                 metrics=shared.metrics,
                 log_dir=paths["logs"],
                 slots=shared.slots,
-                chroma_from=shared.chroma_from,
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors, repairs)
             is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
             watcher = TreeWatcher(project_root, documents, indexing)
-            queries = QueryService(*stores, shared.embedder, shared.metrics, count_changed=watcher.count_pending)
+            queries = QueryService(
+                *stores,
+                shared.embedder,
+                shared.metrics,
+                side_runner=shared.side_runner,
+                count_changed=watcher.count_pending,
+            )
             start_following(indexing, watcher if settings.watch else None, closers, is_behind=is_behind)
             return cls(
                 mode=mode,

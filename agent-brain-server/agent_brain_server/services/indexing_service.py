@@ -55,7 +55,6 @@ class IndexingService:
         metrics: Counted on.
         log_dir: Takes the worker's complaints.
         slots: Shared with the other projects of the server.
-        chroma_from: Vectors from which on Chroma takes part; the exact matrix answers below.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class IndexingService:
         metrics: Metrics,
         log_dir: Path,
         slots: IndexingSlots,
-        chroma_from: int = 0,
     ) -> None:
         self._documents = documents
         self._metrics = metrics
@@ -87,9 +85,7 @@ class IndexingService:
             worker=self._worker,
             metrics=metrics,
         )
-        self._backlog = VectorBacklog(
-            documents, vectors, self._worker, metrics, model=settings.embedding_model, chroma_from=chroma_from
-        )
+        self._backlog = VectorBacklog(documents, vectors, self._worker, metrics, model=settings.embedding_model)
         documents.on_damage = self._jobs.wake
         self._embedding: list[RunningJob] = []
         self._stopping = threading.Event()

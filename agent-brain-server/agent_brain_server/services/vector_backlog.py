@@ -53,7 +53,6 @@ class VectorBacklog:
 
     Args:
         model: Name of the embedding model, as in the settings.
-        chroma_from: Vectors from which on Chroma is fed.
     """
 
     def __init__(
@@ -64,14 +63,12 @@ class VectorBacklog:
         metrics: Metrics,
         *,
         model: str,
-        chroma_from: int = 0,
     ) -> None:
         self._documents = documents
         self._vectors = vectors
         self._worker = worker
         self._metrics = metrics
         self._model = model
-        self._chroma_from = chroma_from
 
     def is_empty(self) -> bool:
         """Whether every chunk has its vector."""
@@ -103,11 +100,12 @@ class VectorBacklog:
                 logger.warning("%s Embedding on with another, model %s", error.message, self._model)
 
     def catch_up(self) -> bool:
-        """Let Chroma catch up by one small write; returns whether it is still behind.
+        """Prepare for what so many vectors need: Chroma catches up by one write; returns whether it is still behind.
 
         A Chroma that fails is left, and tried again later: the exact matrix has every vector and answers.
         """
-        if self._vectors.count() < self._chroma_from and not self._vectors.has_left_collections():
+        self._vectors.learn_components()
+        if not self._vectors.wants_chroma and not self._vectors.has_left_collections():
             return False
         with contextlib.suppress(StoreError):  # logged where it was met, and told by the status
             return self._vectors.flush_chroma() > 0

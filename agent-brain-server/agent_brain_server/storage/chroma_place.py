@@ -61,6 +61,11 @@ class ChromaPlace:
         self.name = f"{server.url} {self._collection}" if server else LOCAL_PLACE
         self.home = json.dumps([platform.node(), str(directory.resolve())])
 
+    @property
+    def is_on_server(self) -> bool:
+        """Whether it is a collection of a server."""
+        return self._server is not None
+
     def open(self, epoch: str) -> ChromaCollection:
         """Open the collection of an epoch; one of another epoch is made anew.
 

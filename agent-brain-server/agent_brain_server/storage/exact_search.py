@@ -44,9 +44,7 @@ def search_exactly(
     Returns:
         The hits, the best first; a row that was damaged since it was checked is none.
     """
-    if allowed is not None:
-        chosen = np.flatnonzero(np.isin(keys, allowed.keys, assume_unique=True))
-        keys, rows = keys[chosen], rows[chosen]
+    keys, rows = choose_allowed(keys, rows, allowed)
     if not len(keys):
         return []
     scores = matrix[rows] @ vector if len(rows) * PICKED_ROW_COST < len(matrix) else (matrix @ vector)[rows]
@@ -54,3 +52,11 @@ def search_exactly(
     best = best[np.abs(scores[best]) <= MAX_COSINE]  # no number at all is left out as well
     best = best[np.lexsort((keys[best], -scores[best]))]
     return list(map(Hit, keys[best].tolist(), scores[best].tolist()))
+
+
+def choose_allowed(keys: Keys, rows: Rows, allowed: AllowedChunks | None) -> tuple[Keys, Rows]:
+    """Return the chunks that an answer may hold, and their rows; None allows all."""
+    if allowed is None:
+        return keys, rows
+    chosen = np.flatnonzero(np.isin(keys, allowed.keys, assume_unique=True))
+    return keys[chosen], rows[chosen]

@@ -1,10 +1,10 @@
-"""The vectors of one project: an exact matrix that answers while it is small, Chroma beside it for when it is not."""
+"""The vectors of one project: a matrix that answers while it is not huge, Chroma beside it for when it is."""
 
 import logging
 import math
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,24 @@ from agent_brain_server.storage.chroma_index import remove_files
 from agent_brain_server.storage.chroma_mirror import ChromaMirror
 from agent_brain_server.storage.chroma_place import ChromaPlace
 from agent_brain_server.storage.chunk_rows import keys_array
+from agent_brain_server.storage.coarse_search import CoarseVectors
 from agent_brain_server.storage.database import DAMAGED_CODE
 from agent_brain_server.storage.exact_search import Rows, find_unsound_rows, search_exactly
 from agent_brain_server.storage.vector_map import VectorMap, new_matrix_name, remove_map
 from agent_brain_server.storage.vector_matrix import VectorMatrix
+from agent_brain_server.storage.vector_snapshot import VectorSnapshot
 from agent_brain_server.types import AllowedChunks, ChromaServer, Hit, Keys, Vectors
 
 log = logging.getLogger(__name__)
 
 EXACT_LIMIT = 25_000
-"""Vectors up to which the matrix answers every query: some 4 ms, exact, under any filter, without loading Chroma."""
+"""Vectors up to which a query is compared with each of them: 2 ms, exact. Beyond, it is compared coarsely first."""
+
+CHROMA_FROM = 1_000_000
+"""Vectors beyond which Chroma answers. At half a million the components take 8 ms; Chroma's writes hold everything up."""
+
+CHROMA_SERVER_FROM = EXACT_LIMIT
+"""The same for a Chroma server: who names one wants its memory used, and not this server's."""
 
 EXACT_SUBSET_LIMIT = 10_000
 """Vectors up to which a subset is compared one by one: what a filter left over, or what Chroma does not have yet."""
@@ -33,15 +41,6 @@ OVERFETCH = 1.5
 
 MAX_UNUSED_ROWS = 20_000
 """Rows without a chunk, beyond as many as have one, that are kept on disk (30 MB) for texts that may come back."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """What a search works on: replaced as a whole by each change, never changed."""
-
-    keys: Keys
-    rows: Rows
-    matrix: Vectors
 
 
 class VectorStoreManager:
@@ -76,8 +75,6 @@ class VectorStoreManager:
         self._place = ChromaPlace(persist_dir, store_id, chroma_server)
         self.damaged_count = 0
         self._map = self._open_map(model_name, store_id)
-        if chroma_server:
-            remove_files(persist_dir)  # of a Chroma that was kept here before
         try:
             self._matrix, self._snapshot = self._open_matrix()
         except StoreError as exc:
@@ -88,6 +85,8 @@ class VectorStoreManager:
             remove_map(persist_dir)
             self._map = self._open_map(model_name, store_id)
             self._matrix, self._snapshot = self._open_matrix()
+        if chroma_server or not self.wants_chroma:
+            remove_files(persist_dir)  # of a Chroma that was kept here before
         self._mirror = ChromaMirror(self._map, self._lock, self._place, lambda rows: self._matrix.read(rows))
 
     def _open_map(self, model_name: str, store_id: str) -> VectorMap:
@@ -105,8 +104,8 @@ class VectorStoreManager:
         return None if fault is None else f"{fault.code}: {fault.message} {fault.hint}"
 
     def count_behind(self) -> int:
-        """Return how many changes Chroma is still to take in."""
-        return self._map.count_behind()
+        """Return how many changes Chroma is still to take in; none while it has no part in the answers."""
+        return self._map.count_behind() if self.wants_chroma else 0
 
     def cached_vectors(self, embed_keys: Iterable[str]) -> dict[str, Vectors]:
         """Return the vectors of texts that were embedded before, by the text's key; each has shape (dimension,)."""
@@ -136,7 +135,9 @@ class VectorStoreManager:
             row_of = {**known, **new_rows}
             rows = [row_of[embed_key] for embed_key in embed_keys]
             self._map.add([int(key) for key in keys], rows, [(row, text) for text, row in new_rows.items()])
-            self._snapshot = self._with_rows(dict(zip(map(int, keys), rows, strict=True)), first_new + len(new))
+            here = self._snapshot
+            matrix = self._matrix.view(first_new + len(new)) if new else here.matrix
+            self._snapshot = here.with_rows(dict(zip(map(int, keys), rows, strict=True)), matrix)
             if new and len(self._snapshot.matrix) > 2 * len(self._snapshot.keys) + MAX_UNUSED_ROWS:
                 outgrown = self._matrix  # a server that runs for weeks would never open it anew otherwise
                 self._matrix, self._snapshot = self._open_matrix()
@@ -149,12 +150,10 @@ class VectorStoreManager:
             return
         with self._lock:
             self._map.delete(gone)
-            here = self._snapshot
-            stay = np.isin(here.keys, gone, invert=True)
-            self._snapshot = _Snapshot(here.keys[stay], here.rows[stay], here.matrix)
+            self._snapshot = self._snapshot.without(gone)
 
     def search(self, vector: Vectors, limit: int, allowed: AllowedChunks | None = None) -> list[Hit]:
-        """Return the chunks nearest to a unit vector by cosine, the best first.
+        """Return the chunks nearest to a unit vector by cosine, the best first; beyond `EXACT_LIMIT` nearly always.
 
         Args:
             vector: Shape (dimension,).
@@ -164,15 +163,29 @@ class VectorStoreManager:
         here = self._snapshot
         if limit < 1 or not len(here.keys):
             return []
-        if len(here.keys) > EXACT_LIMIT:
-            hits = self._search_chroma(here, vector, limit, allowed)
-            if hits is not None:
-                return hits
-        return search_exactly(here.matrix, here.keys, here.rows, vector, limit, allowed)
+        hits = self._search_chroma(here, vector, limit, allowed) if self.wants_chroma else None
+        return here.search(vector, limit, allowed) if hits is None else hits
 
     def count(self) -> int:
         """Return how many chunks have a vector."""
         return len(self._snapshot.keys)
+
+    @property
+    def wants_chroma(self) -> bool:
+        """Whether there are so many vectors that Chroma is to answer."""
+        return self.count() > (CHROMA_SERVER_FROM if self._place.is_on_server else CHROMA_FROM)
+
+    def learn_components(self) -> None:
+        """Make the matrix ready for coarse comparison, where its size asks for that; half a second at 130,000 rows.
+
+        Until then, and where it was not asked for, all rows are compared.
+        """
+        with self._lock:
+            here = self._snapshot
+            if len(here.keys) <= EXACT_LIMIT or self.wants_chroma or (here.coarse and not here.coarse.is_outgrown):
+                return
+            passing = self._matrix.view(len(here.matrix))  # unmapped afterwards: its pages leave this process with it
+            self._snapshot = replace(here, coarse=CoarseVectors.learn(passing))
 
     def keys(self) -> Keys:
         """Return the keys of the chunks that have a vector, ascending."""
@@ -211,7 +224,7 @@ class VectorStoreManager:
             self._matrix.close()
             self._map.close()
 
-    def _open_matrix(self) -> tuple[VectorMatrix, _Snapshot]:
+    def _open_matrix(self) -> tuple[VectorMatrix, VectorSnapshot]:
         """Open the matrix; forget what refers to rows that it lacks, and most rows where far too many are unused."""
         matrix = self._open_matrix_file(self._map.matrix_name)
         on_disk = matrix.rows_on_disk()
@@ -225,7 +238,7 @@ class VectorStoreManager:
         for other in self._persist_dir.glob("matrix-*.f32"):
             if other != matrix.path:
                 other.unlink(missing_ok=True)
-        return matrix, _Snapshot(keys, rows, matrix.view(self._map.next_row()))
+        return matrix, VectorSnapshot(keys, rows, matrix.view(self._map.next_row()))
 
     def _open_matrix_file(self, name: str) -> VectorMatrix:
         path = self._persist_dir / name
@@ -242,25 +255,8 @@ class VectorStoreManager:
         matrix.close()
         return smaller
 
-    def _with_rows(self, added: dict[int, int], row_count: int) -> _Snapshot:
-        """Return the snapshot with chunks added or given another row."""
-        here = self._snapshot
-        new_keys = keys_array(added)
-        new_rows = np.array([added[int(key)] for key in new_keys], dtype=np.int64)
-        places = np.searchsorted(here.keys, new_keys)
-        is_known = places < len(here.keys)
-        is_known[is_known] = here.keys[places[is_known]] == new_keys[is_known]
-        rows = here.rows.copy()
-        rows[places[is_known]] = new_rows[is_known]
-        places, fresh = places[~is_known], ~is_known
-        return _Snapshot(
-            np.insert(here.keys, places, new_keys[fresh]),
-            np.insert(rows, places, new_rows[fresh]),
-            here.matrix if row_count == len(here.matrix) else self._matrix.view(row_count),
-        )
-
     def _search_chroma(
-        self, here: _Snapshot, vector: Vectors, limit: int, allowed: AllowedChunks | None
+        self, here: VectorSnapshot, vector: Vectors, limit: int, allowed: AllowedChunks | None
     ) -> list[Hit] | None:
         """Return Chroma's answer, None where the exact one is cheaper, or Chroma fails or is too far behind."""
         behind = self._map.lagging(EXACT_SUBSET_LIMIT + 1)

@@ -28,7 +28,8 @@ def server(chroma_run, tmp_path):
 @pytest.fixture
 def open_on_chroma(server, monkeypatch):
     """Return a function that opens services whose vectors are beyond what is compared exactly, at a small size."""
-    monkeypatch.setattr(vector_store, "EXACT_LIMIT", 1)
+    monkeypatch.setattr(vector_store, "CHROMA_FROM", 0)
+    monkeypatch.setattr(vector_store, "CHROMA_SERVER_FROM", 0)
     monkeypatch.setattr(vector_store, "EXACT_SUBSET_LIMIT", 1)
     monkeypatch.setattr(chroma_mirror, "RETRY_S", 0.1)
     opened = []
@@ -36,7 +37,7 @@ def open_on_chroma(server, monkeypatch):
     def open_now(project):
         state_dir = project / ".claude" / "Agent Brain"
         settings = ProjectConfig(watch=False, chroma_url=server.url)
-        parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1, chroma_from=1)
+        parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
         opened.append(ServiceBundle.open("project", project, state_dir, settings, shared=parts))
         return opened[-1]
 

@@ -64,7 +64,8 @@ def open_store(server, tmp_path):
 @pytest.fixture(autouse=True)
 def chroma_answers(monkeypatch):
     """Let Chroma answer at sizes that a test can afford, and be tried again at once."""
-    monkeypatch.setattr(vector_store, "EXACT_LIMIT", 50)
+    monkeypatch.setattr(vector_store, "CHROMA_FROM", 50)
+    monkeypatch.setattr(vector_store, "CHROMA_SERVER_FROM", 50)
     monkeypatch.setattr(vector_store, "EXACT_SUBSET_LIMIT", 20)
     monkeypatch.setattr(chroma_mirror, "RETRY_S", 0.0)
 

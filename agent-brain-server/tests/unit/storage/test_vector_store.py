@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.storage import vector_store
+from agent_brain_server.storage import coarse_search, vector_store
 from agent_brain_server.storage.chroma_index import ChromaIndex
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.types import AllowedChunks, QueryFilter
@@ -258,7 +258,8 @@ def test_opening_and_asking_does_not_load_chroma(store, tmp_path):
 @pytest.fixture
 def chroma_answers(monkeypatch):
     """Let Chroma answer at sizes that a test can afford."""
-    monkeypatch.setattr(vector_store, "EXACT_LIMIT", 50)
+    monkeypatch.setattr(vector_store, "CHROMA_FROM", 50)
+    monkeypatch.setattr(vector_store, "CHROMA_SERVER_FROM", 50)
     monkeypatch.setattr(vector_store, "EXACT_SUBSET_LIMIT", 20)
 
 
@@ -270,6 +271,70 @@ def flush_all(store):
 def in_chroma(store):
     """Return what Chroma's own collection holds, by a client beside the store's."""
     return sorted(store._mirror.opened().keys())
+
+
+@pytest.fixture
+def components_answer(monkeypatch):
+    """Let the components choose at sizes that a test can afford."""
+    monkeypatch.setattr(vector_store, "EXACT_LIMIT", 50)
+    monkeypatch.setattr(coarse_search, "RESCORED", 120)
+    monkeypatch.setattr(coarse_search, "COMPONENTS", 20)
+
+
+@pytest.mark.usefixtures("components_answer")
+def test_beyond_the_limit_components_are_compared_first(store, vectors):
+    assert store._snapshot.coarse is None
+    store.learn_components()
+    assert store._snapshot.coarse.values.shape == (20, COUNT)
+    found = 0
+    for query in unit_vectors(20, seed=11):
+        hits = store.search(query, 5)
+        found += len({hit.key for hit in hits} & set(best_by_hand(vectors, query, range(1, COUNT + 1))[:5]))
+        assert hits[0].score == pytest.approx(float(vectors[hits[0].key - 1] @ query), abs=1e-5)
+    assert found >= 95
+
+
+@pytest.mark.usefixtures("components_answer")
+def test_components_follow_every_change(store, vectors, tmp_path):
+    store.learn_components()
+    learned = store._snapshot.coarse
+    fresh = unit_vectors(1, seed=12)
+    store.add([1000], ["fresh"], fresh)
+    store.delete([1])
+    store.learn_components()
+    assert store._snapshot.coarse.basis is learned.basis  # nothing was learned again
+    assert store.search(fresh[0], 3)[0].key == 1000
+    assert store.search(vectors[0], 1)[0].key != 1
+    store.add(range(2000, 2400), names(range(2000, 2400)), unit_vectors(400, seed=13))
+    store.learn_components()
+    assert store._snapshot.coarse.learned_rows == COUNT + 401
+    assert store.search(vectors[7], 1)[0].key == 8
+    store.clear()
+    assert store._snapshot.coarse is None
+    store.learn_components()
+    assert store._snapshot.coarse is None
+
+
+def test_few_vectors_need_no_components(store):
+    store.learn_components()
+    assert store._snapshot.coarse is None
+    assert not store.wants_chroma
+    assert store.count_behind() == 0
+
+
+@pytest.mark.usefixtures("chroma_answers")
+def test_chroma_s_files_are_removed_where_it_is_not_wanted_any_more(store, tmp_path, monkeypatch):
+    flush_all(store)
+    store.close()
+    assert (tmp_path / "chroma.sqlite3").exists()
+    monkeypatch.setattr(vector_store, "CHROMA_FROM", COUNT)
+    again = open_store(tmp_path)
+    assert not (tmp_path / "chroma.sqlite3").exists()
+    again.add([1000], ["one more"], unit_vectors(1, seed=14))
+    assert again.wants_chroma
+    flush_all(again)
+    assert in_chroma(again) == [*range(1, COUNT + 1), 1000]
+    again.close()
 
 
 def test_chroma_follows_in_small_steps(store):
