@@ -16,6 +16,7 @@ if ! .venv/bin/agent-brain status >/dev/null 2>&1; then
     trap 'brain stop' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    trap 'exit 141' PIPE # whoever read the output has gone: stop the server all the same
 fi
 brain start
 brain index --wait .

@@ -28,6 +28,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+trap 'exit 141' PIPE # whoever read the output has gone: clean up all the same
 
 make_project() {
     mkdir -p "$place/$1/.claude"

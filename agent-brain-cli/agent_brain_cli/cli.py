@@ -3,18 +3,20 @@
 No subcommand's module is imported before that subcommand runs, so that `--help` costs little more than Click.
 """
 
+import contextlib
 import difflib
 import gc
 import importlib
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import click
 
-from agent_brain_cli.render import use_safe_streams, visible
+from agent_brain_cli.render import Said, show, use_safe_streams, visible
 from agent_brain_server import __version__
 from agent_brain_server.errors import AgentBrainError, ConfigError
 
@@ -93,6 +95,7 @@ def group(context: click.Context) -> None:
 class Failure:
     """What the user is told of an error, and the process's exit code."""
 
+    code: str
     exit_code: int
     message: str
     hint: str
@@ -106,34 +109,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
     use_safe_streams()
+    said = Said()
     try:
-        exit_code = group.main(arguments, prog_name="agent-brain", standalone_mode=False)
+        exit_code = group.main(arguments, prog_name="agent-brain", standalone_mode=False, obj=said)
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the border: every error becomes two lines and an exit code
-        return _report(error)
+        as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+        return _report(error, with_document=as_json and not said.document)
     return exit_code or EXIT_OK
 
 
-def _report(error: Exception) -> int:
-    """Tell the user of `error` on stderr: what, what to do next, and its notes, such as a log's last lines."""
+def _report(error: Exception, *, with_document: bool) -> int:
+    """Tell the user of `error` on stderr: what, what to do next, and its notes, such as a log's last lines.
+
+    Args:
+        error: What ended the command.
+        with_document: A program waits for a JSON document, which the command has not written.
+    """
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
     failure = describe_error(error)
     details = (f"  {line}" for text in getattr(error, "__notes__", ()) for line in text.splitlines())
     for line in (f"Error: {failure.message}", failure.hint, *details):
         click.echo(visible(line), err=True)
+    if with_document:
+        with contextlib.suppress(click.exceptions.Exit):  # nobody reads it: the error's own code stands
+            show({"error": asdict(failure)}, str, as_json=True)
     return failure.exit_code
 
 
 def describe_error(error: Exception) -> Failure:
     """Turn an error into what is wrong, what to do next, and an exit code."""
     if isinstance(error, AgentBrainError):
-        return Failure(error.exit_code, error.message, error.hint)
+        return Failure(error.code, error.exit_code, error.message, error.hint)
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "agent-brain"
         hint = f"See what is allowed with: {path} --help"
-        return Failure(ConfigError.exit_code, " ".join(error.format_message().split()), hint)
+        return Failure("usage", ConfigError.exit_code, " ".join(error.format_message().split()), hint)
     hint = f"Run it again with {DEBUG_VARIABLE}=1 in the environment for a traceback."
-    return Failure(EXIT_UNEXPECTED, f"Unexpected {type(error).__name__}: {error}", hint)
+    return Failure("unexpected", EXIT_UNEXPECTED, f"Unexpected {type(error).__name__}: {error}", hint)

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 EXCERPT_LINES = 12
 """Enough for a signature and its first statements; ten results then fit on two screens."""
 
+FEW_LINES = 3
+"""A chunk that is longer by no more is shown whole: a line that tells of the rest would save next to nothing."""
+
 MIN_TERM_LENGTH = 3
 """Shorter words (`is`, `of`, `a`) are in almost every line and point at none."""
 
@@ -25,10 +28,10 @@ def choose_excerpt(text: str, query: str, limit: int = EXCERPT_LINES) -> tuple[i
     Args:
         text: The chunk.
         query: The question; its words are looked for without regard to case, rare ones counting more.
-        limit: How many lines at most.
+        limit: How many lines at most, or a few more where that is all.
     """
     lines = text.split("\n")
-    if len(lines) <= limit:
+    if len(lines) <= limit + FEW_LINES:
         return 0, len(lines)
     weights = weigh_lines(lines, split_terms(query))
     sums = [sum(weights[start : start + limit]) for start in range(len(lines) - limit + 1)]

@@ -18,7 +18,7 @@ timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=LIFECYCLE_TIMEOUT_S,
-    show_default=True,
+    show_default=f"{LIFECYCLE_TIMEOUT_S:g}",
     metavar="SECONDS",
     help="Longest wait.",
 )

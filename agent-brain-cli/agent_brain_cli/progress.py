@@ -5,7 +5,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from agent_brain_cli.render import Json, format_share
+from agent_brain_cli.render import Json, format_share, obeys_escapes
+from agent_brain_server.wording import count_noun
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -31,7 +32,7 @@ class ProgressDisplay(Protocol):
 
 def open_progress() -> ProgressDisplay:
     """Return the display that suits stderr."""
-    return ProgressBars() if sys.stderr.isatty() else ProgressLines(sys.stderr)
+    return ProgressBars() if obeys_escapes(sys.stderr) else ProgressLines(sys.stderr)
 
 
 def describe_progress(job: Json) -> str:
@@ -40,9 +41,9 @@ def describe_progress(job: Json) -> str:
     if progress["phase"] == "queued":
         return "waiting for its turn"
     if progress["phase"] == "scanning":
-        return f"scanning: {progress['files_total']:,} files"
+        return f"scanning: {count_noun(progress['files_total'], 'file')}"
     if not progress["keywords_ready"]:
-        return f"reading: {progress['files_done']:,} of {progress['files_changed']:,} files"
+        return f"reading: {progress['files_done']:,} of {count_noun(progress['files_changed'], 'file')}"
     return f"vectors: {progress['vectors_done']:,} of {progress['vectors_total']:,} ({format_share(vector_share(job))})"
 
 

@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
 import click
 
@@ -44,8 +46,24 @@ def use_safe_streams() -> None:
 
 
 def colours_wanted() -> bool:
-    """Whether stdout is a terminal whose owner has not asked for text without colours (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    """Whether stdout is a terminal that has colours, whose owner has not asked for none (no-color.org)."""
+    return obeys_escapes(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
+def obeys_escapes(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that can do more than write one character after the other."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+@dataclass
+class Said:
+    """What a command has written so far, kept in Click's context.
+
+    Attributes:
+        document: The JSON document that was asked for.
+    """
+
+    document: bool = False
 
 
 def note(message: str) -> None:
@@ -64,6 +82,9 @@ def show(document: Json, render: Callable[[Json], str | None], *, as_json: bool)
     Raises:
         click.exceptions.Exit: Whoever read stdout has gone away; there is nobody to tell.
     """
+    context = click.get_current_context(silent=True)
+    if as_json and context is not None and isinstance(context.obj, Said):
+        context.obj.document = True
     try:
         text = to_json(document) if as_json else render(document)
         if text is not None:
@@ -100,6 +121,30 @@ def format_share(share: float) -> str:
     """Return a share of 1 as percent; short of all of it, never as 100 %."""
     percent = round(share * 100)
     return f"{min(percent, 99) if share < 1 else percent} %"
+
+
+def format_bytes(count: int) -> str:
+    """Return a size with its decimal unit: `812 B`, `52 kB`, `1.3 MB`."""
+    if count < 1_000:
+        return f"{count} B"
+    if count < 1_000_000:
+        return f"{count / 1_000:,.0f} kB"
+    return f"{count / 1_000_000:,.1f} MB"
+
+
+def format_moment(time: str, now: datetime | None = None) -> str:
+    """Return an ISO 8601 time on this machine's clock, and how long ago it was; what is none stays as it is.
+
+    Args:
+        time: With its zone.
+        now: The present where None.
+    """
+    try:
+        moment = datetime.fromisoformat(time)
+        age_s = ((now or datetime.now(UTC)) - moment).total_seconds()
+    except (ValueError, TypeError):
+        return time
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}, {format_duration(age_s)} ago"
 
 
 def format_duration(seconds: float) -> str:

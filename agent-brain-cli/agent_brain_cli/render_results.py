@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent_brain_cli.excerpt import choose_excerpt
 from agent_brain_cli.render import Json, format_share, visible, visible_text
+from agent_brain_server.wording import count_noun
 
 MAX_LINE_LENGTH = 300
 """Characters: a minified file must not fill the screen with one line."""
@@ -72,7 +73,7 @@ def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) 
         facts=" · ".join(_facts(result)),
         lines=tuple(lines if full else map(_shorten, lines)),
         first_line=result["start_line"] + start,
-        rest=f"… {hidden} more lines (--full shows them)" if hidden else "",
+        rest=f"… {count_noun(hidden, 'more line')} (--full shows all)" if hidden else "",
         language=result["language"],
         explanation=_explain(result),
     )
@@ -146,11 +147,19 @@ def _print_highlighted(results: list[ShownResult]) -> None:
                 background_color="default",
                 line_numbers=True,
                 start_line=result.first_line,
+                word_wrap=True,  # a line that is cut at the edge cannot be read
             )
         )
         for remark in _remark(result.rest):
-            console.print(Text(remark, "dim"))
+            console.print(Text(remark, "dim"), soft_wrap=True)
         console.print()
+
+
+def describe_match(answer: Json) -> str | None:
+    """Say that no result has a word of the question, where that is so: the nearest in meaning may be far off."""
+    if answer["mode"] != "hybrid" or any(result["bm25_score"] is not None for result in answer["results"]):
+        return None
+    return "No word of the question was found; these are the nearest in meaning."
 
 
 def describe_freshness(answer: Json) -> str | None:
@@ -158,7 +167,7 @@ def describe_freshness(answer: Json) -> str | None:
     index = answer["index"]
     lacks = []
     if index["files_pending"]:
-        lacks.append(f"{index['files_pending']:,} changed files are not in it yet")
+        lacks.append(f"{count_noun(index['files_pending'], 'changed file')} not in it yet")
     if answer["mode"] != "bm25" and index["vector_coverage"] < 1:
         lacks.append(f"{format_share(index['vector_coverage'])} of it has vectors")
     return f"The index is not complete: {', and '.join(lacks)}." if lacks else None

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 
 from agent_brain_cli.progress import count_reasons, describe_progress
-from agent_brain_cli.render import Json, format_duration, format_fields, format_share, visible
+from agent_brain_cli.render import Json, format_duration, format_fields, format_moment, format_share, visible
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.wording import count_noun
 
 
 def uptime_s(started_at: str) -> float:
@@ -42,9 +43,11 @@ def render_daemon_status(document: Json) -> str:
     return format_fields(fields | projects)
 
 
-def count_noun(count: int | None, noun: str) -> str:
-    """Return `1 project`, `2 projects`; where the number is not known, that."""
-    return f"? {noun}s" if count is None else f"{count:,} {noun}{'' if count == 1 else 's'}"
+def describe_last_indexing(index: Json) -> str:
+    """Say when a job has brought the index up to date; where none has yet, whether one is at it."""
+    if index["last_indexed_at"]:
+        return format_moment(index["last_indexed_at"])
+    return "not yet: a job is at work" if index["current_job"] else "never; index it with: agent-brain index"
 
 
 def render_status(document: Json) -> str:
@@ -54,12 +57,12 @@ def render_status(document: Json) -> str:
         "Server": describe_process(document),
         "Project": document["project_root"],
         "State": index["state_dir"],  # the server knows where it keeps things, and so which of the modes is in use
-        "Index": f"{index['total_documents']:,} files, {index['total_chunks']:,} chunks",
+        "Index": f"{count_noun(index['total_documents'], 'file')}, {count_noun(index['total_chunks'], 'chunk')}",
         "Vectors": f"{index['total_vectors']:,} ({format_share(index['vector_coverage'])}), {index['embedding_model']}",
-        "Indexed": index["last_indexed_at"] or "never; index it with: agent-brain index",
+        "Indexed": describe_last_indexing(index),
     }
     if server := index.get("vector_server"):
-        fields["Chroma"] = f"{server}, {index['vectors_behind']:,} changes behind"
+        fields["Chroma"] = f"{server}, {count_noun(index['vectors_behind'], 'change')} behind"
     if index.get("vector_fault"):
         fields["Fault"] = index["vector_fault"]
     if index["skipped"]:

@@ -21,6 +21,7 @@ from agent_brain_server.processes import ProcessHandle
 from agent_brain_server.project_root import require_text
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import (
+    OWN_PLACE_HINT,
     brain_home,
     lock_path,
     prepare_brain_home,
@@ -215,7 +216,7 @@ def _require_same_project(state: RuntimeState, root: Path, state_dir: Path) -> N
         return
     raise StartError(
         f"The state directory {state_dir} is in use by the server of {state.project_root} (pid {state.pid}).",
-        hint="Stop that one with: agent-brain stop, or name another directory with --state-dir.",
+        hint=OWN_PLACE_HINT,
         code="state_dir_in_use",
     )
 

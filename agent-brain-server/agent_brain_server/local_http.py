@@ -58,7 +58,7 @@ def request_json(
     except TimeoutError as exc:
         asked = f"{method} {path.partition('?')[0]}"
         raise DeadlineError(
-            f"The server at {server.base_url} did not answer {asked} within {timeout:g} seconds.",
+            f"The server at {server.base_url} did not answer {asked} within {timeout:g} s.",
             hint="See what it is doing with: agent-brain logs. Then try again.",
         ) from exc
     except (OSError, http.client.HTTPException) as exc:

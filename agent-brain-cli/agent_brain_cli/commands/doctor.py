@@ -10,12 +10,12 @@ from agent_brain_cli.diagnosis import machine, places, servers, stores
 from agent_brain_cli.diagnosis.finding import Finding, Patient
 from agent_brain_cli.options import Target, target_options
 from agent_brain_cli.render import Json, colours_wanted, show, visible
-from agent_brain_cli.render_status import count_noun
 from agent_brain_cli.servers import membership_of
 from agent_brain_server.config.settings import ProjectConfig, load_settings
 from agent_brain_server.errors import AgentBrainError, ConfigError
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.storage_paths import DATA_DIR, brain_home, locate_below, shared_project_home
+from agent_brain_server.wording import count_noun
 
 Check = Callable[[Patient], Finding]
 

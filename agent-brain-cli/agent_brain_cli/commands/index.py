@@ -8,6 +8,7 @@ from agent_brain_cli.indexing import connect, wait_for_job
 from agent_brain_cli.options import Target, named_options, target_options
 from agent_brain_cli.progress import count_reasons, vector_share
 from agent_brain_cli.render import Json, format_share, show, visible
+from agent_brain_server.wording import count_noun
 
 
 @click.command()
@@ -61,6 +62,6 @@ def render_job(job: Json) -> str:
     vectors = "all vectors are there" if share >= 1 else f"vectors follow ({format_share(share)})"
     skipped = f" Left out: {visible(count_reasons(progress['files_skipped']))}." if progress["files_skipped"] else ""
     return (
-        f"Indexed {progress['files_total']:,} files ({progress['files_changed']:,} changed, "
+        f"Indexed {count_noun(progress['files_total'], 'file')} ({progress['files_changed']:,} read, "
         f"{progress['files_removed']:,} removed): keyword answers are complete, {vectors}.{skipped}"
     )

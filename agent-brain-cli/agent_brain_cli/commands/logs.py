@@ -25,7 +25,13 @@ SHOWN_APART = ("time", "level", "message", "exception", "logger", "instance_id",
 @mode_option
 @click.option("--follow", "-f", "following", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option(
-    "--lines", "-n", type=click.IntRange(min=0), default=DEFAULT_LINES, show_default=True, help="How many of the last."
+    "--lines",
+    "-n",
+    type=click.IntRange(min=0),
+    default=DEFAULT_LINES,
+    show_default=True,
+    metavar="N",
+    help="How many of the last.",
 )
 @click.option(
     "--level", type=click.Choice(["debug", "info", "warning", "error"]), default="debug", help="Only this and worse."
@@ -54,8 +60,8 @@ def logs(target: Target, mode: str | None, following: bool, lines: int, level: s
     with file:
         found = read_last(log_dir, file, lines, wanted, previous=previous)
         show({"log_file": str(path), "lines": found}, render_lines, as_json=target.as_json)
-        if previous and not found:
-            note("The log holds nothing of an earlier run.")
+        if lines and not found and not following:
+            note(f"{path} holds nothing {'of an earlier run' if previous else 'of this kind'}.")
         if following:
             with contextlib.suppress(KeyboardInterrupt):  # how following is meant to end
                 for entry in follow(log_dir, file, wanted):
@@ -79,8 +85,8 @@ def render_line(entry: Json) -> str:
     level = str(entry.get("level", ""))
     context = " ".join(f"{key}={value}" for key, value in entry.items() if key not in SHOWN_APART)
     head = visible(f"{format_time(entry.get('time'))} {level:<7} {entry['message']}")
-    if colours_wanted():
-        head = click.style(head, fg=COLOURS.get(level))
+    if level in COLOURS and colours_wanted():
+        head = click.style(head, fg=COLOURS[level])
     lines = [f"{head}  [{visible(context)}]" if context else head]
     lines += [f"    {visible(line)}" for line in str(entry.get("exception", "")).splitlines()]
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from agent_brain_cli.client import ENDED_STATES, Client
 from agent_brain_cli.indexing import connect, wait_for_job
 from agent_brain_cli.options import Target, named_options, refuse_nan, target_options
 from agent_brain_cli.render import Json, note, show
-from agent_brain_cli.render_results import describe_freshness, print_results
+from agent_brain_cli.render_results import describe_freshness, describe_match, print_results
 
 MAX_TOP_K = 100
 
@@ -53,7 +53,10 @@ def query(target: Target, text: tuple[str, ...], full: bool, **options: object) 
     if answer["index"]["last_indexed_at"] is None and finish_first_index(client, target):
         answer = client.post("/query", request)
     show(answer, lambda found: print_results(found, question, target.project_root, full=full), as_json=target.as_json)
-    for remark in (describe_freshness(answer), None if answer["results"] else describe_absence(options)):
+    for remark in (
+        describe_freshness(answer),
+        describe_match(answer) if answer["results"] else describe_absence(options),
+    ):
         if remark:
             note(remark)
 

@@ -9,19 +9,19 @@ import click
 
 from agent_brain_cli.index_data import find_index_data, locate_data, measure_bytes, remove_index_data
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
-from agent_brain_cli.render import Json, note, show, visible
+from agent_brain_cli.render import Json, format_bytes, note, show, visible
 from agent_brain_cli.servers import membership_of
+from agent_brain_cli.vectors_elsewhere import forget_vectors
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.daemon import find_daemon, register_project, require_daemon
 from agent_brain_server.discovery import request_json
-from agent_brain_server.errors import ConflictError
+from agent_brain_server.errors import ConfigError, ConflictError
 from agent_brain_server.lifecycle import stop_server
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import DATA_DIR, brain_home, shared_project_file, shared_project_home
 
-MEGABYTE = 1_000_000
 FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes what may be gigabytes
 
 
@@ -44,21 +44,25 @@ def reset(target: Target, mode: str | None, yes: bool, timeout: float) -> None:
     if found and not yes and not ask(target, found, stops_server=not shared and not is_stale(target.state_dir)):
         found = []
     removed: list[Json] = []
-    stopped = False
+    stopped, fault = False, None
     if found:
         removed = [{"path": str(path), "bytes": measure_bytes(path)} for path in found]
         if shared:
-            remove_from_daemon(target, data)
+            fault = remove_from_daemon(target, data)
         else:
             stopped = stop_server(target.state_dir, timeout_s=timeout).stopped
             with hold_lock(target.state_dir, "The server was started again meanwhile."):
+                fault = forget_vectors(data, target.state_dir)
                 remove_index_data(find_index_data(data))
-    document = {
+    document: Json = {
         "project_root": str(target.project_root),
         "data_dir": str(data),
         "mode": "shared" if shared else "project",
     }
-    show({**document, "stopped": stopped, "removed": removed}, render_reset, as_json=target.as_json)
+    document |= {"stopped": stopped, "removed": removed, "vector_fault": fault}
+    show(document, render_reset, as_json=target.as_json)
+    if fault:
+        note(f"A copy of the vectors is left. {fault}")
     if removed:
         note("Index it again with: agent-brain index")
 
@@ -67,40 +71,50 @@ def ask(target: Target, found: list[Path], *, stops_server: bool) -> bool:
     """Ask whether the index is to be removed.
 
     Raises:
-        click.UsageError: Nobody can answer.
+        ConfigError: Nobody can answer.
     """
     if not sys.stdin.isatty():
-        raise click.UsageError("Nobody can be asked here whether the index is to be removed; --yes says so.")
-    size = sum(map(measure_bytes, found)) / MEGABYTE
+        raise ConfigError(
+            "Nobody can be asked here whether the index is to be removed.",
+            hint="Say so with: agent-brain reset --yes",
+            code="not_confirmed",
+        )
+    size = format_bytes(sum(map(measure_bytes, found)))
     stop = " and stop its server" if stops_server else ""
-    return click.confirm(f"Remove the index of {visible(str(target.project_root))} ({size:,.1f} MB){stop}?", err=True)
+    return click.confirm(f"Remove the index of {visible(str(target.project_root))} ({size}){stop}?", err=True)
 
 
-def remove_from_daemon(target: Target, data: Path) -> None:
+def remove_from_daemon(target: Target, data: Path) -> str | None:
     """Remove a project's index from the daemon, which goes on serving the project if it did.
+
+    Returns:
+        Why a copy of the vectors is still on the Chroma server, None where none is.
 
     Raises:
         AgentBrainError: The daemon does not answer, or refuses to.
     """
     daemon = find_daemon()
     if daemon is not None:
-        forget_in_daemon(daemon, target)
-    elif is_stale(brain_home()):
-        with hold_lock(brain_home(), "The shared daemon was started meanwhile."):
-            remove_index_data(find_index_data(data))
-    else:
+        return forget_in_daemon(daemon, target)
+    if not is_stale(brain_home()):
         require_daemon()  # raises: it is there and does not answer
+    with hold_lock(brain_home(), "The shared daemon was started meanwhile."):
+        fault = forget_vectors(data, None)
+        remove_index_data(find_index_data(data))
+    return fault
 
 
-def forget_in_daemon(daemon: RuntimeState, target: Target) -> None:
+def forget_in_daemon(daemon: RuntimeState, target: Target) -> str | None:
     """Let the daemon close the index and delete it, and serve the project anew if it did before."""
     is_served = shared_project_file(generate_project_id(target.project_root)).exists()
     registered = register_project(
         daemon, target.project_root, target.state_dir
     )  # what it does not serve it would not delete
-    request_json(daemon, "DELETE", f"/projects/{registered.project_id}?forget=true", timeout=FORGET_TIMEOUT_S)
+    path = f"/projects/{registered.project_id}?forget=true"
+    fault: str | None = request_json(daemon, "DELETE", path, timeout=FORGET_TIMEOUT_S).get("vector_fault")
     if is_served:
         register_project(daemon, target.project_root, target.state_dir)
+    return fault
 
 
 @contextmanager
@@ -124,5 +138,5 @@ def render_reset(document: Json) -> str:
     if not document["removed"]:
         return f"Nothing was removed from {visible(document['data_dir'])}."
     lines = ["Stopped the server."] if document["stopped"] else []
-    lines += [f"Removed {visible(item['path'])} ({item['bytes'] / MEGABYTE:,.1f} MB)" for item in document["removed"]]
+    lines += [f"Removed {visible(item['path'])} ({format_bytes(item['bytes'])})" for item in document["removed"]]
     return "\n".join(lines)

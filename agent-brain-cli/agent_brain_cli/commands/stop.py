@@ -40,7 +40,10 @@ def stop(target: Target, mode: str | None, force: bool, timeout: float) -> None:
             hint="Stop it for all of them with: agent-brain stop --mode shared",
             code="shared_daemon",
         )
-    raise NotRunningError(f"No server of {target.project_root} is running.")
+    raise NotRunningError(
+        f"No server of {target.project_root} is running.",
+        hint="Nothing is to be done; agent-brain list shows all servers.",
+    )
 
 
 def report(target: Target, result: StopResult, places: Json) -> None:

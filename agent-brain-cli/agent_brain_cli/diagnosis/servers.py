@@ -10,6 +10,7 @@ from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.locking import is_stale, read_pid
 from agent_brain_server.runtime import read_pointer, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import brain_home, lock_path, pid_path, runtime_path
+from agent_brain_server.wording import count_noun
 
 CLI_DISTRIBUTION = "agent-brain-cli"
 START = "agent-brain start"
@@ -77,9 +78,9 @@ def check_registry(patient: Patient) -> Finding:
     entries = registry.entries()
     gone = [entry for entry in entries if not entry.project_root.is_dir()]
     if gone:
-        message = f"{len(gone)} of {len(entries)} projects are gone, such as {gone[0].project_root}"
+        message = f"{len(gone):,} of {count_noun(len(entries), 'project')} gone, such as {gone[0].project_root}"
         return Finding("registry", "warning", message, "agent-brain list forgets them.")
-    return Finding("registry", "ok", f"{len(entries)} projects are known")
+    return Finding("registry", "ok", f"{count_noun(len(entries), 'project')} known")
 
 
 def check_versions(patient: Patient) -> Finding:

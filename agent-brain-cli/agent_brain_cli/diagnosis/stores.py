@@ -5,6 +5,7 @@ from agent_brain_cli.diagnosis.finding import Finding, Patient
 from agent_brain_cli.render import Json
 from agent_brain_cli.servers import look_for_server
 from agent_brain_server.errors import AgentBrainError
+from agent_brain_server.wording import count_noun
 
 INDEX_AGAIN = "agent-brain index --force"
 MENDED = "Nothing: the next start mends it (agent-brain start)."
@@ -36,7 +37,8 @@ def describe_versions(found: Json) -> str | None:
 
 def judge_counts(patient: Patient, found: Json) -> Finding:
     """Compare what the three stores hold; while a job runs they may differ."""
-    counts = f"{found['chunks']:,} chunks, {found['keywords']:,} in the keyword index, {found['vectors']:,} vectors"
+    chunks, vectors = count_noun(found["chunks"], "chunk"), count_noun(found["vectors"], "vector")
+    counts = f"{chunks}, {found['keywords']:,} in the keyword index, {vectors}"
     agree = found["keywords"] == found["chunks"] and found["vectors"] == found["embedded"]
     if agree and not found["files_pending"]:
         follow = "" if found["embedded"] == found["chunks"] else "; the other vectors follow"
@@ -45,7 +47,7 @@ def judge_counts(patient: Patient, found: Json) -> Finding:
     if state == "indexing":
         return Finding("index", "ok", f"{counts}; a job is at work")
     if state == "stopped":
-        pending = f", {found['files_pending']:,} files half indexed" if found["files_pending"] else ""
+        pending = f", {count_noun(found['files_pending'], 'file')} half indexed" if found["files_pending"] else ""
         return Finding("index", "warning", counts + pending, MENDED)
     return Finding("index", "failed", f"the stores don't agree: {counts}", INDEX_AGAIN)
 

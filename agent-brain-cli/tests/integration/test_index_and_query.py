@@ -1,5 +1,6 @@
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -100,6 +101,17 @@ def test_escape_sequences_of_indexed_files_do_not_reach_the_terminal(indexed):
     assert "\x1b]0;owned" not in on_terminal
     assert "\x1b[31m.py" not in on_terminal
     assert "\x9b" not in on_terminal
+
+
+def test_a_long_line_is_read_whole_on_a_narrow_terminal(indexed):
+    shown = run_on_terminal(indexed, "query", "turnstile", "-k", "1", NO_COLOR="1", COLUMNS="40")
+    words = "Free the lock, so that the next one in the queue may enter the turnstile."
+    assert words in " ".join(re.sub(r"\x1b\[[0-9;]*m", "", shown).split())
+
+
+@pytest.mark.parametrize("arguments", [["query", "turnstile"], ["index"], ["doctor"], ["logs"], ["status"], ["list"]])
+def test_a_dumb_terminal_gets_text_alone(indexed, arguments):
+    assert "\x1b" not in run_on_terminal(indexed, *arguments, TERM="dumb")
 
 
 def run_on_terminal(command, *arguments: str, **variables: str) -> str:

@@ -76,7 +76,7 @@ def test_without_a_server_status_and_stop_say_so(agent_brain, project):
         assert outcome.out == ""
         what, next_step = outcome.complaint
         assert str(project) in what
-        assert "agent-brain start" in next_step
+        assert {"status": "agent-brain start", "stop": "agent-brain list"}[command] in next_step
 
     status = agent_brain("status", "--json")
     assert status.code == 3
@@ -144,7 +144,7 @@ def test_a_wrong_setting_is_named_and_nothing_starts(agent_brain, project):
     config_file.write_text('{"prot": 1}')
     outcome = agent_brain("start", "--json")
     assert outcome.code == 2
-    assert outcome.out == ""
+    assert outcome.json["error"]["code"] == "unknown_setting"
     assert "prot" in outcome.complaint[0]
     assert str(config_file) in outcome.complaint[0]
     assert len(outcome.complaint) == 2

@@ -53,7 +53,7 @@ def test_nobody_is_asked_where_nobody_can_answer(agent_brain, state_dir):
     make_index(state_dir)
     outcome = agent_brain("reset")
     assert outcome.code == 2
-    assert "--yes" in outcome.complaint[0]
+    assert "--yes" in outcome.complaint[1]
     assert (state_dir / "data" / "llamaindex" / "documents.sqlite3").exists()
 
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,19 @@ def test_init_makes_both_files_and_changes_nothing_but_the_mode(agent_brain, pro
     assert read_config(project) == {"mode": "project", "chunk_size": 99}
     agent_brain("init", "--mode", "shared")
     assert json.loads(shared_config.read_text()) == {"port": 4711}
+
+
+def test_a_state_directory_named_for_all_projects_does_not_keep_the_second_out(shared, other_project, tmp_path):
+    assert shared("start", "--mode", "shared").code == 0
+    everywhere = replace(shared, environment=shared.environment | {"DOC_SERVE_STATE_DIR": str(tmp_path / "for all")})
+    assert everywhere("init", "--mode", "shared").code == 0
+    assert everywhere("query", "turnstile").code == 0
+    refused = everywhere("query", "turnstile", cwd=other_project)
+    assert refused.code == 4
+    assert str(shared.project) in refused.complaint[0]
+    assert "unset DOC_SERVE_STATE_DIR" in refused.complaint[1]
+    assert shared("init", "--mode", "shared", cwd=other_project).code == 0
+    assert "other.py:1" in shared("query", "turnstile", cwd=other_project).out
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import json
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -49,7 +51,7 @@ def test_wrong_usage_is_two_lines_and_exit_code_2(arguments, capsys, tmp_path, m
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert (captured.out == "") is ("--json" not in arguments)
     what, next_step = captured.err.splitlines()
     assert what.startswith("Error: ")
     assert "--help" in next_step
@@ -79,3 +81,25 @@ def test_a_usage_error_names_the_command_whose_help_tells_more():
     context = click.Context(click.Command("start"), info_name="agent-brain start")
     failure = describe_error(click.UsageError("no", context))
     assert "agent-brain start --help" in failure.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "exit_code"),
+    [
+        (["status", "--json"], "server_not_running", 3),
+        (["index", "missing", "--json", "--timeout", "0"], "usage", 2),
+        (["stauts", "--json"], "usage", 2),
+        (["logs", "--json"], "server_not_running", 3),
+    ],
+)
+def test_json_is_one_document_whatever_happens(arguments, code, exit_code, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == exit_code
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    if "error" in document:
+        assert (document["error"]["code"], document["error"]["exit_code"]) == (code, exit_code)
+        assert said.err.splitlines() == [f"Error: {document['error']['message']}", document["error"]["hint"]]
+    else:
+        assert document["running"] is False  # what the command had to say before it failed

@@ -9,6 +9,12 @@ def test_a_short_chunk_is_shown_whole():
     assert choose_excerpt("a\nb\nc", "anything", limit=3) == (0, 3)
 
 
+def test_a_chunk_that_is_little_longer_is_shown_whole():
+    assert choose_excerpt(lines(15), "filler", limit=12) == (0, 15)
+    start, end = choose_excerpt(lines(16), "filler", limit=12)
+    assert end - start == 12
+
+
 def test_the_window_lies_around_the_words_of_the_question():
     text = lines(60, line40="release the lock", line42="lock.unlink()")
     start, end = choose_excerpt(text, "where is the lock released", limit=12)

@@ -1,8 +1,20 @@
+import io
 import json
+from datetime import UTC, datetime
 
 import pytest
 
-from agent_brain_cli.render import format_duration, format_share, format_table, to_json, visible, visible_text
+from agent_brain_cli.render import (
+    format_bytes,
+    format_duration,
+    format_moment,
+    format_share,
+    format_table,
+    obeys_escapes,
+    to_json,
+    visible,
+    visible_text,
+)
 
 HOSTILE = [
     "\x1b[2J",  # clears the screen
@@ -45,6 +57,31 @@ def test_json_is_harmless_and_says_the_same(text: str):
 )
 def test_a_duration_has_at_most_two_units(seconds: float, text: str):
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (52_400, "52 kB"), (1_340_000, "1.3 MB"), (2**31, "2,147.5 MB")]
+)
+def test_a_size_has_the_unit_that_fits(count: int, text: str):
+    assert format_bytes(count) == text
+
+
+def test_a_moment_is_told_with_its_age():
+    now = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+    shown = format_moment("2026-01-02T11:57:00.000+00:00", now)
+    assert shown.endswith(":57:00, 3 min ago")
+    assert format_moment("some day") == "some day"
+    assert format_moment("2026-01-02T11:57:00", now) == "2026-01-02T11:57:00"  # of no zone
+
+
+@pytest.mark.parametrize(
+    ("terminal", "is_tty", "expected"), [("xterm", True, True), ("dumb", True, False), ("xterm", False, False)]
+)
+def test_a_dumb_terminal_is_sent_no_escapes(monkeypatch, terminal, is_tty, expected):
+    stream = io.StringIO()
+    stream.isatty = lambda: is_tty  # type: ignore[method-assign]
+    monkeypatch.setenv("TERM", terminal)
+    assert obeys_escapes(stream) is expected
 
 
 def test_almost_all_is_not_all():

@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_cli.render_results import describe_freshness, format_plain, locate, prepare_result, print_results
+from agent_brain_cli.render_results import (
+    describe_freshness,
+    describe_match,
+    format_plain,
+    locate,
+    prepare_result,
+    print_results,
+)
 
 
 def make_result(**changes):
@@ -100,3 +107,10 @@ def test_freshness_is_spoken_of_where_it_lacks(pending, coverage, mode, words):
     index = {"last_indexed_at": None, "files_pending": pending, "vector_coverage": coverage}
     said = describe_freshness({"index": index, "mode": mode})
     assert said is None if words is None else words in said
+
+
+def test_that_no_word_was_found_is_said():
+    far, near = make_result(), make_result(bm25_score=1.5)
+    assert "nearest in meaning" in describe_match({"mode": "hybrid", "results": [far, far]})
+    assert describe_match({"mode": "hybrid", "results": [far, near]}) is None
+    assert describe_match({"mode": "vector", "results": [far]}) is None

@@ -2,10 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from agent_brain_cli.render_status import (
-    count_noun,
+    describe_last_indexing,
     describe_process,
     render_daemon_status,
     render_server,
@@ -52,13 +50,6 @@ def test_an_age_is_never_negative():
     assert 3_599 < uptime_s((datetime.now(UTC) - timedelta(hours=1)).isoformat()) < 3_660
 
 
-@pytest.mark.parametrize(
-    ("count", "text"), [(1, "1 project"), (2_000, "2,000 projects"), (0, "0 projects"), (None, "? projects")]
-)
-def test_a_count_has_its_noun(count, text):
-    assert count_noun(count, "project") == text
-
-
 def test_a_server_and_a_daemon_are_told_apart():
     assert render_server(SERVER) == "http://127.0.0.1:1 (pid 7) serves /a"
     assert render_server(DAEMON) == "http://127.0.0.1:1 (pid 7) (shared), serves /a, 2 active projects"
@@ -99,3 +90,8 @@ def test_what_was_mended_is_told():
     shown = render_status({**SERVER, "index": {**INDEX, "repairs": ["the keyword index was lost: making it again"]}})
     assert "Mended" in shown
     assert "the keyword index was lost" in shown
+
+
+def test_an_index_that_a_job_is_still_making_is_not_called_never_indexed():
+    assert "agent-brain index" in describe_last_indexing({"last_indexed_at": None, "current_job": None})
+    assert "at work" in describe_last_indexing({"last_indexed_at": None, "current_job": {"job_id": "j"}})

@@ -231,10 +231,15 @@ def open_stores(
         dimension=model.dimension,
         model_name=model.name,
         store_id=documents.store_id,
-        chroma_server=ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None,
+        chroma_server=make_chroma_server(settings),
     )
     closers.callback(vectors.close)
     return documents, bm25, vectors
+
+
+def make_chroma_server(settings: ProjectConfig) -> ChromaServer | None:
+    """Return the Chroma server that the settings name, None where they name none."""
+    return ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None
 
 
 def start_following(

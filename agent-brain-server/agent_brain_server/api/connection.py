@@ -133,7 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline:  # its next request is not read, because an earlier one is still being answered
             self._start_clock()
         elif self._received:
-            self._refuse(RequestTimeoutError(f"The request did not arrive within {self.arrival_limit_s:g} seconds."))
+            self._refuse(RequestTimeoutError(f"The request did not arrive within {self.arrival_limit_s:g} s."))
         else:
             self.transport.close()
 

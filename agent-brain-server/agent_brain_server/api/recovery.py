@@ -15,6 +15,7 @@ from agent_brain_server.services.scopes import keep_scopes_copy, read_scopes_cop
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META, SCOPES_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
+from agent_brain_server.wording import count_noun
 
 logger = logging.getLogger(__name__)
 
@@ -112,11 +113,12 @@ def reconcile_stores(
         documents.mark_all_pending()
     counts = documents.counts()
     if not counts.files_pending and bm25.count() != counts.chunks:
-        repairs.note(f"the keyword index holds {bm25.count()} chunks of {counts.chunks}: making it again")
+        held = f"{bm25.count():,} of {count_noun(counts.chunks, 'chunk')}"
+        repairs.note(f"the keyword index holds {held}: making it again")
         bm25.clear()
         documents.mark_all_pending()
     if (lost := max(vectors.damaged_count, counts.embedded - vectors.count())) > 0:
-        repairs.note(f"{lost} vectors were damaged or lost: making them again")
+        repairs.note(f"{count_noun(lost, 'vector')} damaged or lost: embedding again")
     strays = documents.match_embedded(vectors.keys())
     vectors.delete(strays)
     if len(strays) and strays[-1] >= documents.next_key():

@@ -254,7 +254,7 @@ def find_idle_reason(app: FastAPI, server: ProjectServer, limit_s: float) -> str
     if server.is_serving:
         activity.touch()
     idle_s = activity.measure_idle_seconds()
-    return f"nothing was asked for {idle_s:.0f} seconds" if idle_s >= limit_s else None
+    return f"nothing was asked for {idle_s:.0f} s" if idle_s >= limit_s else None
 
 
 def translate_startup_error(error: Exception | None) -> AgentBrainError:

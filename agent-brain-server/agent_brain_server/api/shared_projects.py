@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent_brain_server import log
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.api.bundle import ServiceBundle, make_chroma_server
 from agent_brain_server.api.projects import ProjectsHealth, measure_index
 from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.shared import DaemonSettings
-from agent_brain_server.errors import AgentBrainError, ConflictError, InvalidRequestError, NotFoundError
+from agent_brain_server.errors import AgentBrainError, ConflictError, InvalidRequestError, NotFoundError, StoreError
 from agent_brain_server.memory import return_free_memory
 from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
 from agent_brain_server.runtime import RuntimeState
@@ -22,8 +22,10 @@ from agent_brain_server.services.project_directory import delete_project, descri
 from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.services.projects import ProjectPool
 from agent_brain_server.storage.job_store import has_unfinished_jobs
-from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, shared_project_home
+from agent_brain_server.storage.vector_removal import remove_from_server
+from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, OWN_PLACE_HINT, VECTORS_DIR, shared_project_home
 from agent_brain_server.types import RegisteredProject
+from agent_brain_server.wording import count_noun
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +127,29 @@ class SharedProjects:
         with self._changing[project_id]:
             self._pool.dismiss(project_id)
             withdraw_pointer(project)
+            fault = self._forget_vectors(project_id) if forget else None
             delete_project(project_id, with_data=forget)
         logger.info("Unregistered %s, %s", project_id, project.root)
-        return UnregisteredProject(project_id=project_id, project_root=str(project.root), data_removed=forget)
+        return UnregisteredProject(
+            project_id=project_id, project_root=str(project.root), data_removed=forget, vector_fault=fault
+        )
+
+    def _forget_vectors(self, project_id: str) -> str | None:
+        """Remove what a closed project has on the Chroma server; returns why that is still there, None where not."""
+        server = make_chroma_server(self._settings.server)
+        if server is None:
+            return None
+        try:
+            remove_from_server(shared_project_home(project_id) / DATA_DIR / VECTORS_DIR, server)
+        except StoreError as exc:
+            logger.warning("The vectors of %s stay on the Chroma server: %s", project_id, exc.message)
+            return f"{exc.message} {exc.hint}"
+        return None
 
     def health(self) -> ProjectsHealth:
         """Return how many projects are registered, and whether roots are gone."""
         gone = len(self._missing)
-        fault = f"the root of {gone} registered project(s) is gone; GET /projects tells which" if gone else None
+        fault = f"{count_noun(gone, 'registered project')} without a root; GET /projects tells which" if gone else None
         return ProjectsHealth(active_projects=len(self._pool), fault=fault)
 
     def is_busy(self) -> bool:
@@ -227,7 +244,7 @@ class SharedProjects:
                 raise ConflictError(
                     f"The state directory {project.state_dir} is that of {other.root}.",
                     code="state_dir_in_use",
-                    hint="Name another one with --state-dir.",
+                    hint=OWN_PLACE_HINT,
                 )
 
     def _find(self, project_id: str) -> RegisteredProject | None:

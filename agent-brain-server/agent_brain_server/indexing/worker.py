@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
 from agent_brain_server.indexing.worker_log import RecordCollector
 from agent_brain_server.types import FileStat, Skip
+from agent_brain_server.wording import count_noun
 
 if TYPE_CHECKING:
     from agent_brain_server.types import Embedder
@@ -90,9 +91,9 @@ def describe_request(header: dict[str, Any]) -> str:
     if header.get("op") not in ("chunk", "embed"):
         return "A request of no known kind"
     if header["op"] == "embed":
-        return f"Embedding {len(header['texts'])} texts with the model {header['model']}"
+        return f"Embedding {count_noun(len(header['texts']), 'text')} with the model {header['model']}"
     first, *others = (path for path, *_ in header["files"])
-    return f"Reading {first}" + (f" and {len(others)} more files" if others else "")
+    return f"Reading {first}" + (f" and {count_noun(len(others), 'more file')}" if others else "")
 
 
 def serve(requests: IO[bytes], replies: IO[bytes], collector: RecordCollector) -> None:

@@ -18,6 +18,7 @@ class IndexRequest(BaseModel):
         min_length=1,
         max_length=4096,
         description="A directory or file inside the project; relative paths start at the project root.",
+        examples=["."],
     )
     project_id: str | None = Field(default=None, description="Required in shared mode, ignored in project mode.")
     include_patterns: list[Glob] = Field(

@@ -10,7 +10,12 @@ class ProjectRegistration(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    project_root: str = Field(min_length=1, max_length=4096, description="Absolute path of the project's root.")
+    project_root: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Absolute path of the project's root.",
+        examples=["/home/me/project"],
+    )
     state_dir: str | None = Field(
         default=None,
         min_length=1,
@@ -43,6 +48,9 @@ class UnregisteredProject(BaseModel):
     project_id: str
     project_root: str
     data_removed: bool = Field(description="Its index was deleted too.")
+    vector_fault: str | None = Field(
+        default=None, description="Why its deleted index still has a copy of the vectors on the Chroma server, if so."
+    )
 
 
 class ProjectStatus(BaseModel):

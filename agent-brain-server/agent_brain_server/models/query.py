@@ -20,7 +20,7 @@ class QueryRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUERY_LENGTH)]
+    query: str = Field(min_length=1, max_length=MAX_QUERY_LENGTH, examples=["where is the lock released?"])
     project_id: str | None = Field(default=None, description="Required in shared mode, ignored in project mode.")
     mode: Literal["hybrid", "vector", "bm25"] = "hybrid"
     top_k: int = Field(default=DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="How many results to return.")

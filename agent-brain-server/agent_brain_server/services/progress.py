@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from agent_brain_server.log import bind_job
 from agent_brain_server.models.index import IndexRequest, JobPhase, JobProgress, JobStatus
 from agent_brain_server.types import Skip
+from agent_brain_server.wording import count_noun
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class RunningJob:
 
     def describe(self) -> str:
         """Say in words what the keyword half has done."""
-        return f"{self.files_total} files, of which {self.files_done} were read; {self.files_removed} removed"
+        return f"{count_noun(self.files_total, 'file')}: {self.files_done:,} read, {self.files_removed:,} removed"
 
     def progress(self) -> JobProgress:
         """Return the counters as they are now."""

@@ -105,7 +105,7 @@ class VectorBacklog:
         A Chroma that fails is left, and tried again later: the exact matrix has every vector and answers.
         """
         self._vectors.learn_components()
-        if not self._vectors.wants_chroma:
+        if not self._vectors.wants_chroma and not self._vectors.has_left_collections():
             return False
         with contextlib.suppress(StoreError):  # logged where it was met, and told by the status
             return self._vectors.flush_chroma() > 0

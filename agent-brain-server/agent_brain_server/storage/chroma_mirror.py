@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chroma_index import ChromaCollection
+from agent_brain_server.storage.chroma_place import ChromaPlace
 from agent_brain_server.storage.vector_map import VectorMap
 from agent_brain_server.types import Hit, Vectors
 
@@ -22,7 +23,7 @@ class ChromaMirror:
     Args:
         vector_map: Says what Chroma has and what it lacks.
         map_lock: Held by whoever changes the map, and by whoever lets Chroma follow.
-        open_collection: Opens the collection of an epoch; called when Chroma is first needed, and after it failed.
+        place: Where Chroma keeps its copy; opened when that is first needed, and after it failed.
         read_rows: Returns rows of the matrix by number.
     """
 
@@ -30,11 +31,11 @@ class ChromaMirror:
         self,
         vector_map: VectorMap,
         map_lock: "threading.RLock",
-        open_collection: Callable[[str], ChromaCollection],
+        place: ChromaPlace,
         read_rows: Callable[[Sequence[int]], Vectors],
     ) -> None:
         self._map = vector_map
-        self._open_collection = open_collection
+        self._place = place
         self._read_rows = read_rows
         self._lock = map_lock
         self._opened: ChromaCollection | None = None
@@ -58,7 +59,7 @@ class ChromaMirror:
             return None
 
     def follow(self) -> bool:
-        """Write one batch; False where there is none, or where Chroma failed a moment ago.
+        """Remove what was left behind, or write one batch; False where nothing is, or Chroma failed a moment ago.
 
         Raises:
             StoreError: Chroma fails.
@@ -89,7 +90,7 @@ class ChromaMirror:
             return opened
         with self._lock:
             if self._opened is None:
-                collection = self._open_collection(self._map.epoch)
+                collection = self._place.open(self._map.epoch)
                 try:
                     if collection.count() != self._map.count_in_chroma():
                         self._map.match_chroma(collection.keys())
@@ -107,6 +108,10 @@ class ChromaMirror:
                 self._opened = None
 
     def _write_batch(self) -> bool:
+        if left := self._map.left_behind():  # before the collection is opened, which may have the same name
+            self._place.remove(left)
+            self._map.note_removed()
+            return True
         if not self._map.dropped(1) and not self._map.lagging(1):
             if self._opened is not None or self._fault is not None:
                 self.opened().check()

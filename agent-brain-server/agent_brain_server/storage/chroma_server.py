@@ -1,6 +1,6 @@
 """A collection on a Chroma server: another process, another machine, a cluster or a cloud, over HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import unquote, urlsplit
 
@@ -8,6 +8,7 @@ import httpx  # what Chroma's own client speaks HTTP with: installed wherever th
 from chromadb.api.fastapi import FastAPI
 from chromadb.api.models.Collection import Collection
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
+from chromadb.errors import NotFoundError
 
 from agent_brain_server.config.addresses import is_loopback
 from agent_brain_server.errors import StoreError
@@ -26,6 +27,93 @@ MAX_MESSAGE = 300
 """Characters of an answer that are repeated: a server that is none of Chroma's may send a whole page."""
 
 
+class ChromaDatabase:
+    """The database on a server that holds the collections.
+
+    Args:
+        server: Where, and the token that is shown.
+
+    Raises:
+        StoreError: The server does not answer (code `chroma_unreachable`) or refuses (`chroma_refused`).
+    """
+
+    def __init__(self, server: ChromaServer) -> None:
+        self._url = server.url
+        self._system = System(make_settings(server))
+        self.api = self._system.instance(TimedApi)
+        self._system.start()
+        try:
+            with self.translate_errors():
+                self._tenant, self._database = self._find_names()
+        except StoreError:
+            self.close()
+            raise
+
+    def open(self, name: str, epoch: str) -> Collection:
+        """Return a collection; one of another epoch is made anew."""
+        collection = self._get_or_create(name, epoch)
+        if (collection.metadata or {}).get("epoch") != epoch:
+            self._delete(name)
+            collection = self._get_or_create(name, epoch)
+        return collection
+
+    def remove(self, name: str, epoch: str) -> None:
+        """Remove a collection if it is there and of this epoch."""
+        try:
+            found = self.api.get_collection(name, tenant=self._tenant, database=self._database)
+        except NotFoundError:
+            return
+        if (found.metadata or {}).get("epoch") == epoch:
+            self._delete(name)
+
+    def close(self) -> None:
+        """Give back the connections. Safe to call twice."""
+        self._system.stop()
+        self.api.disconnect()
+
+    def _find_names(self) -> tuple[str, str]:
+        """Return tenant and database: those of the URL, else the only ones of the token, else the default ones."""
+        path = urlsplit(self._url).path.strip("/")
+        if path:
+            tenant, _, database = path.partition("/")
+            return unquote(tenant), unquote(database)
+        user = self.api.get_user_identity()
+        databases = [name for name in user.databases or () if name != "*"]
+        return user.tenant or DEFAULT_TENANT, databases[0] if len(databases) == 1 else DEFAULT_DATABASE
+
+    def _get_or_create(self, name: str, epoch: str) -> Collection:
+        known = self.api.create_collection(
+            name,
+            configuration=CONFIGURATION,
+            metadata={"epoch": epoch},
+            get_or_create=True,
+            tenant=self._tenant,
+            database=self._database,
+        )
+        return Collection(client=self.api, model=known, embedding_function=None)
+
+    def _delete(self, name: str) -> None:
+        self.api.delete_collection(name, tenant=self._tenant, database=self._database)
+
+    @contextmanager
+    def translate_errors(self) -> Iterator[None]:
+        """Raise as `StoreError` what the server or the way to it raises."""
+        try:
+            yield
+        except httpx.TransportError as exc:
+            raise StoreError(
+                f"The Chroma server at {self._url} does not answer: {str(exc) or type(exc).__name__}.",
+                code="chroma_unreachable",
+                hint="Start it, or correct chroma_url. Answers are complete meanwhile, and slower.",
+            ) from exc
+        except Exception as exc:  # a border: an answer that is not Chroma's fails anywhere in its client
+            raise StoreError(
+                f"The Chroma server at {self._url} refuses: {str(exc)[:MAX_MESSAGE] or type(exc).__name__}.",
+                code="chroma_refused",
+                hint="See its log; correct chroma_url or AGENT_BRAIN_CHROMA_TOKEN.",
+            ) from exc
+
+
 class ChromaServerIndex(ChromaCollection):
     """The collection of one store on a server. Only vectors and keys are sent there, no text and no path.
 
@@ -42,13 +130,10 @@ class ChromaServerIndex(ChromaCollection):
 
     def __init__(self, server: ChromaServer, name: str, epoch: str) -> None:
         self.where = server.url
-        self._system = System(make_settings(server))
-        self._api = self._system.instance(TimedApi)
-        self._system.start()
+        self._database = ChromaDatabase(server)
         try:
             with self._translate_errors():
-                self._tenant, self._database = self._find_database()
-                self._collection = self._open(name, epoch)
+                self._collection = self._database.open(name, epoch)
         except StoreError:
             self.close()
             raise
@@ -78,58 +163,35 @@ class ChromaServerIndex(ChromaCollection):
             StoreError: It does not.
         """
         with self._translate_errors():
-            self._api.heartbeat()
+            self._database.api.heartbeat()
 
     def close(self) -> None:
         """Give back the connections. Safe to call twice."""
-        self._system.stop()
-        self._api.disconnect()
-
-    def _find_database(self) -> tuple[str, str]:
-        """Return tenant and database: those of the URL, else the only ones of the token, else the default ones."""
-        path = urlsplit(self.where).path.strip("/")
-        if path:
-            tenant, _, database = path.partition("/")
-            return unquote(tenant), unquote(database)
-        user = self._api.get_user_identity()
-        databases = [name for name in user.databases or () if name != "*"]
-        return user.tenant or DEFAULT_TENANT, databases[0] if len(databases) == 1 else DEFAULT_DATABASE
-
-    def _open(self, name: str, epoch: str) -> Collection:
-        collection = self._get_or_create(name, epoch)
-        if (collection.metadata or {}).get("epoch") != epoch:
-            self._api.delete_collection(name, tenant=self._tenant, database=self._database)
-            collection = self._get_or_create(name, epoch)
-        return collection
-
-    def _get_or_create(self, name: str, epoch: str) -> Collection:
-        known = self._api.create_collection(
-            name,
-            configuration=CONFIGURATION,
-            metadata={"epoch": epoch},
-            get_or_create=True,
-            tenant=self._tenant,
-            database=self._database,
-        )
-        return Collection(client=self._api, model=known, embedding_function=None)
+        self._database.close()
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Raise as `StoreError` what the server or the way to it raises."""
-        try:
+        with self._database.translate_errors():
             yield
-        except httpx.TransportError as exc:
-            raise StoreError(
-                f"The Chroma server at {self.where} does not answer: {str(exc) or type(exc).__name__}.",
-                code="chroma_unreachable",
-                hint="Start it, or correct chroma_url. Answers are complete meanwhile, and slower.",
-            ) from exc
-        except Exception as exc:  # a border: an answer that is not Chroma's fails anywhere in its client
-            raise StoreError(
-                f"The Chroma server at {self.where} refuses: {str(exc)[:MAX_MESSAGE] or type(exc).__name__}.",
-                code="chroma_refused",
-                hint="See its log; correct chroma_url or AGENT_BRAIN_CHROMA_TOKEN.",
-            ) from exc
+
+
+def remove_collections(server: ChromaServer, epochs: Mapping[str, str]) -> None:
+    """Remove collections, each only if it still carries its epoch and so is the one that was made here.
+
+    Args:
+        server: Where, and the token that is shown.
+        epochs: The epoch of each collection by its name.
+
+    Raises:
+        StoreError: The server does not answer, or refuses.
+    """
+    database = ChromaDatabase(server)
+    try:
+        with database.translate_errors():
+            for name, epoch in epochs.items():
+                database.remove(name, epoch)
+    finally:
+        database.close()
 
 
 class TimedApi(FastAPI):

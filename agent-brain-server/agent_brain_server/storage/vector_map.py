@@ -9,6 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.errors import StoreError
+from agent_brain_server.storage.chroma_place import (
+    LOCAL_PLACE,
+    ChromaPlace,
+    LeftBehind,
+    decode_left,
+    encode_left,
+)
 from agent_brain_server.storage.chunk_rows import as_json
 from agent_brain_server.storage.database import DAMAGED_CODE, Database
 from agent_brain_server.storage.exact_search import Rows
@@ -27,9 +34,6 @@ CREATE TABLE vectors (key INTEGER PRIMARY KEY, row INTEGER NOT NULL, in_chroma I
 CREATE INDEX vectors_lagging ON vectors (key) WHERE in_chroma = 0;
 CREATE TABLE dropped (key INTEGER PRIMARY KEY);
 """
-
-LOCAL_PLACE = "local"
-"""Where Chroma keeps its copy unless another place is named: in files beside the map."""
 
 DAMAGED_CODES = (DAMAGED_CODE, "store_version")
 
@@ -67,18 +71,23 @@ class VectorMap:
         model: Model and dimension that the vectors are made with; of another model nothing is kept.
         store_id: The document store that the keys are from; of another one the texts' rows are kept, which are as
             true as ever, and no chunk's.
-        chroma_place: Names the Chroma that follows; another one has nothing yet.
+        place: Of the Chroma that follows; another one has nothing yet. Files beside the map where None.
     """
 
-    def __init__(self, directory: Path, model: str, store_id: str, chroma_place: str = LOCAL_PLACE) -> None:
+    def __init__(self, directory: Path, model: str, store_id: str, place: ChromaPlace | None = None) -> None:
         self._database = open_database(directory)
-        self._identity = {"model": model, "store_id": store_id, "chroma_place": chroma_place}
+        self._place = place or ChromaPlace(directory, store_id)
+        named = {"chroma_place": self._place.name, "chroma_home": self._place.home}
+        self._identity = {"model": model, "store_id": store_id, **named}
+        self._left = decode_left(self._database.get_meta("left_behind"))
         if self._database.get_meta("model") != model or not self.matrix_name:
             self.clear()
         elif self._database.get_meta("store_id") != store_id:
             self.forget_chunks()
-        elif (self._database.get_meta("chroma_place") or LOCAL_PLACE) != chroma_place:
+        elif (self._database.get_meta("chroma_place") or LOCAL_PLACE) != self._place.name:
             self._go_over_to_chroma()
+        elif self._database.get_meta("chroma_home") is None:
+            self._database.set_meta("chroma_home", self._place.home)
 
     def find_fault(self) -> str | None:
         """Say that the map was removed since it was opened, None where it is there."""
@@ -96,18 +105,18 @@ class VectorMap:
 
     def clear(self) -> None:
         """Forget every row and begin a new epoch."""
+        meta = self._begin_epoch() | {"matrix_name": new_matrix_name()}
         with self._database.writing() as connection:
             for table in ("texts", "vectors", "dropped", "meta"):
                 connection.execute(f"DELETE FROM {table}")
-            meta = self._identity | {"epoch": _new_serial(), "matrix_name": new_matrix_name()}
             connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
 
     def forget_chunks(self) -> None:
         """Forget which chunk has which row, and begin a new epoch; the rows' texts stay known."""
+        meta = self._begin_epoch()
         with self._database.writing() as connection:
             for table in ("vectors", "dropped"):
                 connection.execute(f"DELETE FROM {table}")
-            meta = self._identity | {"epoch": _new_serial()}
             connection.executemany("REPLACE INTO meta VALUES (?, ?)", meta.items())
 
     def keep_rows(self, kept: Sequence[int], matrix_name: str) -> None:
@@ -181,11 +190,27 @@ class VectorMap:
 
     def _go_over_to_chroma(self) -> None:
         """Begin an epoch in which Chroma has nothing: what another place holds may be of any time."""
+        meta = self._begin_epoch()
         with self._database.writing() as connection:
             connection.execute("UPDATE vectors SET in_chroma = 0")
             connection.execute("DELETE FROM dropped")
-            meta = [("epoch", _new_serial()), ("chroma_place", self._identity["chroma_place"])]
-            connection.executemany("REPLACE INTO meta VALUES (?, ?)", meta)
+            connection.executemany("REPLACE INTO meta VALUES (?, ?)", meta.items())
+
+    def _begin_epoch(self) -> dict[str, str]:
+        """Return what is to be kept of a new epoch; the collection of the one that ends is left behind."""
+        ended, place = self.epoch, self._database.get_meta("chroma_place") or LOCAL_PLACE
+        if ended and self._place.has_left(place, self._database.get_meta("chroma_home")):
+            self._left = [*self._left, LeftBehind(place, ended)]
+        return self._identity | {"epoch": _new_serial(), "left_behind": encode_left(self._left)}
+
+    def left_behind(self) -> list[LeftBehind]:
+        """Return the collections on Chroma servers that are to be removed."""
+        return self._left
+
+    def note_removed(self) -> None:
+        """Say that what was left behind is no longer there."""
+        self._left = []
+        self._database.set_meta("left_behind", None)
 
     def lagging(self, limit: int) -> list[tuple[int, int]]:
         """Return key and row of chunks that Chroma does not have yet."""

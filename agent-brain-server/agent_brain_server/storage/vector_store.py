@@ -1,9 +1,7 @@
 """The vectors of one project: a matrix that answers while it is not huge, Chroma beside it for when it is."""
 
-import hashlib
 import logging
 import math
-import platform
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.storage.chroma_index import ChromaCollection, ChromaIndex, remove_files
+from agent_brain_server.storage.chroma_index import remove_files
 from agent_brain_server.storage.chroma_mirror import ChromaMirror
+from agent_brain_server.storage.chroma_place import ChromaPlace
 from agent_brain_server.storage.chunk_rows import keys_array
 from agent_brain_server.storage.coarse_search import CoarseVectors
 from agent_brain_server.storage.database import DAMAGED_CODE
 from agent_brain_server.storage.exact_search import Rows, find_unsound_rows, search_exactly
-from agent_brain_server.storage.vector_map import LOCAL_PLACE, VectorMap, new_matrix_name, remove_map
+from agent_brain_server.storage.vector_map import VectorMap, new_matrix_name, remove_map
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.storage.vector_snapshot import VectorSnapshot
 from agent_brain_server.types import AllowedChunks, ChromaServer, Hit, Keys, Vectors
@@ -72,10 +71,8 @@ class VectorStoreManager:
     ) -> None:
         self._persist_dir = persist_dir
         self._dimension = dimension
-        self._chroma_server = chroma_server
-        self._collection_name = name_collection(store_id, persist_dir)
         self._lock = threading.RLock()
-        self._place = f"{chroma_server.url} {self._collection_name}" if chroma_server else LOCAL_PLACE
+        self._place = ChromaPlace(persist_dir, store_id, chroma_server)
         self.damaged_count = 0
         self._map = self._open_map(model_name, store_id)
         try:
@@ -90,7 +87,7 @@ class VectorStoreManager:
             self._matrix, self._snapshot = self._open_matrix()
         if chroma_server or not self.wants_chroma:
             remove_files(persist_dir)  # of a Chroma that was kept here before
-        self._mirror = ChromaMirror(self._map, self._lock, self._open_chroma, lambda rows: self._matrix.read(rows))
+        self._mirror = ChromaMirror(self._map, self._lock, self._place, lambda rows: self._matrix.read(rows))
 
     def _open_map(self, model_name: str, store_id: str) -> VectorMap:
         return VectorMap(self._persist_dir, f"{model_name}/{self._dimension}", store_id, self._place)
@@ -176,7 +173,7 @@ class VectorStoreManager:
     @property
     def wants_chroma(self) -> bool:
         """Whether there are so many vectors that Chroma is to answer."""
-        return self.count() > (CHROMA_SERVER_FROM if self._chroma_server else CHROMA_FROM)
+        return self.count() > (CHROMA_SERVER_FROM if self._place.is_on_server else CHROMA_FROM)
 
     def learn_components(self) -> None:
         """Make the matrix ready for coarse comparison, where its size asks for that; half a second at 130,000 rows.
@@ -193,6 +190,10 @@ class VectorStoreManager:
     def keys(self) -> Keys:
         """Return the keys of the chunks that have a vector, ascending."""
         return self._snapshot.keys
+
+    def has_left_collections(self) -> bool:
+        """Whether collections that are no longer used are still on the Chroma server; the next flush removes them."""
+        return bool(self._map.left_behind())
 
     def flush_chroma(self, max_batches: int = 1) -> int:
         """Let Chroma catch up by some small writes.
@@ -274,21 +275,3 @@ class VectorStoreManager:
         late = search_exactly(here.matrix, lag[:, 0], lag[:, 1], vector, limit, allowed)
         merged = {hit.key: hit for hit in (*(hits[int(key)] for key in found), *late)}
         return sorted(merged.values(), key=lambda hit: (-hit.score, hit.key))[:limit]
-
-    def _open_chroma(self, epoch: str) -> ChromaCollection:
-        if self._chroma_server is None:
-            return ChromaIndex(self._persist_dir, epoch)
-        from agent_brain_server.storage.chroma_server import ChromaServerIndex  # noqa: PLC0415 - loads Chroma
-
-        return ChromaServerIndex(self._chroma_server, self._collection_name, epoch)
-
-
-def name_collection(store_id: str, directory: Path) -> str:
-    """Return the name that a store's collection has on a server: of this store in this place; a copy gets its own.
-
-    Args:
-        store_id: The document store's; hex digits.
-        directory: Where the store keeps its vectors.
-    """
-    place = f"{platform.node()}\0{directory.resolve()}"
-    return f"agent-brain-{store_id}-{hashlib.sha256(place.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"

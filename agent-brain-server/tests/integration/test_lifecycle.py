@@ -346,6 +346,7 @@ def test_one_state_directory_does_not_serve_two_projects(project, other_project,
     with pytest.raises(StartError, match="in use by the server of") as caught:
         start_server(other_project, state_dir=shared)
     assert caught.value.code == "state_dir_in_use"
+    assert "unset DOC_SERVE_STATE_DIR" in caught.value.hint
     assert discover(project, state_dir=shared) == state
 
 

@@ -1,6 +1,7 @@
 """Every call of the OpenAPI document, tried with what it allows and what it forbids, over real HTTP.
 
-`FUZZ_REQUESTS` says about how many requests are made; `./task fuzz` makes over 20,000.
+Of a project's own server and of a daemon with two projects, whose ids are right, wrong and none. `FUZZ_REQUESTS` says
+about how many requests are made; `./task fuzz` makes over 20,000.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,9 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.daemon import list_projects, register_project
+from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 
@@ -35,11 +39,16 @@ CONTRACT = REPOSITORY / ".speckit/features/109-multi-instance-architecture/contr
 SCHEMA = openapi.from_dict(json.loads(CONTRACT.read_text(encoding="utf-8")))
 OPERATIONS = sorted((path, method) for path, methods in SCHEMA.raw_schema["paths"].items() for method in methods)
 
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "600"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "900"))
 """As many as take some ten seconds; found enough that a hole in a model shows."""
 
-EXAMPLES = -(-REQUESTS // (2 * len(OPERATIONS)))
-"""For each call and each of the two modes, rounded up."""
+SERVERS = ("project", "shared")
+
+EXAMPLES = -(-REQUESTS // (len(SERVERS) * len(GenerationMode) * len(OPERATIONS)))
+"""For each call of each server with good and with bad values, rounded up."""
+
+OTHER_IDS = ("p_00000000", "p_zzzzzzzz", "../p_00000000", "", "\u2028", None)
+"""Of no project, and no ids at all."""
 
 REQUEST_LIMIT_S = 20
 CHECKS = [
@@ -52,54 +61,76 @@ CHECKS = [
 INNARDS = re.compile(r"Traceback|site-packages|File \\?\"|\.py\\?\", line|object at 0x")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("project")
-    (root / "src").mkdir()
+@dataclass(frozen=True)
+class Served:
+    """A server and its projects.
+
+    Attributes:
+        state: Where it answers.
+        roots: Of each project, by the id that requests name; a server of one project ignores that.
+    """
+
+    state: RuntimeState
+    roots: dict[str, Path]
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    place = tmp_path_factory.mktemp(request.param)
+    roots = [make_project(place / name) for name in ("one", "two")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENT_BRAIN_HOME", str(place / "home"))
+        if request.param == "project":
+            state = start_server(roots[0]).state
+            yield Served(state, {generate_project_id(roots[0]): roots[0]})
+            stop_server(resolve_state_dir(roots[0]))
+        else:
+            state = start_daemon(overrides={"port": 0}).state
+            yield Served(state, {generate_project_id(root): root for root in roots})
+            stop_daemon()
+
+
+def make_project(root: Path) -> Path:
+    (root / "src").mkdir(parents=True)
     for number in range(5):
         (root / f"src/part_{number}.py").write_text(f"def handle_part_{number}(value):\n    return value + {number}\n")
-    (root / "README.md").write_text("# Parts\n\nEach part is handled in turn.\n")
-    return root
+    (root / "README.md").write_text(f"# Parts of {root.name}\n\nEach part is handled in turn.\n")
+    return root.resolve()
 
 
 @pytest.fixture(scope="module")
-def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeState]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AGENT_BRAIN_HOME", str(tmp_path_factory.mktemp("home")))
-        state = start_server(root).state
-        yield state
-        stop_server(resolve_state_dir(root))
-
-
-@pytest.fixture(scope="module")
-def session(server: RuntimeState) -> Iterator[requests.Session]:
+def session(served: Served) -> Iterator[requests.Session]:
     with requests.Session() as session:
-        session.headers["Authorization"] = f"Bearer {server.token}"
+        session.headers["Authorization"] = f"Bearer {served.state.token}"
         session.trust_env = False
-        session.post(f"{server.base_url}/index", json={"folder_path": "."}, timeout=REQUEST_LIMIT_S)
+        restore(served, session)
         yield session
 
 
+def restore(served: Served, session: requests.Session) -> None:
+    """Have every project served and indexed."""
+    for project_id, root in served.roots.items():
+        if served.state.mode == "shared":
+            register_project(served.state, root, resolve_state_dir(root))
+        body = {"folder_path": ".", "project_id": project_id}
+        answer = session.post(f"{served.state.base_url}/index", json=body, timeout=REQUEST_LIMIT_S)
+        assert answer.status_code == 202, answer.text
+
+
 @pytest.fixture(scope="module")
-def statuses() -> Iterator[Counter[int]]:
+def statuses(served: Served) -> Iterator[Counter[int]]:
     """Count the answers by status, and print them where somebody looks (`pytest -s`)."""
     counted: Counter[int] = Counter()
     yield counted
-    print(f"\n{counted.total():,} requests: {dict(sorted(counted.items()))}")
+    print(f"\n{served.state.mode}: {counted.total():,} requests: {dict(sorted(counted.items()))}")
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: str(mode.value))
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_every_answer_is_one_that_the_document_allows(
-    path: str,
-    method: str,
-    mode: GenerationMode,
-    server: RuntimeState,
-    session: requests.Session,
-    root: Path,
-    statuses: Counter[int],
+    path: str, method: str, mode: GenerationMode, served: Served, session: requests.Session, statuses: Counter[int]
 ) -> None:
-    cases = SCHEMA[path][method].as_strategy(generation_mode=mode)
+    ids = st.sampled_from([*served.roots, *served.roots, *OTHER_IDS])
 
     @settings(
         max_examples=EXAMPLES,
@@ -107,14 +138,21 @@ def test_every_answer_is_one_that_the_document_allows(
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=cases)
-    def try_one(case: Case) -> None:
+    @given(case=SCHEMA[path][method].as_strategy(generation_mode=mode), project_id=ids)
+    def try_one(case: Case, project_id: str | None) -> None:
+        name_project(case, project_id)
+        keep_inside(case, served)
         began = time.monotonic()
-        answer = case.call(base_url=server.base_url, session=session, timeout=REQUEST_LIMIT_S)
+        answer = case.call(base_url=served.state.base_url, session=session, timeout=REQUEST_LIMIT_S)
         assert time.monotonic() - began < REQUEST_LIMIT_S
         statuses[answer.status_code] += 1
         case.validate_response(answer, checks=CHECKS)
-        assert_tells_no_innards(answer.status_code, answer.headers["content-type"][0], answer.content, root)
+        assert_tells_no_innards(answer.status_code, answer.headers["content-type"][0], answer.content, served)
+        if path != "/projects" and project_id in served.roots:
+            others = [root for other, root in served.roots.items() if other != project_id]
+            assert not any(str(root) in answer.text for root in others)
+        if method == "delete" and answer.status_code == 200:
+            restore(served, session)
 
     try:
         try_one()
@@ -122,32 +160,58 @@ def test_every_answer_is_one_that_the_document_allows(
         assert mode is GenerationMode.NEGATIVE  # a call without parameters can't be asked wrongly
 
 
-def assert_tells_no_innards(status: int, content_type: str, body: bytes, root: Path) -> None:
+def name_project(case: Case, project_id: str | None) -> None:
+    """Let a request be about a project, wherever a request of its kind says which; None leaves it as it is."""
+    if project_id is None:
+        return
+    if "{project_id}" in case.path:
+        case.path_parameters = {**(case.path_parameters or {}), "project_id": project_id or "-"}
+    elif case.path in ("/index", "/query") and isinstance(case.body, dict):
+        case.body["project_id"] = project_id
+    elif case.method in ("GET", "DELETE"):
+        case.query = {**(case.query or {}), "project_id": project_id}
+
+
+def keep_inside(case: Case, served: Served) -> None:
+    """Let no request register a directory of this machine, or make one: only the test's own are named by a path."""
+    if case.path == "/projects" and isinstance(case.body, dict):
+        root = next(iter(served.roots.values()))
+        for name, own in (("project_root", root), ("state_dir", resolve_state_dir(root))):
+            if str(case.body.get(name)).startswith(("/", "~")):
+                case.body[name] = str(own)
+
+
+def assert_tells_no_innards(status: int, content_type: str, body: bytes, served: Served) -> None:
     text = body.decode()
     assert not INNARDS.search(text)
     if status >= 400:
         assert content_type == "application/problem+json"
-        told = text.replace(str(root), "")
-        assert not any(place in told for place in (sys.prefix, str(Path.home()) + "/", str(root.parent)))
+        places = {sys.prefix, str(Path.home()) + "/", *(str(root.parent) for root in served.roots.values())}
+        for root in served.roots.values():
+            text = text.replace(str(root), "")
+        assert not any(place in text for place in places)
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: json.dumps(text).encode()))
 def test_any_bytes_as_a_body_are_answered(
-    body: bytes, server: RuntimeState, session: requests.Session, statuses: Counter[int], root: Path
+    body: bytes, served: Served, session: requests.Session, statuses: Counter[int]
 ) -> None:
     for path in ("/query", "/index", "/projects"):
         answer = session.post(
-            server.base_url + path,
+            served.state.base_url + path,
             data=body,
             headers={"Content-Type": "application/json"},
             timeout=REQUEST_LIMIT_S,
         )
         statuses[answer.status_code] += 1
         assert answer.status_code in (409, 422), (path, body)
-        assert_tells_no_innards(answer.status_code, answer.headers["content-type"], answer.content, root)
+        assert_tells_no_innards(answer.status_code, answer.headers["content-type"], answer.content, served)
 
 
-def test_the_server_still_answers(server: RuntimeState, session: requests.Session) -> None:
-    health = session.get(f"{server.base_url}/health", timeout=REQUEST_LIMIT_S).json()
-    assert (health["status"], health["instance_id"]) == ("healthy", server.instance_id)
+def test_the_server_still_answers(served: Served, session: requests.Session) -> None:
+    health = session.get(f"{served.state.base_url}/health", timeout=REQUEST_LIMIT_S).json()
+    assert (health["status"], health["instance_id"]) == ("healthy", served.state.instance_id)
+    if served.state.mode == "shared":
+        listed = list_projects(served.state)
+        assert {each["project_id"]: Path(each["project_root"]) for each in listed} == served.roots

@@ -360,6 +360,7 @@ def test_a_state_directory_elsewhere_holds_pointer_and_settings_and_is_one_proje
     with pytest.raises(ServerRefusedError, match="is that of") as caught:
         discover_or_start(other, state_dir=place)
     assert caught.value.code == "state_dir_in_use"
+    assert "unset DOC_SERVE_STATE_DIR" in caught.value.hint
 
     stop_daemon()
     assert read_pointer(place) is None

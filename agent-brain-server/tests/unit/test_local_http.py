@@ -96,7 +96,7 @@ def test_what_is_no_address_is_no_server(url):
 
 
 def test_silence_is_a_deadline(silent_url):
-    with pytest.raises(DeadlineError, match=r"0\.1 seconds"):
+    with pytest.raises(DeadlineError, match=r"within 0\.1 s\."):
         request_json(Address(silent_url), "GET", "/health", timeout=0.1)
 
 

@@ -38,7 +38,8 @@ def test_only_what_was_named_is_sent(tmp_path):
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        (make_job(), "1,200 files (7 changed, 2 removed): keyword answers are complete, all vectors are there."),
+        (make_job(), "1,200 files (7 read, 2 removed): keyword answers are complete, all vectors are there."),
+        (make_job(files_total=1), "Indexed 1 file (7 read"),
         (make_job(vectors_done=1), "vectors follow (25 %)"),
         (make_job(files_skipped={"empty": 2, "binary": 9}), "Left out: 9 binary, 2 empty."),
         ({**make_job(keywords_ready=False), "state": "queued"}, "Job j1 is queued"),

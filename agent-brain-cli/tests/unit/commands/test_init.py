@@ -45,6 +45,21 @@ def test_a_state_directory_that_cannot_be_made_is_exit_code_5(run, tmp_path):
     assert str(tmp_path / "file") in failed.err
 
 
+@pytest.mark.parametrize("mode", ["project", "shared"])
+def test_a_state_directory_named_for_all_projects_is_refused_to_the_second(run, project, tmp_path, monkeypatch, mode):
+    monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(tmp_path / "for all"))
+    assert run("init", "--mode", mode).code == 0
+    assert run("init", "--mode", mode).code == 0  # the first may come again
+    second = tmp_path / "second"
+    second.mkdir()
+    refused = run("init", "--mode", mode, "--project-root", str(second))
+    assert (refused.code, refused.out) == (5, "")
+    assert refused.err.splitlines()[0] == f"Error: The state directory {tmp_path / 'for all'} is that of {project}."
+    assert "unset DOC_SERVE_STATE_DIR" in refused.err
+    own = run("init", "--mode", mode, "--project-root", str(second), "--state-dir", str(tmp_path / "for second"))
+    assert own.code == 0, own.err
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [

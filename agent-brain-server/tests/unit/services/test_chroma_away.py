@@ -26,18 +26,29 @@ def server(chroma_run, tmp_path):
 
 
 @pytest.fixture
-def bundle(server, project, monkeypatch):
-    """Return services whose vectors are beyond what is compared exactly, at a size that a test can afford."""
+def open_on_chroma(server, monkeypatch):
+    """Return a function that opens services whose vectors are beyond what is compared exactly, at a small size."""
     monkeypatch.setattr(vector_store, "CHROMA_FROM", 0)
     monkeypatch.setattr(vector_store, "CHROMA_SERVER_FROM", 0)
     monkeypatch.setattr(vector_store, "EXACT_SUBSET_LIMIT", 1)
     monkeypatch.setattr(chroma_mirror, "RETRY_S", 0.1)
-    state_dir = project / ".claude" / "Agent Brain"
-    settings = ProjectConfig(watch=False, chroma_url=server.url)
-    parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
-    bundle = ServiceBundle.open("project", project, state_dir, settings, shared=parts)
-    yield bundle
-    bundle.close()
+    opened = []
+
+    def open_now(project):
+        state_dir = project / ".claude" / "Agent Brain"
+        settings = ProjectConfig(watch=False, chroma_url=server.url)
+        parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
+        opened.append(ServiceBundle.open("project", project, state_dir, settings, shared=parts))
+        return opened[-1]
+
+    yield open_now
+    for bundle in opened:
+        bundle.close()
+
+
+@pytest.fixture
+def bundle(open_on_chroma, project):
+    return open_on_chroma(project)
 
 
 def wait_for_status(bundle, holds):
@@ -77,3 +88,28 @@ def test_answers_go_on_without_the_server_and_vectors_reach_it_later(server, pro
     status = wait_for_status(bundle, lambda status: status.vectors_behind == 0 and status.vector_fault is None)
     assert list(server.collections().values()) == [status.total_chunks]
     assert SingleProject(bundle).health().fault is None
+
+
+def wait_for_collections(server, count):
+    deadline = time.monotonic() + LIMIT_S
+    while len(server.collections()) != count:
+        assert time.monotonic() < deadline, server.collections()
+        time.sleep(0.05)
+
+
+def test_a_moved_project_has_one_collection_and_a_cleared_one_none(server, project, bundle, open_on_chroma, run_job):
+    run_job(bundle)
+    wait_for_status(bundle, lambda status: status.vectors_behind == 0)
+    (before,) = server.collections()
+    bundle.close()
+    moved = project.rename(project.with_name("moved"))
+    again = open_on_chroma(moved)
+    run_job(again)
+    status = wait_for_status(again, lambda status: status.vectors_behind == 0 and status.vector_coverage == 1)
+    wait_for_collections(server, 1)
+    (after,) = server.collections().items()
+    assert (after[0] != before, after[1]) == (True, status.total_chunks)
+
+    again.indexing.clear()
+    run_job(again, "docs", include_patterns=["nothing"])
+    wait_for_collections(server, 0)

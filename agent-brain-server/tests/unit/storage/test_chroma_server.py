@@ -14,8 +14,9 @@ import pytest
 
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage import chroma_mirror, chroma_server, vector_store
-from agent_brain_server.storage.chroma_server import ChromaServerIndex
-from agent_brain_server.storage.vector_store import VectorStoreManager, name_collection
+from agent_brain_server.storage.chroma_place import name_collection
+from agent_brain_server.storage.chroma_server import ChromaServerIndex, remove_collections
+from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.types import AllowedChunks, ChromaServer, QueryFilter
 
 DIMENSION = 24
@@ -181,6 +182,75 @@ def test_a_copy_of_a_project_has_a_collection_of_its_own(open_store, vectors, se
     assert on_server(copied) == [COUNT]
     assert len(set(server.collections()) - before) == 1
     assert on_server(open_store()) == list(range(1, COUNT + 1))
+
+
+def names_of(server, store_id):
+    return {name for name in server.collections() if store_id in name}
+
+
+def test_a_moved_store_removes_its_old_collection(open_store, vectors, server, tmp_path):
+    first = open_store(store_id="1a" * 16)
+    fill(first, vectors)
+    flush_all(first)
+    first.close()
+    (tmp_path / "vectors").rename(tmp_path / "moved")
+    moved = open_store(tmp_path / "moved", store_id="1a" * 16)
+    assert moved.has_left_collections()
+    flush_all(moved)
+    assert on_server(moved) == list(range(1, COUNT + 1))
+    assert names_of(server, "1a" * 16) == {name_collection("1a" * 16, tmp_path / "moved")}
+    assert not moved.has_left_collections()
+
+
+def test_a_store_of_new_documents_removes_the_collection_of_the_old_ones(open_store, vectors, server, tmp_path):
+    first = open_store(store_id="2b" * 16)
+    fill(first, vectors)
+    flush_all(first)
+    first.close()
+    again = open_store(store_id="3c" * 16)
+    fill(again, vectors)
+    flush_all(again)
+    assert names_of(server, "2b" * 16) == set()
+    assert names_of(server, "3c" * 16) == {name_collection("3c" * 16, tmp_path / "vectors")}
+
+
+def test_a_cleared_store_has_no_collection_until_it_has_vectors(open_store, vectors, server):
+    store = open_store(store_id="4d" * 16)
+    fill(store, vectors)
+    flush_all(store)
+    store.clear()
+    flush_all(store)
+    assert names_of(server, "4d" * 16) == set()
+    fill(store, vectors)
+    flush_all(store)
+    assert on_server(store) == list(range(1, COUNT + 1))
+
+
+def test_what_was_left_behind_is_removed_once_the_server_is_back(open_store, vectors, own_server, tmp_path):
+    first = open_store(chroma_server=ChromaServer(own_server.url))
+    fill(first, vectors)
+    flush_all(first)
+    first.close()
+    own_server.kill()
+    (tmp_path / "vectors").rename(tmp_path / "moved")
+    moved = open_store(tmp_path / "moved", chroma_server=ChromaServer(own_server.url))
+    with pytest.raises(StoreError, match="does not answer"):
+        moved.flush_chroma()
+    moved.close()
+    own_server.start()
+    assert len(own_server.collections()) == 1
+    moved = open_store(tmp_path / "moved", chroma_server=ChromaServer(own_server.url))
+    flush_all(moved)
+    assert list(own_server.collections()) == [name_collection(STORE_ID, tmp_path / "moved")]
+
+
+def test_a_collection_that_somebody_else_has_made_is_left_alone(open_store, vectors, server, tmp_path):
+    store = open_store(store_id="5e" * 16)
+    fill(store, vectors)
+    flush_all(store)
+    (name,) = names_of(server, "5e" * 16)
+    remove_collections(ChromaServer(server.url), {name: "another epoch", "agent-brain-none-00000000": "1"})
+    assert names_of(server, "5e" * 16) == {name}
 
 
 def test_a_filter_is_answered_with_allowed_chunks_only(open_store, vectors):

@@ -1,32 +1,36 @@
 """What a browser is shown of the calls, and what the page may do there."""
 
-import json
 import re
 
 import pytest
 from fastapi.testclient import TestClient
 
-from agent_brain_server.api.routers.docs_page import SCRIPTS
 
-
-def test_the_page_holds_the_description_of_the_calls(client: TestClient) -> None:
+def test_the_page_is_read_without_scripts_or_other_sites(client: TestClient) -> None:
     page = client.get("/docs")
-    assert page.headers["content-type"].startswith("text/html")
-    described = re.search(r'"spec": (\{.*\}),$', page.text, re.MULTILINE)
-    assert described is not None
-    assert json.loads(described[1]) == client.get("/openapi.json").json()
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script" not in page.text
+    loaded = re.findall(r'<(?:link|img|iframe|object|embed|source)\b[^>]*?(?:src|href|data)="(.*?)"', page.text)
+    assert loaded == ["data:,"]  # no icon is asked for
 
 
-def test_the_page_of_the_calls_can_make_none(client: TestClient, refusal) -> None:
+def test_the_page_of_the_calls_can_make_none(client: TestClient) -> None:
     page = client.get("/docs")
     policy = dict(part.partition(" ")[::2] for part in page.headers["content-security-policy"].split("; "))
-    assert policy["sandbox"] == "allow-scripts"
-    assert policy["default-src"] == policy["form-action"] == "'none'"
-    assert "connect-src" not in policy
-    assert refusal(client.get("/health/status", headers={"Origin": "null"})) == (403, "foreign_origin")
-    loaded = re.findall(r'(?:src|href)="(.*?)"', page.text)
-    assert all(address.startswith((f"{SCRIPTS}/", "data:")) for address in loaded)
-    assert '"supportedSubmitMethods": []' in page.text
+    assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == policy["frame-ancestors"] == "'none'"
+    assert policy["style-src"].startswith("'sha256-")
+    assert set(policy) & {"script-src", "connect-src", "frame-src"} == set()
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_page_is_for_who_may_ask(client: TestClient, refusal) -> None:
+    assert refusal(client.get("/docs", headers={"Authorization": ""})) == (401, "unauthorized")
+    assert refusal(client.get("/docs", headers={"Sec-Fetch-Site": "cross-site"})) == (403, "foreign_origin")
+    typed = client.get("/docs", headers={"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"})
+    assert typed.status_code == 200
+    followed = client.get("/openapi.json", headers={"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"})
+    assert followed.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/redoc", "/docs/oauth2-redirect"])

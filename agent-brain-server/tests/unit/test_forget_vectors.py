@@ -1,0 +1,30 @@
+"""The process that removes an index's vectors from a Chroma server."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from agent_brain_server import forget_vectors
+from agent_brain_server.config.settings import ProjectConfig
+
+NOBODY = "http://127.0.0.1:1"
+
+
+def test_without_a_server_there_is_nothing_to_do(tmp_path):
+    assert forget_vectors.forget(tmp_path, ProjectConfig()) == {"removed": False, "fault": None}
+    assert forget_vectors.forget(tmp_path, ProjectConfig(chroma_url=NOBODY)) == {"removed": False, "fault": None}
+
+
+@pytest.mark.parametrize("by", ["project", "daemon"])
+def test_it_answers_with_json_whoever_s_settings_count(tmp_path, monkeypatch, by):
+    home, state_dir = tmp_path / "home", tmp_path / "state"
+    for directory in (home, state_dir):
+        directory.mkdir()
+        (directory / "config.json").write_text(json.dumps({"chroma_url": NOBODY}))
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(home))
+    command = [sys.executable, "-m", "agent_brain_server.forget_vectors", "--data", str(tmp_path / "data")]
+    command += ["--state-dir", str(state_dir)] if by == "project" else []
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == {"removed": False, "fault": None}
