@@ -53,6 +53,7 @@ CASES = [
     "steady=0",
     "flood=300",
     "branches=1",
+    "clock=2",
 ]
 
 
@@ -104,6 +105,8 @@ def test_a_round_of_each_long_loop_holds(case: str) -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=SOAK_LIMIT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("ok")
+    if "skipped: " in done.stdout:
+        pytest.skip(done.stdout)
 
 
 def test_a_server_without_files_to_spare_answers_again_once_the_crowd_is_gone(root: Path) -> None:
