@@ -60,6 +60,15 @@ def entries() -> list[RegistryEntry]:
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.project_root)
 
 
+def read_mark() -> tuple[int, int, int] | None:
+    """Return what tells one writing of the registry from the next; None where there is none, or no home for it."""
+    try:
+        found = registry_path().stat()
+    except (OSError, StateDirError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _parse_entry(item: object) -> RegistryEntry | None:
     if not isinstance(item, dict):
         return None

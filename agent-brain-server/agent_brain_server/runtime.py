@@ -145,7 +145,12 @@ def write_runtime(state_dir: Path, state: RuntimeState) -> None:
     Raises:
         OSError: The state directory cannot be written.
     """
-    write_atomic(runtime_path(state_dir), state.model_dump(mode="json", exclude_none=True))
+    write_atomic(runtime_path(state_dir), make_runtime_document(state))
+
+
+def make_runtime_document(state: RuntimeState) -> dict[str, Any]:
+    """Return what the runtime file of a server holds."""
+    return state.model_dump(mode="json", exclude_none=True)
 
 
 def read_runtime(state_dir: Path) -> RuntimeState | None:

@@ -30,6 +30,7 @@ from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kil
 from benchmarks.soak.listing import loop_list
 from benchmarks.soak.outcome import Outcome, format_results
 from benchmarks.soak.sharing import loop_closed, loop_crosstalk
+from benchmarks.soak.small_files import loop_small_files
 from benchmarks.soak.starting import (
     loop_discover,
     loop_projects_at_once,
@@ -88,6 +89,7 @@ CASES = {
     "slow": Case(25, loop_slow, 10, 1),
     "steady": Case(26, loop_steady, 30, 0),
     "clock": Case(27, loop_clock, 20, 1),
+    "flip-small": Case(28, loop_small_files, 100, 2),
 }
 
 
