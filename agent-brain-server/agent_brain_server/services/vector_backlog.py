@@ -102,6 +102,10 @@ class VectorBacklog:
                     raise
                 logger.warning("%s Embedding on with another, model %s", error.message, self._model)
 
+    def drop_strays(self) -> None:
+        """Forget the vectors of chunks that are gone without the vectors' knowledge, as damaged ones are."""
+        self._vectors.delete(self._documents.match_embedded(self._vectors.keys()))
+
     def catch_up(self) -> bool:
         """Let Chroma catch up by one small write; returns whether it is still behind.
 
