@@ -191,6 +191,10 @@ class VectorMap:
 
     # What Chroma has
 
+    def distrust_chroma(self) -> None:
+        """Let Chroma begin anew with nothing: what it holds is wrong."""
+        self._go_over_to_chroma()
+
     def _go_over_to_chroma(self) -> None:
         """Begin an epoch in which Chroma has nothing: what another place holds may be of any time."""
         with self._database.writing() as connection:
