@@ -1,16 +1,9 @@
 """A server as data and as text."""
 
-from datetime import UTC, datetime
-
 from agent_brain_cli.progress import count_reasons, describe_progress
 from agent_brain_cli.render import Json, format_duration, format_fields, format_moment, format_share, visible
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.wording import count_noun
-
-
-def uptime_s(started_at: str) -> float:
-    """Return the seconds since an ISO 8601 time."""
-    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(started_at)).total_seconds())
 
 
 def runtime_document(state: RuntimeState, *, with_token: bool = False) -> Json:

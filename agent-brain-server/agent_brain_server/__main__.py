@@ -44,7 +44,8 @@ PRIVATE_UMASK = 0o077  # whatever the server or a library writes is this user's 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server of a project; return the exit code."""
-    process_began = time.monotonic() - measure_process_age()  # before the fork, which makes a new process of this one
+    # before the fork, which makes a new process of this one
+    process_began = time.monotonic() - (measure_process_age() or 0.0)
     arguments = parse_arguments(argv)
     if arguments.ready_fd is not None:
         leave_starter()

@@ -24,8 +24,8 @@ from agent_brain_server.local_http import HEALTH_PATH, HEALTH_TIMEOUT_S, request
 from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
 from agent_brain_server.membership import Membership
 from agent_brain_server.project_root import generate_project_id, require_text
-from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
-from agent_brain_server.storage_paths import brain_home, default_state_dir, runtime_path, shared_project_file
+from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
+from agent_brain_server.storage_paths import brain_home, default_state_dir, shared_project_file
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def register_project(daemon: RuntimeState, project_root: Path, state_dir: Path) 
 
 
 def ensure_pointer(daemon: RuntimeState, project_root: Path, state_dir: Path) -> None:
-    """Have the pointer to the daemon written anew where it is gone, as far as that can be done.
+    """Have the pointer to the daemon written anew where it is gone or damaged, as far as that can be done.
 
     A server of the project's own takes the file with it when it ends, and whoever speaks plain HTTP looks for it.
 
@@ -180,7 +180,10 @@ def ensure_pointer(daemon: RuntimeState, project_root: Path, state_dir: Path) ->
         project_root: Canonical root.
         state_dir: The project's own one; absolute.
     """
-    if not runtime_path(state_dir).exists():
+    pointer = None
+    with contextlib.suppress(UnknownSchemaError):
+        pointer = read_pointer(state_dir)
+    if pointer is None or (pointer.project_root, pointer.base_url) != (str(project_root), daemon.base_url):
         with contextlib.suppress(AgentBrainError, OSError):
             register_project(daemon, project_root, state_dir)
 

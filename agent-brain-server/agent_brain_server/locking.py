@@ -72,7 +72,12 @@ class StateLock:
         self._descriptor = descriptor
         self._owner_pid = os.getpid()
         if record_pid:
-            self._note_holder(descriptor)
+            try:
+                self.note_holder()
+            except OSError as exc:
+                self.release()
+                message = f"The pid file in {self._state_dir} cannot be written: {exc.strerror}."
+                raise StateDirError(message) from exc
         return True
 
     def release(self) -> None:
@@ -102,17 +107,28 @@ class StateLock:
     ) -> None:
         self.release()
 
-    def _note_holder(self, descriptor: int) -> None:
-        pid = os.getpid()
-        try:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{pid} {read_start_time(pid) or ''}\n".encode(), 0)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            with open(os.open(pid_path(self._state_dir), flags, PRIVATE_FILE_MODE), "w", encoding="ascii") as file:
-                file.write(f"{pid}\n")
-        except OSError as exc:
-            self.release()
-            raise StateDirError(f"The pid file in {self._state_dir} cannot be written: {exc.strerror}.") from exc
+    def note_holder(self) -> None:
+        """Name this process in the lock file and the pid file; nothing happens where it does not hold the lock.
+
+        Raises:
+            OSError: They can't be written.
+        """
+        if self._descriptor is None:
+            return
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, _describe_holder(), 0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(pid_path(self._state_dir), flags, PRIVATE_FILE_MODE), "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
+
+    def is_noted(self) -> bool:
+        """True where lock file and pid file name this process, as `note_holder` has written them."""
+        if self._descriptor is None:
+            return False
+        return (
+            os.pread(self._descriptor, MAX_HOLDER_BYTES, 0) == _describe_holder()
+            and read_pid(self._state_dir) == os.getpid()
+        )
 
 
 _held: dict[Path, StateLock] = {}
@@ -262,6 +278,11 @@ def _is_file_of(descriptor: int, path: Path) -> bool:
     except OSError:  # removed, or behind a directory that is closed now: no other process meets it
         return False
     return held.st_nlink > 0 and (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
+
+
+def _describe_holder() -> bytes:
+    pid = os.getpid()
+    return f"{pid} {read_start_time(pid) or ''}\n".encode()
 
 
 def _read_words(path: Path) -> list[str]:

@@ -38,11 +38,18 @@ def read_start_time(pid: int) -> str | None:
     return _ask_ps_start(pid)
 
 
-def measure_process_age() -> float:
-    """Return the seconds since this process started; 0 where the system does not tell."""
-    ticks = _read_proc_start(os.getpid()) if _HAS_PROC else None
+def measure_process_age(pid: int | None = None) -> float | None:
+    """Return the seconds since a process started, whatever was done to the clock since.
+
+    Args:
+        pid: The process; this one where None.
+
+    Returns:
+        None where the system does not tell, or there is no such process.
+    """
+    ticks = _read_proc_start(os.getpid() if pid is None else pid) if _HAS_PROC else None
     if ticks is None:
-        return 0.0
+        return None
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK"))
 
 

@@ -71,6 +71,15 @@ def find_occupant(project_root: Path, state_dir: Path) -> Path | None:
     return next((root for root in others if root != project_root and root.is_dir()), None)
 
 
+def read_mark() -> tuple[int, int, int] | None:
+    """Return what tells one writing of the registry from the next; None where there is none, or no home for it."""
+    try:
+        found = registry_path().stat()
+    except (OSError, StateDirError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _parse_entry(item: object) -> RegistryEntry | None:
     if not isinstance(item, dict):
         return None

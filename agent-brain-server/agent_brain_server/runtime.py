@@ -4,6 +4,7 @@ The file is a hint. The lock says whether a server lives; `validate_runtime` say
 """
 
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.errors import StateDirError, UnknownSchemaError
 from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id
-from agent_brain_server.processes import MAX_PID, is_same_process
+from agent_brain_server.processes import MAX_PID, is_same_process, measure_process_age
 from agent_brain_server.storage_paths import prepare_brain_home, runtime_path, shared_config_path
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,12 @@ def write_runtime(state_dir: Path, state: RuntimeState) -> None:
     Raises:
         OSError: The state directory cannot be written.
     """
-    write_atomic(runtime_path(state_dir), state.model_dump(mode="json", exclude_none=True))
+    write_atomic(runtime_path(state_dir), make_runtime_document(state))
+
+
+def make_runtime_document(state: RuntimeState) -> dict[str, Any]:
+    """Return what the runtime file of a server holds."""
+    return state.model_dump(mode="json", exclude_none=True)
 
 
 def read_runtime(state_dir: Path) -> RuntimeState | None:
@@ -215,6 +221,17 @@ def delete_runtime(state_dir: Path) -> None:
 def is_process_alive(state: RuntimeState) -> bool:
     """True where the process of `state` runs: the pid alone may meanwhile belong to another one."""
     return is_same_process(state.pid, state.pid_started_at)
+
+
+def measure_uptime(state: RuntimeState) -> float:
+    """Return the seconds since a server started: by the system's count, which no clock changes, else by the clock."""
+    age = measure_process_age(state.pid) if is_process_alive(state) else None
+    if age is not None:
+        return age
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(state.started_at)).total_seconds())
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return 0.0
 
 
 def validate_runtime(state: RuntimeState, *, timeout: float = HEALTH_TIMEOUT_S) -> bool:

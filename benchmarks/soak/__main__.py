@@ -20,6 +20,7 @@ from typing import Any
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
 from benchmarks.__main__ import describe_machine
 from benchmarks.report import update_document
+from benchmarks.soak.clock import loop_clock
 from benchmarks.soak.crowd import loop_crowd, loop_slow
 from benchmarks.soak.damage import loop_flips, loop_lost
 from benchmarks.soak.disk import check_read_only, loop_full_disk
@@ -29,6 +30,7 @@ from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kil
 from benchmarks.soak.listing import loop_list
 from benchmarks.soak.outcome import Outcome, format_results
 from benchmarks.soak.sharing import loop_closed, loop_crosstalk
+from benchmarks.soak.small_files import loop_small_files
 from benchmarks.soak.starting import (
     loop_discover,
     loop_projects_at_once,
@@ -86,6 +88,8 @@ CASES = {
     "crowd": Case(25, loop_crowd, 10, 1),
     "slow": Case(25, loop_slow, 10, 1),
     "steady": Case(26, loop_steady, 30, 0),
+    "clock": Case(27, loop_clock, 20, 1),
+    "flip-small": Case(28, loop_small_files, 100, 2),
 }
 
 

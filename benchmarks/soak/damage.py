@@ -13,12 +13,11 @@ from urllib.parse import quote
 from agent_brain_server.discovery import request_json
 from agent_brain_server.errors import AgentBrainError, ServerRefusedError
 from agent_brain_server.lifecycle import start_server, stop_server
-from agent_brain_server.storage.vector_map import MAP_NAME
 from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR, resolve_state_dir
 from benchmarks.soak.killing import MODES, SEED, IndexedProject, prepare
 from benchmarks.soak.outcome import Outcome, require
 from benchmarks.soak.servers import LIMIT_S, POLL_S, find_servers, has_ended, kill, project, wait_until
-from benchmarks.soak.stores import MISPLACED, find_faults, open_documents
+from benchmarks.soak.stores import find_faults, open_documents
 
 MAX_FLIPS = 64
 QUESTIONS = 12
@@ -30,7 +29,7 @@ LOST = (DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR, ".")
 def loop_flips(scratch: Path, rounds: int) -> Iterator[Outcome]:
     """Flip bytes in one file a round: in turn after a stop, after a kill, and while the server runs."""
     met: Counter[str] = Counter()
-    told = refused = misplaced = 0
+    told = refused = 0
     with project(scratch, "flipped") as root:
         work = _begin(root)
         for number in range(rounds):
@@ -48,17 +47,11 @@ def loop_flips(scratch: Path, rounds: int) -> Iterator[Outcome]:
             work.state = start_server(root).state
             told += bool(settle(work)["repairs"])
             met[f"{_kind_of(file)} {how}"] += 1
-            misplaced += _require_sound(
-                work,
-                f"round {number}, bytes of {file.name} flipped, {how}",
-                is_map_suspect=how != "stopped" and file.name.startswith(MAP_NAME),
-            )
+            _require_sound(work, f"round {number}, bytes of {file.name} flipped, {how}")
     found = (
         f"each found sound again by itself, {told} told of repairs; {work.answers:,} results compared with the files"
     )
     found = f"{found}; {refused} questions refused with the reason while a server ran on a damaged file"
-    if misplaced:
-        found = f"{found}; in {misplaced} rounds chunks were ranked by the vector of another text"
     yield Outcome(21, f"up to {MAX_FLIPS} bytes flipped in a store's file × {rounds}", f"0 wrong: {found}")
 
 
@@ -158,17 +151,15 @@ def _kind_of(path: Path) -> str:
     return path.suffix.lstrip(".") if path.suffix not in ("", ".json", ".sqlite3") else path.name
 
 
-def _require_sound(work: IndexedProject, after: str, *, is_map_suspect: bool = False) -> bool:
-    """Compare stores and tree; return whether chunks have a vector of another text, where that may be."""
+def _require_sound(work: IndexedProject, after: str) -> None:
+    """Compare stores and tree."""
     deadline = time.monotonic() + MEND_LIMIT_S
     while refused := ask_all(work):  # without a seal, damage is met by the first question that comes upon it
         require(time.monotonic() < deadline, f"after {after} questions are refused: {refused[:1]}")
         settle(work)
     _fetch_every_chunk(work)
     faults = find_faults(work.stores, work.tree.present)
-    others = [fault for fault in faults if not (is_map_suspect and fault.endswith(MISPLACED))]
-    require(not others, f"after {after}: {'; '.join(others[:5])}")
-    return len(others) < len(faults)
+    require(not faults, f"after {after}: {'; '.join(faults[:5])}")
 
 
 def _fetch_every_chunk(work: IndexedProject) -> None:

@@ -11,6 +11,7 @@ import tantivy
 from agent_brain_server.services.vector_backlog import embedding_key, embedding_text
 from agent_brain_server.storage.chunk_rows import SELECT_CHUNKS, stored_chunk_of
 from agent_brain_server.storage.document_store import DATABASE_NAME
+from agent_brain_server.storage.map_checksums import keep_sound_texts
 from agent_brain_server.storage.vector_map import MAP_NAME
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR
@@ -19,7 +20,8 @@ from benchmarks.soak.corpus import is_excerpt
 
 DIMENSION = 384
 UNIT_TOLERANCE = 1e-3
-MISPLACED = "chunks have the vector of another text"
+
+SELECT_VECTORS = "SELECT key, row, embed_key, texts.checksum FROM vectors LEFT JOIN texts USING (row)"
 
 COUNT_LOOSE = """
 SELECT (SELECT count(*) FROM chunks WHERE key NOT IN (SELECT key FROM texts))
@@ -73,24 +75,31 @@ def count_all(state_dir: Path) -> tuple[int, int, int]:
 
 def _find_vector_faults(directory: Path, chunks: Sequence[StoredChunk]) -> list[str]:
     with _open_database(directory / MAP_NAME) as vectors:
-        listed = vectors.execute("SELECT key, row, embed_key FROM vectors LEFT JOIN texts USING (row)").fetchall()
+        listed = vectors.execute(SELECT_VECTORS).fetchall()
         name = vectors.execute("SELECT value FROM meta WHERE key = 'matrix_name'").fetchone()[0]
     expected = {stored.key: embedding_key(embedding_text(stored.chunk)) for stored in chunks}
-    found = {key: text for key, _, text in listed}
+    found = {key: text for key, _, text, _ in listed}
     faults = []
     if found.keys() != expected.keys():
         missing, extra = len(expected.keys() - found.keys()), len(found.keys() - expected.keys())
         faults.append(f"vectors: {missing} missing, {extra} too many")
-    if wrong := [key for key in found.keys() & expected.keys() if found[key] != expected[key]]:
-        faults.append(f"{len(wrong)} {MISPLACED}")
+    if wrong := [
+        key for key, row, text, checksum in listed if expected.get(key) != text and _is_name(row, text, checksum)
+    ]:
+        faults.append(f"{len(wrong)} chunks have the vector of another text")
     with closing(VectorMatrix(directory / name, DIMENSION)) as file:
         matrix = file.view(file.rows_on_disk())
-    rows = [row for _, row, _ in listed]
+    rows = [row for _, row, _, _ in listed]
     if rows and max(rows) >= len(matrix):
         faults.append(f"a vector lies in row {max(rows)} of {len(matrix)}")
     elif rows and np.abs(np.linalg.norm(matrix[rows], axis=1) - 1).max() > UNIT_TOLERANCE:
         faults.append("a vector is torn: its length is not 1")
     return faults
+
+
+def _is_name(row: int, text: str | None, checksum: int) -> bool:
+    """Whether the name of a row's text is as it was written; a damaged one names nothing, and is not used any more."""
+    return text is None or bool(keep_sound_texts([(row, text, checksum)]))
 
 
 def _read_keyword_keys(data: Path) -> set[int]:

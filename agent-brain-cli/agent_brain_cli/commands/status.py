@@ -7,12 +7,12 @@ import click
 from agent_brain_cli.client import Client
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, show
-from agent_brain_cli.render_status import render_daemon_status, render_status, runtime_document, uptime_s
+from agent_brain_cli.render_status import render_daemon_status, render_status, runtime_document
 from agent_brain_cli.servers import look_for_server, membership_of
 from agent_brain_server.daemon import count_projects, find_daemon, list_projects, require_daemon
 from agent_brain_server.errors import DeadlineError, NotRunningError
 from agent_brain_server.locking import is_stale
-from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.runtime import RuntimeState, measure_uptime
 from agent_brain_server.storage_paths import brain_home
 
 STATUS_TIMEOUT_S = 10.0  # a server that indexes answers in milliseconds
@@ -43,7 +43,7 @@ def describe(target: Target, state: RuntimeState) -> Json:
     if state.mode == "shared":
         runtime["active_projects"] = count_projects(state)
     places = {"project_root": str(target.project_root), "state_dir": str(target.state_dir)}
-    uptime = uptime_s(runtime["started_at"])
+    uptime = measure_uptime(state)
     return {"running": True, "state": "running", **runtime, **places, "uptime_seconds": uptime, "index": index}
 
 
@@ -56,7 +56,7 @@ def show_daemon(target: Target) -> None:
     projects = list_projects(daemon, timeout_s=STATUS_TIMEOUT_S)
     runtime = runtime_document(daemon)
     document: Json = {"running": True, "state": "running", **runtime, "state_dir": str(brain_home())}
-    document |= {"uptime_seconds": uptime_s(runtime["started_at"]), "active_projects": len(projects)}
+    document |= {"uptime_seconds": measure_uptime(daemon), "active_projects": len(projects)}
     show({**document, "projects": projects}, render_daemon_status, as_json=target.as_json)
 
 

@@ -25,11 +25,12 @@ from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.connection import BoundedProtocol
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
+from agent_brain_server.api.presence import Presence
 from agent_brain_server.errors import AgentBrainError, StartError
 from agent_brain_server.locking import StateLock
 from agent_brain_server.processes import read_start_time
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.runtime import RuntimeState, delete_runtime, format_base_url, write_runtime
+from agent_brain_server.runtime import RuntimeState, format_base_url
 
 logger = logging.getLogger(__name__)
 
@@ -157,11 +158,12 @@ def run_server(
     """
     app = create_app(context)
     state = describe_server(context, sock.getsockname()[1])
+    presence = Presence(context.state_dir, state, lock)
     idle_limit_s = context.settings.idle_stop_seconds if stops_when_idle else 0
 
     def announce() -> None:
         gc.freeze()  # what was loaded stays: to look through it for garbage again and again takes 50 ms each time
-        write_runtime(context.state_dir, state)
+        presence.announce()
         elapsed_s = time.monotonic() - context.process_began
         app.state.metrics.start_seconds.set(elapsed_s)
         app.state.projects.publish(state)
@@ -171,13 +173,12 @@ def run_server(
 
     def withdraw() -> None:
         app.state.shutting_down.set()
-        # if our lock file is gone, so is our runtime file: what lies there belongs to a successor
-        if lock.is_intact():
-            delete_runtime(context.state_dir)
+        presence.withdraw()
 
     def find_stop_reason(server: ProjectServer) -> str | None:
         if not lock.is_intact():
             return "the state directory was removed"
+        presence.look_after()
         app.state.projects.look_after()
         return find_idle_reason(app, server, idle_limit_s)
 

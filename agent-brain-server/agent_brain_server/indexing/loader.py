@@ -102,14 +102,15 @@ def load_file(root: Path, file: FileStat, max_bytes: int, *, index_secrets: bool
 def is_unsettled(mtime_ns: int, now_ns: int) -> bool:
     """Whether a file was written so shortly before it was read that another write could leave the same time.
 
-    A time in the future, or of 1970, is as good as any: only another write changes it.
+    A time in the far future, or of 1970, is as good as any: only another write changes it. One that lies ahead by less
+    than a tick does so because the clock was put back a little.
 
     Args:
         mtime_ns: The file's modification time.
         now_ns: When it was read, by the clock that file times are taken from.
     """
     window_ns = COARSE_TICK_NS if mtime_ns % NS_PER_S == 0 else FILE_TICK_NS
-    return 0 <= now_ns - mtime_ns < window_ns
+    return abs(now_ns - mtime_ns) < window_ns
 
 
 def _read_file(root: Path, path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:

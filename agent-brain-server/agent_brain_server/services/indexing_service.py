@@ -95,8 +95,7 @@ class IndexingService:
 
     def start(self) -> None:
         """Begin to work, first on what an earlier server left unfinished."""
-        resumed = self._jobs.resume_unfinished()
-        if resumed:
+        if resumed := self._jobs.resume_unfinished():
             logger.info("resuming %d unfinished jobs", resumed)
         self._thread.start()
 
@@ -216,6 +215,7 @@ class IndexingService:
     def _read_damaged_again(self) -> None:
         if self._documents.take_damage():
             self.catch_up()
+            self._backlog.drop_strays()
 
     def _work_in_turn(self) -> None:
         """Run jobs and fill vectors until another project is to, or nothing came for a time."""

@@ -99,6 +99,10 @@ class VectorBacklog:
                     raise
                 logger.warning("%s Embedding on with another, model %s", error.message, self._model)
 
+    def drop_strays(self) -> None:
+        """Forget the vectors of chunks that are gone without the vectors' knowledge, as damaged ones are."""
+        self._vectors.delete(self._documents.match_embedded(self._vectors.keys()))
+
     def catch_up(self) -> bool:
         """Prepare for what so many vectors need: Chroma catches up by one write; returns whether it is still behind.
 

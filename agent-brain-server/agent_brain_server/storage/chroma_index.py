@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agent_brain_server.errors import StoreError
+from agent_brain_server.storage.chroma_guard import DATABASE_NAME, INDEX_HEADER, SEAL_NAME, UNCLOSED_NAME, ChromaGuard
 from agent_brain_server.types import Hit, Vectors
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ COLLECTION_NAME = "chunks"
 
 CONFIGURATION: Any = {"hnsw": {"space": "cosine"}}
 
-DATABASE_NAME = "chroma.sqlite3"
-
 MAX_HITS = 1_000
 """Most neighbours asked of Chroma, whose cost grows with them; a filter that needs more is answered exactly."""
+
+PANIC_MODULE = "pyo3_runtime"
+"""Of the exception that a panic in Chroma's native code comes as, which is no `Exception`."""
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +37,13 @@ class ChromaCollection:
         batch_size: Most vectors of one write.
         max_hits: Most neighbours of one search.
         where: Names the place in messages.
+        has_failed: Something was asked of Chroma that it could not do.
     """
 
     batch_size: int
     max_hits = MAX_HITS
     where: str
+    has_failed = False
     _collection: "Collection"
 
     def upsert(self, keys: Sequence[int], vectors: Vectors) -> None:
@@ -81,7 +85,10 @@ class ChromaCollection:
         """Raise what Chroma raises as `StoreError` that names the place."""
         try:
             yield
-        except Exception as exc:  # a border: Chroma's bindings raise plain types as well
+        except BaseException as exc:  # a border: Chroma's bindings raise plain types as well, and Rust's panics
+            if not isinstance(exc, Exception) and type(exc).__module__ != PANIC_MODULE:
+                raise
+            self.has_failed = True
             raise StoreError(f"Chroma cannot use {self.where}: {exc}.") from exc
 
 
@@ -104,6 +111,8 @@ class ChromaIndex(ChromaCollection):
         self.where = str(directory)
         self._directory = directory
         self._client: ClientAPI | None = None
+        self._guard = ChromaGuard(directory)
+        self._begin()
         try:
             self._collection = self._open(epoch)
         except StoreError:
@@ -111,6 +120,7 @@ class ChromaIndex(ChromaCollection):
             self.close()
             forget_system(directory)
             remove_files(directory)
+            self._begin()
             self._collection = self._open(epoch)
 
     def close(self) -> None:
@@ -118,6 +128,15 @@ class ChromaIndex(ChromaCollection):
         if self._client is not None:
             client, self._client = self._client, None
             client.close()  # type: ignore[attr-defined]
+            self._guard.end(is_sound=not self.has_failed)
+
+    def _begin(self) -> None:
+        try:
+            while reason := self._guard.begin():
+                log.warning("Chroma's files in %s are made anew: %s", self.where, reason)
+                remove_files(self._directory)
+        except OSError as exc:
+            raise StoreError(f"Chroma cannot use {self.where}: {exc.strerror or exc}.") from exc
 
     def _open(self, epoch: str) -> "Collection":
         import chromadb  # noqa: PLC0415 - half a second and 100 MB that an empty or a small store never pays
@@ -151,8 +170,8 @@ def forget_system(directory: Path) -> None:
 
 def remove_files(directory: Path) -> None:
     """Remove what Chroma wrote into a directory, and nothing else."""
-    for path in directory.glob(f"{DATABASE_NAME}*"):
+    for path in (*directory.glob(f"{DATABASE_NAME}*"), directory / SEAL_NAME, directory / UNCLOSED_NAME):
         path.unlink(missing_ok=True)
     for path in directory.iterdir():
-        if path.is_dir() and (path / "header.bin").exists():
+        if path.is_dir() and (path / INDEX_HEADER).exists():
             shutil.rmtree(path, ignore_errors=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chroma_index import ChromaCollection
 from agent_brain_server.storage.chroma_place import ChromaPlace
+from agent_brain_server.storage.database import DAMAGED_CODE
 from agent_brain_server.storage.vector_map import VectorMap
 from agent_brain_server.types import Hit, Vectors
 
@@ -41,6 +42,7 @@ class ChromaMirror:
         self._opened: ChromaCollection | None = None
         self._fault: StoreError | None = None
         self._retry_at = 0.0
+        self._is_distrusted = False
 
     @property
     def fault(self) -> StoreError | None:
@@ -58,6 +60,11 @@ class ChromaMirror:
             self._note_fault(exc)  # closing is left to `follow`: nobody who waits for an answer waits for the lock
             return None
 
+    def distrust(self) -> None:
+        """Take nothing from it any more, as its answers were wrong; `follow` then feeds it anew."""
+        self._is_distrusted = True
+        self._note_fault(StoreError("Chroma's vectors are not those that it was given.", code=DAMAGED_CODE))
+
     def follow(self) -> bool:
         """Remove what was left behind, or write one batch; False where nothing is, or Chroma failed a moment ago.
 
@@ -69,6 +76,9 @@ class ChromaMirror:
                 if time.monotonic() < self._retry_at:
                     return False
                 self.close()
+                if self._is_distrusted:
+                    self._map.distrust_chroma()
+                    self._is_distrusted = False
             try:
                 is_written = self._write_batch()
             except StoreError as exc:

@@ -5,16 +5,24 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from sys import intern
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from agent_brain_server.types import Chunk, ChunkFacts, FileChunks, FileRecord, Keys, StoredChunk
+from agent_brain_server.types import Chunk, ChunkFacts, FileChunks, FileRecord, Keys, SourceType, StoredChunk
 
 SYMBOL_SEPARATOR = "\x1f"
 """Between the names of the `symbols` column: ASCII's unit separator, which no name contains."""
 
 FACT_COLUMNS = "c.key, f.path, c.start_line, c.end_line, c.language, c.source_type, c.symbols, c.heading"
+
+FACT_KINDS: tuple[set[type], ...] = ({int}, {str}, {int}, {int}, {str}, {str}, {str}, {str, type(None)})
+"""Types of the columns `FACT_COLUMNS`."""
+
+SOURCE_TYPES = frozenset(get_args(SourceType))
+
+SOURCE_TYPE_COLUMN = 5
+"""Place of the source type in `FACT_COLUMNS`."""
 
 SELECT_FACTS = f"""
 SELECT {FACT_COLUMNS} FROM chunks c JOIN files f USING (file_id)
@@ -104,11 +112,15 @@ def fetch_rows(connection: sqlite3.Connection, query: str, values: Sequence[obje
 
 def read_facts(rows: Sequence[Sequence[Any]]) -> dict[int, ChunkFacts]:
     """Read the columns `FACT_COLUMNS` of many chunks; a damaged row that holds something else is left out."""
-    try:
-        return {row[0]: facts_of(row) for row in rows}
-    except (AttributeError, TypeError):
-        whole = [row for row in rows if all(isinstance(row[column], str) for column in (1, 4, 5, 6))]
-        return {row[0]: facts_of(row) for row in whole}
+    whole = rows if _are_whole(rows) else [row for row in rows if _are_whole([row])]
+    return {row[0]: facts_of(row) for row in whole}
+
+
+def _are_whole(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether the columns `FACT_COLUMNS` hold what ranking relies on; SQLite does not see to it."""
+    columns = list(zip(*rows, strict=True))
+    typed = all(kinds.issuperset(map(type, column)) for kinds, column in zip(FACT_KINDS, columns, strict=False))
+    return typed and (not columns or SOURCE_TYPES.issuperset(columns[SOURCE_TYPE_COLUMN]))
 
 
 def forget_damaged(connection: sqlite3.Connection, keys: Iterable[int]) -> None:

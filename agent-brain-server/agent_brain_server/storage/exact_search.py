@@ -1,5 +1,7 @@
 """Exact cosine similarity over the rows of the vector matrix, and which of them are unit vectors."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +15,9 @@ PICKED_ROW_COST = 6
 
 UNIT_TOLERANCE = 1e-3
 """How far a row's squared length may be from 1: float32 rounds to 1e-6, and a change that matters is far larger."""
+
+SCORE_TOLERANCE = 0.01
+"""How far another index's score may be off: rounding moves it by 1e-6, and a changed vector by more than this."""
 
 MAX_COSINE = 1.01
 """Of two unit vectors the cosine is 1 at most, and a little for rounding; more comes from damage."""
@@ -60,3 +65,19 @@ def choose_allowed(keys: Keys, rows: Rows, allowed: AllowedChunks | None) -> tup
         return keys, rows
     chosen = np.flatnonzero(np.isin(keys, allowed.keys, assume_unique=True))
     return keys[chosen], rows[chosen]
+
+
+def is_true_to(matrix: Vectors, keys: Keys, rows: Rows, vector: Vectors, hits: Sequence[Hit]) -> bool:
+    """Whether another index gives chunks the scores that they have; chunks that are not there any more don't count.
+
+    Args:
+        matrix: Unit vectors by row.
+        keys: Chunks, ascending.
+        rows: For each chunk the row of its vector.
+        vector: What was searched for, shape (dimension,).
+        hits: What the other index answered.
+    """
+    told = {hit.key: hit.score for hit in hits}
+    known, places, _ = np.intersect1d(keys, np.fromiter(told, np.int64), assume_unique=True, return_indices=True)
+    expected = np.array([told[key] for key in known.tolist()], dtype=np.float32)
+    return bool(np.all(np.abs(matrix[rows[places]] @ vector - expected) <= SCORE_TOLERANCE))

@@ -19,12 +19,21 @@ FINISHED_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
 
 COLUMNS = "job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request, correlation_id"
 
-ADD_CORRELATION_ID = "ALTER TABLE jobs ADD COLUMN correlation_id TEXT"
-"""Run on a store in which the column is missing; readers that don't know it are not disturbed."""
+ADDED_COLUMNS = {"correlation_id": "TEXT", "end_order": "INTEGER"}
+"""Added to a store in which they are missing; readers that don't know them are not disturbed. `end_order` counts the
+ends: times are what the clock said, and a clock can be put back."""
 
-PRUNE = """
+LAST_ENDED_FIRST = "coalesce(end_order, 0) DESC, sequence DESC"  # one that has no number ended before they were counted
+
+FINISH = """
+UPDATE jobs SET state = ?, finished_at = ?, error = ?, progress = coalesce(?, progress),
+    end_order = (SELECT coalesce(max(end_order), 0) + 1 FROM jobs)
+WHERE job_id = ?
+"""
+
+PRUNE = f"""
 DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND sequence NOT IN (
-    SELECT sequence FROM jobs WHERE state IN ('done', 'failed', 'cancelled') ORDER BY sequence DESC LIMIT ?
+    SELECT sequence FROM jobs WHERE state IN ('done', 'failed', 'cancelled') ORDER BY {LAST_ENDED_FIRST} LIMIT ?
 )
 """
 
@@ -70,9 +79,9 @@ class JobStore:
         self._database = document_store.database
         with self._database.reading() as connection:
             columns = {row[1] for row in connection.execute("PRAGMA table_info(jobs)")}
-        if "correlation_id" not in columns:
+        for name in ADDED_COLUMNS.keys() - columns:
             with self._database.writing() as connection:
-                connection.execute(ADD_CORRELATION_ID)
+                connection.execute(f"ALTER TABLE jobs ADD COLUMN {name} {ADDED_COLUMNS[name]}")
 
     def create(self, request: IndexRequest, correlation_id: str | None = None) -> StoredJob:
         """Put a job at the end of the queue.
@@ -114,7 +123,7 @@ class JobStore:
 
     def last_finished(self) -> StoredJob | None:
         """Return the job that ended last, None where none has."""
-        ended = "WHERE finished_at IS NOT NULL ORDER BY finished_at DESC, sequence DESC LIMIT 1"
+        ended = f"WHERE finished_at IS NOT NULL ORDER BY {LAST_ENDED_FIRST} LIMIT 1"
         return next(iter(self._select(ended)), None)
 
     def mark_running(self, job_id: str) -> None:
@@ -141,9 +150,8 @@ class JobStore:
             error: Why it failed, with what to do.
         """
         dumped = None if progress is None else progress.model_dump_json()
-        changes = "state = ?, finished_at = ?, error = ?, progress = coalesce(?, progress)"
-        self._update(changes, (state, _now(), error, dumped), job_id)
         with self._database.writing(durable=False) as connection:
+            connection.execute(FINISH, (state, _now(), error, dumped, job_id))
             connection.execute(PRUNE, (MAX_FINISHED_JOBS,))
 
     def _update(self, changes: str, values: Sequence[object], job_id: str) -> None:

@@ -1,8 +1,8 @@
 """Checksums of files that lie still: written when a store is closed, compared when it is opened again.
 
-SQLite checks the structure of a page and not what stands in it, Chroma checks nothing. A seal finds every byte that was
-changed while no server ran. It is taken away on opening, so that a server which is killed leaves none, and nothing that
-it wrote is taken for damage.
+SQLite checks the structure of a page and not what stands in it, Chroma's native code checks nothing. A seal finds every
+byte that was changed while no server ran. It is taken away on opening, so that a server which is killed leaves none, and
+nothing that it wrote is taken for damage.
 """
 
 import contextlib
@@ -30,16 +30,17 @@ class SealState(Enum):
     BROKEN = "broken"
 
 
-def seal_files(seal: Path, files: Iterable[Path]) -> None:
+def seal_files(seal: Path, files: Iterable[Path], *, limit: int = SEAL_LIMIT) -> None:
     """Write down what the files hold; nothing is written where they are too large, or the disk is full.
 
     Args:
         seal: Where to.
         files: In the seal's directory or below it; nobody writes them any more.
+        limit: Bytes beyond which they are too large.
     """
     listed = sorted(files)
     try:
-        if sum(file.stat().st_size for file in listed) > SEAL_LIMIT:
+        if sum(file.stat().st_size for file in listed) > limit:
             return
         sums = {file.relative_to(seal.parent).as_posix(): _measure(file) for file in listed}
         partial = seal.with_name(f"{seal.name}.new")

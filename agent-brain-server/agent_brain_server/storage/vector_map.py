@@ -19,6 +19,14 @@ from agent_brain_server.storage.chroma_place import (
 from agent_brain_server.storage.chunk_rows import as_json
 from agent_brain_server.storage.database import DAMAGED_CODE, Database
 from agent_brain_server.storage.exact_search import Rows
+from agent_brain_server.storage.map_checksums import (
+    IS_DAMAGED,
+    SET_CHECKSUMS,
+    add_checksums,
+    keep_sound_texts,
+    sum_texts,
+    sum_vectors,
+)
 from agent_brain_server.storage.seal import SEAL_SUFFIX
 from agent_brain_server.types import Keys
 
@@ -38,22 +46,26 @@ CREATE TABLE dropped (key INTEGER PRIMARY KEY);
 DAMAGED_CODES = (DAMAGED_CODE, "store_version")
 
 UPSERT_VECTOR = """
-INSERT INTO vectors (key, row) VALUES (?, ?)
-ON CONFLICT (key) DO UPDATE SET row = excluded.row, in_chroma = (in_chroma AND row = excluded.row)
+INSERT INTO vectors (key, row, checksum) VALUES (?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET row = excluded.row, checksum = excluded.checksum,
+    in_chroma = (in_chroma AND row = excluded.row)
 """
+
+PUT_TEXT = "REPLACE INTO texts (row, embed_key, checksum) VALUES (?, ?, ?)"
+"""Replaces, as a text that is known by a damaged row is written again like a new one."""
 
 
 def open_database(directory: Path) -> Database:
     """Open the map's database; one that is damaged or of another version is made anew, as it is derived."""
     path = directory / MAP_NAME
     try:
-        return Database(path, schema=SCHEMA, version=MAP_VERSION)
+        return add_checksums(Database(path, schema=SCHEMA, version=MAP_VERSION))
     except StoreError as exc:
         if exc.code not in DAMAGED_CODES:
             raise
         logger.warning("the map of the vectors is damaged or of another version: making it again", exc_info=True)
         remove_map(directory)
-        return Database(path, schema=SCHEMA, version=MAP_VERSION)
+        return add_checksums(Database(path, schema=SCHEMA, version=MAP_VERSION))
 
 
 def remove_map(directory: Path) -> None:
@@ -127,13 +139,14 @@ class VectorMap:
             vectors = connection.execute("SELECT key, row, in_chroma FROM vectors").fetchall()
             connection.execute("DELETE FROM texts")
             rows = [(new_row[row], embed_key) for row, embed_key in texts if row in new_row]
-            connection.executemany("INSERT INTO texts (row, embed_key) VALUES (?, ?)", rows)
+            connection.executemany(PUT_TEXT, sum_texts(rows))
             moved = [(key, new_row[row], in_chroma) for key, row, in_chroma in vectors]
             connection.executemany("REPLACE INTO vectors (key, row, in_chroma) VALUES (?, ?, ?)", moved)
+            connection.execute(SET_CHECKSUMS)
             connection.execute("UPDATE meta SET value = ? WHERE key = 'matrix_name'", (matrix_name,))
 
     def keep_sound(self, rows_on_disk: int, unsound: Iterable[int]) -> int:
-        """Forget what refers to a row that the matrix does not have, or whose vector is damaged.
+        """Forget what refers to a row that the matrix does not have, or is damaged, or whose vector is.
 
         Returns:
             How many chunks lost their vector by that.
@@ -144,9 +157,8 @@ class VectorMap:
                 "DELETE FROM texts WHERE row NOT BETWEEN 0 AND ? OR row IN (SELECT value FROM json_each(?))",
                 (rows_on_disk - 1, damaged),
             )
-            lost = [
-                key for (key,) in connection.execute("SELECT key FROM vectors WHERE row NOT IN (SELECT row FROM texts)")
-            ]
+            is_lost = f"row NOT IN (SELECT row FROM texts) OR {IS_DAMAGED}"
+            lost = [key for (key,) in connection.execute(f"SELECT key FROM vectors WHERE {is_lost}")]
             _drop(connection, lost)
         return len(lost)
 
@@ -157,15 +169,15 @@ class VectorMap:
 
     def rows_of_texts(self, embed_keys: Iterable[str]) -> dict[str, int]:
         """Return the rows of the texts that were embedded before."""
-        query = "SELECT embed_key, row FROM texts WHERE embed_key IN (SELECT value FROM json_each(?))"
+        query = "SELECT row, embed_key, checksum FROM texts WHERE embed_key IN (SELECT value FROM json_each(?))"
         with self._database.reading() as connection:
-            return dict(connection.execute(query, (as_json(embed_keys),)))
+            return keep_sound_texts(connection.execute(query, (as_json(embed_keys),)))
 
     def add(self, keys: Sequence[int], rows: Sequence[int], new_texts: Sequence[tuple[int, str]]) -> None:
         """Give chunks their rows; `new_texts` names the rows that were just written."""
         with self._database.writing() as connection:
-            connection.executemany("INSERT INTO texts (row, embed_key) VALUES (?, ?)", new_texts)
-            connection.executemany(UPSERT_VECTOR, zip(keys, rows, strict=True))
+            connection.executemany(PUT_TEXT, sum_texts(new_texts))
+            connection.executemany(UPSERT_VECTOR, sum_vectors(zip(keys, rows, strict=True)))
 
     def delete(self, keys: Iterable[int]) -> None:
         """Forget chunks; their rows stay, for the same text may come back."""
@@ -187,6 +199,10 @@ class VectorMap:
         self._database.close()
 
     # What Chroma has
+
+    def distrust_chroma(self) -> None:
+        """Let Chroma begin anew with nothing: what it holds is wrong."""
+        self._go_over_to_chroma()
 
     def _go_over_to_chroma(self) -> None:
         """Begin an epoch in which Chroma has nothing: what another place holds may be of any time."""

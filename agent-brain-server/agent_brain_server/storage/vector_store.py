@@ -16,7 +16,7 @@ from agent_brain_server.storage.chroma_place import ChromaPlace
 from agent_brain_server.storage.chunk_rows import keys_array
 from agent_brain_server.storage.coarse_search import CoarseVectors
 from agent_brain_server.storage.database import DAMAGED_CODE
-from agent_brain_server.storage.exact_search import Rows, find_unsound_rows, search_exactly
+from agent_brain_server.storage.exact_search import Rows, find_unsound_rows, is_true_to, search_exactly
 from agent_brain_server.storage.vector_map import VectorMap, new_matrix_name, remove_map
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.storage.vector_snapshot import VectorSnapshot
@@ -268,10 +268,11 @@ class VectorStoreManager:
         nearest = self._mirror.search(vector, wanted)
         if nearest is None:
             return None
-        hits = {hit.key: hit for hit in nearest}
-        permitted = here.keys if allowed is None else np.intersect1d(here.keys, allowed.keys, assume_unique=True)
-        found = np.intersect1d(keys_array(hits), permitted, assume_unique=True)
-        lag = np.array(behind, dtype=np.int64).reshape(-1, 2)
-        late = search_exactly(here.matrix, lag[:, 0], lag[:, 1], vector, limit, allowed)
-        merged = {hit.key: hit for hit in (*(hits[int(key)] for key in found), *late)}
-        return sorted(merged.values(), key=lambda hit: (-hit.score, hit.key))[:limit]
+        late = {key for key, _ in behind}
+        if not is_true_to(here.matrix, here.keys, here.rows, vector, [hit for hit in nearest if hit.key not in late]):
+            self._mirror.distrust()
+            return None
+        named = keys_array(late.union(hit.key for hit in nearest))
+        candidates = np.intersect1d(here.keys, named, assume_unique=True)
+        rows = here.rows[np.searchsorted(here.keys, candidates)]
+        return search_exactly(here.matrix, candidates, rows, vector, limit, allowed)

@@ -167,3 +167,13 @@ def test_registering_by_hand_is_found_by_everybody(project, tmp_path):
     assert discover(project) is None
     registered = register_project(daemon, project, default_state_dir(project))
     assert discover(project) == registered == discover_or_start(project)
+
+
+@pytest.mark.parametrize("text", [b"", b'{"mode": "sh', b'{"schema_version": 3}', b"\xff" * 64])
+def test_a_damaged_pointer_is_written_again_for_whoever_asks_for_the_server(project, text):
+    state_dir = default_state_dir(project)
+    state = discover_or_start(project)
+    pointer = read_pointer(state_dir)
+    runtime_path(state_dir).write_bytes(text)
+    assert discover_or_start(project) == state
+    assert read_pointer(state_dir) == pointer

@@ -14,6 +14,7 @@ from agent_brain_server.processes import (
     ProcessHandle,
     _ask_ps_start,
     is_same_process,
+    measure_process_age,
     read_resident_bytes,
     read_start_time,
 )
@@ -99,5 +100,7 @@ def test_age_and_memory_of_a_process_are_known() -> None:
     first, later = map(float, done.stdout.split())
     assert 0 < first < time.monotonic() - began + 0.05
     assert later >= 0.5
+    assert measure_process_age(MAX_PID) is None
+    assert measure_process_age(os.getpid()) == pytest.approx(measure_process_age(), abs=1)
     assert read_resident_bytes(os.getpid()) > 1_000_000
     assert read_resident_bytes(MAX_PID) == 0

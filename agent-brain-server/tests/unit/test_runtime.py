@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,7 @@ from agent_brain_server.runtime import (
     delete_runtime,
     format_base_url,
     is_process_alive,
+    measure_uptime,
     read_pointer,
     read_runtime,
     validate_runtime,
@@ -321,3 +323,24 @@ def test_a_project_id_is_the_same_from_every_path_that_leads_there(tmp_path):
     assert project_id == generate_project_id(tmp_path / "link") == generate_project_id(root / ".." / "projekt ä")
     assert project_id != generate_project_id(tmp_path)
     assert SharedPointer(project_root=str(root), project_id=project_id, base_url="http://127.0.0.1:1")
+
+
+def test_the_uptime_is_the_age_of_the_process_whatever_the_file_and_the_clock_say():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as server:
+        state = make_state(pid=server.pid, pid_started_at=read_start_time(server.pid))
+        assert state.started_at.startswith("2026-01")
+        assert measure_uptime(state) < 60
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("started_at", "least", "most"),
+    [
+        ((datetime.now(UTC) - timedelta(hours=1)).isoformat(), 3_599, 3_900),
+        ((datetime.now(UTC) + timedelta(hours=1)).isoformat(), 0, 0),
+        ("soon", 0, 0),
+        ("2026-01-01", 0, 0),
+    ],
+)
+def test_without_its_process_the_uptime_is_what_the_clock_says_and_never_negative(started_at, least, most):
+    assert least <= measure_uptime(make_state(pid_started_at="0", started_at=started_at)) <= most

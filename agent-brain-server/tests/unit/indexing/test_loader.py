@@ -112,6 +112,7 @@ def test_links_fifos_folders_and_missing_files_are_skipped(tmp_path):
         (FILE_TICK_NS, 1_700_000_000_123_456_789, False),
         (FILE_TICK_NS, 1_700_000_000_000_000_000, True),  # a file system that keeps whole seconds
         (COARSE_TICK_NS, 1_700_000_000_000_000_000, False),
+        (-1_000_000, 1_700_000_000_123_456_789, True),  # the clock was put back by a little
         (-86_400_000_000_000, 1_700_000_000_123_456_789, False),  # of tomorrow: the clock was put back
         (1_700_000_000_000_000_000, 0, False),
     ],

@@ -108,6 +108,20 @@ def test_what_cannot_be_indexed_is_counted_and_the_rest_is(
     assert bundle.status().skipped == job.progress.files_skipped
 
 
+def test_a_chunk_that_was_damaged_leaves_no_vector_behind(bundle: ServiceBundle, run_job: RunJob) -> None:
+    run_job(bundle)
+    with bundle.documents.database.writing() as connection:
+        connection.execute("UPDATE texts SET text = 'damaged' WHERE key = 1")
+    assert bundle.documents.chunks_by_keys([1]) == {}
+    deadline = time.monotonic() + IDLE_LIMIT_S
+    while 1 in set(bundle.vectors.keys()) or bundle.bm25.count() != bundle.documents.counts().embedded or bundle.is_busy():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    counts = bundle.documents.counts()
+    assert counts.chunks == counts.embedded == bundle.vectors.count()
+    assert counts.files_pending == 0
+
+
 def test_a_damaged_document_store_is_set_aside_and_made_again(
     open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob
 ) -> None:

@@ -280,6 +280,62 @@ def test_a_project_that_cannot_be_dismissed_stays(
         assert again is index
 
 
+def test_an_index_that_is_opened_anew_is_closed_once_its_requests_are_answered_and_others_wait(
+    make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
+) -> None:
+    pool = make_pool()
+    for project in ids[:2]:
+        pool.admit(project)
+    name, other = ids[0].project_id, ids[1].project_id
+
+    def lend() -> Index:
+        with pool.lease(name) as index:
+            assert not index.closed
+            return index
+
+    with ThreadPoolExecutor(3) as threads:
+        with pool.lease(name) as faulty:
+            closing = threads.submit(pool.close_one, name)
+            wait_until(lambda: faulty.retired)
+            waiting = threads.submit(lend)
+            with pool.lease(other) as neighbour:
+                assert not neighbour.retired
+            assert not pool.is_open(name)
+            assert not closing.done()
+            assert not waiting.done()
+            assert not faulty.closed
+        closing.result(WAIT_LIMIT_S)
+        assert faulty.closed
+        assert waiting.result(WAIT_LIMIT_S) is not faulty
+    assert [index.project for index in opener.living()] == [ids[1], ids[0]]
+
+
+def test_an_index_that_is_not_open_need_not_be_closed_to_be_opened_anew(
+    make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
+) -> None:
+    pool = make_pool()
+    pool.admit(ids[0])
+    pool.close_one(ids[0].project_id)
+    pool.close_one("p_00000000")
+    assert opener.opened == []
+    with pool.lease(ids[0].project_id) as index:
+        assert not index.retired
+
+
+def test_a_request_that_does_not_end_holds_up_the_mending_for_a_time_only(
+    make_pool: Callable[..., ProjectPool[Index]], ids: list[RegisteredProject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "RETIRE_LIMIT_S", 0.05)
+    pool = make_pool()
+    pool.admit(ids[0])
+    with pool.lease(ids[0].project_id) as hung:
+        pool.close_one(ids[0].project_id)
+        assert hung.closed
+        with pool.lease(ids[0].project_id) as fresh:
+            assert fresh is not hung
+    assert pool.is_open(ids[0].project_id)
+
+
 def test_a_project_whose_root_is_gone_says_so_until_it_is_back(
     make_pool: Callable[..., ProjectPool[Index]], ids: list[RegisteredProject]
 ) -> None:

@@ -1,5 +1,8 @@
 """The real Chroma: nearest by cosine, an epoch of its own, and made anew where its files are damaged."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +10,17 @@ import numpy as np
 import pytest
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.storage.chroma_index import DATABASE_NAME, ChromaIndex, remove_files
+from agent_brain_server.storage.chroma_guard import DATABASE_NAME, MAX_UNCLOSED
+from agent_brain_server.storage.chroma_index import ChromaIndex, remove_files
+from agent_brain_server.types import Vectors
+
+OPEN_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from agent_brain_server.storage.chroma_index import ChromaIndex
+assert ChromaIndex(Path(sys.argv[1]), "epoch 1").count() == 3
+os.kill(os.getpid(), signal.SIGSEGV)
+"""
 
 VECTORS = np.eye(4, dtype=np.float32)
 
@@ -68,3 +81,39 @@ def test_only_what_chroma_wrote_is_removed(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     remove_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "other.sqlite3"]
+
+
+@pytest.mark.parametrize("name", ["header.bin", "data_level0.bin", "length.bin", DATABASE_NAME])
+def test_a_byte_that_changed_is_found_before_native_code_meets_it(tmp_path: Path, name: str) -> None:
+    """Some of these end the process that opens them."""
+    first = ChromaIndex(tmp_path, "epoch 1")
+    for start in range(0, 1_200, 200):  # so many that Chroma writes its index to disk
+        first.upsert(list(range(start, start + 200)), random_vectors(200, seed=start))
+    first.close()
+    sound = ChromaIndex(tmp_path, "epoch 1")
+    assert sound.count() == 1_200
+    sound.close()
+    (path,) = tmp_path.rglob(name)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+    again = ChromaIndex(tmp_path, "epoch 1")
+    assert again.count() == 0
+    again.upsert([1], random_vectors(1, seed=1))
+    assert again.keys() == [1]
+    again.close()
+
+
+def test_files_that_ended_every_process_are_made_anew(chroma: ChromaIndex, tmp_path: Path) -> None:
+    chroma.close()
+    for _ in range(MAX_UNCLOSED):
+        command = [sys.executable, "-c", OPEN_AND_DIE, str(tmp_path)]
+        assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGSEGV
+    again = ChromaIndex(tmp_path, "epoch 1")
+    assert again.count() == 0
+    again.close()
+
+
+def random_vectors(count: int, seed: int) -> Vectors:
+    vectors = np.random.default_rng(seed).standard_normal((count, 4)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -3,10 +3,11 @@
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.storage.chunk_rows import as_json, facts_of, keys_array, stored_chunk_of
+from agent_brain_server.storage.chunk_rows import as_json, facts_of, keys_array, read_facts, stored_chunk_of
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.types import Chunk, FileChunks, FileRecord
 
@@ -61,3 +62,16 @@ def test_a_chunk_that_stays_keeps_its_key_and_a_repeated_id_counts_once(store, m
     assert stored[0].key == before[1].key
     assert after.removed.tolist() == [before[0].key]
     assert store.facts_by_keys([stored[0].key])[stored[0].key].start_line == 40
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [(1, 7), (2, "3"), (2, None), (3, 1.5), (4, b"py"), (5, "c\ufffdde"), (5, ""), (6, None), (7, b"head"), (7, 7)],
+)
+def test_facts_of_which_a_column_was_damaged_are_left_out(column, value):
+    sound = (1, "src/a.py", 1, 9, "python", "code", "one\x1ftwo", None)
+    damaged = [2, *sound[1:]]
+    damaged[column] = value
+    assert list(read_facts([sound, damaged])) == [1]
+    assert list(read_facts([sound, (3, *sound[1:-1], "Heading")])) == [1, 3]
+    assert read_facts([]) == {}

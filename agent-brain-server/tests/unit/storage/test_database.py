@@ -1,6 +1,7 @@
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -90,3 +91,42 @@ def test_a_directory_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"some\.sqlite3"):
         Database(tmp_path / "file" / "some.sqlite3", schema=SCHEMA, version=3)
+
+
+def lose_an_entry(path):
+    """Take a row out of an index behind SQLite's back: the table still has it."""
+    with closing(sqlite3.connect(path)) as connection:
+        page_size = connection.execute("PRAGMA page_size").fetchone()[0]
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = 'numbers' AND type = 'index'")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(path.read_bytes())
+    cells = (page[0] - 1) * page_size + 3  # number of cells in the page's header
+    data[cells + 1] -= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["killed", "running"])
+def test_a_row_that_an_index_has_lost_is_found_at_the_next_opening(tmp_path, how):
+    path = tmp_path / "some.sqlite3"
+    database = Database(path, schema=SCHEMA, version=3)
+    with database.writing() as connection:
+        connection.executemany("INSERT INTO numbers VALUES (?)", [(1,), (2,), (3,)])
+    if how == "running":
+        lose_an_entry(path)
+        database.close()
+    else:
+        database.close()
+        path.with_name(f"{path.name}.seal").unlink()
+        lose_an_entry(path)
+    with pytest.raises(StoreError) as caught:
+        Database(path, schema=SCHEMA, version=3)
+    assert caught.value.code == "store_damaged"
+
+
+def test_a_file_that_was_removed_leaves_no_seal(tmp_path):
+    path = tmp_path / "some.sqlite3"
+    database = Database(path, schema=SCHEMA, version=3)
+    path.unlink()
+    database.close()
+    assert not path.with_name(f"{path.name}.seal").exists()
+    Database(path, schema=SCHEMA, version=3).close()

@@ -69,6 +69,27 @@ def test_the_oldest_ended_jobs_are_forgotten_and_waiting_ones_never(jobs):
     assert left == {waiting, *ended[5:]}
 
 
+def test_the_job_that_ended_last_is_told_by_count_and_not_by_the_clock(jobs, store):
+    first, second = create(jobs), create(jobs)
+    jobs.mark_finished(second, "done")
+    jobs.mark_finished(first, "done")
+    with store.database.writing() as connection:  # the clock was put back between the two ends
+        connection.execute("UPDATE jobs SET finished_at = '2016-01-01T00:00:00.000+00:00' WHERE job_id = ?", (first,))
+    assert jobs.last_finished().status.job_id == first
+
+
+def test_jobs_of_a_store_from_before_ends_were_counted_ended_before_all_that_are_counted(jobs, store):
+    old, new = create(jobs), create(jobs)
+    jobs.mark_finished(new, "done")
+    jobs.mark_finished(old, "done")
+    with store.database.writing() as connection:
+        connection.execute("ALTER TABLE jobs DROP COLUMN end_order")
+    jobs = JobStore(store)
+    assert jobs.last_finished().status.job_id == new  # nothing better is known than the order in which they came
+    jobs.mark_finished(old, "failed")
+    assert jobs.last_finished().status.job_id == old
+
+
 def test_clearing_the_documents_keeps_the_jobs(jobs, store):
     job_id = create(jobs)
     store.clear()

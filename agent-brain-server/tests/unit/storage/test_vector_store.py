@@ -398,3 +398,18 @@ def test_chroma_is_made_anew_when_its_files_are_damaged(store, tmp_path):
     flush_all(again)
     assert in_chroma(again) == [*range(1, COUNT + 1), 1000]
     again.close()
+
+
+@pytest.mark.usefixtures("chroma_answers")
+def test_a_chroma_with_other_vectors_than_it_was_given_is_not_believed_and_fed_anew(store, vectors):
+    flush_all(store)
+    store._mirror.opened().upsert(list(range(1, 101)), unit_vectors(100, seed=15))
+    query = unit_vectors(1, seed=15)[0]  # the wrong vector of the first
+    hits = store.search(query, 5)
+    assert [hit.key for hit in hits] == best_by_hand(vectors, query, range(1, COUNT + 1))[:5]
+    assert "store_damaged" in store.chroma_fault
+    store._mirror._retry_at = 0.0
+    flush_all(store)
+    assert store.chroma_fault is None
+    assert in_chroma(store) == list(range(1, COUNT + 1))
+    assert store.search(query, 5)[0].score == pytest.approx(hits[0].score, abs=1e-6)

@@ -1,0 +1,124 @@
+"""What a running server is found by: whatever becomes of it is written again, until the server withdraws it."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server import registry
+from agent_brain_server.api.presence import Presence
+from agent_brain_server.locking import StateLock, read_holder, read_pid
+from agent_brain_server.processes import read_start_time
+from agent_brain_server.registry import RegistryEntry
+from agent_brain_server.runtime import RuntimeState, read_runtime
+from agent_brain_server.storage_paths import lock_path, pid_path, prepare_state_dir, registry_path, runtime_path
+
+WAIT_LIMIT_S = 10.0
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    place = tmp_path / "state"
+    prepare_state_dir(place)
+    return place
+
+
+@pytest.fixture
+def lock(place: Path) -> Iterator[StateLock]:
+    with StateLock(place) as lock:
+        yield lock
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> RuntimeState:
+    pid = os.getpid()
+    return RuntimeState(
+        mode="project", project_root=str(tmp_path), instance_id="ds_012345", base_url="http://127.0.0.1:4321",
+        bind_host="127.0.0.1", port=4321, pid=pid, pid_started_at=read_start_time(pid),
+        started_at="2026-01-02T03:04:05+00:00",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def presence(place: Path, state: RuntimeState, lock: StateLock, tmp_path: Path) -> Presence:
+    presence = Presence(place, state, lock)
+    presence.announce()
+    registry.register(tmp_path, place)
+    return presence
+
+
+def look_until(presence: Presence, condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        presence.look_after()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", '{"schema_version": 3}', '{"schema_version": 1, "port": 1}', None])
+def test_a_runtime_file_that_was_damaged_or_removed_is_written_again(presence, place, state, text):
+    runtime_path(place).unlink() if text is None else runtime_path(place).write_text(text)
+    look_until(presence, lambda: runtime_path(place).exists() and '"ds_012345"' in runtime_path(place).read_text())
+    assert read_runtime(place) == state
+
+
+@pytest.mark.parametrize("find", [lock_path, pid_path])
+def test_the_holder_is_named_again(presence, place, lock, find):
+    pid = os.getpid()
+    find(place).write_text("1 7\n")
+    look_until(presence, lambda: (read_pid(place), read_holder(place)) == (pid, (pid, read_start_time(pid))))
+    assert lock.is_intact()
+
+
+def test_a_damaged_registry_lists_the_project_again(presence, place, tmp_path):
+    presence.look_after()
+    registry_path().write_text("torn")
+    look_until(presence, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
+
+
+def test_a_home_that_was_removed_is_not_made_again(presence, place):
+    registry_path().unlink()
+    registry_path().parent.joinpath("registry.lock").unlink(missing_ok=True)
+    for _ in range(3):
+        presence.look_after()
+        time.sleep(0.05)
+    assert not registry_path().exists()
+
+
+def test_what_is_whole_is_left_alone(presence, place):
+    before = runtime_path(place).stat(), registry_path().stat().st_mtime_ns
+    for _ in range(3):
+        presence.look_after()
+        time.sleep(0.05)
+    after = runtime_path(place).stat(), registry_path().stat().st_mtime_ns
+    assert [found.st_ino for found in (before[0], after[0])] == [before[0].st_ino] * 2
+    assert before[1] == after[1]
+
+
+def test_nothing_is_written_after_the_withdrawal(presence, place):
+    runtime_path(place).write_text("torn")
+    presence.look_after()
+    presence.withdraw()
+    for _ in range(3):
+        presence.look_after()
+        time.sleep(0.05)
+    assert not runtime_path(place).exists()
+
+
+def test_the_file_of_a_successor_is_left_alone(presence, place):
+    lock_path(place).unlink()
+    presence.withdraw()
+    assert runtime_path(place).exists()
+
+
+def test_a_directory_in_the_way_is_told_once_and_ends_nothing(presence, place, caplog):
+    runtime_path(place).unlink()
+    runtime_path(place).mkdir()
+    look_until(presence, lambda: "can't be found" in caplog.text)
+    for _ in range(3):
+        presence.look_after()
+        time.sleep(0.05)
+    assert caplog.text.count("can't be found") == 1
