@@ -1,8 +1,8 @@
 """Checksums of files that lie still: written when a store is closed, compared when it is opened again.
 
 SQLite checks the structure of a page and not what stands in it, Chroma's native code checks nothing. A seal finds every
-byte that was changed while no server ran. It is taken away on opening, so that a server which is killed leaves none, and
-nothing that it wrote is taken for damage.
+byte that was changed while no server ran. It is taken away on opening, so that a server which is killed leaves none,
+and nothing that it wrote is taken for damage.
 """
 
 import contextlib

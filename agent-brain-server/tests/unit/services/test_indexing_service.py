@@ -114,7 +114,8 @@ def test_a_chunk_that_was_damaged_leaves_no_vector_behind(bundle: ServiceBundle,
         connection.execute("UPDATE texts SET text = 'damaged' WHERE key = 1")
     assert bundle.documents.chunks_by_keys([1]) == {}
     deadline = time.monotonic() + IDLE_LIMIT_S
-    while 1 in set(bundle.vectors.keys()) or bundle.bm25.count() != bundle.documents.counts().embedded or bundle.is_busy():
+    vectors, documents = bundle.vectors, bundle.documents
+    while 1 in set(vectors.keys()) or bundle.bm25.count() != documents.counts().embedded or bundle.is_busy():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     counts = bundle.documents.counts()
