@@ -20,7 +20,7 @@ from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
-from agent_brain_server.types import AllowedChunks, Chunk, ChunkFacts, Hit, QueryFilter, RankedChunk
+from agent_brain_server.types import AllowedChunks, Chunk, Hit, QueryFilter, RankedChunk
 
 POOL_SIZE = 150
 """Candidates from each side: far more than are answered, since ranking moves files up that have many fair chunks."""
@@ -115,13 +115,13 @@ class QueryService:
             context = contextvars.copy_context()
             vector_side = self._side_runner.submit(context.run, self._search_vectors, request, allowed)
             bm25_hits = self._search_keywords(request, allowed)
-            facts = self._facts_of(bm25_hits)
+            self._documents.facts_by_keys([hit.key for hit in bm25_hits])  # remembered when they are asked for below
             vector_hits = vector_side.result()
         else:
             bm25_hits = self._search_keywords(request, allowed) if request.mode != "vector" else []
             vector_hits = self._search_vectors(request, allowed) if request.mode == "vector" else []
-            facts = self._facts_of(bm25_hits)
-        facts |= self._facts_of(vector_hits)
+        with self._metrics.time_stage("facts"):
+            facts = self._documents.facts_by_keys({hit.key for hit in (*bm25_hits, *vector_hits)})
         with self._metrics.time_stage("rank"):
             return rank_candidates(
                 request.query,
@@ -133,10 +133,6 @@ class QueryService:
                 explain=request.explain,
                 limit=request.top_k,
             )
-
-    def _facts_of(self, hits: list[Hit]) -> dict[int, ChunkFacts]:
-        with self._metrics.time_stage("facts"):
-            return self._documents.facts_by_keys([hit.key for hit in hits])
 
     def _search_keywords(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[Hit]:
         with self._metrics.time_stage("bm25"):
