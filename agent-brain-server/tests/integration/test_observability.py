@@ -67,6 +67,10 @@ def test_the_id_of_a_request_is_on_every_line_of_its_job_and_of_the_worker(
 ) -> None:
     pytest.importorskip("pypdf")
     job = index(client, "req-42")
+    deadline = time.monotonic() + LIMIT_S
+    while not any(f"job {job['job_id']} done" in line["message"] for line in read_log(root)):
+        assert time.monotonic() < deadline  # a job is done a moment before the log says so
+        time.sleep(0.05)
     lines = [line for line in read_log(root) if line.get("correlation_id") == "req-42"]
     messages = [line["message"] for line in lines]
     for part in (f"job {job['job_id']}: index", "keyword answers are complete", f"job {job['job_id']} done"):
