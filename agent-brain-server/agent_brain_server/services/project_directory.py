@@ -67,6 +67,11 @@ def save_project(project: RegisteredProject) -> None:
         raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
 
 
+def is_saved(project: RegisteredProject) -> bool:
+    """Whether what is on disk of a project that is registered can be read, and says the same."""
+    return _load(project.project_id) == project
+
+
 def delete_project(project_id: str, *, with_data: bool) -> None:
     """Take a project out on disk.
 
