@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.atomic_file import PRIVATE_FILE_MODE, UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.atomic_file import (
+    PRIVATE_FILE_MODE,
+    UnreadableDocumentError,
+    read_document,
+    remove_temporaries,
+    write_atomic,
+)
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.storage_paths import prepare_brain_home, registry_lock_path, registry_path
 
@@ -94,6 +100,7 @@ def _update(change: Callable[[list[RegistryEntry]], list[RegistryEntry]]) -> boo
     try:
         prepare_brain_home()
         with _hold_registry():
+            remove_temporaries(registry_path())  # of writers that were killed
             before = entries()
             after = change(before)
             if after != before:

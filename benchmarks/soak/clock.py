@@ -29,7 +29,7 @@ SHIFT_VARIABLE = "SHIFTED_CLOCK_FILE"
 YEAR_S = 31_557_600
 JUMPS_S = (3_600, -3_600, -10 * YEAR_S, 10 * YEAR_S)
 LOOK_S = 1.5  # the server looks once a second whether it is idle
-SHORT_IDLE_S = 3
+SHORT_IDLE_S = 1
 LONG_IDLE_S = 600  # less than the smallest jump
 COMMAND_LIMIT_S = 60.0
 MAX_UPTIME_S = 1_800.0  # also less than the smallest jump
@@ -139,7 +139,7 @@ def _await_closing(daemon: RuntimeState, *, is_to_stay: bool, why: str) -> None:
         return any(found["is_open"] for found in list_projects(daemon))
 
     if is_to_stay:
-        time.sleep(2 * LOOK_S)
+        time.sleep(LOOK_S)
         require(is_open(), f"a project was closed after a moment: {why}")
     else:
         wait_until(lambda: not is_open(), f"the end of {why}", COMMAND_LIMIT_S)

@@ -18,7 +18,13 @@ from agent_brain_server.memory import return_free_memory
 from agent_brain_server.models.projects import ProjectInfo, UnregisteredProject
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.services.metrics import Metrics
-from agent_brain_server.services.project_directory import delete_project, describe_project, load_projects, save_project
+from agent_brain_server.services.project_directory import (
+    delete_project,
+    describe_project,
+    is_saved,
+    load_projects,
+    save_project,
+)
 from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.services.projects import ProjectPool
 from agent_brain_server.storage.job_store import has_unfinished_jobs
@@ -101,7 +107,7 @@ class SharedProjects:
                 project = replace(known, state_dir=named or known.state_dir)
             self._require_own(project, root)
             point_to_daemon(project, self._base_url)
-            if project != known:
+            if project != known or not is_saved(project):
                 try:
                     save_project(project)
                 except AgentBrainError:

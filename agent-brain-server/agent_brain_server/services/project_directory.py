@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, remove_temporaries, write_atomic
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.storage_paths import (
@@ -61,9 +61,15 @@ def save_project(project: RegisteredProject) -> None:
     if project.state_dir is not None:
         document["state_dir"] = str(project.state_dir)
     try:
+        remove_temporaries(path)  # of a daemon that was killed
         write_atomic(path, document)
     except OSError as exc:
         raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
+
+
+def is_saved(project: RegisteredProject) -> bool:
+    """Whether what is on disk of a project that is registered can be read, and says the same."""
+    return _load(project.project_id) == project
 
 
 def delete_project(project_id: str, *, with_data: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, remove_temporaries, write_atomic
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import SCOPES_META
@@ -44,6 +44,7 @@ def keep_scopes_copy(documents: DocumentStore) -> None:
     copy = documents.database.path.parent.with_name(SCOPES_FILE)
     if stored and read_scopes_copy(copy.parent) != stored:
         with contextlib.suppress(OSError):  # a copy that can't be made must not fail the job
+            remove_temporaries(copy)  # of a server that was killed
             write_atomic(copy, {"scopes": stored, "checksum": zlib.crc32(stored.encode())})
 
 

@@ -86,6 +86,22 @@ def test_a_project_is_registered_once_with_a_file_and_a_pointer(projects: Shared
     assert pointer.base_url == STATE.base_url
 
 
+@pytest.mark.parametrize("text", [None, b"", b'{"schema_version": 9}', b"\xff" * 90])
+def test_registering_again_writes_a_registration_that_was_damaged(
+    projects: SharedProjects, project: Path, text: bytes | None
+) -> None:
+    registered, _ = projects.register(str(project))
+    (saved,) = load_projects()
+    path = shared_project_file(registered.project_id)
+    path.unlink() if text is None else path.write_bytes(text)
+    assert load_projects() == []
+    assert projects.register(str(project)) == (registered, False)
+    assert load_projects() == [saved]
+    pointer = read_pointer(default_state_dir(project))
+    assert pointer is not None
+    assert pointer.base_url == STATE.base_url
+
+
 def test_a_place_elsewhere_is_kept_moved_and_one_project_s(
     open_projects: Callable[..., SharedProjects], project: Path, tmp_path: Path
 ) -> None:
