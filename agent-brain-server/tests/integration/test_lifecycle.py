@@ -227,7 +227,7 @@ def test_a_holder_that_cannot_be_proven_is_not_signalled(project, state_dir):
 def test_another_projects_server_on_the_recorded_port_is_not_ours(project, other_project, state_dir):
     ours, other = start_server(project).state, start_server(other_project).state
     write_runtime(state_dir, ours.model_copy(update={"port": other.port, "base_url": other.base_url}))
-    assert discover(project) is None
+    assert discover(project) in (None, ours)  # ours once the server has written its file again
     assert discover(other_project) == other
     # it lives, so nothing of it was removed
     assert remains(state_dir) == ["runtime.json", "Agent Brain.lock", "Agent Brain.pid"]
@@ -236,9 +236,8 @@ def test_another_projects_server_on_the_recorded_port_is_not_ours(project, other
 def test_a_torn_runtime_file_beside_a_living_server_neither_crashes_nor_starts_a_second(project, state_dir):
     state = start_server(project).state
     runtime_path(state_dir).write_text('{"schema_version": 1, "mode"')
-    assert discover(project) is None
-    with pytest.raises(DeadlineError):
-        start_server(project, timeout_s=0.3)
+    assert discover(project) in (None, state)
+    assert start_server(project).state == state  # waits until the server has written its file again
     assert find_servers(project) == [state.pid]
     assert stop_server(state_dir).stopped
 
