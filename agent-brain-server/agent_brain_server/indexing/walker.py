@@ -5,6 +5,7 @@ where git fails, the tree is scanned and `.gitignore` files are read here (60 ms
 """
 
 import os
+import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -113,9 +114,10 @@ class _Collector:
         self._exclude = exclude
         self._files: list[FileStat] = []
         self._skips: list[Skip] = []
-        self._state_dirs = [STATE_DIRECTORY]
+        state_dirs = [STATE_DIRECTORY]
         if options.state_dir is not None and options.state_dir.resolve().is_relative_to(root):
-            self._state_dirs.append(os.fsencode(options.state_dir.resolve().relative_to(root).as_posix()))
+            state_dirs.append(os.fsencode(options.state_dir.resolve().relative_to(root).as_posix()))
+        self._state_dirs = re.compile(b"(?:^|/)(?:%s)/" % b"|".join(map(re.escape, state_dirs)))
 
     def finish(self) -> Walk:
         return Walk(
@@ -226,9 +228,7 @@ class _Collector:
             self._skip(path, reason)
 
     def _is_state(self, path: bytes) -> bool:
-        return any(
-            path.startswith(directory + b"/") or b"/" + directory + b"/" in path for directory in self._state_dirs
-        )
+        return self._state_dirs.search(path) is not None
 
     def _is_unwanted(self, name: str) -> bool:
         if self._include is not None and not self._include.match_file(name):
