@@ -212,9 +212,8 @@ def test_a_stranger_with_the_recorded_pid_is_left_alone(project, state_dir):
 def test_a_holder_that_cannot_be_proven_is_not_signalled(project, state_dir):
     state = start_server(project).state
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    os.kill(state.pid, signal.SIGSTOP)  # it would write its note again
+    os.kill(state.pid, signal.SIGSTOP)  # it would write again who holds the lock
     try:
-        # the lock is held, but by somebody else than the files say
         lock_path(state_dir).write_text(f"{stranger.pid} 1\n")
         with pytest.raises(DeadlineError, match="can't be proven"):
             stop_server(state_dir, timeout_s=0.3, force=True)
