@@ -32,6 +32,7 @@ from agent_brain_server.project_root import resolve_project_root
 from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.runtime import RuntimeState, read_runtime
 from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_log_dir, resolve_state_dir
+from agent_brain_server.telemetry import disable_telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     raise_descriptor_limit()
     for name in SINGLE_THREADED:
         os.environ.setdefault(name, "1")
+    disable_telemetry()
     try:
         return serve(arguments, pipe, process_began)
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from agent_brain_server import __version__
 from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR
+from agent_brain_server.telemetry import disable_telemetry
 
 DISTRIBUTION = "agent-brain-server"
 
@@ -161,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, required=True, help="root of the project")
     parser.add_argument("--data", type=Path, required=True, help="where the indexes lie")
     arguments = parser.parse_args(argv)
+    disable_telemetry()
     report = {
         "version": __version__,
         "packages": _attempt(check_packages),

@@ -29,6 +29,7 @@ from benchmarks.soak.flood import loop_branches, loop_flood
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
 from benchmarks.soak.listing import loop_list
 from benchmarks.soak.outcome import Outcome, format_results
+from benchmarks.soak.outward import loop_outward
 from benchmarks.soak.sharing import loop_closed, loop_crosstalk
 from benchmarks.soak.small_files import loop_small_files
 from benchmarks.soak.starting import (
@@ -90,6 +91,7 @@ CASES = {
     "steady": Case(26, loop_steady, 30, 0),
     "clock": Case(27, loop_clock, 20, 1),
     "flip-small": Case(28, loop_small_files, 100, 2),
+    "outward": Case(30, loop_outward, 60, 2),
 }
 
 
@@ -100,7 +102,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds",
         type=int,
-        help="rounds (seconds of lock, questions of crosstalk, projects of closed, files of flood, minutes of steady)",
+        help="rounds (seconds of lock and outward, questions of crosstalk, projects of closed, files of flood, "
+        "minutes of steady)",
     )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")

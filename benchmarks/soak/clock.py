@@ -2,11 +2,8 @@
 
 import contextlib
 import json
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,11 +17,11 @@ from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir, shared_project_home
 from benchmarks.soak.killing import SEED, IndexedProject, prepare
 from benchmarks.soak.outcome import Outcome, require
+from benchmarks.soak.preload import use_library
 from benchmarks.soak.servers import find_servers, own_home, project, wait_until
 
 CLOCK_PROMISE = 27
 SOURCE = Path(__file__).with_name("shifted_clock.c")
-PRELOAD_VARIABLE = "LD_PRELOAD"
 SHIFT_VARIABLE = "SHIFTED_CLOCK_FILE"
 YEAR_S = 31_557_600
 JUMPS_S = (3_600, -3_600, -10 * YEAR_S, 10 * YEAR_S)
@@ -55,21 +52,9 @@ def use_shifted_clock(directory: Path) -> Iterator[ShiftedClock]:
     Raises:
         FileNotFoundError: There is no C compiler.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None or sys.platform != "linux":
-        raise FileNotFoundError("there is no C compiler, or this is not Linux")
     clock = ShiftedClock(directory / "shift")
     clock.set(0)
-    before = os.environ.get(PRELOAD_VARIABLE)
-    with contextlib.ExitStack() as stack:
-        # of its own, since LD_PRELOAD can't name a path with a space in it, as `directory` has on purpose
-        library = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clock_"))) / "shifted_clock.so"
-        subprocess.run(
-            [compiler, "-shared", "-fPIC", "-O1", "-o", library, SOURCE], check=True, timeout=COMMAND_LIMIT_S
-        )
-        stack.callback(_restore, PRELOAD_VARIABLE, before)
-        stack.callback(_restore, SHIFT_VARIABLE, None)
-        os.environ |= {PRELOAD_VARIABLE: str(library), SHIFT_VARIABLE: str(clock.file)}
+    with use_library(SOURCE, {SHIFT_VARIABLE: str(clock.file)}):
         yield clock
 
 
@@ -165,9 +150,3 @@ def _require_command(root: Path, job_id: str) -> None:
     document: dict[str, Any] = json.loads(done.stdout)
     require(document["index"]["last_job"]["job_id"] == job_id, f"status says {document['index']['last_job']}")
     require(document["uptime_seconds"] < MAX_UPTIME_S, f"status says that it runs for {document['uptime_seconds']} s")
-
-
-def _restore(name: str, before: str | None) -> None:
-    os.environ.pop(name, None)
-    if before is not None:
-        os.environ[name] = before

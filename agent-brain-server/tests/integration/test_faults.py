@@ -55,6 +55,7 @@ CASES = [
     "flood=300",
     "branches=1",
     "clock=2",
+    "outward=2",
 ]
 
 
