@@ -8,7 +8,6 @@ from agent_brain_cli.options import Target
 from agent_brain_cli.progress import open_progress
 from agent_brain_cli.render import Json, note
 from agent_brain_cli.servers import attach_to_daemon, look_for_server
-from agent_brain_server.daemon import ensure_pointer
 from agent_brain_server.discovery import discover_or_start
 from agent_brain_server.errors import NotRunningError, ServerRefusedError
 from agent_brain_server.locking import is_stale
@@ -32,6 +31,8 @@ def connect(target: Target) -> Client:
         note(f"{doing} the server of {target.project_root}.")
         state = discover_or_start(target.project_root, state_dir=target.state_dir)
     elif found.is_shared:
+        from agent_brain_server.daemon import ensure_pointer  # noqa: PLC0415 - a server of one's own needs none of it
+
         ensure_pointer(state, target.project_root, target.state_dir)
     return Client(state)
 

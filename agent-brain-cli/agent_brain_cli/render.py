@@ -1,5 +1,6 @@
 """What reaches the terminal: one JSON document or text, and nothing in it that a terminal would obey."""
 
+import functools
 import json
 import os
 import signal
@@ -15,26 +16,33 @@ Json = dict[str, Any]
 
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # what a shell reports of a program whose reader went away
 
-_C0 = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}  # the Unicode control pictures
-_DELETE = {0x7F: "\u2421"}
-_C1 = {code: f"\\x{code:02x}" for code in range(0x80, 0xA0)}  # 0x9b alone starts an escape sequence
-_LAYOUT_CODES = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))  # they reorder or break lines
-_LAYOUT = {code: f"\\u{code:04x}" for code in _LAYOUT_CODES}
-_SURROGATES = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}  # no encoding can write one
-
-_NEUTRAL = {**_C0, **_DELETE, **_C1, **_LAYOUT, **_SURROGATES}
-_NEUTRAL_LINE = {**_NEUTRAL, ord("\n"): "\u240a", ord("\t"): "\u2409"}
-_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in (*_DELETE, *_C1, *_LAYOUT, *_SURROGATES)}
+LAYOUT_CODES = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""Characters that reorder or break lines."""
 
 
 def visible_text(text: str) -> str:
     """Replace control characters, marks that reorder text and lone surrogates; newlines and tabs stay."""
-    return text.replace("\r\n", "\n").translate(_NEUTRAL)
+    return text.replace("\r\n", "\n").translate(_neutral_characters())
 
 
 def visible(line: str) -> str:
     """Like `visible_text`, for what must stay on one line: a path, a name, a message."""
-    return line.translate(_NEUTRAL_LINE)
+    if line.isprintable():  # nearly always; the table takes longer to make than all else here
+        return line
+    return line.translate({**_neutral_characters(), ord("\n"): "\u240a", ord("\t"): "\u2409"})
+
+
+@functools.cache
+def _neutral_characters() -> dict[int, str]:
+    """Return what is written in place of each character that a terminal could obey, but for newline and tab."""
+    control_pictures = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}  # of Unicode
+    return {**control_pictures, 0x7F: "\u2421", **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)}, **_escapes()}
+
+
+@functools.cache
+def _escapes() -> dict[int, str]:
+    """Return JSON's escapes of what is neither ASCII nor a letter: marks of layout, lone surrogates."""
+    return {code: f"\\u{code:04x}" for code in (*LAYOUT_CODES, *range(0xD800, 0xE000))}
 
 
 def use_safe_streams() -> None:
@@ -100,7 +108,9 @@ def to_json(document: Json) -> str:
     """Return `document` as JSON: readable in any encoding, harmless on a terminal."""
     unicode_output = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     text = json.dumps(document, ensure_ascii=not unicode_output, indent=2 if sys.stdout.isatty() else None)
-    return text.translate(_JSON_ESCAPES)
+    if text.isprintable():
+        return text
+    return text.translate({**_escapes(), **{code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}})
 
 
 def format_fields(fields: Mapping[str, str]) -> str:

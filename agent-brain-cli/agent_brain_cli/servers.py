@@ -1,12 +1,14 @@
 """Which server answers for a project: its own, or the shared daemon where the project is meant for that."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agent_brain_cli.options import Target
-from agent_brain_server.daemon import register_project, require_daemon
 from agent_brain_server.discovery import discover
-from agent_brain_server.membership import Membership, read_membership
 from agent_brain_server.runtime import RuntimeState
+
+if TYPE_CHECKING:
+    from agent_brain_server.membership import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,10 @@ def look_for_server(target: Target) -> Found:
     return Found(None, membership_of(target).is_shared)
 
 
-def membership_of(target: Target) -> Membership:
+def membership_of(target: Target) -> "Membership":
     """Return what the project says of the shared daemon."""
+    from agent_brain_server.membership import read_membership  # noqa: PLC0415 - who finds a server needs none of it
+
     return read_membership(target.project_root, target.state_dir)
 
 
@@ -44,4 +48,6 @@ def attach_to_daemon(target: Target) -> RuntimeState:
         DeadlineError: One is there and does not answer.
         ServerRefusedError: The project has a server of its own that runs.
     """
+    from agent_brain_server.daemon import register_project, require_daemon  # noqa: PLC0415 - likewise
+
     return register_project(require_daemon(membership_of(target)), target.project_root, target.state_dir)
