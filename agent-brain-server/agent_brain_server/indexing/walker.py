@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +109,7 @@ class _Collector:
     def __init__(self, root: Path, options: WalkOptions, include: GlobList | None, exclude: GlobList | None) -> None:
         self._root = root
         self._base = os.fsencode(root) + b"/"
+        self._user = os.geteuid()
         self._options = options
         self._include = include
         self._exclude = exclude
@@ -178,33 +179,41 @@ class _Collector:
             if IGNORE_FILE in found and directory != prefix:  # those of `prefix` hold already
                 inner = os.fsdecode(directory)
                 rules = rules.enter(self._root / inner, inner)
-            for path, is_directory in self._select(directory, found, rules):
-                if not is_directory:
-                    self.take(path)
+            for path, entry in self._select(directory, found, rules):
+                if not entry.is_dir(follow_symlinks=False):
+                    self.take(path, is_file=entry.is_file(follow_symlinks=False))
                 elif self._options.recursive:
                     pending.append((path + b"/", rules))
 
-    def _list(self, directory: bytes) -> dict[bytes, bool]:
-        """Map each entry's name to whether it is a directory; a cache has none."""
+    def _list(self, directory: bytes) -> dict[bytes, "os.DirEntry[bytes]"]:
+        """Return a directory's entries by name; a cache has none."""
         try:
             with os.scandir(self._base + directory) as entries:
-                found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+                found = {entry.name: entry for entry in entries}
         except OSError:
             self._skip(directory.rstrip(b"/"), "unreadable")
             return {}
         return found if found.keys().isdisjoint(CACHE_MARKERS) else {}
 
-    def _select(self, directory: bytes, found: dict[bytes, bool], rules: IgnoreRules) -> Iterator[tuple[bytes, bool]]:
-        """Yield the entries that are not ignored, each with whether it is a directory."""
-        for name, is_directory in found.items():
+    def _select(
+        self, directory: bytes, found: Mapping[bytes, "os.DirEntry[bytes]"], rules: IgnoreRules
+    ) -> Iterator[tuple[bytes, "os.DirEntry[bytes]"]]:
+        """Yield the entries that are not ignored, each with its path."""
+        for name, entry in found.items():
             path = directory + name
+            is_directory = entry.is_dir(follow_symlinks=False)
             if name in EXCLUDED_NAMES or (is_directory and self._is_state(path + b"/")):
                 continue
             if not rules.ignores(os.fsdecode(path), is_directory=is_directory):
-                yield path, is_directory
+                yield path, entry
 
-    def take(self, path: bytes) -> None:
-        """Take one file, or say why not; one that is gone, as a deleted tracked file is, is no skip."""
+    def take(self, path: bytes, *, is_file: bool = False) -> None:
+        """Take one file, or say why not; one that is gone, as a deleted tracked file is, is no skip.
+
+        Args:
+            path: Relative to the root.
+            is_file: It is known to be an ordinary file: what its name tells then need not be asked of the disk.
+        """
         if self._is_state(path):
             return
         try:
@@ -213,6 +222,9 @@ class _Collector:
             self._skip(path, "undecodable_name")
             return
         if self._is_unwanted(name):
+            return
+        if is_file and (reason := self._judge_name(name)):
+            self._skip(path, reason)
             return
         try:
             found = os.lstat(self._base + path)
@@ -241,17 +253,25 @@ class _Collector:
             return self._describe_link(path)
         if not stat.S_ISREG(found.st_mode):
             return "special_file"
-        if not self._options.index_secrets and is_secret_path(name):
-            return "secret"
-        if unwanted := find_unwanted(name):
-            return unwanted
+        if reason := self._judge_name(name):
+            return reason
         if found.st_size == 0:
             return "empty"
         if found.st_size > self._options.max_file_bytes:
             return "too_large"
-        if not os.access(self._base + path, os.R_OK, effective_ids=HAS_EFFECTIVE_ACCESS):
-            return "unreadable"
-        return None
+        return None if self._is_readable(path, found) else "unreadable"
+
+    def _judge_name(self, name: str) -> SkipReason | None:
+        """Say why a file is not indexed for its name alone."""
+        if not self._options.index_secrets and is_secret_path(name):
+            return "secret"
+        return find_unwanted(name)
+
+    def _is_readable(self, path: bytes, found: os.stat_result) -> bool:
+        """Whether the file can be read; where its owner may and is who asks, the system need not be asked."""
+        if found.st_uid == self._user and found.st_mode & stat.S_IRUSR:
+            return True
+        return os.access(self._base + path, os.R_OK, effective_ids=HAS_EFFECTIVE_ACCESS)
 
     def _describe_link(self, path: bytes) -> SkipReason:
         """Say where a link leads; whatever it is inside the project is indexed under its own name."""

@@ -26,7 +26,7 @@ from agent_brain_server.storage.chunk_rows import (
 )
 from agent_brain_server.storage.database import Database
 from agent_brain_server.storage.facts_cache import FactsCache
-from agent_brain_server.storage.schema import SCHEMA, SCHEMA_VERSION
+from agent_brain_server.storage.schema import SCHEMA, SCHEMA_VERSION, SKIPS_OF_WALK
 from agent_brain_server.types import (
     AllowedChunks,
     Chunk,
@@ -44,11 +44,6 @@ from agent_brain_server.types import (
 logger = logging.getLogger(__name__)
 
 DATABASE_NAME = "documents.sqlite3"
-
-FORGET_SKIPS = """
-DELETE FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) + 1) = :below || '/')
-    AND NOT EXISTS (SELECT 1 FROM files WHERE files.path = skips.path AND files.state = 'skipped')
-"""
 
 
 class DocumentStore:
@@ -235,9 +230,13 @@ class DocumentStore:
             skips: What was left out.
             below: The folder that was walked, relative to the root; "" for all of it.
         """
+        rows = [(skip.path, skip.reason) for skip in skips]
+        with self.database.reading() as connection:
+            known = connection.execute(f"SELECT path, reason {SKIPS_OF_WALK}", {"below": below}).fetchall()
+        if set(known) == set(rows):
+            return  # as after most walks: nothing need be written
         with self.database.writing(durable=False) as connection:
-            connection.execute(FORGET_SKIPS, {"below": below})
-            rows = [(skip.path, skip.reason) for skip in skips]
+            connection.execute(f"DELETE {SKIPS_OF_WALK}", {"below": below})
             connection.executemany("INSERT OR REPLACE INTO skips (path, reason) VALUES (?, ?)", rows)
 
     def skips(self) -> list[Skip]:

@@ -55,6 +55,12 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_state ON jobs (state, sequence);
 """
 
+SKIPS_OF_WALK = """
+FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) + 1) = :below || '/')
+    AND NOT EXISTS (SELECT 1 FROM files WHERE files.path = skips.path AND files.state = 'skipped')
+"""
+"""What a walk left out below a folder, without the files that were left out after reading them."""
+
 ROOT_META = "project_root"
 """Key in `meta`: the root that the documents were read from."""
 

@@ -101,6 +101,20 @@ def test_a_walk_of_a_folder_forgets_only_its_own_skips(store):
     assert [skip.path for skip in store.skips()] == ["ab/x"]
 
 
+def test_a_walk_that_leaves_out_the_same_writes_nothing(store):
+    skips = [Skip("a", "binary"), Skip("b/c", "empty")]
+    store.record_skips(skips)
+    with store.database.reading() as connection:
+        version = connection.execute("PRAGMA data_version").fetchone()
+    store.record_skips(reversed(skips))
+    store.record_skips(skips[1:], below="b")
+    with store.database.reading() as connection:
+        assert connection.execute("PRAGMA data_version").fetchone() == version
+    store.record_skips(skips[:1])
+    with store.database.reading() as connection:
+        assert connection.execute("PRAGMA data_version").fetchone() != version
+
+
 def test_after_the_keyword_index_was_lost_every_file_is_pending(store, make_file):
     store.replace_files([make_file("a.py", ["one"])])
     store.mark_indexed(["a.py"])
