@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
@@ -27,7 +27,14 @@ from agent_brain_server.errors import ConfigError
 from agent_brain_server.models.problem import Problem
 from agent_brain_server.services.metrics import Metrics
 
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig  # older versions have none, and leave the setting alone
+
 DESCRIPTION = "Local search over a project's code and documents, for coding agents and the people beside them."
+
+NO_TELEMETRY: "TelemetryConfig" = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""The framework would send traces and failures, with what was asked, where the environment of whoever starts the server
+says for a program of their own."""
 
 HANDLER_THREADS = {"project": 8, "shared": 128}
 """Requests worked on at once: the interpreter runs one at a time, and each thread more costs memory and switches. In
@@ -48,6 +55,7 @@ def create_app(context: ServerContext) -> FastAPI:
         docs_url=None,  # the framework's page may do what its reader may, and its scripts are another site's
         redoc_url=None,
         lifespan=_make_lifespan(context, metrics),
+        telemetry=NO_TELEMETRY,
         responses={"default": {"model": Problem, "description": "What went wrong, and what to do next."}},
     )
     app.openapi = partial(describe_calls, app)  # type: ignore[method-assign]

@@ -1,5 +1,7 @@
 """The application: opened and closed as a whole, and every call behind the border."""
 
+import sys
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -32,6 +34,17 @@ def test_each_call_that_can_fail_documents_how(context: ServerContext) -> None:
     for path, methods in paths.items():
         for method, call in methods.items():
             assert "default" in call["responses"], (method, path)
+
+
+def test_what_the_environment_says_of_telemetry_is_not_for_this_program(
+    context: ServerContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    with TestClient(create_app(context), "http://127.0.0.1") as client:
+        assert client.get("/health").status_code == 200
+    assert not [record for record in caplog.records if "telemetry" in record.getMessage()]
+    assert "opentelemetry.exporter.otlp.proto.http" not in sys.modules
 
 
 def test_a_server_of_one_project_needs_its_root(context: ServerContext) -> None:
