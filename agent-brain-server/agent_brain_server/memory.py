@@ -4,6 +4,9 @@ import ctypes
 import sys
 from functools import cache
 
+RETURN_INTERVAL_S = 60.0
+"""Between two returns while there is always something to index; what is free grows by some 30 MB otherwise."""
+
 
 def return_free_memory() -> None:
     """Let the C library give back what it keeps for later; takes some milliseconds, and does nothing where it can't.

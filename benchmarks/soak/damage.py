@@ -15,7 +15,7 @@ from agent_brain_server.errors import AgentBrainError, ServerRefusedError
 from agent_brain_server.lifecycle import start_server, stop_server
 from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR, resolve_state_dir
 from benchmarks.soak.killing import MODES, SEED, IndexedProject, prepare
-from benchmarks.soak.outcome import Outcome, require
+from benchmarks.soak.outcome import BrokenPromiseError, Outcome, require
 from benchmarks.soak.servers import LIMIT_S, POLL_S, find_servers, has_ended, kill, project, wait_until
 from benchmarks.soak.stores import find_faults, open_documents
 
@@ -159,7 +159,11 @@ def _require_sound(work: IndexedProject, after: str) -> None:
         settle(work)
     _fetch_every_chunk(work)
     faults = find_faults(work.stores, work.tree.present)
-    require(not faults, f"after {after}: {'; '.join(faults[:5])}")
+    if faults:
+        status = work.ask("GET", "/health/status")
+        told = {name: status[name] for name in ("indexing_in_progress", "last_job", "repairs")}
+        found = f"{len(faults)} faults, {'; '.join(faults[:5])}"
+        raise BrokenPromiseError(f"after {after}: {found}; the server says {told}")
 
 
 def _fetch_every_chunk(work: IndexedProject) -> None:

@@ -12,7 +12,7 @@ from agent_brain_server.errors import NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.worker_client import WorkerClient
 from agent_brain_server.log import project_id
-from agent_brain_server.memory import return_free_memory
+from agent_brain_server.memory import RETURN_INTERVAL_S, return_free_memory
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.file_indexer import FileIndexer, JobCancelledError
@@ -220,10 +220,13 @@ class IndexingService:
     def _work_in_turn(self) -> None:
         """Run jobs and fill vectors until another project is to, or nothing came for a time."""
         self._worker.adopt(self._turn.worker)
-        idle_since = time.monotonic()
+        idle_since = returned_at = time.monotonic()
         while not self._stopping.is_set():
             if self._take_step():
                 idle_since = time.monotonic()
+                if idle_since - returned_at >= RETURN_INTERVAL_S:
+                    return_free_memory()
+                    returned_at = idle_since
                 if self._slots.is_over(self._turn):
                     return
                 continue
