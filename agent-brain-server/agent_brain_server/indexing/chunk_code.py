@@ -91,7 +91,7 @@ def chunk_source(lines: SourceLines, source: SourceText, limits: Limits) -> Iter
         raise SlowSyntaxError("a line is too long")
     grammar = grammar_name(source.language, source.path)
     tree = parse(lines.encoded, grammar)
-    definitions = find_definitions(tree, grammar)
+    definitions = find_definitions(tree, lines.encoded, grammar)
     segments = _Cutter(lines, limits, definitions, tree.root_node, source.language).cut()
     for segment in _join_small(lines, segments, limits, definitions):
         symbols = definitions.find_symbols(segment.start, segment.end)

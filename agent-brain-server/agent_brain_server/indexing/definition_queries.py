@@ -2,7 +2,9 @@
 
 In every pattern `@name` is the name and the other capture is the whole definition; what the other capture is called is
 what the definition is called in a heading (`class Client`). Of two patterns that match one name the earlier counts.
-Captures that begin with an underscore only serve the pattern's predicates.
+A capture that begins with an underscore is what the pattern's `has` or `lacks` is about, a regular expression that
+`definitions` looks for: tree-sitter's own predicates ask for a node's text, which a tree that was read in parts can't
+give.
 """
 
 CONTAINER_KINDS = frozenset(
@@ -43,9 +45,9 @@ JAVASCRIPT = """
   right: [(arrow_function) (function_expression) (class)]) @function
 (pair key: (property_identifier) @name value: [(arrow_function) (function_expression)]) @function
 ((program (lexical_declaration (variable_declarator name: (identifier) @name value: (_) @_value) @const))
-  (#not-match? @_value "^(await )?(require|import)[ (]"))
+  (#set! lacks "^(await )?(require|import)[ (]"))
 ((program (variable_declaration (variable_declarator name: (identifier) @name value: (_) @_value) @var))
-  (#not-match? @_value "^require[ (]"))
+  (#set! lacks "^require[ (]"))
 (program (export_statement declaration: (lexical_declaration (variable_declarator name: (identifier) @name) @const)))
 """
 
@@ -105,17 +107,17 @@ DEFINITION_QUERIES: dict[str, str] = {
 (property_declaration name: (_) @name) @property
 (local_function_statement name: (_) @name) @function
 ((field_declaration (modifier) @_modifier (variable_declaration (variable_declarator name: (_) @name))) @constant
-  (#any-of? @_modifier "const" "readonly"))
+  (#set! has "^(const|readonly)$"))
 """,
     "elixir": """
 ((call target: (identifier) @_word (arguments . (alias) @name)) @module
-  (#any-of? @_word "defmodule" "defprotocol"))
-((call target: (identifier) @_word (arguments . (alias) @name)) @instance (#eq? @_word "defimpl"))
+  (#set! has "^(defmodule|defprotocol)$"))
+((call target: (identifier) @_word (arguments . (alias) @name)) @instance (#set! has "^defimpl$"))
 ((call target: (identifier) @_word (arguments . [
     (identifier) @name
     (call target: (identifier) @name)
     (binary_operator left: [(identifier) @name (call target: (identifier) @name)])])) @def
-  (#any-of? @_word "def" "defp" "defmacro" "defmacrop" "defguard" "defguardp" "defdelegate"))
+  (#set! has "^(def|defp|defmacro|defmacrop|defguard|defguardp|defdelegate)$"))
 """,
     "go": """
 (function_declaration name: (_) @name) @func
@@ -148,7 +150,7 @@ DEFINITION_QUERIES: dict[str, str] = {
 (constructor_declaration name: (_) @name) @constructor
 (compact_constructor_declaration name: (_) @name) @constructor
 ((field_declaration (modifiers) @_modifiers declarator: (variable_declarator name: (_) @name)) @constant
-  (#match? @_modifiers "static final|final static"))
+  (#set! has "static final|final static"))
 (interface_body (constant_declaration declarator: (variable_declarator name: (_) @name)) @constant)
 """,
     "javascript": JAVASCRIPT
@@ -157,7 +159,7 @@ DEFINITION_QUERIES: dict[str, str] = {
 """,
     "kotlin": """
 (class_declaration "interface" name: (_) @name) @interface
-((class_declaration (modifiers) @_modifiers name: (_) @name) @enum (#match? @_modifiers "enum"))
+((class_declaration (modifiers) @_modifiers name: (_) @name) @enum (#set! has "enum"))
 (class_declaration name: (_) @name) @class
 (object_declaration name: (_) @name) @object
 (companion_object name: (_) @name) @object
@@ -165,7 +167,7 @@ DEFINITION_QUERIES: dict[str, str] = {
 (type_alias type: (identifier) @name) @typealias
 (source_file (property_declaration (variable_declaration (identifier) @name)) @val)
 ((property_declaration (modifiers) @_modifiers (variable_declaration (identifier) @name)) @val
-  (#match? @_modifiers "const"))
+  (#set! has "const"))
 """,
     "lua": """
 (function_declaration name: [
@@ -176,7 +178,7 @@ DEFINITION_QUERIES: dict[str, str] = {
   (expression_list value: (function_definition))) @function
 (field name: (identifier) @name value: (function_definition)) @function
 ((chunk (variable_declaration (assignment_statement (variable_list name: (identifier) @name)
-  (expression_list value: (_) @_value)) @local)) (#not-match? @_value "^require"))
+  (expression_list value: (_) @_value)) @local)) (#set! lacks "^require"))
 """,
     "php": """
 (namespace_definition name: (_) @name body: (_)) @namespace
@@ -254,7 +256,7 @@ DEFINITION_QUERIES: dict[str, str] = {
 (variable_declaration . (identifier) @name (union_declaration)) @union
 (variable_declaration . (identifier) @name (enum_declaration)) @enum
 ((source_file (variable_declaration . (identifier) @name (_) @_value .) @const)
-  (#not-match? @_value "^@import"))
+  (#set! lacks "^@import"))
 """,
 }
 """Grammar, as in `grammars.py`, to its query."""

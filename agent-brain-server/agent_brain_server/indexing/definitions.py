@@ -1,7 +1,8 @@
 """Find what a source file defines, and where."""
 
+import re
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -69,29 +70,41 @@ class Definitions:
         return tuple(dict.fromkeys(definition.symbol for definition in named))[:MAX_SYMBOLS]
 
 
-def find_definitions(tree: Tree, grammar: str) -> Definitions:
-    """Run the grammar's query over a tree."""
+def find_definitions(tree: Tree, data: bytes, grammar: str) -> Definitions:
+    """Run the grammar's query over the tree that `data` was parsed into."""
     by_node: dict[int, Definition] = {}
     names: set[int] = set()
     open_ends: list[int] = []
-    for node, name, kind in sorted(_find_captures(tree, grammar), key=lambda found: _nesting(found[0])):
+    for node, name, kind in sorted(_find_captures(tree, data, grammar), key=lambda found: _nesting(found[0])):
         if node.id in by_node or name.id in names:
             continue
         names.add(name.id)
         while open_ends and open_ends[-1] <= node.start_byte:
             open_ends.pop()
-        text = _read_name(name)
+        text = _read_name(name, data)
         by_node[node.id] = Definition(text, kind, name.start_point[0], len(open_ends))
         open_ends.append(node.end_byte)
     return Definitions(by_node)
 
 
-def _find_captures(tree: Tree, grammar: str) -> Iterator[tuple[Node, Node, str]]:
+def _find_captures(tree: Tree, data: bytes, grammar: str) -> Iterator[tuple[Node, Node, str]]:
     """Yield each definition's node, its name's node and its kind, in the order of the patterns."""
-    matches = QueryCursor(_load_query(grammar)).matches(tree.root_node)
-    for _, captures in sorted(matches, key=lambda match: match[0]):
-        kind = next(capture for capture in captures if capture != "name" and not capture.startswith("_"))
-        yield captures[kind][0], captures["name"][0], kind
+    query = _load_query(grammar)
+    for pattern, captures in sorted(QueryCursor(query).matches(tree.root_node), key=lambda match: match[0]):
+        if _is_wanted(query.pattern_settings(pattern), captures, data):
+            kind = next(capture for capture in captures if capture != "name" and not capture.startswith("_"))
+            yield captures[kind][0], captures["name"][0], kind
+
+
+def _is_wanted(settings: Mapping[str, str | None], captures: Mapping[str, Sequence[Node]], data: bytes) -> bool:
+    """Tell whether what the pattern's condition is about reads as it says."""
+    if not settings:
+        return True
+    texts = [_read(node, data) for capture, nodes in captures.items() if capture.startswith("_") for node in nodes]
+    has, lacks = settings.get("has"), settings.get("lacks")
+    if has is not None and not all(re.search(has, text) for text in texts):
+        return False
+    return lacks is None or not any(re.search(lacks, text) for text in texts)
 
 
 def _nesting(node: Node) -> tuple[int, int]:
@@ -104,9 +117,12 @@ def _load_query(grammar: str) -> Query:
     return Query(load_grammar(grammar), DEFINITION_QUERIES[grammar])
 
 
-def _read_name(node: Node) -> str:
-    text = " ".join((node.text or b"").decode("utf-8", "replace").split())
-    return text[:MAX_NAME_CHARACTERS]
+def _read_name(node: Node, data: bytes) -> str:
+    return " ".join(_read(node, data).split())[:MAX_NAME_CHARACTERS]
+
+
+def _read(node: Node, data: bytes) -> str:
+    return data[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
 def unqualify(name: str) -> str:

@@ -1,6 +1,7 @@
 """Tree-sitter grammars, each from its own wheel, loaded by the first file that needs it."""
 
 import importlib
+import threading
 import time
 from functools import cache
 
@@ -67,20 +68,45 @@ class SlowSyntaxError(ValueError):
     """The syntax of a file would take too long to find out."""
 
 
+class _Parsed(threading.local):
+    """What this thread parses, until when, and what the parser reads it out of, a part at a time.
+
+    The parts are of one buffer, as tree-sitter's binding (0.26.1) never lets go of what it was given to read: each file
+    would stay in memory. Nor may it be asked for a node's `text`, which it would read in the same way.
+    """
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.deadline = 0.0
+        self.part = memoryview(bytearray(READ_BYTES))
+
+
+_parsed = _Parsed()
+
+
+def _read_parsed(offset: int, _: object) -> memoryview:
+    found = _parsed.data[offset : offset + READ_BYTES]
+    _parsed.part[: len(found)] = found
+    return _parsed.part if len(found) == READ_BYTES else _parsed.part[: len(found)]
+
+
+def _is_late(*_: object) -> bool:
+    return time.thread_time() > _parsed.deadline
+
+
 def parse(data: bytes, grammar: str) -> Tree:
     """Parse UTF-8 text into a tree that queries can be run over in short time.
 
     Raises:
         SlowSyntaxError: The parser does not get through, or what it makes of the file is a degenerate tree.
     """
-    deadline = time.thread_time() + MAX_PARSE_SECONDS
+    _parsed.data, _parsed.deadline = data, time.thread_time() + MAX_PARSE_SECONDS
     try:
-        tree = Parser(load_grammar(grammar)).parse(
-            lambda offset, _: data[offset : offset + READ_BYTES],
-            progress_callback=lambda *_: time.thread_time() > deadline,
-        )
+        tree = Parser(load_grammar(grammar)).parse(_read_parsed, progress_callback=_is_late)
     except ValueError as error:  # what a cancelled parse ends in
         raise SlowSyntaxError("the parser does not get through") from error
+    finally:
+        _parsed.data = b""
     for position in range(0, len(data) + PROBE_BYTES, PROBE_BYTES):
         _probe_shape(tree, min(position, len(data)))
     return tree

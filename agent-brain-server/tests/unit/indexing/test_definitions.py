@@ -223,7 +223,7 @@ def test_every_grammar_has_a_query_and_a_sample():
 def test_definitions_of_each_language(name):
     data = (SAMPLES / name).read_bytes()
     grammar = grammar_name(detect_language(name, data), name)
-    definitions = find_definitions(parse(data, grammar), grammar)
+    definitions = find_definitions(parse(data, grammar), data, grammar)
     found = {row + 1: definitions.find_symbols(row, row + 1) for row in range(data.count(b"\n"))}
     assert {line: symbols for line, symbols in found.items() if symbols} == {
         line: (symbol,) for line, symbol in EXPECTED[name].items()
@@ -232,7 +232,7 @@ def test_definitions_of_each_language(name):
 
 def test_symbols_are_outermost_first_and_once():
     source = b"class A:\n    def f(self): pass\nclass B:\n    def f(self):\n        def g(): pass\n"
-    definitions = find_definitions(parse(source, "python"), "python")
+    definitions = find_definitions(parse(source, "python"), source, "python")
     assert definitions.find_symbols(0, 5) == ("A", "B", "f", "g")
     assert definitions.find_symbols(1, 3) == ("B", "f")
 
@@ -243,7 +243,7 @@ def test_modules_that_are_required_are_no_definitions():
         "lua": b"local fs = require('fs')\nlocal limit = 3\n",
         "zig": b'const fs = @import("fs");\nconst limit = 3;\n',
     }.items():
-        assert find_definitions(parse(source, grammar), grammar).find_symbols(0, 9) == ("limit",)
+        assert find_definitions(parse(source, grammar), source, grammar).find_symbols(0, 9) == ("limit",)
 
 
 @pytest.mark.parametrize(

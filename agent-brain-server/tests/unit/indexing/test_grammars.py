@@ -1,10 +1,15 @@
 """Every grammar loads, sound code is parsed, and what would take too long is refused in time."""
 
+import gc
+import sys
+import threading
 import time
+import tracemalloc
 
 import pytest
 
 from agent_brain_server.indexing import grammars
+from agent_brain_server.indexing.definitions import find_definitions
 from agent_brain_server.indexing.grammars import (
     GRAMMARS,
     MAX_PARSE_SECONDS,
@@ -58,3 +63,50 @@ def test_a_parser_that_takes_too_long_is_stopped(monkeypatch):
     monkeypatch.setattr(grammars, "MAX_PARSE_SECONDS", 0.0)
     with pytest.raises(SlowSyntaxError, match="does not get through"):
         parse(b"def f():\n    return 1\n" * 50_000, "python")
+
+
+def make_source(number, functions):
+    return b"".join(b"const value_%d_%d = require_nothing(%d);\n" % (number, at, at) for at in range(functions))
+
+
+@pytest.mark.parametrize("functions", [10, 5_000], ids=["one part", "several parts"])
+def test_what_was_parsed_does_not_stay_in_memory(functions):
+    source = make_source(0, functions)
+    held = sys.getrefcount(source)
+    tree = parse(source, "javascript")
+    assert find_definitions(tree, source, "javascript").find_symbols(0, 1) == ("value_0_0",)
+    del tree
+    gc.collect()
+    assert sys.getrefcount(source) == held
+
+
+def test_many_files_take_no_more_memory_than_one():
+    def parse_some(numbers):
+        for number in numbers:
+            find_definitions(parse(source := make_source(number, 200), "javascript"), source, "javascript")
+
+    parse_some(range(20))
+    gc.collect()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    parse_some(range(100))
+    gc.collect()
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 100 * len(make_source(0, 200)) / 10
+
+
+def test_threads_parse_each_their_own():
+    expected = {number: str(parse(make_source(number, 2_000 + number), "javascript").root_node) for number in range(4)}
+    found = {}
+
+    def parse_often(number):
+        for _ in range(5):
+            found[number] = str(parse(make_source(number, 2_000 + number), "javascript").root_node)
+
+    threads = [threading.Thread(target=parse_often, args=(number,)) for number in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == expected
