@@ -112,9 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; those of the process where None.
     """
     gc.set_threshold(GARBAGE_THRESHOLD)
-    atexit.register(
-        gc.freeze
-    )  # the interpreter would look for garbage in all of it before it ends: a sixth of the time
+    # the interpreter would look for garbage in all of it before it ends: a sixth of the time
+    atexit.register(gc.freeze)
     os.environ.setdefault(PLUGINS_SWITCH, "__all__")
     use_safe_streams()
     said = Said()
