@@ -45,6 +45,11 @@ def split_identifier(word: str) -> list[str]:
     return [part.lower() for part in parts.findall(word)]
 
 
+def whole_name(word: str) -> str:
+    """Return an identifier as it compares with its other spellings: parseHeader and parse_header are one."""
+    return word.replace("_", "").lower()
+
+
 def find_words(text: str) -> list[str]:
     """Return the words of a text as they are written."""
     return [word for word in WORD.findall(text) if len(word) <= MAX_WORD_LENGTH]

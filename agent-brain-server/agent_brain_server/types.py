@@ -155,7 +155,11 @@ class StoreCounts:
 
 @dataclass(frozen=True, slots=True)
 class ChunkFacts:
-    """What ranking needs of a candidate; the text is fetched for the few that are answered."""
+    """What ranking needs of a candidate; the text is fetched for the few that are answered.
+
+    Attributes:
+        names: What the chunk defines, as `tokens.whole_name` spells it.
+    """
 
     key: int
     path: str
@@ -163,7 +167,7 @@ class ChunkFacts:
     end_line: int
     language: str
     source_type: SourceType
-    symbols: tuple[str, ...]
+    names: tuple[str, ...]
     heading: str | None
 
 

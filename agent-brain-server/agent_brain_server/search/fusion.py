@@ -32,6 +32,7 @@ def fuse_scores(bm25: Mapping[int, float], vector: Mapping[int, float], alpha: f
         vector: Scores between 0 and 1.
         alpha: Weight of the vector side, between 0 and 1.
     """
-    return {
-        key: (1 - alpha) * bm25.get(key, 0.0) + alpha * vector.get(key, 0.0) for key in dict.fromkeys((*bm25, *vector))
-    }
+    fused = {key: (1 - alpha) * score for key, score in bm25.items()}
+    for key, score in vector.items():
+        fused[key] = fused.get(key, 0.0) + alpha * score
+    return fused

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from agent_brain_server.tokens import STOP_WORDS, find_words, query_terms, split_identifier, stem
+from agent_brain_server.tokens import STOP_WORDS, find_words, query_terms, split_identifier, stem, whole_name
 
 MAX_TERMS = 64
 """Terms of a query that ranking compares; as many as the keyword index looks up."""
@@ -79,8 +79,3 @@ def _group_by_beginning(terms: Iterable[str]) -> dict[str, list[str]]:
 def is_identifier(word: str) -> bool:
     """Tell whether a word is written as no word of prose is: parse_header, parseHeader, HTTPClient, utf8."""
     return "_" in word.strip("_") or len(split_identifier(word)) > 1
-
-
-def whole_name(word: str) -> str:
-    """Return an identifier as it compares with its other spellings: parseHeader and parse_header are one."""
-    return word.replace("_", "").lower()

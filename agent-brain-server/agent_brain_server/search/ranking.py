@@ -4,8 +4,9 @@ Everything here is a pure function of its arguments: the same index and query gi
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent_brain_server.search import signals
 from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normalize_cosines
@@ -75,12 +76,12 @@ NEUTRAL_WEIGHTS = RankingWeights(
 _Weighted = tuple[str, float, float]
 """A signal's name, value and weight."""
 
-_Place = tuple[float, str, int, int]
-"""Where a chunk stands: its score, negative, so that the best comes first; path and line, which break ties; its key."""
+_Place = tuple[float, str, int, int, int]
+"""Where a chunk stands: its score, negative, so that the best comes first; path, line and key, which break ties; how
+many better chunks its file has."""
 
 
-@dataclass(frozen=True, slots=True)
-class _FileWeight:
+class _FileWeight(NamedTuple):
     """What all chunks of a file have in common: the signals, what they add together, and what is left of the sum."""
 
     signals: tuple[_Weighted, ...]
@@ -113,25 +114,22 @@ def rank_candidates(
         explain: Say of each result what its score is made of.
         limit: Most to return; None for all.
     """
-    bm25 = {hit.key: hit.score for hit in bm25_hits if hit.key in facts and mode != "vector"}
-    vector = {hit.key: hit.score for hit in vector_hits if hit.key in facts and mode != "bm25"}
+    bm25 = _scores_by_key(bm25_hits, facts) if mode != "vector" else {}
+    vector = _scores_by_key(vector_hits, facts) if mode != "bm25" else {}
     question = read_question(query)
     if question.is_symbol:
         alpha = _lessen(alpha, weights.name_vector_factor)
     fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
     scorer = _Scorer(question, fused, facts, weights)
-    ordered = sorted(map(scorer.place, fused))
-    earlier = _count_earlier_chunks(ordered)
-    best = sorted(scorer.hold_back(place, earlier[place[-1]]) for place in ordered)[:limit]
     return [
         RankedChunk(
             facts=facts[key],
             score=-negative,
             vector_score=vector.get(key),
             bm25_score=bm25.get(key),
-            signals=tuple(scorer.explain(key, earlier[key])) if explain else (),
+            signals=tuple(scorer.explain(key, earlier)) if explain else (),
         )
-        for negative, _, _, key in best
+        for negative, _, _, key, earlier in sorted(scorer.place_all())[:limit]
     ]
 
 
@@ -152,27 +150,36 @@ class _Scorer:
         self._fused = fused
         self._facts = facts
         self._weights = weights
-        documents = {facts[key].path for key in fused if facts[key].source_type == "doc"}
-        self._of_files = _weigh_files(question, _gather_file_evidence(fused, facts), documents, weights)
+        self._files, evidence = _gather_files(fused, facts)
+        self._of_files = _weigh_files(question, self._files, evidence, weights)
         self._factors: dict[SourceType, tuple[str, float]] = {
             "code": ("is_code", 1.0),
             "test": ("is_test", 1.0 if question.asks_tests else weights.test_factor),
             "doc": ("is_document", 1.0 if question.asks_docs else weights.doc_factor),
         }
 
-    def place(self, key: int) -> _Place:
-        """Return where a chunk stands before its file's better chunks count; `explain` says the same in terms."""
-        facts = self._facts[key]
-        of_file = self._of_files[facts.path]
-        score = self._fused[key] + of_file.total
-        for _, value, weight in self._weigh_chunk(facts):
-            score += weight * value
-        factor = self._factors[facts.source_type][1] * of_file.factor
-        return (-_scale(score, factor), facts.path, facts.start_line, key)
+    def place_all(self) -> Iterator[_Place]:
+        """Yield where each chunk stands; `explain` says the same in terms.
 
-    def hold_back(self, place: _Place, earlier: int) -> _Place:
-        """Lower a chunk by how many better ones its file has: an answer names more than one file."""
-        return (-_scale(-place[0], self._weights.decay**earlier), *place[1:]) if earlier else place
+        A file's better chunks hold the others back, so that an answer names more than one file.
+        """
+        fused, decay = self._fused, self._weights.decay
+        has_names = bool(self._question.names)
+        for path, chunks in self._files.items():
+            of_file = self._of_files[path]
+            source_type = chunks[0].source_type  # all chunks of a file have one
+            factor = self._factors[source_type][1] * of_file.factor
+            scored = []
+            for facts in chunks:  # hundreds for each question: a call less is worth a line more
+                score = fused[facts.key] + of_file.total
+                if has_names or source_type == "doc":
+                    for _, value, weight in self._weigh_chunk(facts):
+                        score += weight * value
+                scored.append((-score * factor if score > 0 else -score, facts.start_line, facts.key))
+            scored.sort()
+            for earlier, (negative, start_line, key) in enumerate(scored):
+                held_back = negative * decay**earlier if negative < 0 else negative
+                yield (held_back, path, start_line, key, earlier)
 
     def explain(self, key: int, earlier: int) -> Iterator[Signal]:
         """Yield the terms that a chunk's score is the sum of; those that add nothing are left out."""
@@ -195,11 +202,17 @@ class _Scorer:
         if facts.source_type == "doc":
             value = signals.spells_heading(self._question, facts.heading)
             return (("spells_heading", value, self._weights.spells_heading),)
-        if not self._question.names:
-            return ()
         value = signals.defines_name(self._question, facts)
+        if not value:
+            return ()
         defines = ("defines_name", value, self._weights.defines_name)
         return (defines, ("defines_bare_name", value * self._question.is_symbol, self._weights.defines_bare_name))
+
+
+def _scores_by_key(hits: Iterable[Hit], facts: Mapping[int, ChunkFacts]) -> dict[int, float]:
+    """Return the scores of the hits that still exist."""
+    scores = dict(hits)
+    return scores if scores.keys() <= facts.keys() else {key: scores[key] for key in scores if key in facts}
 
 
 def _lessen(share: float, factor: float) -> float:
@@ -213,41 +226,42 @@ def _fuse(bm25: Mapping[int, float], vector: Mapping[int, float], alpha: float) 
     return fuse_scores(normalize_bm25(bm25), normalize_cosines(vector), share)
 
 
-def _gather_file_evidence(fused: Mapping[int, float], facts: Mapping[int, ChunkFacts]) -> dict[str, float]:
-    """Return for each file what its chunks add up to, as a share of the file with the most."""
+def _gather_files(
+    fused: Mapping[int, float], facts: Mapping[int, ChunkFacts]
+) -> tuple[dict[str, list[ChunkFacts]], dict[str, float]]:
+    """Return each file's candidates, and what their scores add up to as a share of the file with the most."""
+    files: dict[str, list[ChunkFacts]] = defaultdict(list)
     total: dict[str, float] = defaultdict(float)
     for key in sorted(fused):  # floating-point sums depend on the order
-        total[facts[key].path] += fused[key]
+        chunk = facts[key]
+        files[chunk.path].append(chunk)
+        total[chunk.path] += fused[key]
     most = max(total.values(), default=0.0)
-    return {path: score / most if most > 0 else 0.0 for path, score in total.items()}
+    return files, {path: score / most if most > 0 else 0.0 for path, score in total.items()}
 
 
 def _weigh_files(
-    question: Question, evidence: Mapping[str, float], documents: Collection[str], weights: RankingWeights
+    question: Question,
+    files: Mapping[str, Sequence[ChunkFacts]],
+    evidence: Mapping[str, float],
+    weights: RankingWeights,
 ) -> dict[str, _FileWeight]:
     """Return the signals of each file, which all of its chunks share."""
-    least_depth = min(map(signals.depth_of, evidence), default=0)
+    least_depth = min(map(signals.depth_of, files), default=0)
     found: dict[str, _FileWeight] = {}
-    for path, value in evidence.items():
+    for path, chunks in files.items():
         weighted = (
             ("spells_file_name", signals.spells_file_name(question, path), weights.spells_file_name),
             ("lies_deeper", signals.lies_deeper(path, least_depth), weights.lies_deeper),
-            ("file_evidence", value, weights.file_evidence),
+            ("file_evidence", evidence[path], weights.file_evidence),
         )
-        aside = signals.lies_aside(question, path, is_document=path in documents, others=evidence)
-        total = sum(weight * value for _, value, weight in weighted)
+        is_document = chunks[0].source_type == "doc"  # as all of its chunks are
+        aside = signals.lies_aside(question, path, is_document=is_document, others=files)
+        total = 0.0
+        for _, signal, weight in weighted:
+            total += weight * signal
         found[path] = _FileWeight(weighted, total, weights.aside_factor if aside else 1.0)
     return found
-
-
-def _count_earlier_chunks(ordered: Iterable[_Place]) -> dict[int, int]:
-    """Return of each chunk how many better ones its file has."""
-    seen: dict[str, int] = defaultdict(int)
-    earlier: dict[int, int] = {}
-    for _, path, _, key in ordered:
-        earlier[key] = seen[path]
-        seen[path] += 1
-    return earlier
 
 
 def _scale(score: float, factor: float) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from agent_brain_server.search.question import MIN_PREFIX, Question, whole_name
+from agent_brain_server.search.question import MIN_PREFIX, Question
 from agent_brain_server.tokens import split_identifier, stem, tokenize
 from agent_brain_server.types import ChunkFacts
 
@@ -44,7 +44,7 @@ DEEPEST = 5
 
 def defines_name(question: Question, facts: ChunkFacts) -> float:
     """Say whether the chunk defines a name that the question spells out."""
-    return float(any(whole_name(symbol) in question.names for symbol in facts.symbols)) if question.names else 0.0
+    return 0.0 if question.names.isdisjoint(facts.names) else 1.0
 
 
 def spells_file_name(question: Question, path: str) -> float:
@@ -54,8 +54,8 @@ def spells_file_name(question: Question, path: str) -> float:
     """
     parts = stem_parts(path)
     for part in parts:  # a loop, as most files fail at the first part, and hundreds are looked at for each question
-        alike = question.terms_by_beginning.get(part[:MIN_PREFIX], ())
-        if not any(are_relatives(part, term) for term in alike):
+        alike = question.terms_by_beginning.get(part[:MIN_PREFIX])
+        if not alike or not any(are_relatives(part, term) for term in alike):
             return 0.0
     return float(bool(parts))
 
@@ -88,12 +88,12 @@ def lies_aside(question: Question, path: str, *, is_document: bool, others: Coll
     """
     if (current := path_without_version(path)) and current in others:
         return True
-    words = aside_words(path, is_document=is_document)
+    words = aside_words(path, is_document)
     return bool(words) and words.isdisjoint(question.terms)
 
 
 @lru_cache(maxsize=1 << 14)
-def aside_words(path: str, *, is_document: bool) -> frozenset[str]:
+def aside_words(path: str, is_document: bool) -> frozenset[str]:
     """Return the stemmed words of a path that tell that the file lies aside; a hidden directory is named by its dot."""
     *directories, name = path.lower().replace("-", "_").split("/")
     plain = [directory.strip("._") for directory in directories]

@@ -170,7 +170,7 @@ class DocumentStore:
         if missing := [key for key in keys if key not in known]:
             with self.database.reading() as connection:
                 known.update(read_facts(fetch_rows(connection, SELECT_FACTS, (as_json(missing),))))
-        return {key: known[key] for key in keys if key in known}
+        return {key: facts for key, facts in zip(keys, map(known.get, keys), strict=True) if facts is not None}
 
     def resolve_filter(self, query_filter: QueryFilter) -> AllowedChunks | None:
         """Return the chunks that a filter allows, None where it allows all.

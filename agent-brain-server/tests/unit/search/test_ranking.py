@@ -7,8 +7,8 @@ from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, NEUTRAL_WEIGHTS, 
 from agent_brain_server.types import ChunkFacts, Hit
 
 
-def facts(key, path="a.py", *, line=None, source_type="code", symbols=(), heading=None):
-    return ChunkFacts(key, path, line or key, (line or key) + 5, "python", source_type, symbols, heading)
+def facts(key, path="a.py", *, line=None, source_type="code", names=(), heading=None):
+    return ChunkFacts(key, path, line or key, (line or key) + 5, "python", source_type, names, heading)
 
 
 def rank(bm25=(), vector=(), known=(), *, query="some words asked for", **options):
@@ -63,7 +63,7 @@ def test_nothing_found_is_nothing_ranked():
 
 
 def test_a_definition_comes_before_a_mention():
-    known = [facts(1, "use.py"), facts(2, "make.py", symbols=("parse_header",))]
+    known = [facts(1, "use.py"), facts(2, "make.py", names=("parseheader",))]
     assert order(rank([Hit(1, 9.0), Hit(2, 7.0)], known=known, query="parseHeader")) == [2, 1]
 
 
@@ -73,7 +73,7 @@ def test_a_file_named_after_the_question_comes_first():
 
 
 def test_a_name_alone_is_looked_up_where_it_is_defined():
-    known = [facts(1, "use.py"), facts(2, "make.py", symbols=("parse_header",))]
+    known = [facts(1, "use.py"), facts(2, "make.py", names=("parseheader",))]
     hits = [Hit(1, 9.0), Hit(2, 4.0)]
     assert order(rank(hits, known=known, query="parseHeader")) == [2, 1]
     assert order(rank(hits, known=known, query="where does parseHeader fail")) == [1, 2]
@@ -139,7 +139,7 @@ def test_the_same_hits_in_any_order_give_the_same_answer():
 
 def test_what_a_score_is_made_of_adds_up_to_it():
     known = [
-        facts(1, "deep/er/throttle.py", symbols=("throttle",)),
+        facts(1, "deep/er/throttle.py", names=("throttle",)),
         facts(2, "deep/er/throttle.py"),
         facts(3, "tests/test_it.py", source_type="test"),
         facts(4, "README.md", source_type="doc", heading="How to throttle"),

@@ -11,12 +11,12 @@ from agent_brain_server.search.signals import (
     spells_heading,
     stem_parts,
 )
-from agent_brain_server.tokens import stem
+from agent_brain_server.tokens import stem, whole_name
 from agent_brain_server.types import ChunkFacts
 
 
 def facts(symbols):
-    return ChunkFacts(1, "a.py", 1, 9, "python", "code", symbols, None)
+    return ChunkFacts(1, "a.py", 1, 9, "python", "code", tuple(map(whole_name, symbols)), None)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agent_brain_server.storage.chunk_rows import as_json, facts_of, keys_array, read_facts, stored_chunk_of
 from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.tokens import whole_name
 from agent_brain_server.types import Chunk, FileChunks, FileRecord
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
@@ -24,14 +25,15 @@ def test_any_chunk_comes_back_as_it_was(tmp_path_factory, text, symbols, heading
     ((_, (stored,)),) = replaced.files
     assert store.chunks_by_keys([stored.key]) == {stored.key: chunk}
     facts = store.facts_by_keys([stored.key])[stored.key]
-    assert (facts.path, facts.symbols, facts.heading, facts.end_line) == (path, symbols, heading, 7)
+    assert facts.names == tuple(map(whole_name, symbols))
+    assert (facts.path, facts.heading, facts.end_line) == (path, heading, 7)
     store.close()
 
 
 def test_rows_are_read_column_by_column():
-    row = (5, "a.py", 1, 2, "python", "code", "one\x1ftwo", None)
-    assert facts_of(row).symbols == ("one", "two")
-    assert facts_of((*row[:6], "", None)).symbols == ()
+    row = (5, "a.py", 1, 2, "python", "code", "parse_one\x1fTwo", None)
+    assert facts_of(row).names == ("parseone", "two")
+    assert facts_of((*row[:6], "", None)).names == ()
     stored = stored_chunk_of((*row, "id", "text", 0))
     assert (stored.key, stored.chunk.id, stored.chunk.text) == (5, "id", "text")
 

@@ -9,6 +9,7 @@ import pytest
 
 from agent_brain_server.errors import InvalidRequestError, StoreError
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
+from agent_brain_server.tokens import whole_name
 from agent_brain_server.types import FileRecord, QueryFilter, Skip
 
 
@@ -44,7 +45,8 @@ def test_a_chunk_comes_back_as_it_was_stored(store, make_file):
     assert store.get_chunk(file.chunks[0].id) == file.chunks[0]
     assert store.chunks_by_keys([key, 999]) == {key: file.chunks[0]}
     facts = store.facts_by_keys([key])[key]
-    assert (facts.path, facts.symbols, facts.heading) == ("dir/ä b.md", file.chunks[0].symbols, "class Outer")
+    assert facts.names == tuple(map(whole_name, file.chunks[0].symbols))
+    assert (facts.path, facts.heading) == ("dir/ä b.md", "class Outer")
 
 
 def test_facts_are_read_anew_after_every_change(store, make_file):
