@@ -118,7 +118,7 @@ class ServiceBundle:
                 *stores,
                 shared.embedder,
                 shared.metrics,
-                side_runner=shared.side_runner,
+                side_thread=shared.side_thread,
                 count_changed=watcher.count_pending,
             )
             start_following(indexing, watcher if settings.watch else None, closers, is_behind=is_behind)

@@ -1,15 +1,12 @@
 """What the projects of one server have in common."""
 
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
 from agent_brain_server.services.indexing_slots import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
-
-SIDE_THREADS = 4
-"""Vector sides of questions that run at once; made when they are first needed, and more than that only take turns."""
+from agent_brain_server.services.side_thread import SideThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +16,7 @@ class SharedParts:
     embedder: QueryEmbedder
     metrics: Metrics
     slots: IndexingSlots
-    side_runner: Executor
+    side_thread: SideThread
 
     @classmethod
     def make(cls, embedding_model: str, *, max_concurrent_indexing: int, metrics: Metrics | None = None) -> Self:
@@ -30,6 +27,5 @@ class SharedParts:
             max_concurrent_indexing: Bundles that index at the same time.
             metrics: Of the server; new ones where None.
         """
-        side_runner = ThreadPoolExecutor(SIDE_THREADS, "vector-side")
         slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, side_runner)
+        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, SideThread())

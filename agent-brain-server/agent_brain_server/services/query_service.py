@@ -1,9 +1,7 @@
 """Answers a question: retrieve by words and by meaning, rank, and fetch the text of the best."""
 
-import contextvars
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 
 from agent_brain_server.errors import NotFoundError
 from agent_brain_server.models.query import (
@@ -18,6 +16,7 @@ from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.search.retrievers import KeywordIndex, VectorIndex
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
+from agent_brain_server.services.side_thread import SideThread
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.types import AllowedChunks, Chunk, Hit, QueryFilter, RankedChunk
@@ -35,7 +34,7 @@ class QueryService:
         vectors: The vector index.
         embedder: Makes the question's vector.
         metrics: Latency by mode and stage is noted here.
-        side_runner: Runs the vector side of a hybrid question while its keyword side runs.
+        side_thread: Looks a hybrid question up by meaning while that is done by words.
         count_changed: Tells how many files are known to have changed since they were indexed.
     """
 
@@ -47,11 +46,11 @@ class QueryService:
         embedder: QueryEmbedder,
         metrics: Metrics,
         *,
-        side_runner: Executor,
+        side_thread: SideThread,
         count_changed: Callable[[], int],
     ) -> None:
         self._documents = documents
-        self._side_runner = side_runner
+        self._side_thread = side_thread
         self._count_changed = count_changed
         self._keywords = keywords
         self._vectors = vectors
@@ -110,16 +109,16 @@ class QueryService:
         )
 
     def _rank(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[RankedChunk]:
+        vector_side = None
         if request.mode == "hybrid" and self._vectors.count():
             # both sides spend their time outside of the interpreter lock: together they take as long as the longer one
-            context = contextvars.copy_context()
-            vector_side = self._side_runner.submit(context.run, self._search_vectors, request, allowed)
-            bm25_hits = self._search_keywords(request, allowed)
+            vector_side = self._side_thread.try_submit(self._search_vectors, request, allowed)
+        bm25_hits = self._search_keywords(request, allowed) if request.mode != "vector" else []
+        if vector_side is not None:
             self._documents.facts_by_keys([hit.key for hit in bm25_hits])  # remembered when they are asked for below
             vector_hits = vector_side.result()
         else:
-            bm25_hits = self._search_keywords(request, allowed) if request.mode != "vector" else []
-            vector_hits = self._search_vectors(request, allowed) if request.mode == "vector" else []
+            vector_hits = self._search_vectors(request, allowed) if request.mode != "bm25" else []
         with self._metrics.time_stage("facts"):
             facts = self._documents.facts_by_keys({hit.key for hit in (*bm25_hits, *vector_hits)})
         with self._metrics.time_stage("rank"):

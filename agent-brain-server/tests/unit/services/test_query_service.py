@@ -9,6 +9,7 @@ from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
+from agent_brain_server.services.side_thread import SideThread
 
 RunJob = Callable[..., JobStatus]
 
@@ -45,6 +46,18 @@ def test_meaning_finds_what_shares_no_word(bundle: ServiceBundle, run_job: RunJo
     by_meaning = bundle.queries.answer(QueryRequest(query="put up the program", alpha=1.0)).results
     assert by_meaning[0].source == "docs/guide.md"
     assert by_meaning[0].bm25_score is None
+
+
+def test_a_question_beside_others_is_answered_alike(
+    bundle: ServiceBundle, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_job(bundle)
+    request = QueryRequest(query="put up the program")
+    with_two_threads = bundle.queries.answer(request).results
+    monkeypatch.setattr(SideThread, "try_submit", lambda *_: None)  # as while it works for another question
+    with_one = bundle.queries.answer(request).results
+    assert with_one == with_two_threads
+    assert any(result.vector_score is not None for result in with_one)
 
 
 def test_unknown_chunks_and_bad_globs_are_named(bundle: ServiceBundle, project: Path) -> None:
