@@ -10,8 +10,8 @@ from pathlib import Path
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.seal import SEAL_SUFFIX, SealState, break_seal, seal_files
 
-MAX_IDLE_READERS = 4
-"""Read connections that are kept for the next query: as many as queries run at once, few enough to cost no memory."""
+MAX_IDLE_READERS = 8
+"""Read connections that are kept for the next query: as many as the server of one project has threads for requests."""
 
 BUSY_TIMEOUT_S = 10.0
 """How long a statement waits for another process's lock, which only an inspecting tool would hold."""
