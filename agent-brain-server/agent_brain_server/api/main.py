@@ -67,7 +67,7 @@ def create_app(context: ServerContext) -> FastAPI:
     app.add_middleware(RequestBorder, policy=policy, touch=app.state.activity.touch)
     app.add_middleware(RequestMeter, metrics=metrics)  # around the border, so that what that refuses counts too
     install_error_handlers(app)
-    for part in (health, index, query, projects, metrics_router, docs_page):
+    for part in (query, health, index, projects, metrics_router, docs_page):  # routes are tried in this order
         app.include_router(part.router)
     return app
 

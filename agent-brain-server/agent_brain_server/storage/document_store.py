@@ -167,10 +167,12 @@ class DocumentStore:
     def facts_by_keys(self, keys: Collection[int]) -> dict[int, ChunkFacts]:
         """Return what ranking needs of the chunks that exist, by key, without reading their texts."""
         known = self._facts.at(self._generation)
-        if missing := [key for key in keys if key not in known]:
+        wanted = set(keys)
+        if missing := wanted.difference(known):
             with self.database.reading() as connection:
                 known.update(read_facts(fetch_rows(connection, SELECT_FACTS, (as_json(missing),))))
-        return {key: facts for key, facts in zip(keys, map(known.get, keys), strict=True) if facts is not None}
+            wanted -= missing.difference(known)
+        return dict(zip(wanted, map(known.__getitem__, wanted), strict=True))
 
     def resolve_filter(self, query_filter: QueryFilter) -> AllowedChunks | None:
         """Return the chunks that a filter allows, None where it allows all.
