@@ -18,6 +18,7 @@ It writes `model.onnx`, `tokenizer.json` and `reference.json` (vectors of some t
 import argparse
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is loaded; else it reports to its maker
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 from safetensors.numpy import load as load_safetensors
@@ -240,8 +243,7 @@ def run_graph(model: ModelProto, tokenizer: Tokenizer, outputs: Sequence[str], t
     """Run a graph on one text."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
-    values: list[Array] = session.run(list(outputs), {"input_ids": ids})
-    return values
+    return [np.asarray(value) for value in session.run(list(outputs), {"input_ids": ids})]
 
 
 def measure_activations(reference: ModelProto, tokenizer: Tokenizer, sample: str) -> Weights:
@@ -262,9 +264,8 @@ def describe_reference(reference: ModelProto, tokenizer: Tokenizer) -> str:
     """Embed the reference texts, six decimals a number, as JSON with a line for each."""
     lines = []
     for text in REFERENCE_TEXTS:
-        (vector,) = run_graph(reference, tokenizer, ["vector"], text)
-        entry = {"text": text, "vector": [round(float(value), 6) for value in vector[0]]}
-        lines.append(json.dumps(entry, ensure_ascii=False))
+        numbers = [round(float(value), 6) for value in run_graph(reference, tokenizer, ["vector"], text)[0][0]]
+        lines.append(json.dumps({"text": text, "vector": numbers}, ensure_ascii=False))
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
