@@ -145,3 +145,13 @@ class ChromaRun:
 def chroma_run() -> type[ChromaRun]:
     """Return what runs a Chroma server."""
     return ChromaRun
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ChromaRun]:
+    """Return a running Chroma server that the test may end and start again."""
+    (tmp_path / "chroma").mkdir()
+    server = ChromaRun(tmp_path / "chroma")
+    server.start()
+    yield server
+    server.kill()

@@ -17,16 +17,7 @@ MEANING = QueryRequest(query="where is the lock released?", mode="vector")
 
 
 @pytest.fixture
-def server(chroma_run, tmp_path):
-    (tmp_path / "chroma").mkdir()
-    server = chroma_run(tmp_path / "chroma")
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def open_on_chroma(server, monkeypatch):
+def open_on_chroma(own_server, monkeypatch):
     """Return a function that opens services whose vectors are beyond what is compared exactly, at a small size."""
     monkeypatch.setattr(vector_store, "CHROMA_FROM", 0)
     monkeypatch.setattr(vector_store, "CHROMA_SERVER_FROM", 0)
@@ -36,7 +27,7 @@ def open_on_chroma(server, monkeypatch):
 
     def open_now(project):
         state_dir = project / ".claude" / "Agent Brain"
-        settings = ProjectConfig(watch=False, chroma_url=server.url)
+        settings = ProjectConfig(watch=False, chroma_url=own_server.url)
         parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
         opened.append(ServiceBundle.open("project", project, state_dir, settings, shared=parts))
         return opened[-1]
@@ -59,16 +50,16 @@ def wait_for_status(bundle, holds):
     return status
 
 
-def test_answers_go_on_without_the_server_and_vectors_reach_it_later(server, project, bundle, run_job):
+def test_answers_go_on_without_the_server_and_vectors_reach_it_later(own_server, project, bundle, run_job):
     run_job(bundle)
     status = wait_for_status(bundle, lambda status: status.vectors_behind == 0)
-    assert (status.vector_server, status.vector_fault) == (server.url, None)
-    assert list(server.collections().values()) == [status.total_chunks]
+    assert (status.vector_server, status.vector_fault) == (own_server.url, None)
+    assert list(own_server.collections().values()) == [status.total_chunks]
     assert SingleProject(bundle).health().fault is None
     before = [result.chunk_id for result in bundle.queries.answer(MEANING).results]
     assert before
 
-    server.kill()
+    own_server.kill()
     assert {result.chunk_id for result in bundle.queries.answer(MEANING).results} >= set(before)
     assert bundle.queries.answer(QUESTION).results[0].source == "src/locks.py"
     (project / "src" / "late.py").write_text("def release_everything_at_last():\n    return 'released late'\n")
@@ -82,34 +73,36 @@ def test_answers_go_on_without_the_server_and_vectors_reach_it_later(server, pro
     assert status.vector_coverage == 1
     assert "exactly" in (SingleProject(bundle).health().fault or "")
 
-    server.start()
+    own_server.start()
     (project / "src" / "later.py").write_text("def and_one_more():\n    return 1\n")
     run_job(bundle)
     status = wait_for_status(bundle, lambda status: status.vectors_behind == 0 and status.vector_fault is None)
-    assert list(server.collections().values()) == [status.total_chunks]
+    assert list(own_server.collections().values()) == [status.total_chunks]
     assert SingleProject(bundle).health().fault is None
 
 
-def wait_for_collections(server, count):
+def wait_for_collections(own_server, count):
     deadline = time.monotonic() + LIMIT_S
-    while len(server.collections()) != count:
-        assert time.monotonic() < deadline, server.collections()
+    while len(own_server.collections()) != count:
+        assert time.monotonic() < deadline, own_server.collections()
         time.sleep(0.05)
 
 
-def test_a_moved_project_has_one_collection_and_a_cleared_one_none(server, project, bundle, open_on_chroma, run_job):
+def test_a_moved_project_has_one_collection_and_a_cleared_one_none(
+    own_server, project, bundle, open_on_chroma, run_job
+):
     run_job(bundle)
     wait_for_status(bundle, lambda status: status.vectors_behind == 0)
-    (before,) = server.collections()
+    (before,) = own_server.collections()
     bundle.close()
     moved = project.rename(project.with_name("moved"))
     again = open_on_chroma(moved)
     run_job(again)
     status = wait_for_status(again, lambda status: status.vectors_behind == 0 and status.vector_coverage == 1)
-    wait_for_collections(server, 1)
-    (after,) = server.collections().items()
+    wait_for_collections(own_server, 1)
+    (after,) = own_server.collections().items()
     assert (after[0] != before, after[1]) == (True, status.total_chunks)
 
     again.indexing.clear()
     run_job(again, "docs", include_patterns=["nothing"])
-    wait_for_collections(server, 0)
+    wait_for_collections(own_server, 0)

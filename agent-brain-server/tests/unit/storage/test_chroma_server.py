@@ -276,16 +276,6 @@ def test_tenant_and_database_can_stand_in_the_url(open_store, vectors, server):
     assert [STORE_ID in collection["name"] for collection in found] == [True]
 
 
-@pytest.fixture
-def own_server(chroma_run, tmp_path):
-    """Return a server that the test may end and start again."""
-    (tmp_path / "own").mkdir()
-    server = chroma_run(tmp_path / "own")
-    server.start()
-    yield server
-    server.kill()
-
-
 def test_while_the_server_is_away_answers_go_on_and_vectors_catch_up_after_it(open_store, vectors, own_server):
     store = open_store(chroma_server=ChromaServer(own_server.url))
     fill(store, vectors)

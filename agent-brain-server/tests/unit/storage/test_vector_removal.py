@@ -13,20 +13,11 @@ STORE_ID = "ab" * 16
 
 
 @pytest.fixture
-def server(chroma_run, tmp_path):
-    (tmp_path / "chroma").mkdir()
-    server = chroma_run(tmp_path / "chroma")
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def make_store(server):
+def make_store(own_server):
     """Return a function that makes a store with a vector, on the server too, and closes it."""
 
     def make(directory, *, chroma=True, store_id=STORE_ID):
-        here = ChromaServer(server.url) if chroma else None
+        here = ChromaServer(own_server.url) if chroma else None
         store = VectorStoreManager(directory, dimension=3, model_name="model", store_id=store_id, chroma_server=here)
         store.add([1], ["text"], np.eye(3, dtype=np.float32)[:1])
         if chroma:
@@ -37,50 +28,50 @@ def make_store(server):
     return make
 
 
-def test_its_collection_goes_and_that_of_another_store_stays(server, make_store, tmp_path):
+def test_its_collection_goes_and_that_of_another_store_stays(own_server, make_store, tmp_path):
     make_store(tmp_path / "a")
     make_store(tmp_path / "b")
-    assert len(server.collections()) == 2
-    assert remove_from_server(tmp_path / "a", ChromaServer(server.url))
-    assert list(server.collections()) == [name_collection(STORE_ID, tmp_path / "b")]
-    assert not remove_from_server(tmp_path / "nothing", ChromaServer(server.url))
+    assert len(own_server.collections()) == 2
+    assert remove_from_server(tmp_path / "a", ChromaServer(own_server.url))
+    assert list(own_server.collections()) == [name_collection(STORE_ID, tmp_path / "b")]
+    assert not remove_from_server(tmp_path / "nothing", ChromaServer(own_server.url))
 
 
-def test_a_store_that_was_moved_and_never_opened_since_finds_its_collection(server, make_store, tmp_path):
+def test_a_store_that_was_moved_and_never_opened_since_finds_its_collection(own_server, make_store, tmp_path):
     make_store(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "moved")
-    assert remove_from_server(tmp_path / "moved", ChromaServer(server.url))
-    assert server.collections() == {}
+    assert remove_from_server(tmp_path / "moved", ChromaServer(own_server.url))
+    assert own_server.collections() == {}
 
 
-def test_a_copy_leaves_its_original_s_alone(server, make_store, tmp_path):
+def test_a_copy_leaves_its_original_s_alone(own_server, make_store, tmp_path):
     make_store(tmp_path / "a")
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in (tmp_path / "a").iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    assert not remove_from_server(copy, ChromaServer(server.url))
-    assert list(server.collections()) == [name_collection(STORE_ID, tmp_path / "a")]
+    assert not remove_from_server(copy, ChromaServer(own_server.url))
+    assert list(own_server.collections()) == [name_collection(STORE_ID, tmp_path / "a")]
 
 
-def test_a_store_behind_a_link_is_not_touched(server, make_store, tmp_path):
+def test_a_store_behind_a_link_is_not_touched(own_server, make_store, tmp_path):
     make_store(tmp_path / "a")
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    assert not remove_from_server(tmp_path / "link", ChromaServer(server.url))
-    assert len(server.collections()) == 1
+    assert not remove_from_server(tmp_path / "link", ChromaServer(own_server.url))
+    assert len(own_server.collections()) == 1
 
 
-def test_a_store_without_a_server_and_a_damaged_one_have_none(server, make_store, tmp_path):
+def test_a_store_without_a_server_and_a_damaged_one_have_none(own_server, make_store, tmp_path):
     make_store(tmp_path / "local", chroma=False)
-    assert not remove_from_server(tmp_path / "local", ChromaServer(server.url))
+    assert not remove_from_server(tmp_path / "local", ChromaServer(own_server.url))
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "vectors.sqlite3").write_text("no database")
-    assert not remove_from_server(tmp_path / "damaged", ChromaServer(server.url))
+    assert not remove_from_server(tmp_path / "damaged", ChromaServer(own_server.url))
 
 
-def test_a_server_that_is_away_is_told_of_with_what_is_left_there(server, make_store, tmp_path):
+def test_a_server_that_is_away_is_told_of_with_what_is_left_there(own_server, make_store, tmp_path):
     make_store(tmp_path / "a")
-    server.kill()
+    own_server.kill()
     with pytest.raises(StoreError, match="does not answer") as caught:
-        remove_from_server(tmp_path / "a", ChromaServer(server.url))
+        remove_from_server(tmp_path / "a", ChromaServer(own_server.url))
     assert caught.value.hint == f"Remove there by hand: {name_collection(STORE_ID, tmp_path / 'a')}"
