@@ -30,6 +30,9 @@ MAX_WORD_LENGTH = 64
 MAX_CACHED_WORDS = 1 << 13
 """Words whose parts are remembered, 3.5 MB; of Django's 26,000, one look-up in 86 meets one that was forgotten."""
 
+MIN_SUBJECT_TERMS = 3
+"""Telling words of a line that can be what a text is about; headings of forms ("Describe the bug") have fewer."""
+
 ENGLISH_STOP_WORDS = """
     a an and are as at be been but by can could did do does for from had has have how i if in into is it its me my
     no not of on or our should so some than that the their them then there these they this those to us was we were
@@ -79,6 +82,14 @@ def query_terms(query: str, *, limit: int) -> tuple[str, ...]:
     telling = [word for word in words if word.lower() not in STOP_WORDS]
     terms = dict.fromkeys(term for word in telling or words for term in _expand(word).split())
     return tuple(terms)[:limit]
+
+
+def find_subject(text: str) -> str | None:
+    """Return the first line of several that says something, as the title of an issue; None where there is only one."""
+    lines = [line for line in text.splitlines() if WORD.search(line)]
+    if len(lines) < 2:
+        return None
+    return next((line for line in lines if len(query_terms(line, limit=MIN_SUBJECT_TERMS)) == MIN_SUBJECT_TERMS), None)
 
 
 @lru_cache(maxsize=MAX_CACHED_WORDS)

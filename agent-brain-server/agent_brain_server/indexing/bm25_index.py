@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import tantivy
 from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.keyword_fields import ANALYZER, FIELD_BOOSTS, build_schema, document_of
 from agent_brain_server.indexing.segment_check import META_NAME, find_damaged_segment
-from agent_brain_server.tokens import query_terms
+from agent_brain_server.tokens import find_subject, query_terms
 from agent_brain_server.types import AllowedChunks, Hit, StoredChunk
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,9 @@ INDEX_VERSION = 1
 
 MAX_QUERY_TERMS = 64
 """Distinct terms of a query that are looked up: more than any question has, and the bound of its cost."""
+
+SUBJECT_BOOST = 1.5
+"""Weight of the terms of a text's first line: what follows, as in an issue, has more words and says less."""
 
 OVERFETCH = 1.5
 """Hits asked for beyond what a filter should leave, as chunks that match a filter do not lie evenly."""
@@ -114,11 +117,11 @@ class BM25IndexManager:
         """Return the best chunks for a query, the best first.
 
         Args:
-            query: Words and names; its punctuation means nothing.
+            query: Words and names; its punctuation means nothing, and its first line counts more where it has several.
             limit: Most hits to return.
             allowed: What the answer may hold; None for everything.
         """
-        terms = query_terms(query, limit=MAX_QUERY_TERMS)
+        terms = _weigh_terms(query)
         if not terms or limit < 1:
             return []
         try:
@@ -152,7 +155,7 @@ class BM25IndexManager:
             self._release()
 
     def _search_beyond(
-        self, searcher: tantivy.Searcher, terms: Sequence[str], limit: int, allowed: AllowedChunks
+        self, searcher: tantivy.Searcher, terms: Mapping[str, float], limit: int, allowed: AllowedChunks
     ) -> list[Hit] | None:
         """Return the best allowed chunks from among the best of all; None where these are too few to tell.
 
@@ -171,11 +174,11 @@ class BM25IndexManager:
         keys = searcher.fast_field_values("key", [address for _, address in found])
         return [Hit(int(key), score) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
 
-    def _build_query(self, terms: Sequence[str], allowed: AllowedChunks | None) -> tantivy.Query:
+    def _build_query(self, terms: Mapping[str, float], allowed: AllowedChunks | None) -> tantivy.Query:
         wanted = [
-            tantivy.Query.boost_query(tantivy.Query.term_query(self._schema, field, term, "freq"), boost)
+            tantivy.Query.boost_query(tantivy.Query.term_query(self._schema, field, term, "freq"), boost * weight)
             for field, boost in FIELD_BOOSTS.items()
-            for term in terms
+            for term, weight in terms.items()
             if boost > 0
         ]
         query = tantivy.Query.boolean_query([(tantivy.Occur.Should, part) for part in wanted])
@@ -271,3 +274,11 @@ class BM25IndexManager:
                 raise
             message = f"The keyword index in {self._persist_dir} is damaged: {exc}."
             raise StoreError(message, code="store_damaged") from exc
+
+
+def _weigh_terms(query: str) -> dict[str, float]:
+    """Return the terms of a query that are looked up, with their weights."""
+    subject = find_subject(query)
+    stressed = frozenset(query_terms(subject, limit=MAX_QUERY_TERMS) if subject else ())
+    terms = query_terms(query, limit=MAX_QUERY_TERMS)
+    return {term: SUBJECT_BOOST if term in stressed else 1.0 for term in terms}

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from agent_brain_server.tokens import (
     MAX_WORD_LENGTH,
+    find_subject,
     find_words,
     index_text,
     query_terms,
@@ -76,6 +77,14 @@ def test_a_question_is_asked_without_its_sentence():
 
 def test_a_question_of_stop_words_alone_is_asked_with_them():
     assert query_terms("to be or not to be", limit=64) == ("to", "be", "or", "not")
+
+
+def test_the_subject_is_the_first_line_of_several_that_says_something():
+    assert find_subject("\n---\n# Lock is lost after restart\n\nSeen twice.") == "# Lock is lost after restart"
+    assert find_subject("Bug report\n\nThe lock is lost after a restart.\n") == "The lock is lost after a restart."
+    assert find_subject("Hello\nthanks") is None
+    assert find_subject("where is the lock released after a restart?\n") is None
+    assert find_subject("!!!\n???") is None
 
 
 def test_a_query_has_distinct_terms_up_to_the_limit():

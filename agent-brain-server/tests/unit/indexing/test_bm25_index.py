@@ -64,6 +64,14 @@ def test_the_best_come_first_and_no_more_than_asked(index):
     assert all(hit.score > 0 for hit in hits)
 
 
+def test_the_first_line_of_several_counts_more(index):
+    write(index, stored(1, "lock file lost", path="one.py"), stored(2, "daemon restart loop", path="two.py"))
+    one, two = "lock file lost", "daemon restart loop"
+    assert keys(index.search(f"{one} {two}", 2)) == keys(index.search(f"{two} {one}", 2))
+    assert keys(index.search(f"{one}\n\n{two}", 2)) == [1, 2]
+    assert keys(index.search(f"{two}\n\n{one}", 2)) == [2, 1]
+
+
 def test_changes_are_seen_after_the_commit_and_not_before(index):
     index.index_files([("a.py", [stored(1, "zebra")])])
     assert index.search("zebra", 5) == []

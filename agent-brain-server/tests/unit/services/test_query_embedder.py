@@ -20,6 +20,18 @@ def test_a_question_is_a_unit_vector_near_to_others_that_mean_the_same() -> None
     assert close @ near > close @ far + 0.2
 
 
+def test_the_first_line_of_several_counts_twice() -> None:
+    embedder = QueryEmbedder(MODEL)
+    title, text = (
+        "The lock is lost after a restart",
+        "Seen after the daemon was killed while it baked a cake with plums.",
+    )
+    both = embedder.embed(f"{title}\n\n{text}")
+    assert np.linalg.norm(both) == pytest.approx(1, abs=1e-5)
+    assert both @ embedder.embed(title) > embedder.embed(f"{title} {text}") @ embedder.embed(title)
+    assert embedder.embed(f"\n{title}\n") @ embedder.embed(title) == pytest.approx(1, abs=1e-5)
+
+
 def test_a_question_is_embedded_once_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_embedder, "CACHED_QUERIES", 2)
     embedder = QueryEmbedder(MODEL)
