@@ -1,10 +1,14 @@
 """Small JSON files that others may read at any instant: written whole or not at all, read with suspicion."""
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,9 @@ MAX_DOCUMENT_BYTES = 1_000_000
 
 PRIVATE_FILE_MODE = 0o600  # runtime files hold a token
 TEMPORARY_SUFFIX = ".tmp"
+
+LOCK_LIMIT_S = 2.0  # a writer holds the lock for milliseconds
+LOCK_RETRY_S = 0.005
 
 
 class UnreadableDocumentError(ValueError):
@@ -51,11 +58,22 @@ def read_document(path: Path) -> dict[str, Any] | None:
     Raises:
         UnreadableDocumentError: It is there and holds something else; the message says what.
     """
-    data = _read_regular_file(path)
-    if data is None:
-        return None
+    content = read_content(path)
+    return None if content is None else parse_document(path, content)
+
+
+def parse_document(path: Path, content: bytes) -> dict[str, Any]:
+    """Return the JSON object that the content of a file holds.
+
+    Args:
+        path: Of the file; named in the error.
+        content: As `read_content` returned it.
+
+    Raises:
+        UnreadableDocumentError: The content is not a JSON object.
+    """
     try:
-        document = json.loads(data)
+        document = json.loads(content)
     except (ValueError, RecursionError) as exc:
         raise UnreadableDocumentError(f"{path} is not valid JSON: {exc}") from exc
     if not isinstance(document, dict):
@@ -74,7 +92,12 @@ def remove_temporaries(path: Path) -> None:
             (path.parent / name).unlink(missing_ok=True)
 
 
-def _read_regular_file(path: Path) -> bytes | None:
+def read_content(path: Path) -> bytes | None:
+    """Return the bytes of a small regular file, or `None` if there is no such file.
+
+    Raises:
+        UnreadableDocumentError: The file cannot be read, is too large, or is not a regular file.
+    """
     try:
         # without O_NONBLOCK, opening a fifo would wait for a writer
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -92,6 +115,32 @@ def _read_regular_file(path: Path) -> bytes | None:
             return file.read(MAX_DOCUMENT_BYTES)
     except OSError as exc:
         raise UnreadableDocumentError(f"{path} cannot be read: {exc.strerror}") from exc
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def hold_exclusively(path: Path) -> Iterator[None]:
+    """Hold the lock of a file that orders several processes which update the same document.
+
+    Args:
+        path: The lock file, created if needed; its directory must exist.
+
+    Raises:
+        OSError: The file cannot be opened, or another process held the lock for too long.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE_MODE)
+    try:
+        deadline = time.monotonic() + LOCK_LIMIT_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(LOCK_RETRY_S)
+        yield
     finally:
         os.close(descriptor)
 

@@ -3,19 +3,15 @@
 Nothing depends on it: where the user's home can't be written, servers start as ever and are only not listed.
 """
 
-import fcntl
 import logging
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent_brain_server.atomic_file import (
-    PRIVATE_FILE_MODE,
     UnreadableDocumentError,
+    hold_exclusively,
     read_document,
     remove_temporaries,
     write_atomic,
@@ -26,8 +22,6 @@ from agent_brain_server.storage_paths import prepare_brain_home, registry_lock_p
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-LOCK_LIMIT_S = 2.0  # a writer needs milliseconds
-LOCK_RETRY_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +93,7 @@ def _parse_entry(item: object) -> RegistryEntry | None:
 def _update(change: Callable[[list[RegistryEntry]], list[RegistryEntry]]) -> bool:
     try:
         prepare_brain_home()
-        with _hold_registry():
+        with hold_exclusively(registry_lock_path()):
             remove_temporaries(registry_path())  # of writers that were killed
             before = entries()
             after = change(before)
@@ -114,21 +108,3 @@ def _update(change: Callable[[list[RegistryEntry]], list[RegistryEntry]]) -> boo
 def _make_document(kept: list[RegistryEntry]) -> dict[str, Any]:
     projects = [{"project_root": str(entry.project_root), "state_dir": str(entry.state_dir)} for entry in kept]
     return {"schema_version": SCHEMA_VERSION, "projects": projects}
-
-
-@contextmanager
-def _hold_registry() -> Iterator[None]:
-    descriptor = os.open(registry_lock_path(), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, PRIVATE_FILE_MODE)
-    try:
-        deadline = time.monotonic() + LOCK_LIMIT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise
-                time.sleep(LOCK_RETRY_S)
-        yield
-    finally:
-        os.close(descriptor)

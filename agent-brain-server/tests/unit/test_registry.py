@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server import registry
+from agent_brain_server import atomic_file
 from agent_brain_server.registry import RegistryEntry, entries, find_occupant, register, unregister
 from agent_brain_server.storage_paths import registry_path
 
@@ -99,7 +99,7 @@ def test_a_home_that_cannot_be_made_costs_only_the_entry(tmp_path, monkeypatch, 
 
 
 def test_a_writer_that_never_lets_go_costs_only_the_entry(home, monkeypatch, caplog):
-    monkeypatch.setattr(registry, "LOCK_LIMIT_S", 0.05)
+    monkeypatch.setattr(atomic_file, "LOCK_LIMIT_S", 0.05)
     assert register(Path("/a"), Path("/a/state"))
     holder = subprocess.Popen(
         [sys.executable, "-c", "import fcntl,sys,time; f=open(sys.argv[1]); fcntl.flock(f,2); print(flush=True);"
