@@ -196,7 +196,7 @@ TEST_NAME = re.compile(
 """File names that test runners collect, by the conventions of the languages."""
 
 CPP_SIGNS = re.compile(
-    rb"^\s*(class|namespace|template\s*<|using\s|public:|private:|protected:)|\bstd::|#include <[a-z_]+>", re.M
+    rb"^[^\S\n]*(class|namespace|template\s*<|using\s|public:|private:|protected:)|\bstd::|#include <[a-z_]+>", re.M
 )
 """What a header of C++ has and one of C has not; both are called `.h`."""
 

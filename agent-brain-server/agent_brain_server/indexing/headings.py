@@ -53,7 +53,11 @@ def find_sections(rows: Sequence[str], language: str) -> list[Section]:
     return sections
 
 
-MARKDOWN_HEADING = re.compile(r" {0,3}(#{1,6})(?:\s+(.*?))?(?:\s+#+)?\s*$")
+MAX_MARKDOWN_INDENT = 3
+"""Spaces before a heading's marks; four make it code."""
+
+MAX_MARKDOWN_LEVEL = 6
+
 MARKDOWN_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
 MARKDOWN_FENCE = re.compile(r"\s{0,12}(?:[-*+>]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
 MARKDOWN_BLOCK = re.compile(r"\s*([-*+>|]|\d+[.)])(\s|$)|\s{4}|\s*$|\s*<")
@@ -72,8 +76,9 @@ def find_markdown_headings(rows: Sequence[str]) -> Iterator[Heading]:
                 fence = ""
         elif fence_match:
             fence = fence_match[1]
-        elif marked := MARKDOWN_HEADING.match(line):
-            yield Heading(row, len(marked[1]), _clean_title(marked[2] or ""))
+        elif marked := parse_marked_heading(line):
+            level, title = marked
+            yield Heading(row, level, _clean_title(title))
         elif row > first and (underline := MARKDOWN_UNDERLINE.match(line)) and not _is_block(rows, row - 1, first):
             yield Heading(row - 1, 1 if underline[1][0] == "=" else 2, _clean_title(rows[row - 1]))
 
@@ -89,8 +94,26 @@ def _skip_front_matter(rows: Sequence[str]) -> int:
 
 def _is_block(rows: Sequence[str], row: int, first: int) -> bool:
     line = rows[row]
-    has_text_above = row > first and rows[row - 1].strip() != "" and not MARKDOWN_HEADING.match(rows[row - 1])
-    return bool(MARKDOWN_BLOCK.match(line) or MARKDOWN_HEADING.match(line) or has_text_above)
+    has_text_above = row > first and rows[row - 1].strip() != "" and not parse_marked_heading(rows[row - 1])
+    return bool(MARKDOWN_BLOCK.match(line) or parse_marked_heading(line) or has_text_above)
+
+
+def parse_marked_heading(line: str) -> tuple[int, str] | None:
+    """Return the level and title of a heading such as `## Title ##`, or `None` if the line is not one.
+
+    Scanned by hand: a regular expression for the closing marks backtracks quadratically over a run of blanks.
+    """
+    marked = line.lstrip(" ")
+    if len(line) - len(marked) > MAX_MARKDOWN_INDENT:
+        return None
+    text = marked.lstrip("#")
+    level = len(marked) - len(text)
+    if not 1 <= level <= MAX_MARKDOWN_LEVEL or (text and not text[0].isspace()):
+        return None
+    title = text.strip()
+    unclosed = title.rstrip("#")
+    is_closed = unclosed != title and unclosed[-1:].isspace()
+    return level, unclosed.rstrip() if is_closed else title
 
 
 RST_UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")

@@ -39,7 +39,7 @@ def render_html(markup: str) -> str:
     try:
         parser.feed(markup)
         parser.close()
-    except (AssertionError, ValueError):  # html.parser raises these on some broken declarations, `_put` out of time
+    except (AssertionError, ValueError):  # html.parser raises these on some broken declarations, `_check_time` others
         return markup
     return parser.text(markup.count("\n") + 1)
 
@@ -57,8 +57,12 @@ class _PageText(HTMLParser):
         return "\n".join("".join(self._lines.get(number, ())).strip() for number in range(1, line_count + 1))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._check_time()
         if tag in UNSEEN_TAGS:
-            self._unseen.append(tag)
+            if (
+                tag not in self._unseen
+            ):  # the first end tag closes all of its kind, so one entry for each kind is enough
+                self._unseen.append(tag)
         elif tag in HEADING_MARKS:
             self._put(HEADING_MARKS[tag])
         else:
@@ -70,15 +74,22 @@ class _PageText(HTMLParser):
             self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
+        self._check_time()
         if tag in self._unseen:
             del self._unseen[self._unseen.index(tag) :]
 
     def handle_data(self, data: str) -> None:
         self._put(data)
 
-    def _put(self, data: str) -> None:
+    def handle_comment(self, data: str) -> None:
+        self._check_time()
+
+    def _check_time(self) -> None:
         if time.thread_time() > self._deadline:
             raise ValueError("the page takes too long")
+
+    def _put(self, data: str) -> None:
+        self._check_time()
         if self._unseen:
             return
         first = self.getpos()[0]
@@ -93,11 +104,12 @@ def render_notebook(document: str) -> str:
     Where one line of the file holds several lines of a cell they are joined by spaces. A document that is no notebook
     is returned as it is.
     """
-    lines = [""] * (document.count("\n") + 1)
+    lines: list[list[str]] = [[] for _ in range(document.count("\n") + 1)]
     for number, value in _find_sources(document):
-        separator = " " if lines[number] else ""
-        lines[number] += separator + " ".join(value.rstrip("\n").split("\n"))
-    text = "\n".join(lines)
+        words = " ".join(value.rstrip("\n").split("\n"))
+        if words or lines[number]:
+            lines[number].append(words)
+    text = "\n".join(map(" ".join, lines))
     return text if text.strip() else document
 
 

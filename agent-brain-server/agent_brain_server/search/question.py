@@ -17,7 +17,7 @@ MAX_NAME_WORDS = 2
 MIN_PREFIX = 3
 """Letters that relatives begin with in common, and that another's beginning has at least: log and logger, not io."""
 
-QUALIFIED_NAME = re.compile(r"\w+(?:(?:\.|::|->|#|/)\w+)+")
+QUALIFIED_NAME = re.compile(r"\w++(?:(?:\.|::|->|#|/)\w++)++")
 """A name with what it belongs to: `Client.send`, `std::move`, `Net::HTTP#get`."""
 
 TEST_WORDS = frozenset(map(stem, ("test", "tests", "testing", "spec", "fixture", "mock", "benchmark")))

@@ -1,6 +1,14 @@
-import pytest
+import re
+import time
 
-from agent_brain_server.indexing.headings import find_sections
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_brain_server.indexing.headings import HEADING_FINDERS, find_sections, parse_marked_heading
+
+REFERENCE_HEADING = re.compile(r" {0,3}(#{1,6})(?:\s+(.*?))?(?:\s+#+)?\s*$")
+"""What a marked heading is, as a regular expression; it backtracks quadratically, so it is only used here."""
 
 
 def headings_of(text: str, language: str) -> list[tuple[int, str | None]]:
@@ -50,3 +58,23 @@ def test_rst():
 )
 def test_other_notations(language, text, expected):
     assert headings_of(text, language) == expected
+
+
+@given(line=st.text(alphabet="## \t\r\xa0a\\", max_size=16))
+def test_marked_heading_matches_reference_expression(line: str) -> None:
+    match = REFERENCE_HEADING.match(line)
+    assert parse_marked_heading(line) == ((len(match[1]), match[2] or "") if match else None)
+
+
+BLANKS = " " * 200_000
+MARKS = "".join(f"{mark}{BLANKS}x\n{mark * 3}{BLANKS}\n" for mark in "#=-~`*+>|1.)\\_^")
+
+
+@pytest.mark.parametrize("language", sorted(HEADING_FINDERS))
+def test_headings_with_long_blanks_are_found_in_linear_time(language: str) -> None:
+    # the quadratic expression took over four minutes for one such line
+    rows = [*MARKS.split("\n"), f"\\section{BLANKS}{{x", f"#{BLANKS}#{BLANKS}x", f"1.{BLANKS}```", "#" * 200_000]
+    began = time.process_time()
+    sections = find_sections(rows, language)
+    assert time.process_time() - began < 20
+    assert sections[-1].end == len(rows)

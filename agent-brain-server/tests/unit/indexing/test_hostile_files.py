@@ -138,14 +138,24 @@ def test_any_markup_keeps_its_lines(markup: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["<", "<a ", "<!--", "<![", "&#", "<a b='", '{"cells": [', '"', "[", '"\\', "<script>", "</"]
+    "unit",
+    ["<", "<a ", "<!--", "<![", "&#", "<a b='", '{"cells": [', '"', "[", '"\\', "<script>", "</", "<svg>", "</svg>"],
 )
 def test_no_long_markup_takes_long(unit: str) -> None:
     text = unit * (300_000 // len(unit))
     began = time.process_time()
     render_html(text)
+    render_html("<svg>" * 30_000 + "<template></script>" * 10_000 + text)
     render_notebook(text)
     assert time.process_time() - began < LIMIT_S
+
+
+def test_notebook_of_many_sources_on_one_line_is_joined() -> None:
+    sources = [f"line {number}\n" for number in range(60_000)]
+    began = time.process_time()
+    text = render_notebook(json.dumps({"cells": [{"source": sources}]}))
+    assert time.process_time() - began < LIMIT_S
+    assert text.split() == " ".join(sources).split()
 
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
