@@ -44,6 +44,11 @@ class Client:
         if state.token:
             self._headers["Authorization"] = f"Bearer {state.token}"
 
+    @property
+    def state(self) -> RuntimeState:
+        """The server that is called."""
+        return self._state
+
     def get(self, path: str) -> Json:
         """Return the JSON answer of `GET path`."""
         return self._call("GET", self._address(path))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_brain_cli.options import Target
+from agent_brain_cli.render import Json, note
+from agent_brain_server import __version__
 from agent_brain_server.discovery import discover
 from agent_brain_server.runtime import RuntimeState
 
@@ -30,6 +32,37 @@ def look_for_server(target: Target) -> Found:
     if state is not None:
         return Found(state, state.mode == "shared")
     return Found(None, membership_of(target).is_shared)
+
+
+def describe_versions(state: RuntimeState) -> Json:
+    """Return the JSON field that reports a server of another version than the command's; empty if they are the same."""
+    if state.version == __version__:
+        return {}
+    return {"version_skew": {"server": state.version, "command": __version__}}
+
+
+def note_version(state: RuntimeState, *, in_use: str | None = None) -> None:
+    """Report a server of another version than the command's on stderr, with the command that replaces it.
+
+    Args:
+        state: The running server.
+        in_use: Why `start` did not replace it; `None` if that was not tried.
+    """
+    if state.version == __version__:
+        return
+    option = " --mode shared" if state.mode == "shared" else ""
+    name = "shared daemon" if state.mode == "shared" else "server"
+    versions = f"The {name} is of version {state.version or 'unknown'}, this command of {__version__}."
+    if in_use is None:
+        note(f"{versions} Replace it with: agent-brain start{option}")
+    else:
+        note(f"{versions} It was not replaced, because {in_use}.")
+        note(f"Run agent-brain start{option} again when it is idle, or stop it first: {stop_command(state)}")
+
+
+def stop_command(state: RuntimeState) -> str:
+    """Return the command that stops a server."""
+    return "agent-brain stop --mode shared" if state.mode == "shared" else "agent-brain stop"
 
 
 def membership_of(target: Target) -> "Membership":

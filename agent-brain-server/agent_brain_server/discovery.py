@@ -9,8 +9,8 @@
 The server is the project's own, or the shared daemon where the project is meant for that (see `membership`). The daemon
 needs `project_id` in every call and a project's own server ignores it: whoever sends it along need not tell them apart.
 
-A server of another version is returned as long as it answers with the instance id of its runtime file and writes the
-same schema of that file: `RuntimeState.version` tells which version it is.
+A server of another version is returned if it answers with the instance id in its runtime file and writes the same
+schema of that file; `RuntimeState.version` is its version. `agent-brain start` replaces it when it is idle.
 
 All functions may be called from any number of processes and threads at once.
 """

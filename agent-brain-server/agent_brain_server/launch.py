@@ -37,6 +37,7 @@ class LaunchPlan:
         arguments: What tells the process which server to be.
         status_command: Shows whether it runs.
         stop_command: Ends it.
+        project_root: The project that it serves; `None` for the shared daemon.
     """
 
     name: str
@@ -44,6 +45,7 @@ class LaunchPlan:
     arguments: tuple[str, ...]
     status_command: str
     stop_command: str
+    project_root: Path | None = None
 
 
 def launch(

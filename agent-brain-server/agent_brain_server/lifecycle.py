@@ -13,9 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.errors import AgentBrainError, ConfigError, DeadlineError, PortInUseError, StartError
+from agent_brain_server import __version__
+from agent_brain_server.errors import (
+    AgentBrainError,
+    ConfigError,
+    DeadlineError,
+    NotRunningError,
+    PortInUseError,
+    ServerRefusedError,
+    StartError,
+)
 from agent_brain_server.launch import LaunchPlan, StartedBy, capitalise, launch
-from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id
+from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id, request_json
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
 from agent_brain_server.processes import ProcessHandle
 from agent_brain_server.project_root import require_text
@@ -38,6 +47,7 @@ DEFAULT_LIMIT_S = 30.0  # a start takes about a second, a stop what its slowest 
 WAIT_INTERVAL_S = 0.01  # between looks at a file that another process is about to write
 KILL_LIMIT_S = 10.0  # SIGKILL waits only for a system call that cannot be interrupted
 PROOF_TIMEOUT_S = 0.5  # a hung server must still be stoppable: no answer is no objection
+REPLACE_AFTER_S = 5.0  # a client in the middle of a task sends its next query sooner
 
 STOP_COMMAND = "agent-brain stop"
 STOP_DAEMON_COMMAND = "agent-brain stop --mode shared"
@@ -45,10 +55,19 @@ STOP_DAEMON_COMMAND = "agent-brain stop --mode shared"
 
 @dataclass(frozen=True, slots=True)
 class StartResult:
-    """A running server; `started` is False where it ran already."""
+    """A running server.
+
+    Attributes:
+        state: How to reach it.
+        started: Whether this call started it.
+        replaced: The server of another version that was stopped for it.
+        in_use: Why a server of another version was not replaced.
+    """
 
     state: RuntimeState
     started: bool
+    replaced: RuntimeState | None = None
+    in_use: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +92,7 @@ def start_server(
     overrides: Mapping[str, Any] | None = None,
     started_by: StartedBy = "person",
     timeout_s: float = DEFAULT_LIMIT_S,
+    replace_other_version: bool = False,
 ) -> StartResult:
     """Return the server of a project, started if none runs; any number of simultaneous calls get the same one.
 
@@ -83,6 +103,7 @@ def start_server(
         started_by: A server that an agent started ends by itself after a time without requests. One that runs already
             stays what it was started as.
         timeout_s: Seconds to wait until a server answers.
+        replace_other_version: Stop a running server of another version and start this one, unless it is in use.
 
     Raises:
         StateDirError: The state directory is unusable.
@@ -103,14 +124,17 @@ def start_server(
         arguments=("--project-root", str(root), "--state-dir", str(place)),
         status_command="agent-brain status",
         stop_command=STOP_COMMAND,
+        project_root=root,
     )
-    result = _start(plan, overrides or {}, started_by, timeout_s)
-    _require_same_project(result.state, root, place)
-    return result
+    return _start(plan, overrides or {}, started_by, timeout_s, replace_other_version=replace_other_version)
 
 
 def start_daemon(
-    *, overrides: Mapping[str, Any] | None = None, started_by: StartedBy = "person", timeout_s: float = DEFAULT_LIMIT_S
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    started_by: StartedBy = "person",
+    timeout_s: float = DEFAULT_LIMIT_S,
+    replace_other_version: bool = False,
 ) -> StartResult:
     """Return the daemon that all of this user's projects can share, started if none runs; as `start_server`.
 
@@ -118,6 +142,7 @@ def start_daemon(
         overrides: Settings by name that go before all others; they do not change a daemon that runs already.
         started_by: A daemon that an agent started ends by itself after a time without requests.
         timeout_s: Seconds to wait until it answers.
+        replace_other_version: Stop a running daemon of another version and start this one, unless it is in use.
 
     Raises:
         AgentBrainError: As for `start_server`.
@@ -130,7 +155,7 @@ def start_daemon(
         stop_command=STOP_DAEMON_COMMAND,
     )
     try:
-        return _start(plan, overrides or {}, started_by, timeout_s)
+        return _start(plan, overrides or {}, started_by, timeout_s, replace_other_version=replace_other_version)
     except PortInUseError as error:
         error.hint = f'Set another "port" in {shared_config_path()}, or free the port.'
         raise
@@ -178,15 +203,68 @@ def stop_server(
     return StopResult(stopped=False, forced=False, pid=None)
 
 
-def _start(plan: LaunchPlan, overrides: Mapping[str, Any], started_by: StartedBy, timeout_s: float) -> StartResult:
+def _start(
+    plan: LaunchPlan,
+    overrides: Mapping[str, Any],
+    started_by: StartedBy,
+    timeout_s: float,
+    *,
+    replace_other_version: bool,
+) -> StartResult:
     deadline = time.monotonic() + timeout_s
+    replaced = None
     while True:
         running = _await_holder(plan, deadline)
-        if running is not None:
+        if running is None:
+            started = launch(plan, overrides, started_by, deadline)
+            if started is not None:
+                return StartResult(started, started=True, replaced=replaced)
+            continue
+        _require_same_project(running, plan)
+        if running.version == __version__ or not replace_other_version:
             return StartResult(running, started=False)
-        started = launch(plan, overrides, started_by, deadline)
-        if started is not None:
-            return StartResult(started, started=True)
+        in_use = _describe_use(running)
+        if in_use is not None:
+            return StartResult(running, started=False, in_use=in_use)
+        if _stop_instance(plan, running, deadline):
+            replaced = running
+
+
+def _describe_use(running: RuntimeState) -> str | None:
+    """Return why a server may not be replaced now, or `None` if it is idle."""
+    path = "/projects" if running.mode == "shared" else "/health/status"
+    try:
+        answer = request_json(running, "GET", path, timeout=HEALTH_TIMEOUT_S)
+    except NotRunningError:  # it has ended by itself
+        return None
+    except (DeadlineError, ServerRefusedError) as exc:
+        return f"it does not say whether it is idle ({exc.message})"
+    document = answer if isinstance(answer, dict) else {}
+    if document.get("indexing_in_progress"):
+        return "it is indexing"
+    idle_s = document.get("idle_seconds", REPLACE_AFTER_S)
+    if isinstance(idle_s, int | float) and idle_s < REPLACE_AFTER_S:
+        return f"it was used {idle_s:.1f} s ago" if idle_s > 0 else "it is working"
+    return None
+
+
+def _stop_instance(plan: LaunchPlan, running: RuntimeState, deadline: float) -> bool:
+    """Stop the server of `running`; return False if another process holds the lock by now.
+
+    Raises:
+        DeadlineError: It did not end in time.
+    """
+    # another `start` may have replaced it already: its successor is not to be stopped
+    if read_holder(plan.state_dir) != (running.pid, running.pid_started_at):
+        if time.monotonic() >= deadline:
+            raise DeadlineError(f"The process of {plan.name} cannot be identified.")
+        time.sleep(WAIT_INTERVAL_S)
+        return False
+    process = ProcessHandle.open(running.pid, running.pid_started_at)
+    if process is not None:
+        with process:
+            _end_process(process, deadline, force=False, command=plan.stop_command)
+    return True
 
 
 def _await_holder(plan: LaunchPlan, deadline: float) -> RuntimeState | None:
@@ -211,11 +289,11 @@ def _bound_check(remaining_s: float) -> float:
     return max(PROOF_TIMEOUT_S, min(HEALTH_TIMEOUT_S, remaining_s))
 
 
-def _require_same_project(state: RuntimeState, root: Path, state_dir: Path) -> None:
-    if state.project_root == str(root):
+def _require_same_project(state: RuntimeState, plan: LaunchPlan) -> None:
+    if plan.project_root is None or state.project_root == str(plan.project_root):
         return
     raise StartError(
-        f"The state directory {state_dir} is in use by the server of {state.project_root} (pid {state.pid}).",
+        f"The state directory {plan.state_dir} is in use by the server of {state.project_root} (pid {state.pid}).",
         hint=OWN_PLACE_HINT,
         code="state_dir_in_use",
     )

@@ -8,6 +8,7 @@ from agent_brain_cli.indexing import connect, wait_for_job
 from agent_brain_cli.options import Target, named_options, target_options
 from agent_brain_cli.progress import count_reasons, vector_share
 from agent_brain_cli.render import Json, format_share, show, visible
+from agent_brain_cli.servers import note_version
 from agent_brain_server.wording import count_noun
 
 
@@ -44,6 +45,7 @@ def index(target: Target, path: Path | None, wait: bool | None, timeout: float |
     else:
         job = wait_for_job(client, job_id, "end" if wait else "keywords", timeout_s=timeout)
     show(job, render_job, as_json=target.as_json)
+    note_version(client.state)
 
 
 def index_request(path: Path | None, target: Target, options: dict[str, object]) -> Json:

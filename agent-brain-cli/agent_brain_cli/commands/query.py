@@ -7,6 +7,7 @@ from agent_brain_cli.indexing import connect, wait_for_job
 from agent_brain_cli.options import Target, named_options, refuse_nan, target_options
 from agent_brain_cli.render import Json, note, show
 from agent_brain_cli.render_results import describe_freshness, describe_match, print_results
+from agent_brain_cli.servers import describe_versions, note_version
 
 MAX_TOP_K = 100
 
@@ -52,6 +53,7 @@ def query(target: Target, text: tuple[str, ...], full: bool, **options: object) 
     answer = client.post("/query", request)
     if answer["index"]["last_indexed_at"] is None and finish_first_index(client, target):
         answer = client.post("/query", request)
+    answer |= describe_versions(client.state)
     show(answer, lambda found: print_results(found, question, target.project_root, full=full), as_json=target.as_json)
     for remark in (
         describe_freshness(answer),
@@ -59,6 +61,7 @@ def query(target: Target, text: tuple[str, ...], full: bool, **options: object) 
     ):
         if remark:
             note(remark)
+    note_version(client.state)
 
 
 def query_request(question: str, options: dict[str, object]) -> Json:

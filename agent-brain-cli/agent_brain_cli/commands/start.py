@@ -8,12 +8,23 @@ import click
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
 from agent_brain_cli.render import Json, note, show
 from agent_brain_cli.render_status import render_server, runtime_document
-from agent_brain_cli.servers import attach_to_daemon, look_for_server, membership_of
+from agent_brain_cli.servers import (
+    attach_to_daemon,
+    describe_versions,
+    look_for_server,
+    membership_of,
+    note_version,
+    stop_command,
+)
 from agent_brain_server.daemon import count_projects
-from agent_brain_server.lifecycle import start_daemon, start_server
+from agent_brain_server.lifecycle import StartResult, start_daemon, start_server
 from agent_brain_server.runtime import RuntimeState
 
 MAX_PORT = 65_535
+ANY_PORT = 0  # the system chooses, so any port that a running server has will do
+
+OPTIONS = {"bind_host": "--host", "port": "--port"}
+"""The options that set the server's address, by the name of the setting."""
 
 Overrides = dict[str, str | int]
 
@@ -33,8 +44,9 @@ def start(
     """Start the project's server, or show the one that runs.
 
     Returns when the server answers. It stays until `agent-brain stop`; only one that an agent had started before still
-    ends by itself after three hours without a request. With --mode shared, the same for the daemon that projects
-    share; a project that is meant for the daemon starts no server of its own.
+    ends by itself after three hours without a request. A running server of another version is replaced if it is idle.
+    With --mode shared, the same for the daemon that projects share; a project that is meant for the daemon starts no
+    server of its own.
     """
     overrides: Overrides = {name: value for name, value in (("bind_host", host), ("port", port)) if value is not None}
     uses_daemon = mode is None and membership_of(target).is_shared
@@ -43,29 +55,33 @@ def start(
     if mode == "shared":
         document = start_shared(target, overrides, timeout)
     elif uses_daemon:
-        document = show_shared(target)
+        document = show_shared(target, overrides)
     else:
         result = start_server(
-            target.project_root, state_dir=target.state_dir, overrides=overrides, started_by="person", timeout_s=timeout
+            target.project_root,
+            state_dir=target.state_dir,
+            overrides=overrides,
+            started_by="person",
+            timeout_s=timeout,
+            replace_other_version=True,
         )
-        note_earlier(result.started, "server")
-        document = runtime_document(result.state, with_token=True)
+        document = runtime_document(result.state, with_token=True) | describe_start(result, overrides)
     show(document, render_server, as_json=target.as_json)
 
 
 def start_shared(target: Target, overrides: Overrides, timeout_s: float) -> Json:
     """Start the daemon; let it serve the project where that is meant for it."""
-    result = start_daemon(overrides=overrides, started_by="person", timeout_s=timeout_s)
-    note_earlier(result.started, "shared daemon")
+    result = start_daemon(overrides=overrides, started_by="person", timeout_s=timeout_s, replace_other_version=True)
     is_meant = membership_of(target).is_shared
-    return describe_shared(attach_to_daemon(target) if is_meant else result.state)
+    document = describe_shared(attach_to_daemon(target) if is_meant else result.state)
+    return document | describe_start(result, overrides)
 
 
-def show_shared(target: Target) -> Json:
+def show_shared(target: Target, overrides: Overrides) -> Json:
     """Return the daemon that runs, serving the project from now on; a project's `start` does not start it."""
     state = look_for_server(target).state or attach_to_daemon(target)
-    note_earlier(False, "shared daemon" if state.mode == "shared" else "server")
-    return describe_shared(state) if state.mode == "shared" else runtime_document(state, with_token=True)
+    document = describe_shared(state) if state.mode == "shared" else runtime_document(state, with_token=True)
+    return document | describe_start(StartResult(state, started=False), overrides)
 
 
 def describe_shared(state: RuntimeState) -> Json:
@@ -73,10 +89,32 @@ def describe_shared(state: RuntimeState) -> Json:
     return {**runtime_document(state, with_token=True), "active_projects": count_projects(state)}
 
 
-def note_earlier(started: bool, name: str) -> None:
-    """Say that what was to be started ran already."""
-    if not started:
-        note(f"The {name} was running already.")
+def describe_start(result: StartResult, overrides: Overrides) -> Json:
+    """Report on stderr what `start` did besides starting, and return the fields that say so in JSON."""
+    name = "shared daemon" if result.state.mode == "shared" else "server"
+    if result.started:
+        if result.replaced is None:
+            return {}
+        note(f"Replaced the {name} of version {result.replaced.version}, which was idle.")
+        return {"replaced": {"version": result.replaced.version, "pid": result.replaced.pid}}
+    note(f"The {name} was running already.")
+    note_version(result.state, in_use=result.in_use)
+    document = describe_versions(result.state)
+    if result.in_use is not None:
+        document["in_use"] = result.in_use
+    if ignored := find_ignored(result.state, overrides):
+        given = " ".join(f"{option} {value}" for option, value in ignored.items())
+        note(f"Ignored {given}: the {name} listens on {result.state.bind_host}, port {result.state.port}.")
+        note(f"To change that, stop it first: {stop_command(result.state)}")
+        document["ignored_options"] = list(ignored)
+    return document
+
+
+def find_ignored(state: RuntimeState, overrides: Overrides) -> dict[str, str | int]:
+    """Return the options that a running server does not follow, with the values that were asked for."""
+    actual = {"bind_host": state.bind_host, "port": state.port}
+    ignored = {name: value for name, value in overrides.items() if value != actual[name]}
+    return {OPTIONS[name]: value for name, value in ignored.items() if (name, value) != ("port", ANY_PORT)}
 
 
 def run_in_foreground(target: Target, mode: str, overrides: Overrides) -> None:

@@ -8,7 +8,7 @@ from agent_brain_cli.client import Client
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, show
 from agent_brain_cli.render_status import render_daemon_status, render_status, runtime_document
-from agent_brain_cli.servers import look_for_server, membership_of
+from agent_brain_cli.servers import describe_versions, look_for_server, membership_of, note_version
 from agent_brain_server.daemon import count_projects, find_daemon, list_projects, require_daemon
 from agent_brain_server.errors import DeadlineError, NotRunningError
 from agent_brain_server.locking import is_stale
@@ -34,6 +34,7 @@ def status(target: Target, mode: str | None) -> None:
         report_absence(target, is_shared=found.is_shared and mode is None)
     else:
         show(describe(target, found.state), render_status, as_json=target.as_json)
+        note_version(found.state)
 
 
 def describe(target: Target, state: RuntimeState) -> Json:
@@ -44,7 +45,15 @@ def describe(target: Target, state: RuntimeState) -> Json:
         runtime["active_projects"] = count_projects(state)
     places = {"project_root": str(target.project_root), "state_dir": str(target.state_dir)}
     uptime = measure_uptime(state)
-    return {"running": True, "state": "running", **runtime, **places, "uptime_seconds": uptime, "index": index}
+    return {
+        "running": True,
+        "state": "running",
+        **runtime,
+        **describe_versions(state),
+        **places,
+        "uptime_seconds": uptime,
+        "index": index,
+    }
 
 
 def show_daemon(target: Target) -> None:
@@ -55,9 +64,11 @@ def show_daemon(target: Target) -> None:
         daemon = require_daemon()  # raises the error that tells a missing daemon from a silent one
     projects = list_projects(daemon, timeout_s=STATUS_TIMEOUT_S)
     runtime = runtime_document(daemon)
-    document: Json = {"running": True, "state": "running", **runtime, "state_dir": str(brain_home())}
+    document: Json = {"running": True, "state": "running", **runtime, **describe_versions(daemon)}
+    document["state_dir"] = str(brain_home())
     document |= {"uptime_seconds": measure_uptime(daemon), "active_projects": len(projects)}
     show({**document, "projects": projects}, render_daemon_status, as_json=target.as_json)
+    note_version(daemon)
 
 
 def report_absence(target: Target, *, is_shared: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from agent_brain_server.api import projects as seam
+from agent_brain_server.api.activity import Activity as ServerActivity
 from agent_brain_server.api.context import ServerContext
 
 
@@ -24,6 +25,12 @@ async def get_projects(request: Request) -> seam.Projects:
     return projects
 
 
+async def get_activity(request: Request) -> ServerActivity:
+    """Return the record of when the server was used."""
+    activity: ServerActivity = request.app.state.activity
+    return activity
+
+
 async def get_shutting_down(request: Request) -> asyncio.Event:
     """Return the event that is set when streams must end, so that the server can."""
     event: asyncio.Event = request.app.state.shutting_down
@@ -32,6 +39,7 @@ async def get_shutting_down(request: Request) -> asyncio.Event:
 
 Context = Annotated[ServerContext, Depends(get_context)]
 Projects = Annotated[seam.Projects, Depends(get_projects)]
+Activity = Annotated[ServerActivity, Depends(get_activity)]
 ShuttingDown = Annotated[asyncio.Event, Depends(get_shutting_down)]
 
 ProjectId = Annotated[str | None, Query(description="Required in shared mode, ignored in project mode.")]

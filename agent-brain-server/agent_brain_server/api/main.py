@@ -64,7 +64,7 @@ def create_app(context: ServerContext) -> FastAPI:
     app.state.shutting_down = asyncio.Event()
     app.state.metrics = metrics
     policy = AccessPolicy(context.token, context.settings.bind_host)
-    app.add_middleware(RequestBorder, policy=policy, touch=app.state.activity.touch)
+    app.add_middleware(RequestBorder, policy=policy, activity=app.state.activity)
     app.add_middleware(RequestMeter, metrics=metrics)  # around the border, so that what that refuses counts too
     install_error_handlers(app)
     for part in (query, health, index, projects, metrics_router, docs_page):  # routes are tried in this order

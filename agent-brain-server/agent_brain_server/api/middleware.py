@@ -6,12 +6,12 @@ Plain ASGI, one layer: a request passes here thousands of times a second at most
 import logging
 import time
 import uuid
-from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_brain_server.api.access import AccessPolicy
+from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.error_handlers import problem_response
 from agent_brain_server.errors import AgentBrainError, PayloadTooLargeError
 from agent_brain_server.log import correlation_id
@@ -31,13 +31,13 @@ class RequestBorder:
     Args:
         app: The application behind.
         policy: Who may ask.
-        touch: Called at each request that was let in, so that an idle server knows that it is not.
+        activity: Records each request that was let in.
     """
 
-    def __init__(self, app: ASGIApp, *, policy: AccessPolicy, touch: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, *, policy: AccessPolicy, activity: Activity) -> None:
         self._app = app
         self._policy = policy
-        self._touch = touch
+        self._activity = activity
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request."""
@@ -73,8 +73,8 @@ class RequestBorder:
 
         try:
             self._policy.check(scope)
-            self._touch()
-            await self._app(scope, await buffer_body(scope, receive), note_start)
+            with self._activity.track(scope["path"]):
+                await self._app(scope, await buffer_body(scope, receive), note_start)
         except AgentBrainError as error:
             if started:
                 raise

@@ -8,6 +8,11 @@ from agent_brain_server.models.index import JobStatus
 
 Mode = Literal["project", "shared"]
 
+IDLE_SECONDS = (
+    "Seconds since the server last answered a request that used it, or ran a job; 0 while it does. "
+    "Requests that only look (/health, /health/status, /metrics, /projects) do not count."
+)
+
 
 class HealthResponse(BaseModel):
     """Is a server there, and which one: asked without credentials, so it tells no path."""
@@ -29,6 +34,7 @@ class IndexStatus(BaseModel):
     total_vectors: int = Field(description="Chunks that have a vector.")
     vector_coverage: float = Field(ge=0, le=1, description="Share of the chunks that have a vector.")
     indexing_in_progress: bool
+    idle_seconds: float = Field(default=0.0, ge=0, description=IDLE_SECONDS)
     current_job: JobStatus | None = None
     last_job: JobStatus | None = Field(default=None, description="The newest job that has ended.")
     last_indexed_at: str | None = Field(default=None, description="ISO 8601 with zone.")

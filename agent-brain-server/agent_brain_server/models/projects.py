@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agent_brain_server.models.health import Mode
+from agent_brain_server.models.health import IDLE_SECONDS, Mode
 
 
 class ProjectRegistration(BaseModel):
@@ -40,6 +40,7 @@ class ProjectList(BaseModel):
     """The registered projects, ordered by root."""
 
     projects: list[ProjectInfo]
+    idle_seconds: float = Field(default=0.0, ge=0, description=IDLE_SECONDS)
 
 
 class UnregisteredProject(BaseModel):

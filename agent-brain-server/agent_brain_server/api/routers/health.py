@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from agent_brain_server import __version__
-from agent_brain_server.api.deps import Context, ProjectId, Projects
+from agent_brain_server.api.deps import Activity, Context, ProjectId, Projects
 from agent_brain_server.models.health import HealthResponse, IndexStatus
 
 router = APIRouter(tags=["health"])
@@ -25,7 +25,9 @@ async def health(context: Context, projects: Projects) -> HealthResponse:
 
 
 @router.get("/health/status")
-def index_status(projects: Projects, project_id: ProjectId = None) -> IndexStatus:
+def index_status(projects: Projects, activity: Activity, project_id: ProjectId = None) -> IndexStatus:
     """Return what the index holds and what is being done to it."""
     with projects.lease(project_id) as bundle:
-        return bundle.status()
+        status = bundle.status()
+    status.idle_seconds = activity.measure_unused_seconds()
+    return status

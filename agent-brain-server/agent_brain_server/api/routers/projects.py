@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response, status
 
-from agent_brain_server.api.deps import Projects
+from agent_brain_server.api.deps import Activity, Projects
 from agent_brain_server.models.projects import (
     ProjectInfo,
     ProjectList,
@@ -15,9 +15,9 @@ router = APIRouter(prefix="/projects", tags=["projects"])
 
 
 @router.get("")
-def list_projects(projects: Projects) -> ProjectList:
+def list_projects(projects: Projects, activity: Activity) -> ProjectList:
     """List the projects that are registered with the shared daemon."""
-    return ProjectList(projects=projects.list_projects())
+    return ProjectList(projects=projects.list_projects(), idle_seconds=activity.measure_unused_seconds())
 
 
 @router.post(

@@ -22,3 +22,27 @@ def test_while_work_runs_no_time_is_idle():
     running = False
     assert not activity.busy()
     assert activity.measure_idle_seconds() < 50
+
+
+def test_unused_time_ignores_observing_requests():
+    activity = Activity()
+    activity.last_used -= 100
+    for path in ("/health", "/health/status", "/metrics", "/projects"):
+        with activity.track(path):
+            assert activity.measure_unused_seconds() >= 100
+    assert activity.measure_idle_seconds() < 50
+
+
+def test_unused_time_is_zero_during_a_request():
+    activity = Activity()
+    activity.last_used -= 100
+    with activity.track("/query"):
+        activity.last_used -= 100
+        assert activity.measure_unused_seconds() == 0
+    assert activity.measure_unused_seconds() < 50
+
+
+def test_unused_time_is_zero_while_work_runs():
+    activity = Activity(lambda: True)
+    activity.last_used -= 100
+    assert activity.measure_unused_seconds() == 0

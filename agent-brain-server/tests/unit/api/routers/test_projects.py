@@ -15,7 +15,7 @@ def test_a_project_is_registered_once_listed_and_unregistered(daemon: TestClient
     status = daemon.get(f"/projects/{project_id}/status").json()
     assert (status["project_root"], status["mode"], status["total_chunks"]) == (str(project), "shared", 0)
     assert daemon.delete(f"/projects/{project_id}?forget=true").json()["data_removed"] is True
-    assert daemon.get("/projects").json() == {"projects": []}
+    assert daemon.get("/projects").json()["projects"] == []
     assert refusal(daemon.delete(f"/projects/{project_id}")) == (404, "unknown_project")
 
 
@@ -27,7 +27,7 @@ def test_a_root_that_is_none_is_refused(daemon: TestClient, tmp_path, refusal) -
         "/" + "x" * 5000: (422, "invalid_request"),
     }.items():
         assert refusal(daemon.post("/projects", json={"project_root": root})) == problem
-    assert daemon.get("/projects").json() == {"projects": []}
+    assert daemon.get("/projects").json()["projects"] == []
 
 
 def test_a_server_of_one_project_registers_none(client: TestClient, project, refusal) -> None:

@@ -1,0 +1,127 @@
+"""Commands that meet a running server of another version: they report it, and `start` replaces it when it is idle."""
+
+import contextlib
+import dataclasses
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import agent_brain_server
+from agent_brain_server.discovery import request_json
+from agent_brain_server.runtime import RuntimeState
+
+OTHER_VERSION = "0.0.9"
+LIMIT_S = 120
+
+
+@pytest.fixture
+def other_version(agent_brain, tmp_path):
+    """Return the command of an installation of another version: the same modules under another version number."""
+    package = Path(agent_brain_server.__file__).parent
+    copy = tmp_path / "other" / package.name
+    copy.mkdir(parents=True)
+    for entry in package.iterdir():
+        if entry.name not in ("__init__.py", "__pycache__"):
+            (copy / entry.name).symlink_to(entry)
+    (copy / "__init__.py").write_text(f'__version__ = "{OTHER_VERSION}"\n')
+    return dataclasses.replace(agent_brain, environment=agent_brain.environment | {"PYTHONPATH": str(copy.parent)})
+
+
+@pytest.fixture
+def daemon(agent_brain, tmp_path):
+    """Let a daemon of the test listen on a free port, and stop it afterwards."""
+    home = Path(agent_brain.environment["AGENT_BRAIN_HOME"])
+    home.mkdir()
+    (home / "shared_config.json").write_text('{"port": 0}')
+    yield
+    agent_brain("stop", "--mode", "shared", "--force", "--timeout", "20")
+
+
+def wait_until_idle(read_idle_seconds):
+    deadline = time.monotonic() + LIMIT_S
+    while read_idle_seconds() < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def asking(state, request):
+    """Keep asking a server, as an agent in the middle of its work does."""
+    done = threading.Event()
+
+    def ask():
+        while not done.is_set():
+            request_json(state, "POST", "/query", request)
+            done.wait(0.1)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_other_version_is_reported_and_replaced(agent_brain, other_version):
+    started = other_version("start", "--json")
+    assert started.json["version"] == OTHER_VERSION, started.err
+    skew = {"server": OTHER_VERSION, "command": agent_brain_server.__version__}
+    status = agent_brain("status", "--json")
+    assert status.json["version_skew"] == skew
+    asked = agent_brain("query", "--json", "free the lock")
+    assert asked.json["version_skew"] == skew
+    for outcome in (status, asked):
+        assert OTHER_VERSION in outcome.err
+        assert "agent-brain start" in outcome.err
+    wait_until_idle(lambda: agent_brain("status", "--json").json["index"]["idle_seconds"])
+    replacing = agent_brain("start", "--json")
+    assert replacing.json["replaced"] == {"version": OTHER_VERSION, "pid": started.json["pid"]}
+    assert replacing.json["version"] == agent_brain_server.__version__
+    again = agent_brain("query", "--json", "free the lock")
+    assert again.json["results"]
+    assert "version_skew" not in again.json
+    assert OTHER_VERSION not in again.err
+
+
+def test_other_version_in_use_is_left_running(agent_brain, other_version):
+    state = RuntimeState.model_validate(other_version("start", "--json").json)
+    with asking(state, {"query": "lock"}):
+        outcome = agent_brain("start", "--json")
+    assert outcome.code == 0
+    assert outcome.json["instance_id"] == state.instance_id
+    assert outcome.json["in_use"]
+    assert OTHER_VERSION in outcome.err
+    assert "agent-brain stop" in outcome.err
+
+
+def test_daemon_of_other_version_is_replaced(agent_brain, other_version, daemon):
+    started = other_version("start", "--mode", "shared", "--json")
+    assert started.json["version"] == OTHER_VERSION, started.err
+    assert agent_brain("init", "--mode", "shared").code == 0
+    status = agent_brain("status", "--mode", "shared", "--json")
+    assert status.json["version_skew"]["server"] == OTHER_VERSION
+    asked = agent_brain("query", "--json", "free the lock")
+    assert asked.json["version_skew"]["server"] == OTHER_VERSION
+    assert "agent-brain start --mode shared" in asked.err
+    state = RuntimeState.model_validate(started.json)
+    wait_until_idle(lambda: request_json(state, "GET", "/projects")["idle_seconds"])
+    replacing = agent_brain("start", "--mode", "shared", "--json")
+    assert replacing.json["replaced"]["pid"] == started.json["pid"]
+    again = agent_brain("query", "--json", "free the lock")
+    assert again.json["results"]
+    assert "version_skew" not in again.json
+
+
+def test_start_reports_ignored_address(agent_brain):
+    started = agent_brain("start", "--json").json
+    outcome = agent_brain("start", "--json", "--port", "45999", "--host", "127.0.0.2")
+    assert outcome.code == 0
+    assert outcome.json["instance_id"] == started["instance_id"]
+    assert outcome.json["ignored_options"] == ["--host", "--port"]
+    assert str(started["port"]) in outcome.err
+    assert "agent-brain stop" in outcome.err
+    same = agent_brain("start", "--json", "--port", str(started["port"]))
+    assert "ignored_options" not in same.json
