@@ -41,6 +41,7 @@ from benchmarks.soak.starting import (
 )
 from benchmarks.soak.steady import loop_steady
 from benchmarks.soak.stopping import loop_lock, loop_outliving_worker, loop_stop_start_status, loop_stranger
+from benchmarks.soak.unauthorized import loop_unauthorized
 
 Loop = Callable[[Path, int], Iterator[Outcome]]
 
@@ -88,6 +89,7 @@ CASES = {
     "branches": Case(24, loop_branches, 20, 1),
     "crowd": Case(25, loop_crowd, 10, 1),
     "slow": Case(25, loop_slow, 10, 1),
+    "unauthorized": Case(25, loop_unauthorized, 15, 2),
     "steady": Case(26, loop_steady, 30, 0),
     "clock": Case(27, loop_clock, 20, 1),
     "flip-small": Case(28, loop_small_files, 100, 2),
@@ -102,8 +104,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds",
         type=int,
-        help="rounds (seconds of lock and outward, questions of crosstalk, projects of closed, files of flood, "
-        "minutes of steady)",
+        help="rounds (seconds of lock, unauthorized and outward, questions of crosstalk, projects of closed, files of "
+        "flood, minutes of steady)",
     )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")

@@ -8,21 +8,20 @@ comes with requests that have no `Origin`, such as an image's. Beyond `/health`,
 
 import hmac
 import ipaddress
-import os
 import re
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from agent_brain_server.api.peer import find_socket_owner
-from agent_brain_server.errors import ForbiddenError, UnauthorizedError
+from agent_brain_server.api.connection_guard import ConnectionGuard, Peer
+from agent_brain_server.errors import AgentBrainError, ForbiddenError, UnauthorizedError
 
 OPEN_PATHS = frozenset({"/health"})
 """Answered without credentials: it tells that a server is there and which, and nothing of the project."""
 
 
-CONNECTION_NOTE = "connection"
-"""Key in the scope's `state` of a dictionary that the requests of one connection share."""
+PEER_KEY = "peer"
+"""Key in the scope's `state` of the `Peer` that the requests of one connection share."""
 
 OWN_SITES = frozenset({"same-origin", "none"})
 """What a browser calls this server's own pages, and an address that somebody typed (W3C, Fetch Metadata)."""
@@ -35,16 +34,17 @@ class AccessPolicy:
     """Decides whether a request is answered.
 
     Args:
-        token: The server's secret; None where only the user counts.
+        token: The server's secret; `None` if only the user counts.
         bind_host: The address that the server listens on.
+        guard: Knows whose connection it is, and delays the answers to strangers.
     """
 
-    def __init__(self, token: str | None, bind_host: str) -> None:
+    def __init__(self, token: str | None, bind_host: str, guard: ConnectionGuard) -> None:
         self._token = token.encode() if token else None
         self._names = {"localhost", bind_host.lower()}
-        self._uid = os.getuid()
+        self._guard = guard
 
-    def check(self, scope: Scope) -> None:
+    async def check(self, scope: Scope) -> None:
         """Return if the request may be answered.
 
         Raises:
@@ -52,14 +52,26 @@ class AccessPolicy:
             UnauthorizedError: Neither token nor user is right.
         """
         headers = Headers(scope=scope)
+        peer = _find_peer(scope)
+        refusal: AgentBrainError | None = self._find_foreign_site(headers)
+        if refusal is None and self._has_token(headers):
+            self._guard.trust(peer)
+            return
+        if refusal is None and scope["path"] not in OPEN_PATHS and not await self._guard.is_own(peer):
+            refusal = UnauthorizedError("The request shows no right to ask.")
+        if not peer.is_own:
+            await self._guard.await_turn()
+        if refusal is not None:
+            raise refusal
+
+    def _find_foreign_site(self, headers: Headers) -> ForbiddenError | None:
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_own_host(hosts[0]):
-            raise ForbiddenError("The Host header does not name this server.", code="foreign_host")
+            return ForbiddenError("The Host header does not name this server.", code="foreign_host")
         is_own_page = all(self._is_own_origin(origin, hosts[0]) for origin in headers.getlist("origin"))
         if not is_own_page or not OWN_SITES.issuperset(headers.getlist("sec-fetch-site")):
-            raise ForbiddenError("Requests from other web pages are not answered.", code="foreign_origin")
-        if scope["path"] not in OPEN_PATHS and not (self._has_token(headers) or self._is_own_user(scope)):
-            raise UnauthorizedError("The request shows no right to ask.")
+            return ForbiddenError("Requests from other web pages are not answered.", code="foreign_origin")
+        return None
 
     def _is_own_host(self, host: str) -> bool:
         match = HOST.fullmatch(host)
@@ -79,30 +91,15 @@ class AccessPolicy:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
 
-    def _is_own_user(self, scope: Scope) -> bool:
-        """Whether the connection is the owner's: looked up once for each, since a look-up takes some milliseconds."""
-        note: dict[str, bool] = scope.get("state", {}).get(CONNECTION_NOTE, {})
-        if "is_own" not in note:
-            note["is_own"] = self._look_up_owner(scope)
-        return note["is_own"]
 
-    def _look_up_owner(self, scope: Scope) -> bool:
-        client, server = scope.get("client"), scope.get("server")
-        if client is None or server is None or not _is_loopback(client[0]):
-            return False
-        return find_socket_owner((client[0], client[1]), (server[0], server[1])) == self._uid
+def _find_peer(scope: Scope) -> Peer:
+    peer = scope.get("state", {}).get(PEER_KEY)
+    return peer if isinstance(peer, Peer) else Peer(scope.get("client"), scope.get("server"))
 
 
 def _is_address(name: str, *, version: int) -> bool:
     # an address can't be rebound: only a name can be made to point somewhere else
     try:
         return ipaddress.ip_address(name).version == version
-    except ValueError:
-        return False
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from agent_brain_server.api.access import CONNECTION_NOTE
+from agent_brain_server.api.access import PEER_KEY
+from agent_brain_server.api.connection_guard import ConnectionGuard, Peer
 from agent_brain_server.api.error_handlers import problem_response
 from agent_brain_server.errors import (
     HeadersTooLargeError,
@@ -39,7 +40,12 @@ LINGER_S = 1.0
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with limits, whose requests share a note: who is at the other end is found out once.
+    """Uvicorn's protocol with limits, whose requests share one `Peer`: the client is identified once.
+
+    Args:
+        arguments: Uvicorn's own.
+        guard: Told of every connection; may close it.
+        named: Uvicorn's own.
 
     Attributes:
         arrival_limit_s: How long a request may take to arrive.
@@ -47,8 +53,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     arrival_limit_s: ClassVar[float] = ARRIVAL_LIMIT_S
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed on as they are
+    def __init__(self, *arguments: Any, guard: ConnectionGuard, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(*arguments, **named)
+        self._guard = guard
+        self._peer: Peer | None = None
         self._clock: asyncio.TimerHandle | None = None
         self._received = 0
         self._in_body = False
@@ -56,10 +64,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin a connection with a note of its own; its first request is waited for only so long."""
-        self.app_state = {**self.app_state, CONNECTION_NOTE: {}}
+        """Identify the client, and limit how long its first request may take to arrive."""
         super().connection_made(transport)
+        server = None if self.server is None or self.server[1] is None else (self.server[0], self.server[1])
+        self._peer = Peer(self.client, server)
+        self.app_state = {**self.app_state, PEER_KEY: self._peer}
         self._start_clock()
+        self._guard.enter(self._peer, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was expected; tell also an answer that is not the last of several under way.
@@ -67,6 +78,8 @@ class BoundedProtocol(HttpToolsProtocol):
         After a reset uvicorn's own timer would keep the connection, and what hangs on it, for half a minute more.
         """
         self._stop_clock()
+        if self._peer is not None:
+            self._guard.leave(self._peer)
         self.pipeline.clear()
         if self._running is not None:
             self._running.disconnected = True

@@ -14,6 +14,7 @@ from agent_brain_server import __version__
 from agent_brain_server.api.access import AccessPolicy
 from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.api.connection_guard import ConnectionGuard
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.error_handlers import PROBLEM_JSON, install_error_handlers
 from agent_brain_server.api.middleware import RequestBorder
@@ -63,7 +64,8 @@ def create_app(context: ServerContext) -> FastAPI:
     app.state.activity = Activity()
     app.state.shutting_down = asyncio.Event()
     app.state.metrics = metrics
-    policy = AccessPolicy(context.token, context.settings.bind_host)
+    app.state.guard = ConnectionGuard()
+    policy = AccessPolicy(context.token, context.settings.bind_host, app.state.guard)
     app.add_middleware(RequestBorder, policy=policy, activity=app.state.activity)
     app.add_middleware(RequestMeter, metrics=metrics)  # around the border, so that what that refuses counts too
     install_error_handlers(app)
@@ -113,11 +115,13 @@ def _make_lifespan(context: ServerContext, metrics: Metrics) -> Callable[[FastAP
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = HANDLER_THREADS[context.mode]
         opened = await run_in_threadpool(open_projects, context, metrics)
+        app.state.guard.open()
         app.state.projects = opened
         app.state.activity.watch(opened.is_busy)
         try:
             yield
         finally:
+            app.state.guard.close()
             await run_in_threadpool(opened.close)
 
     return lifespan

@@ -72,7 +72,7 @@ class RequestBorder:
             await send(message)
 
         try:
-            self._policy.check(scope)
+            await self._policy.check(scope)
             with self._activity.track(scope["path"]):
                 await self._app(scope, await buffer_body(scope, receive), note_start)
         except AgentBrainError as error:

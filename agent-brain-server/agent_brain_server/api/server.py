@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -23,6 +24,7 @@ from uvicorn.config import STARTUP_FAILURE
 from agent_brain_server import __version__
 from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.connection import BoundedProtocol
+from agent_brain_server.api.connection_guard import ConnectionGuard
 from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
 from agent_brain_server.api.presence import Presence
@@ -184,7 +186,10 @@ def run_server(
 
     startup_errors = StartupErrors(app)
     server = ProjectServer(
-        make_uvicorn_config(startup_errors), announce=announce, withdraw=withdraw, find_stop_reason=find_stop_reason
+        make_uvicorn_config(startup_errors, app.state.guard),
+        announce=announce,
+        withdraw=withdraw,
+        find_stop_reason=find_stop_reason,
     )
     try:
         server.run(sockets=[sock])
@@ -194,12 +199,17 @@ def run_server(
         raise translate_startup_error(startup_errors.error) from exc
 
 
-def make_uvicorn_config(app: ASGIApp) -> uvicorn.Config:
-    """Return uvicorn's settings: no logging of its own, nothing loaded that is not used."""
+def make_uvicorn_config(app: ASGIApp, guard: ConnectionGuard) -> uvicorn.Config:
+    """Return uvicorn's settings, without its logging and its optional parts.
+
+    Args:
+        app: The application.
+        guard: Limits the connections.
+    """
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=partial(BoundedProtocol, guard=guard),  # type: ignore[arg-type]  # called like a class
         ws="none",
         lifespan="on",
         log_config=None,

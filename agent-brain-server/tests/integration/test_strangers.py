@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agent_brain_server.api.connection_guard import MAX_UNTRUSTED
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.lifecycle import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState
@@ -121,10 +122,27 @@ def reach(path):
             pass
     return False
 
+def hold(count):
+    # the number of connections that the server has closed by the time it answers another one
+    held = [socket.create_connection(job["address"], timeout=20) for _ in range(count)]
+    ask("GET /health HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\n\\r\\n")
+    closed = 0
+    for one in held:
+        one.setblocking(False)
+        try:
+            closed += one.recv(1) == b""
+        except BlockingIOError:
+            pass
+        except ConnectionResetError:
+            closed += 1
+    return closed
+
 answers = [ask(raw) for raw in job["requests"]]
 for raw in job["hits"]:
     hit_and_run(raw)
-print(json.dumps({{"answers": answers, "reached": [path for path in job["paths"] if reach(path)]}}))
+closed = hold(job["held"])
+reached = [path for path in job["paths"] if reach(path)]
+print(json.dumps({{"answers": answers, "reached": reached, "closed": closed}}))
 """
 """Run by the tests' user, who becomes the stranger once everything is imported: it may lie where only they can read."""
 
@@ -218,13 +236,14 @@ def list_requests(method: str, path: str, names: dict[str, Any]) -> list[str]:
 
 
 def act_as_stranger(
-    server: RuntimeState, *, requests: list[str] = (), hits: list[str] = (), paths: list[Path] = ()
+    server: RuntimeState, *, requests: list[str] = (), hits: list[str] = (), paths: list[Path] = (), held: int = 0
 ) -> dict[str, Any]:
     job = {
         "address": ["127.0.0.1", server.port],
         "requests": list(requests),
         "hits": list(hits),
         "paths": [str(path) for path in paths],
+        "held": held,
     }
     done = subprocess.run(
         [sys.executable, "-c", STRANGER_SCRIPT], input=json.dumps(job).encode(), capture_output=True, timeout=LIMIT_S
@@ -270,6 +289,13 @@ def test_a_stranger_who_hangs_up_at_once_is_no_owner(
     status = owner.get("/health/status").json()
     assert status["total_documents"] == 1
     assert len(owner.get("/index/jobs").json()["jobs"]) == jobs
+
+
+@needs_root
+def test_connections_of_another_user_are_limited(server: RuntimeState, owner: httpx.Client) -> None:
+    surplus = 40
+    assert act_as_stranger(server, held=MAX_UNTRUSTED + surplus)["closed"] >= surplus
+    assert owner.get("/health/status").status_code == 200
 
 
 @needs_root

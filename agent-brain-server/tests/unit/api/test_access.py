@@ -1,12 +1,14 @@
 """No web page and no stranger is answered."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from agent_brain_server.api.access import AccessPolicy
+from agent_brain_server.api.access import PEER_KEY, AccessPolicy
+from agent_brain_server.api.connection_guard import ConnectionGuard, Peer
 from agent_brain_server.errors import ForbiddenError, UnauthorizedError
 
 TOKEN = "a secret of more than 16 characters"
@@ -19,8 +21,20 @@ def scope(path: str = "/query", client: tuple[str, int] = ("192.0.2.7", 5), **he
 
 
 @pytest.fixture
-def policy() -> AccessPolicy:
-    return AccessPolicy(TOKEN, "127.0.0.1")
+def guard() -> Iterator[ConnectionGuard]:
+    guard = ConnectionGuard()
+    guard.open()
+    yield guard
+    guard.close()
+
+
+@pytest.fixture
+def policy(guard: ConnectionGuard) -> AccessPolicy:
+    return AccessPolicy(TOKEN, "127.0.0.1", guard)
+
+
+def check(policy: AccessPolicy, scope: dict[str, Any]) -> None:
+    asyncio.run(policy.check(scope))
 
 
 @pytest.fixture
@@ -34,7 +48,7 @@ def own_connection() -> Iterator[dict[str, Any]]:
     ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000", "[::1]", "[::ffff:127.0.0.1]:8000", "127.0.0.1"],
 )
 def test_names_of_this_machine_are_accepted(policy: AccessPolicy, host: str) -> None:
-    policy.check(scope("/health", host=host))
+    check(policy, scope("/health", host=host))
 
 
 @pytest.mark.parametrize(
@@ -49,21 +63,21 @@ def test_names_of_this_machine_are_accepted(policy: AccessPolicy, host: str) -> 
 )  # fmt: skip
 def test_a_rebound_name_is_refused(policy: AccessPolicy, host: str) -> None:
     with pytest.raises(ForbiddenError) as refused:
-        policy.check(scope("/health", host=host, authorization=f"Bearer {TOKEN}"))
+        check(policy, scope("/health", host=host, authorization=f"Bearer {TOKEN}"))
     assert refused.value.code == "foreign_host"
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:8000", "http://127.0.0.1:9"])
 def test_a_page_from_elsewhere_is_refused_even_with_the_token(policy: AccessPolicy, origin: str) -> None:
     with pytest.raises(ForbiddenError) as refused:
-        policy.check(scope(origin=origin, authorization=f"Bearer {TOKEN}"))
+        check(policy, scope(origin=origin, authorization=f"Bearer {TOKEN}"))
     assert refused.value.code == "foreign_origin"
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "same-origin, cross-site"])
 def test_a_browser_that_names_no_origin_says_where_the_page_is(policy: AccessPolicy, site: str) -> None:
     with pytest.raises(ForbiddenError) as refused:
-        policy.check(scope(sec_fetch_site=site, authorization=f"Bearer {TOKEN}"))
+        check(policy, scope(sec_fetch_site=site, authorization=f"Bearer {TOKEN}"))
     assert refused.value.code == "foreign_origin"
 
 
@@ -72,20 +86,20 @@ def test_a_header_twice_is_not_read_as_one_of_the_two(policy: AccessPolicy, name
     twice = scope(authorization=f"Bearer {TOKEN}", origin="http://127.0.0.1:8000")
     twice["headers"].append((name.encode(), b"http://evil.example"))
     with pytest.raises(ForbiddenError):
-        policy.check(twice)
+        check(policy, twice)
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
 def test_an_address_that_was_typed_is_no_foreign_page(policy: AccessPolicy, site: str) -> None:
-    policy.check(scope(sec_fetch_site=site, authorization=f"Bearer {TOKEN}"))
+    check(policy, scope(sec_fetch_site=site, authorization=f"Bearer {TOKEN}"))
 
 
 def test_the_servers_own_page_may_ask(policy: AccessPolicy) -> None:
-    policy.check(scope(origin="http://127.0.0.1:8000", authorization=f"Bearer {TOKEN}"))
+    check(policy, scope(origin="http://127.0.0.1:8000", authorization=f"Bearer {TOKEN}"))
 
 
 def test_the_token_opens(policy: AccessPolicy) -> None:
-    policy.check(scope(authorization=f"bearer {TOKEN}"))
+    check(policy, scope(authorization=f"bearer {TOKEN}"))
 
 
 @pytest.mark.parametrize(
@@ -93,30 +107,30 @@ def test_the_token_opens(policy: AccessPolicy) -> None:
 )
 def test_anything_but_the_token_does_not(policy: AccessPolicy, given: str) -> None:
     with pytest.raises(UnauthorizedError):
-        policy.check(scope(authorization=given))
+        check(policy, scope(authorization=given))
 
 
 def test_health_needs_nothing(policy: AccessPolicy) -> None:
-    policy.check(scope("/health"))
+    check(policy, scope("/health"))
     with pytest.raises(UnauthorizedError):
-        policy.check(scope("/health/status"))
+        check(policy, scope("/health/status"))
 
 
 def test_a_socket_of_the_same_user_needs_no_token(policy: AccessPolicy, own_connection: dict[str, Any]) -> None:
-    policy.check(own_connection)
+    check(policy, own_connection)
 
 
-def test_no_token_is_set_no_token_opens(own_connection: dict[str, Any]) -> None:
+def test_policy_without_a_token_refuses_empty_tokens(guard: ConnectionGuard) -> None:
     with pytest.raises(UnauthorizedError):
-        AccessPolicy(None, "127.0.0.1").check(scope(authorization="Bearer "))
+        check(AccessPolicy(None, "127.0.0.1", guard), scope(authorization="Bearer "))
 
 
-def test_the_owner_of_a_connection_is_looked_up_once(policy: AccessPolicy, own_connection: dict[str, Any]) -> None:
-    note: dict[str, bool] = {}
-    own_connection["state"] = {"connection": note}
-    policy.check(own_connection)
-    assert note == {"is_own": True}
-    gone = own_connection | {"client": ("127.0.0.1", 1)}  # no table lists this one: the note alone answers
-    policy.check(gone)
+def test_requests_of_one_connection_share_the_owner(policy: AccessPolicy, own_connection: dict[str, Any]) -> None:
+    peer = Peer(own_connection["client"], own_connection["server"])
+    own_connection["state"] = {PEER_KEY: peer}
+    check(policy, own_connection)
+    assert peer.is_own
+    gone = own_connection | {"client": ("127.0.0.1", 1)}  # no such socket: only what is known already can answer
+    check(policy, gone)
     with pytest.raises(UnauthorizedError):
-        policy.check(gone | {"state": {"connection": {}}})
+        check(policy, gone | {"state": {}})

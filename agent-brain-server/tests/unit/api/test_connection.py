@@ -6,12 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import uvicorn
 
 from agent_brain_server.api.connection import MAX_HEAD_BYTES, MAX_HEADERS, MAX_REQUEST_BYTES, BoundedProtocol
+from agent_brain_server.api.connection_guard import ConnectionGuard
 from agent_brain_server.api.server import make_uvicorn_config
 
 HOST = b"Host: 127.0.0.1\r\n"
@@ -47,8 +49,8 @@ async def count_body(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[uvicorn.Server]:
-    config = make_uvicorn_config(count_body)
-    config.http = ImpatientProtocol
+    config = make_uvicorn_config(count_body, ConnectionGuard())
+    config.http = partial(ImpatientProtocol, guard=ConnectionGuard())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(config)
     server.address = listener.getsockname()  # type: ignore[attr-defined]

@@ -1,59 +1,160 @@
-"""The owner of a socket is found in the kernel's own tables."""
+"""The kernel names the owner of a socket, over netlink and by its tables alike."""
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.peer import find_socket_owner
+from agent_brain_server.api import peer
+from agent_brain_server.api.peer import Address, SocketDiag, SocketOwners, SocketTables, read_socket_tables
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux has these tables")
 
-NOBODY = 65534
+FOREIGN_UID = 65533
+LIMIT_S = 30
+Find = Callable[[Address, Address], int | None]
 
 
-@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
-def test_a_connection_of_this_process_belongs_to_this_user(family: socket.AddressFamily, host: str) -> None:
+def find_in_tables(local: Address, remote: Address) -> int | None:
+    async def find() -> int | None:
+        tables = SocketTables()
+        try:
+            return await tables.find(peer._normalize(local), peer._normalize(remote))
+        finally:
+            tables.close()
+
+    return asyncio.run(find())
+
+
+@pytest.fixture(params=["netlink", "tables"])
+def find(request: pytest.FixtureRequest) -> Iterator[Find]:
+    if request.param == "tables":
+        yield find_in_tables
+        return
+    owners = SocketOwners()
+    owners.open()
     try:
-        listener = socket.create_server((host, 0), family=family)
+        if owners._diag is None:
+            pytest.skip("this kernel has no sock_diag")
+        yield owners.find_now
+    finally:
+        owners.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "client_family", "client_host"),
+    [
+        ("127.0.0.1", socket.AF_INET, "127.0.0.1"),
+        ("127.0.0.1", socket.AF_INET6, "::ffff:127.0.0.1"),
+        ("::1", socket.AF_INET6, "::1"),
+        ("::", socket.AF_INET, "127.0.0.1"),
+    ],
+)
+def test_find_names_this_user(find: Find, host: str, client_family: socket.AddressFamily, client_host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, 0), family=family, dualstack_ipv6=host == "::")
     except OSError:
-        pytest.skip(f"{host} can't be bound here")
-    with listener, socket.create_connection(listener.getsockname()[:2]) as client:
-        accepted, _ = listener.accept()
+        pytest.skip(f"{host} cannot be bound here")
+    with listener, socket.socket(client_family) as client:
+        client.connect((client_host, listener.getsockname()[1]))
+        accepted, seen = listener.accept()
         with accepted:
-            local, remote = client.getsockname()[:2], listener.getsockname()[:2]
-            assert find_socket_owner(local, remote) == os.getuid()
-            assert find_socket_owner((local[0], 1), remote) is None
+            server = accepted.getsockname()[:2]
+            assert find(seen[:2], server) == os.getuid()
+            assert find((seen[0], 1), server) is None
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs the right to become another user")
-def test_a_connection_of_another_user_belongs_to_that_user() -> None:
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_find_names_another_user(find: Find) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(30)
+        listener.settimeout(LIMIT_S)
         script = (
-            f"import encodings.idna, os, socket; os.setuid({NOBODY}); "
+            f"import encodings.idna, os, socket; os.setuid({FOREIGN_UID}); "
             f"socket.create_connection(('127.0.0.1', {listener.getsockname()[1]})).recv(1)"
         )
         with subprocess.Popen([sys.executable, "-c", script]):
             accepted, address = listener.accept()
             with accepted:
-                assert find_socket_owner(address, listener.getsockname()) == NOBODY
+                assert find(address, listener.getsockname()) == FOREIGN_UID
 
 
-def test_a_connection_that_was_closed_belongs_to_nobody() -> None:
+def test_find_of_a_closed_socket_returns_none(find: Find) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         local = client.getsockname()
         accepted, _ = listener.accept()
         with accepted:
             client.close()  # the kernel keeps it until the other end closes too
-            assert is_listed(local)
-            assert find_socket_owner(local, listener.getsockname()) is None
+            assert (local, listener.getsockname()) in read_socket_tables(listener.getsockname()[1])
+            assert find(local, listener.getsockname()) is None
 
 
-def is_listed(local: tuple[str, int]) -> bool:
-    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    return any(row.split()[1].endswith(f":{local[1]:04X}") for row in rows)
+def test_find_of_a_half_closed_socket_names_its_owner(find: Find) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+        listener.accept()[0],
+    ):
+        client.shutdown(socket.SHUT_WR)  # as `nc -N` does after its request
+        assert find(client.getsockname(), listener.getsockname()) == os.getuid()
+
+
+def test_find_of_a_listening_socket_returns_none(find: Find) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert find(listener.getsockname(), ("127.0.0.1", 1)) is None
+
+
+def test_netlink_reads_no_table(monkeypatch: pytest.MonkeyPatch, find: Find, request: pytest.FixtureRequest) -> None:
+    if find is find_in_tables:
+        pytest.skip("the tables are what this is about")
+    monkeypatch.setattr(peer, "TABLES", {})
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        assert find(client.getsockname(), listener.getsockname()) == os.getuid()
+
+
+def test_owners_without_netlink_come_from_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "NETLINK_SOCK_DIAG", 31)  # a netlink family that no kernel has
+    assert SocketDiag.open() is None
+    owners = SocketOwners()
+    owners.open()
+    try:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            socket.create_connection(listener.getsockname()) as client,
+        ):
+            ends = (client.getsockname(), listener.getsockname())
+            with pytest.raises(OSError, match="not supported"):
+                owners.find_now(*ends)
+            assert asyncio.run(owners.find(*ends)) == os.getuid()
+    finally:
+        owners.close()
+
+
+def test_tables_are_read_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    read = peer.read_socket_tables
+    monkeypatch.setattr(peer, "read_socket_tables", lambda port: reads.append(port) or read(port))
+
+    async def ask_at_once(ends: tuple[Address, Address]) -> list[int | None]:
+        tables = SocketTables()
+        try:
+            return await asyncio.gather(*(tables.find(*ends) for _ in range(50)))
+        finally:
+            tables.close()
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        found = asyncio.run(ask_at_once((client.getsockname(), listener.getsockname())))
+    assert found == [os.getuid()] * 50
+    assert len(reads) == 1

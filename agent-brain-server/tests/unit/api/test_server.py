@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from agent_brain_server.api.activity import Activity
+from agent_brain_server.api.connection_guard import ConnectionGuard
 from agent_brain_server.api.server import (
     STOP_SIGNALS,
     ProjectServer,
@@ -49,7 +50,10 @@ def make_app(events, error=None):
 
 def run(app, sock, announce, withdraw, find_stop_reason=lambda _: None):
     server = ProjectServer(
-        make_uvicorn_config(app), announce=announce, withdraw=withdraw, find_stop_reason=find_stop_reason
+        make_uvicorn_config(app, ConnectionGuard()),
+        announce=announce,
+        withdraw=withdraw,
+        find_stop_reason=find_stop_reason,
     )
     server.run(sockets=[sock])
 
