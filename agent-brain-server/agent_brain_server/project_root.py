@@ -1,44 +1,71 @@
-"""Which directory is "the project", seen from anywhere inside it: the same answer from every path that leads there."""
+"""Find the root of the project that a path belongs to: the same answer from every path that leads there."""
 
-import contextlib
 import hashlib
 import os
-import subprocess
+import pwd
+import shlex
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from agent_brain_server import git
 from agent_brain_server.errors import ConfigError
+from agent_brain_server.ownership import is_own_path
 
-GIT_LIMIT_S = 5.0  # a network disk or a hook-ridden git may hang; then the markers decide
+GIT_LIMIT_S = 5.0  # a network disk or a hostile repository may hang git; then the markers decide
 MARKERS = (".claude", "pyproject.toml")
-"""Tried one after the other: the nearest ancestor that has the first goes before one that has the second."""
+"""Tried in this order: the nearest ancestor with the first goes before a nearer one with the second."""
 
 PROJECT_ID_DIGITS = 8
 
-# a git hook or an alias sets these for its own repository, which need not be the one asked about
-_FOREIGN_GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_NAMESPACE")
-
-# git refuses a repository of another user (a container, a mounted disk) because its settings may run programs;
-# rev-parse only prints paths
-_TRUST_ANY_OWNER = ("-c", "safe.directory=*")
-
 
 def resolve_project_root(start_path: Path) -> Path:
-    """Return the canonical root of the project that `start_path` lies in.
+    """Return the canonical root of the project that contains `start_path`.
 
-    The work tree of git (for a submodule that of the outermost project, for a linked work tree that tree itself), else
-    the nearest ancestor with `.claude/`, else the nearest with `pyproject.toml`, else the directory itself.
+    The root is the work tree of git (for a submodule that of the outermost project, for a linked work tree that tree
+    itself), else the nearest ancestor with `.claude/`, else the nearest with `pyproject.toml`, else the directory
+    itself. What belongs to another user chooses nothing, and neither does anything in `/`, in the home directory or
+    above it.
 
     Args:
         start_path: A directory or file; relative paths count from the current directory.
 
     Returns:
-        An absolute path with symlinks resolved. Home and `/` are never chosen for a marker that lies in them.
+        An absolute path with symlinks resolved.
     """
     start = start_path.expanduser().resolve()
     if start.is_file():
         start = start.parent
-    return _find_git_root(start) or _find_marked_ancestor(start) or start
+    too_wide = set(_list_too_wide(start))
+    candidates = [directory for directory in (start, *start.parents) if directory not in too_wide]
+    return _find_git_root(candidates) or _find_marked_ancestor(candidates) or start
+
+
+def is_too_wide(directory: Path) -> bool:
+    """Return whether a directory is `/`, the user's home or one above it: never a project unless named as one.
+
+    Args:
+        directory: Canonical.
+    """
+    return directory in _list_too_wide(directory)
+
+
+def require_project(project_root: Path) -> None:
+    """Refuse `/`, the home directory and those above it, where they were found rather than named.
+
+    Args:
+        project_root: What `resolve_project_root` returned.
+
+    Raises:
+        ConfigError: It is one of them.
+    """
+    if is_too_wide(project_root):
+        raise ConfigError(
+            f"{project_root} is no project: it contains the home directory, with everything that is private in it.",
+            hint="Change to the directory of a project, or name this one: "
+            f"--project-root {shlex.quote(str(project_root))}",
+            code="not_a_project",
+        )
 
 
 def generate_project_id(project_root: Path) -> str:
@@ -67,46 +94,50 @@ def require_text(path: Path) -> None:
         ) from exc
 
 
-def _find_git_root(start: Path) -> Path | None:
+def _list_too_wide(directory: Path) -> Iterator[Path]:
+    yield Path(directory.anchor)
+    for home in _list_homes():
+        yield home
+        yield from home.parents
+
+
+def _list_homes() -> Iterator[Path]:
+    """Yield the home directory that `HOME` names and the one in the list of users, as far as there are any."""
+    named = os.environ.get("HOME")
+    if named and os.path.isabs(named):
+        yield Path(os.path.realpath(named))
+    try:
+        yield Path(os.path.realpath(pwd.getpwuid(os.geteuid()).pw_dir))
+    except KeyError:  # a container's user need not be in the list
+        return
+
+
+def _find_git_root(candidates: Sequence[Path]) -> Path | None:
+    """Return the nearest work tree that belongs to the user, or the outermost one of which that is a submodule."""
+    work_trees = [directory for directory in candidates if git.is_own_repository(directory)]
     deadline = time.monotonic() + GIT_LIMIT_S
-    root = _ask_git(start, "--show-toplevel", deadline)
-    if root is None:
-        return None
-    # only in a submodule or a linked work tree is .git a file: all others are spared the second question
-    while (root / ".git").is_file():
-        outer = _ask_git(root, "--show-superproject-working-tree", deadline)
-        if outer is None:
-            break
-        root = outer
+    for position, directory in enumerate(work_trees):
+        try:
+            is_top = git.is_work_tree_top(directory, timeout_s=deadline - time.monotonic())
+        except git.GitMissingError:
+            is_top = True
+        if is_top is None:
+            return None
+        if is_top:
+            return _find_outermost(directory, work_trees[position + 1 :])
+    return None
+
+
+def _find_outermost(root: Path, outer_trees: Sequence[Path]) -> Path:
+    for outer in outer_trees:
+        if git.is_submodule(root, outer):
+            root = outer
     return root
 
 
-def _ask_git(directory: Path, question: str, deadline: float) -> Path | None:
-    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN_GIT_VARIABLES}
-    try:
-        answer = subprocess.run(
-            ["git", *_TRUST_ANY_OWNER, "-C", directory, "rev-parse", question],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            timeout=max(0.0, deadline - time.monotonic()),
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    # a directory's name may end in a newline too: only the one that git adds is taken off
-    path = answer.stdout.removesuffix(b"\n")
-    return Path(os.fsdecode(path)).resolve() if answer.returncode == 0 and path else None
-
-
-def _find_marked_ancestor(start: Path) -> Path | None:
-    excluded = [Path(start.anchor)]
-    with contextlib.suppress(RuntimeError):  # a container's user may have no home
-        excluded.append(Path.home().resolve())
-    candidates = [directory for directory in (start, *start.parents) if directory not in excluded]
+def _find_marked_ancestor(candidates: Sequence[Path]) -> Path | None:
     for marker in MARKERS:
         for directory in candidates:
-            if (directory / marker).exists():
+            if is_own_path(directory) and is_own_path(directory / marker):
                 return directory
     return None

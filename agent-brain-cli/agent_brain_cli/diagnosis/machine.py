@@ -1,16 +1,14 @@
 """Checks of the machine: interpreter, packages, model, git, disk, limits."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from agent_brain_cli.diagnosis.finding import Finding, Patient
+from agent_brain_server import git
 
 OLDEST_PYTHON = (3, 11)
 NEWEST_PYTHON = (3, 13)  # the newest that the tests run on
-
-GIT_LIMIT_S = 5.0
 
 LEAST_FREE_BYTES = 100_000_000  # an index of a few thousand files, and the room that its databases work in
 SCARCE_FREE_BYTES = 1_000_000_000
@@ -56,14 +54,12 @@ def check_model(patient: Patient) -> Finding:
 
 
 def check_git(patient: Patient) -> Finding:
-    """Is git there? Without it `.gitignore` files are read by other means."""
+    """Check that git can be run; without it `.gitignore` files are read by other means."""
     try:
-        done = subprocess.run(["git", "--version"], capture_output=True, text=True, timeout=GIT_LIMIT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("git", "warning", f"git can't be run: {error}", "Install git; the walk is slower without it.")
-    if done.returncode:
-        return Finding("git", "warning", f"git --version fails: {done.stderr.strip()}", "Repair git.")
-    return Finding("git", "ok", done.stdout.strip())
+        version = git.read_version()
+    except git.GitMissingError as error:
+        return Finding("git", "warning", str(error), "Install git; the walk is slower without it.")
+    return Finding("git", "ok", f"git version {version}")
 
 
 def check_disk(patient: Patient) -> Finding:

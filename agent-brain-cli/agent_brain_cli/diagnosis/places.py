@@ -4,12 +4,11 @@ import fcntl
 import os
 import shlex
 import stat
-import subprocess
 import tempfile
 from pathlib import Path
 
 from agent_brain_cli.diagnosis.finding import Finding, Patient
-from agent_brain_cli.diagnosis.machine import GIT_LIMIT_S
+from agent_brain_server import git
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import ConfigError
@@ -23,7 +22,6 @@ from agent_brain_server.storage_paths import (
 )
 
 FOR_OTHERS = 0o077  # what a mode must not hold: rights of the group and of everybody
-GIT_IGNORED, GIT_NOT_IGNORED = 0, 1  # exit codes of git check-ignore; 128 outside of a repository
 
 NOT_MADE_YET = "{} does not exist yet; the first start makes it"
 
@@ -100,24 +98,21 @@ def check_locks(patient: Patient) -> Finding:
 
 
 def check_gitignore(patient: Patient) -> Finding:
-    """Is `runtime.json`, which holds a token, kept out of version control?"""
+    """Check that `runtime.json`, which holds a token, is kept out of version control."""
     place = patient.target.state_dir
     if not place.exists():
         return Finding("version control", "ok", NOT_MADE_YET.format(place))
     secret = runtime_path(place)
-    command = ["git", "-C", str(patient.target.project_root), "check-ignore", "--quiet", str(secret)]
-    try:
-        code = subprocess.run(command, capture_output=True, timeout=GIT_LIMIT_S, check=False).returncode
-    except (OSError, subprocess.TimeoutExpired):
-        code = None
+    work_tree = git.find_own_work_tree(place)
+    ignored = None if work_tree is None else git.is_ignored(work_tree, secret)
     rules = place / IGNORE_FILE
-    if code == GIT_NOT_IGNORED:
+    if ignored is False:
         untrack = f"git rm --cached {shlex.quote(str(secret))}"
-        step = f"{untrack} if it is tracked; remove {rules}: the next start makes it anew."
+        step = f"{untrack} if it is tracked; remove {rules}: the next start writes it again."
         return Finding("version control", "failed", f"git does not ignore {secret}, which holds a token", step)
-    if code != GIT_IGNORED and not ignores_all(rules):
+    if ignored is None and not ignores_all(rules):
         message = f"{rules} is missing or changed"
-        return Finding("version control", "warning", message, f"Remove {rules}: the next start makes it anew.")
+        return Finding("version control", "warning", message, f"Remove {rules}: the next start writes it again.")
     return Finding("version control", "ok", f"all of {place} but {CONFIG_FILE} is ignored")
 
 

@@ -1,107 +1,126 @@
-"""What git would track below a folder, asked of git itself."""
+"""List what git would track below a folder, as git itself reports it."""
 
 import logging
 import os
 import re
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent_brain_server import git
 from agent_brain_server.indexing.ignore_rules import UNTRACKED_EXCLUDES
 
 logger = logging.getLogger(__name__)
 
 GIT_TIMEOUT_S = 30
-"""Seconds; a million files take git a few, and a walk must end where a network file system hangs."""
+"""Seconds; git needs a few for a million files, and a walk must end on a network file system that hangs."""
 
 MAX_REPOSITORIES = 1_000
-"""Repositories inside the repository; beyond that somebody keeps mirrors there, and each costs a process."""
+"""Nested repositories to ask; each costs a process. With more, the folder is probably a collection of mirrors."""
 
 ENTRY = re.compile(rb"(?:(?P<mode>\d{6}) [0-9a-f]{40,64} \d\t)?(?P<name>.+)", re.DOTALL)
-"""One entry of `ls-files --stage`: a tracked one has a mode, an untracked one only its name."""
+"""One entry of `ls-files --stage`: a tracked file has a mode, an untracked one only its name."""
 
 SUBMODULE_MODE = b"160000"
 
 UNREADABLE = re.compile(rb"could not open directory '(.*?)/?':")
-"""What git says on stderr of a directory that it may not read."""
+"""What git writes on stderr for a directory that it may not read."""
 
 LINKED_WORKTREE = re.compile(rb"gitdir: .*/worktrees/[^/]+\s*$")
-"""What the `.git` file of a linked worktree holds; that of a submodule points to `modules/`."""
+"""The content of the `.git` file of a linked worktree; that of a submodule points to `modules/`."""
 
-REPOSITORY_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE")
-"""Set by git for its hooks: they would point the question at another repository."""
+COMMAND = ("--literal-pathspecs", git.THIS_WORK_TREE, "ls-files", "-z", "--stage", "--others", "--exclude-standard")
 
 
 @dataclass(slots=True)
 class GitListing:
-    """What git said; paths are relative to the folder, as bytes.
+    """What git listed; paths are relative to the folder, as bytes.
 
     Attributes:
-        files: Tracked files, and untracked ones that are not ignored; links among them, deleted ones too.
-        unreadable: Directories that git could not open, and repositories inside that it could not read.
+        files: Tracked files, and untracked ones that are not ignored; includes links and deleted files.
+        unreadable: Directories that git could not open.
+        unlisted: Nested repositories that git could not list, or that it was not asked about: another user's.
         worktrees: Directories that are linked worktrees: projects of their own.
     """
 
     files: set[bytes] = field(default_factory=set)
     unreadable: list[bytes] = field(default_factory=list)
+    unlisted: list[bytes] = field(default_factory=list)
     worktrees: list[bytes] = field(default_factory=list)
 
 
 def list_git_files(folder: Path) -> GitListing | None:
-    """List what git would track below `folder`, with the files of submodules and of repositories inside.
+    """List what git would track below `folder`, with the files of submodules and nested repositories.
+
+    Args:
+        folder: Canonical.
 
     Returns:
-        None where git is not installed, does not know the folder, ignores it whole, or fails.
+        `None` if git is not installed, fails, or ignores the whole folder, and if the folder is in no repository or in
+        one of another user.
     """
+    top = git.find_own_work_tree(folder)
+    if top is None:
+        return None
     base = os.fsencode(folder)
     listing = GitListing()
-    pending = [b""]
-    asked = 0
+    below = b"" if top == folder else os.fsencode(folder.relative_to(top)) + b"/"
+    output = _run_ls_files(top, below)
+    if output is None:
+        return None
+    pending = _take_output(base, b"", below, output, listing)
+    asked = 1
     while pending and asked < MAX_REPOSITORIES:
         prefix = pending.pop()
         asked += 1
-        output = _run_ls_files(os.path.join(base, prefix))
-        if output is not None:
-            pending += _take_entries(base, prefix, output[0], listing)
-            listing.unreadable += [prefix + name for name in UNREADABLE.findall(output[1])]
-        elif prefix:
-            listing.unreadable.append(prefix.rstrip(b"/"))
+        top = Path(os.fsdecode(os.path.join(base, prefix)))
+        output = _run_ls_files(top, b"") if git.is_own_repository(top) else None
+        if output is None:
+            listing.unlisted.append(prefix.rstrip(b"/"))
         else:
-            return None
+            pending += _take_output(base, prefix, b"", output, listing)
     return listing if listing.files or listing.worktrees else None
 
 
-def _run_ls_files(directory: bytes) -> tuple[bytes, bytes] | None:
-    """Run `git ls-files` in a directory; return what it wrote on stdout and stderr, None where it failed."""
-    # a configured fsmonitor is a program, and the index must not run a project's programs
-    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "-z", "--stage", "--others", "--exclude-standard"]
-    command += [f"--exclude={name}" for name in UNTRACKED_EXCLUDES]
-    environment = {name: value for name, value in os.environ.items() if name not in REPOSITORY_VARIABLES}
-    environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+def _run_ls_files(top: Path, below: bytes) -> tuple[bytes, bytes] | None:
+    """Run `git ls-files` on a work tree; return its stdout and stderr, or `None` if it failed.
+
+    Args:
+        top: The top directory of the work tree.
+        below: List only this directory, relative to `top` with a `/` at the end; the paths start with it.
+    """
+    excludes = [f"--exclude={name}" for name in UNTRACKED_EXCLUDES]
+    scope = ["--", os.fsdecode(below)] if below else []
     try:
-        done = subprocess.run(
-            command,
-            cwd=directory,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        logger.warning("git could not list %s: %s", os.fsdecode(directory), error)
+        answer = git.run_git(top, *COMMAND, *excludes, *scope, timeout_s=GIT_TIMEOUT_S)
+    except git.GitMissingError as error:
+        logger.warning("git could not list %s: %s", top, error)
         return None
-    return (done.stdout, done.stderr) if done.returncode == 0 else None
+    if answer is None or answer.code:
+        logger.warning("git did not list %s: its files are found without git", top)
+        return None
+    return answer.output, answer.errors
 
 
-def _take_entries(base: bytes, prefix: bytes, output: bytes, listing: GitListing) -> list[bytes]:
-    """Put one repository's files into the listing; return the repositories inside it, each ending in `/`."""
+def _take_output(
+    base: bytes, prefix: bytes, below: bytes, output: tuple[bytes, bytes], listing: GitListing
+) -> list[bytes]:
+    """Add one repository's files to the listing; return the repositories inside it, each ending in `/`.
+
+    Args:
+        base: The folder.
+        prefix: Where in the folder the repository is; empty, or ending in `/`.
+        below: What the repository's paths start with that lies above the folder.
+        output: stdout and stderr of `git ls-files`.
+        listing: Gets the files.
+    """
+    entries, errors = output
+    listing.unreadable += [prefix + name.removeprefix(below) for name in UNREADABLE.findall(errors)]
     repositories = []
-    for entry in output.split(b"\0"):
+    for entry in entries.split(b"\0"):
         match = ENTRY.match(entry)
         if match is None:
             continue
-        path = prefix + match["name"]
+        path = prefix + match["name"].removeprefix(below)
         if match["mode"] != SUBMODULE_MODE and not path.endswith(b"/"):
             listing.files.add(path)
             continue
@@ -115,8 +134,8 @@ def _take_entries(base: bytes, prefix: bytes, output: bytes, listing: GitListing
 
 
 def _repository_kind(directory: bytes) -> str | None:
-    """Tell a repository from a linked worktree; None for a link or a submodule that is not checked out."""
-    marker = os.path.join(directory, b".git")
+    """Tell a repository from a linked worktree; return `None` for a link or a submodule that is not checked out."""
+    marker = os.path.join(directory, os.fsencode(git.GIT_DIR))
     if os.path.islink(directory) or not os.path.exists(marker):
         return None
     if os.path.isfile(marker):

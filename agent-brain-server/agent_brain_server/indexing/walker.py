@@ -8,10 +8,11 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent_brain_server.git import GIT_DIR
 from agent_brain_server.globs import GlobList, compile_choice, compile_globs
 from agent_brain_server.indexing import ignore_rules
 from agent_brain_server.indexing.file_types import find_unwanted
@@ -29,7 +30,11 @@ STATE_DIRECTORY = b".claude/Agent Brain"
 
 IGNORE_FILE = os.fsencode(ignore_rules.IGNORE_FILE)
 CACHE_MARKERS = frozenset(map(os.fsencode, ignore_rules.CACHE_MARKERS))
-EXCLUDED_NAMES = frozenset(map(os.fsencode, (".git", *ignore_rules.UNTRACKED_EXCLUDES)))
+EXCLUDED_NAMES = frozenset(map(os.fsencode, (GIT_DIR, *ignore_rules.UNTRACKED_EXCLUDES)))
+
+BARE_HEAD = b"HEAD"
+BARE_REPOSITORY = frozenset({BARE_HEAD, b"objects", b"refs"})
+"""What git itself takes for a repository. It is left out like `.git`: its text is configuration and object names."""
 
 HAS_EFFECTIVE_ACCESS = os.access in os.supports_effective_ids
 
@@ -91,6 +96,8 @@ def walk_files(root: Path, start: Path, options: WalkOptions) -> Walk:
     start = resolve_start(root, start)
     prefix = os.fsencode(start.relative_to(root).as_posix())
     collector = _Collector(root, options, include, exclude)
+    if any(_is_bare_repository(os.fsencode(path)) for path in (start, *start.parents) if path.is_relative_to(root)):
+        return collector.finish()
     if start.is_dir():
         prefix = b"" if prefix == b"." else prefix + b"/"
         listing = list_git_files(start)
@@ -127,15 +134,18 @@ class _Collector:
         )
 
     def take_listing(self, listing: GitListing, prefix: bytes) -> None:
-        """Take what git listed below `prefix`; a file behind a link that replaced its directory is not there."""
+        """Take what git listed below `prefix`, without files behind a link that has replaced their directory."""
         for path in listing.unreadable:
             self._skip(prefix + path, "unreadable")
         for path in listing.worktrees:
             self._skip(prefix + path, "other_worktree")
+        for path in listing.unlisted:
+            self.take_scan(self._root / os.fsdecode(prefix + path), prefix + path + b"/")
         real: dict[bytes, bool] = {}
+        in_bare_repository = self._find_bare_repositories(listing.files, prefix)
         for name in listing.files:
             directory = name.rpartition(b"/")[0]
-            if directory and not self._options.recursive:
+            if (directory and not self._options.recursive) or in_bare_repository(name):
                 continue
             if directory not in real:
                 real[directory] = self._is_real_directory(prefix, directory)
@@ -143,6 +153,12 @@ class _Collector:
                     self._note_special_files(prefix + directory)
             if real[directory]:
                 self.take(prefix + name)
+
+    def _find_bare_repositories(self, names: set[bytes], prefix: bytes) -> Callable[[bytes], object]:
+        """Return a function that tells whether a listed file is part of a bare repository."""
+        candidates = {name.removesuffix(b"/" + BARE_HEAD) for name in names if name.endswith(b"/" + BARE_HEAD)}
+        found = [re.escape(name) for name in candidates if _is_bare_repository(self._base + prefix + name)]
+        return re.compile(b"(?:%s)/" % b"|".join(found)).match if found else lambda _: False
 
     def _is_real_directory(self, prefix: bytes, directory: bytes) -> bool:
         while directory:
@@ -186,14 +202,15 @@ class _Collector:
                     pending.append((path + b"/", rules))
 
     def _list(self, directory: bytes) -> dict[bytes, "os.DirEntry[bytes]"]:
-        """Return a directory's entries by name; a cache has none."""
+        """Return a directory's entries by name; none for a cache or a bare repository."""
         try:
             with os.scandir(self._base + directory) as entries:
                 found = {entry.name: entry for entry in entries}
         except OSError:
             self._skip(directory.rstrip(b"/"), "unreadable")
             return {}
-        return found if found.keys().isdisjoint(CACHE_MARKERS) else {}
+        is_left_out = not found.keys().isdisjoint(CACHE_MARKERS) or found.keys() >= BARE_REPOSITORY
+        return {} if is_left_out else found
 
     def _select(
         self, directory: bytes, found: Mapping[bytes, "os.DirEntry[bytes]"], rules: IgnoreRules
@@ -285,6 +302,10 @@ class _Collector:
 
     def _skip(self, path: bytes, reason: SkipReason) -> None:
         self._skips.append(Skip(path.decode("utf-8", "backslashreplace"), reason))
+
+
+def _is_bare_repository(directory: bytes) -> bool:
+    return all(os.path.lexists(os.path.join(directory, name)) for name in BARE_REPOSITORY)
 
 
 def _is_special(entry: "os.DirEntry[bytes]") -> bool:

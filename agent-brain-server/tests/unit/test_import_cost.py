@@ -10,6 +10,8 @@ FRONT_DOOR = (
     "agent_brain_server",
     "agent_brain_server.errors",
     "agent_brain_server.storage_paths",
+    "agent_brain_server.git",
+    "agent_brain_server.ownership",
     "agent_brain_server.project_root",
     "agent_brain_server.locking",
     "agent_brain_server.runtime",

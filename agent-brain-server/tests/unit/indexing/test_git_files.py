@@ -74,7 +74,7 @@ def test_only_so_many_repositories_are_asked(tmp_path: Path, monkeypatch: pytest
     assert len(listing.files) == 3
 
 
-def test_an_inner_repository_that_git_cannot_read_is_named_and_costs_the_others_nothing(tmp_path: Path) -> None:
+def test_nested_repository_that_git_cannot_read_is_unlisted(tmp_path: Path) -> None:
     make_repository(tmp_path, "a.py")
     make_repository(tmp_path / "broken", "b.py")
     git(tmp_path / "broken", "add", ".")
@@ -82,7 +82,7 @@ def test_an_inner_repository_that_git_cannot_read_is_named_and_costs_the_others_
     listing = list_git_files(tmp_path)
     assert listing is not None
     assert listing.files == {b"a.py"}
-    assert listing.unreadable == [b"broken"]
+    assert listing.unlisted == [b"broken"]
 
 
 def test_a_submodule_that_is_not_checked_out_has_no_files(tmp_path: Path) -> None:
