@@ -2,8 +2,8 @@
 
 import click
 
-from agent_brain_cli.client import ENDED_STATES, Client
-from agent_brain_cli.indexing import connect, wait_for_job
+from agent_brain_cli.client import Client
+from agent_brain_cli.indexing import connect, has_reached, wait_for_job
 from agent_brain_cli.options import Target, named_options, refuse_nan, target_options
 from agent_brain_cli.render import Json, note, show
 from agent_brain_cli.render_results import describe_freshness, describe_match, print_results
@@ -51,7 +51,8 @@ def query(target: Target, text: tuple[str, ...], full: bool, **options: object) 
     request = query_request(question, options)
     client = connect(target)
     answer = client.post("/query", request)
-    if answer["index"]["last_indexed_at"] is None and finish_first_index(client, target):
+    if answer["index"]["last_indexed_at"] is None:
+        await_first_index(client, target)
         answer = client.post("/query", request)
     answer |= describe_versions(client.state)
     show(answer, lambda found: print_results(found, question, target.project_root, full=full), as_json=target.as_json)
@@ -75,23 +76,23 @@ def query_request(question: str, options: dict[str, object]) -> Json:
     return {"query": question, **named_options(options)}
 
 
-def finish_first_index(client: Client, target: Target) -> bool:
-    """Wait until a project that was never indexed can be answered from.
+def await_first_index(client: Client, target: Target) -> None:
+    """Wait until the project's first index can answer; start it if no one else has.
 
-    Returns:
-        True where something was waited for, so that the question is worth asking again.
+    Another command may have started it, and may also have finished it since the query was sent.
+
+    Raises:
+        NotRunningError: The server went away.
+        ServerRefusedError: The job failed or was cancelled.
     """
     status = client.get("/health/status")
-    job = status["current_job"]
-    if job is None and (status["last_job"] is not None or status["total_documents"]):
-        return False
-    if job is None:
+    job, last = status["current_job"], status["last_job"]
+    if job is None and not status["total_documents"] and (last is None or last["state"] == "failed"):
         note(f"{target.project_root} was never indexed; indexing it now.")
-        job = client.post("/index", {"folder_path": str(target.project_root)})
-    elif job["state"] in ENDED_STATES or job["progress"]["keywords_ready"]:
-        return False
-    wait_for_job(client, job["job_id"], "keywords")
-    return True
+        submitted = client.post("/index", {"folder_path": str(target.project_root)})
+        wait_for_job(client, submitted["job_id"], "keywords")
+    elif job is not None and not has_reached(job, "keywords"):
+        wait_for_job(client, job["job_id"], "keywords")
 
 
 def describe_absence(options: dict[str, object]) -> str:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,6 +23,14 @@ def test_a_question_to_a_project_that_was_never_indexed_is_answered(agent_brain)
     assert again.out.startswith("src/locking.py:")
     assert "never indexed" not in again.err
     assert "Starting" not in again.err
+
+
+def test_two_first_queries_at_once_are_both_answered(agent_brain):
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(lambda mode: agent_brain("query", "turnstile", "--mode", mode), ("bm25", "hybrid")))
+    for outcome in outcomes:
+        assert outcome.code == 0, outcome.err
+        assert "src/locking.py:" in outcome.out, outcome.err
 
 
 def test_json_is_the_one_thing_on_stdout_even_when_everything_has_to_be_started(agent_brain):

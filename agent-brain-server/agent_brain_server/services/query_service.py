@@ -65,6 +65,7 @@ class QueryService:
             StoreError: A store cannot be read.
         """
         began = time.perf_counter()
+        last_indexed_at = self._documents.get_meta(LAST_INDEXED_META)  # before the search: a first index may end in it
         allowed = self._documents.resolve_filter(
             QueryFilter(tuple(request.source_types), tuple(request.languages), tuple(request.file_paths))
         )
@@ -83,7 +84,7 @@ class QueryService:
             total_results=len(results),
             query_time_ms=round(elapsed * 1000, 3),
             mode=request.mode,
-            index=self.freshness(),
+            index=self.freshness().model_copy(update={"last_indexed_at": last_indexed_at}),
         )
 
     def get_chunk(self, chunk_id: str) -> ChunkResponse:

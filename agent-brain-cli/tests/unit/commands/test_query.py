@@ -3,7 +3,9 @@
 import click
 import pytest
 
+from agent_brain_cli.client import Client
 from agent_brain_cli.commands.query import describe_absence, query_request
+from agent_brain_cli.indexing import connect, wait_for_job
 
 NO_OPTIONS = {"languages": (), "source_types": (), "file_paths": (), "similarity_threshold": None}
 
@@ -54,5 +56,25 @@ def test_a_project_that_was_never_indexed_is_indexed_first(run):
         assert answer.json["results"]
         assert "Starting the server" in answer.err
         assert "was never indexed" in answer.err
+    finally:
+        run("stop", "--force")
+
+
+@pytest.mark.parametrize("milestone", ["keywords", "end"])
+def test_query_overtaken_by_a_first_index_asks_again(run, monkeypatch, milestone):
+    class OvertakenClient(Client):
+        """Another command's first index reaches its milestone between this one's query and its look at the status."""
+
+        def get(self, path):
+            if path == "/health/status":
+                other = Client(self.state)
+                wait_for_job(other, other.post("/index", {"folder_path": "."})["job_id"], milestone)
+            return super().get(path)
+
+    monkeypatch.setattr("agent_brain_cli.commands.query.connect", lambda target: OvertakenClient(connect(target).state))
+    try:
+        answer = run("query", "turnstile", "--json")
+        assert answer.code == 0, answer.err
+        assert answer.json["results"]
     finally:
         run("stop", "--force")
