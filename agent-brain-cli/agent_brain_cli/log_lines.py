@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent_brain_cli.render import Json
+from agent_brain_server.errors import UnsafePathError
+from agent_brain_server.state_files import open_file
 from agent_brain_server.storage_paths import PREVIOUS_LOG_FILE, SERVER_LOG_FILE
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -51,8 +53,9 @@ def open_log(log_dir: Path) -> BinaryIO:
 
     Raises:
         FileNotFoundError: There is no log.
+        UnsafePathError: It is a link, not a regular file, or belongs to another user.
     """
-    return (log_dir / SERVER_LOG_FILE).open("rb")
+    return open(open_file(log_dir / SERVER_LOG_FILE), "rb")
 
 
 def read_backwards(log_dir: Path, newest: BinaryIO) -> Iterator[Json]:
@@ -68,8 +71,9 @@ def read_backwards(log_dir: Path, newest: BinaryIO) -> Iterator[Json]:
     yield from map(parse_line, reversed(whole.splitlines()))
     for path in list_older_files(log_dir, newest):
         try:
-            lines = path.read_bytes().splitlines()
-        except OSError:  # rotated away meanwhile
+            with open(open_file(path), "rb") as file:
+                lines = file.read().splitlines()
+        except (OSError, UnsafePathError):  # rotated away meanwhile, or no log of ours
             continue
         yield from map(parse_line, reversed(lines))
 
@@ -82,7 +86,7 @@ def list_older_files(log_dir: Path, newest: BinaryIO) -> list[Path]:
     # the last one is a second name of a file that is old enough to have been rotated away
     for path in (*(path for _, path in numbered), log_dir / PREVIOUS_LOG_FILE):
         with contextlib.suppress(FileNotFoundError):
-            inode = path.stat().st_ino
+            inode = path.lstat().st_ino
             if inode not in seen:
                 seen.add(inode)
                 files.append(path)
@@ -149,7 +153,7 @@ def follow(log_dir: Path, file: BinaryIO, wanted: LineFilter) -> Iterator[Json]:
             file.seek(position)  # half a line is read again once it is whole
             if not line and is_replaced(path, file):
                 file.close()
-                file = path.open("rb")
+                file = open_log(log_dir)
             else:
                 time.sleep(FOLLOW_INTERVAL_S)
     finally:
@@ -159,7 +163,7 @@ def follow(log_dir: Path, file: BinaryIO, wanted: LineFilter) -> Iterator[Json]:
 def is_replaced(path: Path, file: BinaryIO) -> bool:
     """Whether the name has come to mean another file; where it means none, the next one has not been made yet."""
     try:
-        named = path.stat()
+        named = path.lstat()
     except FileNotFoundError:
         return False
     held = os.fstat(file.fileno())

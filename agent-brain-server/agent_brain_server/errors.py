@@ -3,6 +3,7 @@
     AgentBrainError
     ├── ConfigError                  a settings file, variable or flag is wrong            exit 2
     ├── StateDirError                the state directory cannot be made or written         exit 5
+    │   └── UnsafePathError          a link or another user's file in a state directory    exit 5
     ├── NotRunningError              no server answers for this project                    exit 3
     │   └── DaemonNotRunningError    the shared daemon does not answer                     exit 7
     ├── StartError                   the server could not be started                       exit 1
@@ -66,6 +67,12 @@ class StateDirError(AgentBrainError):
     exit_code = 5
     default_code = "state_dir_unusable"
     default_hint = "Make the directory writable, or name another one with --state-dir."
+
+
+class UnsafePathError(StateDirError):
+    """Something in a state directory is a link, not a regular file, or belongs to another user."""
+
+    default_code = "state_dir_unsafe"
 
 
 class NotRunningError(AgentBrainError):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agent_brain_server.atomic_file import PRIVATE_FILE_MODE
 from agent_brain_server.errors import AgentBrainError, DeadlineError, StartError, StateDirError
 from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.ready_pipe import Failed, Held, Ready, receive_outcome
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.state_files import make_private_dir, open_log
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE, brain_home, stderr_log_path
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def _make_environment() -> dict[str, str]:
 
 def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> subprocess.Popen[bytes]:
     try:
-        with open(stderr_path, "ab", opener=_open_private) as stderr:
+        with open(open_log(stderr_path), "ab") as stderr:
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -147,22 +147,14 @@ def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> subprocess.P
         raise StartError(f"The server process could not be started: {exc}.") from exc
 
 
-def _open_private(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
-    os.fchmod(descriptor, PRIVATE_FILE_MODE)  # an older version has made it as the starter's umask had it
-    return descriptor
-
-
 def _prepare_stderr(path: Path) -> int:
+    """Return the length of the file, to which the server's process will append."""
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        size = path.stat().st_size if path.exists() else 0
-        if size > MAX_STDERR_BYTES:
-            path.unlink()
-            size = 0
+        make_private_dir(path.parent)
+        with open(open_log(path, max_bytes=MAX_STDERR_BYTES), "ab") as file:
+            return os.fstat(file.fileno()).st_size
     except OSError as exc:
         raise StateDirError(f"The directory {path.parent} cannot be written: {exc.strerror}.") from exc
-    return size
 
 
 def _describe_crash(stderr_path: Path, last_words: list[str]) -> AgentBrainError:

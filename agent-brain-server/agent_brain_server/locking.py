@@ -17,14 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agent_brain_server.atomic_file import (
-    PRIVATE_FILE_MODE,
-    UnreadableDocumentError,
-    read_document,
-    remove_temporaries,
-)
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.processes import MAX_PID, read_start_time
+from agent_brain_server.state_files import create_file, open_file, read_file, remove_temporaries
 from agent_brain_server.storage_paths import brain_home, lock_path, pid_path, runtime_path
 
 logger = logging.getLogger(__name__)
@@ -117,9 +113,10 @@ class StateLock:
             return
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, _describe_holder(), 0)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with open(os.open(pid_path(self._state_dir), flags, PRIVATE_FILE_MODE), "w", encoding="ascii") as file:
-            file.write(f"{os.getpid()}\n")
+        path = pid_path(self._state_dir)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # not written over: it may have a second name
+        create_file(path, f"{os.getpid()}\n".encode())
 
     def is_noted(self) -> bool:
         """True where lock file and pid file name this process, as `note_holder` has written them."""
@@ -250,7 +247,7 @@ def _open_locked(path: Path, create: int) -> int | None:
     while True:
         try:
             # descriptors of Python are close-on-exec: no child process inherits the lock
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | create, PRIVATE_FILE_MODE)
+            descriptor = open_file(path, os.O_RDWR | create)
         except OSError as exc:
             if isinstance(exc, FileNotFoundError) and not create:
                 raise
@@ -287,9 +284,8 @@ def _describe_holder() -> bytes:
 
 def _read_words(path: Path) -> list[str]:
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            return file.read(MAX_HOLDER_BYTES).decode("ascii").split()
-    except (OSError, UnicodeDecodeError):
+        return read_file(path, MAX_HOLDER_BYTES).decode("ascii").split()
+    except (OSError, StateDirError, UnicodeDecodeError):
         return []
 
 

@@ -14,8 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from pathlib import Path
 
+from agent_brain_server.state_files import open_log
 from agent_brain_server.storage_paths import PREVIOUS_LOG_FILE, SERVER_LOG_FILE
 
 MAX_LOG_BYTES = 2_000_000  # about 10,000 lines
@@ -102,10 +104,15 @@ class RunKeepingHandler(logging.handlers.RotatingFileHandler):
     """
 
     def __init__(self, path: Path) -> None:
-        self._previous_is_kept = not path.exists() or not path.stat().st_size
         super().__init__(
             path, maxBytes=MAX_LOG_BYTES, backupCount=KEPT_LOGS, encoding="utf-8", errors="backslashreplace"
         )
+        self._previous_is_kept = not path.lstat().st_size
+
+    def _open(self) -> TextIOWrapper:
+        """Open the log to append to it, also after each rotation; a link in its place is refused."""
+        descriptor = open_log(Path(self.baseFilename))
+        return TextIOWrapper(open(descriptor, "ab"), encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:  # noqa: N802 - the standard library's name
         """Rotate; the first time, give the file in which the run before ended a second name that rotation spares."""
@@ -115,7 +122,7 @@ class RunKeepingHandler(logging.handlers.RotatingFileHandler):
             with contextlib.suppress(OSError):  # a file system without hard links keeps the numbered files alone
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(kept)
-                os.link(self.baseFilename, kept)
+                os.link(self.baseFilename, kept, follow_symlinks=False)
         super().doRollover()
 
 

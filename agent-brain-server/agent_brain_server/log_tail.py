@@ -4,6 +4,9 @@ import json
 from collections import deque
 from pathlib import Path
 
+from agent_brain_server.errors import StateDirError
+from agent_brain_server.state_files import open_file
+
 TAIL_LINES = 10
 TAIL_LINE_LENGTH = 300  # what fits on a screen
 
@@ -17,10 +20,10 @@ def read_log_tail(path: Path, *, offset: int = 0, lines: int = TAIL_LINES) -> li
         lines: At most so many.
     """
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
+        with open(open_file(path), encoding="utf-8", errors="replace") as file:
             file.seek(offset)
             return [_put_into_words(line.rstrip("\n"))[:TAIL_LINE_LENGTH] for line in deque(file, maxlen=lines)]
-    except OSError:
+    except (OSError, StateDirError):
         return []
 
 

@@ -9,14 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.atomic_file import (
-    UnreadableDocumentError,
-    hold_exclusively,
-    read_document,
-    remove_temporaries,
-    write_atomic,
-)
+from agent_brain_server.atomic_file import UnreadableDocumentError, hold_exclusively, read_document, write_atomic
 from agent_brain_server.errors import StateDirError
+from agent_brain_server.state_files import remove_temporaries
 from agent_brain_server.storage_paths import prepare_brain_home, registry_lock_path, registry_path
 
 logger = logging.getLogger(__name__)
@@ -74,7 +69,7 @@ def find_occupant(project_root: Path, state_dir: Path) -> Path | None:
 def read_mark() -> tuple[int, int, int] | None:
     """Return what tells one writing of the registry from the next; None where there is none, or no home for it."""
     try:
-        found = registry_path().stat()
+        found = registry_path().lstat()
     except (OSError, StateDirError):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,7 +1,7 @@
-"""Where everything lies: each name of a file or directory is spelled here and nowhere else.
+"""The location of each file and directory: each name is spelled here and nowhere else.
 
 The functions that end in `_path` and `resolve_state_dir` only compute; `prepare_state_dir` and `resolve_storage_paths`
-create directories.
+create directories and refuse what `state_files` does not use.
 """
 
 import os
@@ -9,7 +9,14 @@ import re
 from pathlib import Path
 from typing import TypedDict
 
-from agent_brain_server.errors import InvalidRequestError, StateDirError
+from agent_brain_server.errors import InvalidRequestError, StateDirError, UnsafePathError
+from agent_brain_server.state_files import (
+    PRIVATE_DIR_MODE,
+    create_file,
+    make_private_dir,
+    open_directory,
+    require_safe_tree,
+)
 
 PRODUCT_DIR = "Agent Brain"
 MARKER_DIR = ".claude"  # coding agents keep their files of a project here
@@ -40,7 +47,6 @@ OWN_PLACE_HINT = f"It serves one project: unset {STATE_DIR_VARIABLE} if that nam
 PROJECT_ID = re.compile(r"p_[0-9a-f]{8}")
 """What a project id looks like; it names a directory, so nothing else may pass for one."""
 
-PRIVATE_DIR_MODE = 0o700  # the index repeats the project's text, the runtime file holds a token
 IGNORE_RULES = f"# only the settings are worth sharing\n*\n!{CONFIG_FILE}\n"
 
 
@@ -177,35 +183,49 @@ def resolve_state_dir(project_root: Path, state_dir: Path | None = None) -> Path
 
 
 def default_state_dir(project_root: Path) -> Path:
-    """Return the state directory that a project has where none is named; nothing is created.
+    """Return the state directory of a project that names none; nothing is created.
+
+    `.claude` may be a link inside the project. The state directory itself may not: the link would choose the directory
+    whose mode is changed and in which files are written.
 
     Raises:
-        StateDirError: It is a symlink that leads out of the project.
+        StateDirError: It is outside the project.
+        UnsafePathError: It is a symbolic link.
     """
     root = _absolute(project_root)
-    place = _absolute(root / MARKER_DIR / PRODUCT_DIR)
-    if not place.is_relative_to(root):
+    marker = _absolute(root / MARKER_DIR)
+    path = marker / PRODUCT_DIR
+    if not marker.is_relative_to(root) or not _absolute(path).is_relative_to(root):
         raise StateDirError(
-            f"The state directory of {root} is a symlink that leaves the project, to {place}.",
+            f"The state directory of {root} is a symlink that leaves the project, to {_absolute(path)}.",
             hint=f"If that is meant, name it: agent-brain --state-dir, or {STATE_DIR_VARIABLE}.",
         )
-    return place
+    if path.is_symlink():
+        raise UnsafePathError(
+            f"The state directory {path} is a symbolic link.",
+            hint=f"Remove the link, or name the directory that is meant with --state-dir or {STATE_DIR_VARIABLE}.",
+        )
+    return path
 
 
 def prepare_state_dir(state_dir: Path) -> None:
-    """Create the state directory, private to this user and kept out of version control.
+    """Create the state directory, private to this user and kept out of version control, and check what is in it.
 
     Raises:
-        StateDirError: It cannot be made or written, or belongs to somebody else; the message says which and why.
+        UnsafePathError: It or something in it is a link, not a regular file, or belongs to another user.
+        StateDirError: It cannot be created or written; the message says which and why.
     """
     _require_absolute(state_dir)
     _make_private_dir(state_dir)
     try:
-        # version control may have made it, with config.json in it, open to everybody
-        state_dir.chmod(PRIVATE_DIR_MODE)
-        ignore = state_dir / IGNORE_FILE
-        if not ignore.exists():
-            ignore.write_text(IGNORE_RULES, encoding="utf-8")
+        with open_directory(state_dir) as descriptor:
+            # version control may have created it, with config.json in it, open to all users
+            os.fchmod(descriptor, PRIVATE_DIR_MODE)
+        # in the home each project has its own tree, which is checked when it is opened; the settings in the home are
+        # the user's own, who may keep them elsewhere
+        links_allowed = (CONFIG_FILE, SHARED_CONFIG_FILE) if _is_brain_home(state_dir) else ()
+        require_safe_tree(state_dir, skip=(PROJECTS_DIR,), links_allowed=links_allowed)
+        create_file(state_dir / IGNORE_FILE, IGNORE_RULES.encode())
     except OSError as exc:
         raise StateDirError(f"The state directory {state_dir} cannot be written: {exc.strerror}.") from exc
 
@@ -215,14 +235,15 @@ def resolve_storage_paths(state_dir: Path, *, data_dir: str = DATA_DIR, log_dir:
 
     Args:
         state_dir: Absolute.
-        data_dir: Where the indexes lie; relative to `state_dir`, or absolute.
-        log_dir: Where the logs lie; likewise.
+        data_dir: Location of the indexes; relative to `state_dir`, or absolute.
+        log_dir: Location of the logs; likewise.
 
     Raises:
-        StateDirError: A directory cannot be made or written; the message says which and why.
+        UnsafePathError: Something in them is a link, not a regular file, or belongs to another user.
+        StateDirError: A directory cannot be created or written; the message says which and why.
     """
     prepare_state_dir(state_dir)
-    data = _absolute(state_dir / data_dir)
+    data = locate_below(state_dir, data_dir)
     paths = StoragePaths(
         state_dir=state_dir,
         data=data,
@@ -231,8 +252,14 @@ def resolve_storage_paths(state_dir: Path, *, data_dir: str = DATA_DIR, log_dir:
         bm25_index=data / KEYWORDS_DIR,
         logs=resolve_log_dir(state_dir, log_dir),
     )
-    for directory in (paths["data"], paths["llamaindex"], paths["chroma_db"], paths["bm25_index"]):
+    stores = (paths["llamaindex"], paths["chroma_db"], paths["bm25_index"])
+    for directory in (data, *stores):
         _make_private_dir(directory)
+    for store in stores:  # only the stores: a data directory that the user names may hold other files
+        try:
+            require_safe_tree(store)
+        except OSError as exc:
+            raise StateDirError(f"The directory {store} cannot be read: {exc.strerror}.") from exc
     return paths
 
 
@@ -252,13 +279,28 @@ def resolve_log_dir(state_dir: Path, log_dir: str = LOG_DIR) -> Path:
 
 
 def locate_below(state_dir: Path, directory: str) -> Path:
-    """Return where a directory lies that the settings name; nothing is created.
+    """Return the location of a directory that the settings name; nothing is created.
 
     Args:
-        state_dir: Absolute.
-        directory: Relative to `state_dir`, or absolute.
+        state_dir: Absolute, with symlinks resolved.
+        directory: Relative to `state_dir`, or absolute. Links are followed outside the state directory only, where the
+            user names the directory.
+
+    Raises:
+        UnsafePathError: It is inside the state directory and behind a symbolic link.
     """
-    return _absolute(state_dir / directory)
+    path = Path(os.path.normpath(state_dir / Path(directory).expanduser()))
+    if not path.is_relative_to(state_dir):
+        return path.resolve()
+    for step in (path, *path.parents):
+        if step == state_dir:
+            break
+        if step.is_symlink():
+            raise UnsafePathError(
+                f"{step} is a symbolic link, which a state directory may not contain.",
+                hint="Remove the link, or name the directory that is meant in the settings data_dir or log_dir.",
+            )
+    return path
 
 
 def prepare_brain_home() -> Path:
@@ -281,18 +323,19 @@ def _require_absolute(path: Path) -> None:
         raise StateDirError(f"The state directory {path} is not an absolute path.")
 
 
+def _is_brain_home(directory: Path) -> bool:
+    try:
+        return directory == brain_home()
+    except StateDirError:  # this user has no home
+        return False
+
+
 def _make_private_dir(directory: Path) -> None:
     try:
-        directory.mkdir(mode=PRIVATE_DIR_MODE, parents=True, exist_ok=True)
-        owner = directory.stat().st_uid
-    except FileExistsError as exc:
+        make_private_dir(directory)
+    except (FileExistsError, NotADirectoryError) as exc:
         raise StateDirError(f"{directory} is not a directory.", hint="Move the file that is in the way.") from exc
     except OSError as exc:
         raise StateDirError(f"The directory {directory} cannot be created: {exc.strerror}.") from exc
-    if owner != os.geteuid():
-        raise StateDirError(
-            f"The directory {directory} belongs to another user (uid {owner}).",
-            hint="Work as that user, or name a directory of your own with --state-dir.",
-        )
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         raise StateDirError(f"The directory {directory} is not writable.")

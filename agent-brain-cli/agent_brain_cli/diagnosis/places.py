@@ -12,11 +12,11 @@ from agent_brain_server import git
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import ConfigError
+from agent_brain_server.state_files import PRIVATE_DIR_MODE
 from agent_brain_server.storage_paths import (
     CONFIG_FILE,
     IGNORE_FILE,
     LOG_DIR,
-    PRIVATE_DIR_MODE,
     brain_home,
     runtime_path,
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent_brain_server import registry
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document
+from agent_brain_server.errors import StateDirError
 from agent_brain_server.locking import StateLock
 from agent_brain_server.registry import RegistryEntry
 from agent_brain_server.runtime import RuntimeState, delete_runtime, make_runtime_document, write_runtime
@@ -89,6 +90,6 @@ class Presence:
                 write_runtime(self._state_dir, self._state)
             if self._entry is not None and self._entry not in registry.entries():
                 registry.register(self._entry.project_root, self._entry.state_dir)
-        except OSError:
+        except (OSError, StateDirError):
             logger.warning("The server can't be found until this can be written", exc_info=True)
             self._quiet_until = max(self._quiet_until, time.monotonic() + RETRY_S)

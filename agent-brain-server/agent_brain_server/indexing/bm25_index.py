@@ -4,7 +4,6 @@ import itertools
 import json
 import logging
 import math
-import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import tantivy
 
-from agent_brain_server.errors import StoreError
+from agent_brain_server.errors import StateDirError, StoreError
 from agent_brain_server.indexing.keyword_fields import ANALYZER, FIELD_BOOSTS, build_schema, document_of
 from agent_brain_server.indexing.segment_check import META_NAME, find_damaged_segment
+from agent_brain_server.state_files import read_file, replace_file
 from agent_brain_server.tokens import find_subject, query_terms
 from agent_brain_server.types import AllowedChunks, Hit, StoredChunk
 
@@ -42,6 +42,8 @@ WRITER_MEMORY = 15_000_000
 
 BINDING_NAME = "index.json"
 """Remembers which document store, and which version of the fields, the index was made of."""
+
+MAX_BINDING_BYTES = 1_000  # two short values
 
 RUST_PANIC = "PanicException"
 """Name of what tantivy's bindings raise where tantivy gives up, as on damage: derived from `BaseException` alone."""
@@ -240,14 +242,12 @@ class BM25IndexManager:
 
     def _read_binding(self) -> object:
         try:
-            return json.loads((self._persist_dir / BINDING_NAME).read_bytes())
-        except (OSError, ValueError):
+            return json.loads(read_file(self._persist_dir / BINDING_NAME, MAX_BINDING_BYTES))
+        except (OSError, StateDirError, ValueError):
             return None
 
     def _write_binding(self, binding: dict[str, object]) -> None:
-        partial = self._persist_dir / f"{BINDING_NAME}.new"
-        partial.write_text(json.dumps(binding))
-        os.replace(partial, self._persist_dir / BINDING_NAME)
+        replace_file(self._persist_dir / BINDING_NAME, json.dumps(binding).encode(), durable=False)
 
     @contextmanager
     def _changing(self) -> Iterator[None]:

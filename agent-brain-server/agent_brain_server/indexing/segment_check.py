@@ -6,6 +6,7 @@ wherever it leads, beyond the file's end at worst.
 
 import json
 import struct
+import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,11 +44,11 @@ def find_damaged_segment(directory: Path) -> str | None:
 
 def _list_files(meta: dict[str, list[dict[str, object]]]) -> Iterator[str]:
     for segment in meta["segments"]:
-        stem = str(segment["segment_id"]).replace("-", "")
+        stem = uuid.UUID(str(segment["segment_id"])).hex  # nothing that leads to another directory
         yield from (f"{stem}.{component}" for component in COMPONENTS)
         deletes = segment["deletes"]
         if isinstance(deletes, dict):
-            yield f"{stem}.{deletes['opstamp']}.del"
+            yield f"{stem}.{int(str(deletes['opstamp']))}.del"
 
 
 def _is_sound(path: Path) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
 from agent_brain_server.indexing.worker_log import relay_records
+from agent_brain_server.state_files import open_log
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, FileStat, Skip, Vectors
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ END_TIMEOUT_S = 1.0
 """A worker whose pipe broke is ending; it may finish by itself, so that its own exit code can be told."""
 
 MAX_STDERR_BYTES = 1_000_000
-"""Of the file that takes what native code says when it crashes; then it is begun anew."""
+"""Size of the file for the messages of crashing native code, beyond which an empty one takes its place."""
 
 
 class WorkerDiedError(AgentBrainError):
@@ -231,8 +232,7 @@ def _describe_end(return_code: int) -> str:
 def _start_worker(log_path: Path) -> Worker:
     # -P: a project's own files must not be importable; close_fds keeps lock and socket with the server alone
     command = [sys.executable, "-P", "-m", "agent_brain_server.indexing.worker"]
-    is_long = log_path.exists() and log_path.stat().st_size > MAX_STDERR_BYTES
-    with log_path.open("wb" if is_long else "ab") as log:
+    with open(open_log(log_path, max_bytes=MAX_STDERR_BYTES), "ab") as log:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd="/")
 
 

@@ -6,9 +6,10 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, remove_temporaries, write_atomic
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.state_files import remove_temporaries
 from agent_brain_server.storage_paths import (
     PROJECT_ID,
     prepare_state_dir,

@@ -8,8 +8,10 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, remove_temporaries, write_atomic
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.errors import StateDirError
 from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.state_files import remove_temporaries
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import SCOPES_META
 from agent_brain_server.storage_paths import SCOPES_FILE
@@ -43,7 +45,7 @@ def keep_scopes_copy(documents: DocumentStore) -> None:
     stored = documents.get_meta(SCOPES_META)
     copy = documents.database.path.parent.with_name(SCOPES_FILE)
     if stored and read_scopes_copy(copy.parent) != stored:
-        with contextlib.suppress(OSError):  # a copy that can't be made must not fail the job
+        with contextlib.suppress(OSError, StateDirError):  # a copy that can't be made must not fail the job
             remove_temporaries(copy)  # of a server that was killed
             write_atomic(copy, {"scopes": stored, "checksum": zlib.crc32(stored.encode())})
 

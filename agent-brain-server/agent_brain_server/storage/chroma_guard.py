@@ -8,6 +8,8 @@ row the files are made anew. That costs some minutes of feeding, meanwhile the m
 import contextlib
 from pathlib import Path
 
+from agent_brain_server.errors import StateDirError
+from agent_brain_server.state_files import read_file, replace_file
 from agent_brain_server.storage.seal import SealState, break_seal, seal_files
 
 DATABASE_NAME = "chroma.sqlite3"
@@ -19,6 +21,8 @@ SEAL_NAME = "chroma.seal"
 
 UNCLOSED_NAME = "chroma.unclosed"
 """Holds how many uses in a row were not ended in order."""
+
+MAX_UNCLOSED_BYTES = 2  # one digit; a longer file was changed
 
 MAX_UNCLOSED = 2
 """Uses in a row without an orderly end: once is a kill, or a damage that may not come up again; twice is a pattern."""
@@ -57,7 +61,7 @@ class ChromaGuard:
         if reason:
             self._unclosed.unlink(missing_ok=True)
         else:
-            self._unclosed.write_text(str(unclosed + 1), encoding="ascii")
+            replace_file(self._unclosed, str(unclosed + 1).encode(), durable=False)
         return reason
 
     def end(self, *, is_sound: bool) -> None:
@@ -73,10 +77,10 @@ class ChromaGuard:
 
     def _count_unclosed(self) -> int:
         try:
-            text = self._unclosed.read_text(encoding="ascii")
+            text = read_file(self._unclosed, MAX_UNCLOSED_BYTES).decode("ascii")
         except FileNotFoundError:
             return 0
-        except (OSError, ValueError):
+        except (OSError, StateDirError, ValueError):
             return 1
         return int(text) if len(text) == 1 and text.isdecimal() else 1  # 1: changed since it was written
 

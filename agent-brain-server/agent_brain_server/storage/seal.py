@@ -7,16 +7,21 @@ and nothing that it wrote is taken for damage.
 
 import contextlib
 import json
-import os
 import zlib
 from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
+from agent_brain_server.errors import StateDirError
+from agent_brain_server.state_files import open_file, read_file, replace_file
+
 SEAL_SUFFIX = ".seal"
 
 SEAL_LIMIT = 128 * 1024 * 1024
 """Bytes up to which files are sealed: CRC-32 reads 4 GB in a second, so that this costs a start some 30 ms."""
+
+MAX_SEAL_BYTES = 16 * 1024 * 1024
+"""Longest seal that is read; 40 bytes for each file are usual."""
 
 BLOCK_BYTES = 1024 * 1024
 """Read at a time, so that a large file costs no memory."""
@@ -43,10 +48,8 @@ def seal_files(seal: Path, files: Iterable[Path], *, limit: int = SEAL_LIMIT) ->
         if sum(file.stat().st_size for file in listed) > limit:
             return
         sums = {file.relative_to(seal.parent).as_posix(): _measure(file) for file in listed}
-        partial = seal.with_name(f"{seal.name}.new")
-        partial.write_text(json.dumps(sums), encoding="utf-8")
-        os.replace(partial, seal)  # a torn one, of a server that is killed now, would pass for damage
-    except OSError:
+        replace_file(seal, json.dumps(sums).encode(), durable=False)  # a torn seal would pass for damage
+    except (OSError, StateDirError):
         with contextlib.suppress(OSError):
             seal.unlink(missing_ok=True)
 
@@ -58,23 +61,21 @@ def break_seal(seal: Path, files: Iterable[Path]) -> SealState:
         OSError: The seal cannot be taken away.
     """
     try:
-        text = seal.read_text(encoding="utf-8")
+        text = read_file(seal, MAX_SEAL_BYTES)
     except FileNotFoundError:
         return SealState.MISSING
-    except ValueError:  # no UTF-8: the seal itself is damaged, and what lies beside it may be
-        text = ""
     seal.unlink()
     try:
         found = {file.relative_to(seal.parent).as_posix(): _measure(file) for file in files}
         return SealState.INTACT if json.loads(text) == found else SealState.BROKEN
-    except (OSError, ValueError):
+    except (OSError, StateDirError, ValueError):
         return SealState.BROKEN
 
 
 def _measure(file: Path) -> list[int]:
     """Return size and CRC-32."""
     size, checksum = 0, 0
-    with file.open("rb", buffering=0) as stream:
+    with open(open_file(file), "rb", buffering=0) as stream:
         while block := stream.read(BLOCK_BYTES):
             size, checksum = size + len(block), zlib.crc32(block, checksum)
     return [size, checksum]

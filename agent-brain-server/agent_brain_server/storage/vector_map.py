@@ -1,6 +1,7 @@
 """Which chunk has which row of the vector matrix, which text a row was made of, and what Chroma has of it all."""
 
 import logging
+import re
 import sqlite3
 import uuid
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,9 @@ from agent_brain_server.storage.seal import SEAL_SUFFIX
 from agent_brain_server.types import Keys
 
 logger = logging.getLogger(__name__)
+
+MATRIX_NAME = re.compile(r"matrix-[0-9a-f]{12}\.f32")
+"""A file name in the map's directory: another name would have the matrix read from and written to another place."""
 
 MAP_NAME = "vectors.sqlite3"
 MAP_VERSION = 2
@@ -112,8 +116,9 @@ class VectorMap:
 
     @property
     def matrix_name(self) -> str:
-        """The matrix's file name, another one after every `clear` and `keep_rows`."""
-        return self._database.get_meta("matrix_name") or ""
+        """The matrix's file name, another one after every `clear` and `keep_rows`; empty if there is none."""
+        name = self._database.get_meta("matrix_name") or ""
+        return name if MATRIX_NAME.fullmatch(name) else ""
 
     def clear(self) -> None:
         """Forget every row and begin a new epoch."""

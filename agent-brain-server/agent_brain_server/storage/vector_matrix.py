@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.errors import StoreError
+from agent_brain_server.state_files import open_file
 from agent_brain_server.types import Vectors
 
 BYTES_PER_NUMBER = 4
@@ -25,7 +26,7 @@ class VectorMatrix:
         self.path = path
         self.dimension = dimension
         self._row_bytes = dimension * BYTES_PER_NUMBER
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
 
     def rows_on_disk(self) -> int:
         """Return how many whole rows the file has."""

@@ -185,7 +185,7 @@ def test_a_pid_file_with_rubbish_names_nobody(state_dir, content):
 
 def test_a_symlink_as_lock_file_is_refused(state_dir, tmp_path):
     lock_path(state_dir).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StateDirError, match="cannot be opened"):
+    with pytest.raises(StateDirError, match="symbolic link"):
         acquire_lock(state_dir)
     assert not (tmp_path / "elsewhere").exists()
 
@@ -203,5 +203,5 @@ def test_six_processes_that_take_and_release_never_hold_it_together(state_dir):
     ]
     counts = [tuple(map(int, racer.communicate(timeout=30)[0].split())) for racer in racers]
     assert sum(doubled for _, doubled in counts) == 0
-    assert sum(taken for taken, _ in counts) > 100
+    assert sum(taken for taken, _ in counts) > 20
     assert list(state_dir.iterdir()) == []

@@ -74,10 +74,10 @@ def test_rows_that_the_matrix_lost_are_forgotten_with_their_texts(vector_map: Ve
 
 def test_kept_rows_are_numbered_anew(vector_map: VectorMap) -> None:
     vector_map.add([1, 2], [3, 1], [(0, "a"), (1, "b"), (2, "c"), (3, "d")])
-    vector_map.keep_rows([1, 3], "matrix-other.f32")
+    vector_map.keep_rows([1, 3], "matrix-0123456789ab.f32")
     assert pairs(vector_map) == {1: 1, 2: 0}
     assert vector_map.rows_of_texts("abcd") == {"b": 0, "d": 1}
-    assert (vector_map.matrix_name, vector_map.next_row()) == ("matrix-other.f32", 2)
+    assert (vector_map.matrix_name, vector_map.next_row()) == ("matrix-0123456789ab.f32", 2)
 
 
 def test_another_identity_begins_a_new_epoch(tmp_path: Path) -> None:
