@@ -1,6 +1,5 @@
 """What reaches the terminal: one JSON document or text, and nothing in it that a terminal would obey."""
 
-import functools
 import json
 import os
 import signal
@@ -12,37 +11,26 @@ from typing import Any, TextIO
 
 import click
 
+from agent_brain_server.hidden_text import replace_hidden, reveal
+
 Json = dict[str, Any]
 
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # what a shell reports of a program whose reader went away
 
-LAYOUT_CODES = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-"""Characters that reorder or break lines."""
+LINE_PICTURES = {ord("\n"): "\u240a", ord("\r"): "\u240d", ord("\t"): "\u2409", ord("\f"): "\u240c"}
+MAX_BASIC_CODE = 0xFFFF  # JSON writes a character beyond it as two escapes
 
 
 def visible_text(text: str) -> str:
-    """Replace control characters, marks that reorder text and lone surrogates; newlines and tabs stay."""
-    return text.replace("\r\n", "\n").translate(_neutral_characters())
+    """Make hidden characters visible (control characters, tags, marks that reorder text); newlines and tabs stay."""
+    return reveal(text.replace("\r\n", "\n")).replace("\f", LINE_PICTURES[ord("\f")])
 
 
 def visible(line: str) -> str:
     """Like `visible_text`, for what must stay on one line: a path, a name, a message."""
-    if line.isprintable():  # nearly always; the table takes longer to make than all else here
+    if line.isascii() and line.isprintable():  # nearly always
         return line
-    return line.translate({**_neutral_characters(), ord("\n"): "\u240a", ord("\t"): "\u2409"})
-
-
-@functools.cache
-def _neutral_characters() -> dict[int, str]:
-    """Return what is written in place of each character that a terminal could obey, but for newline and tab."""
-    control_pictures = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}  # of Unicode
-    return {**control_pictures, 0x7F: "\u2421", **{code: f"\\x{code:02x}" for code in range(0x80, 0xA0)}, **_escapes()}
-
-
-@functools.cache
-def _escapes() -> dict[int, str]:
-    """Return JSON's escapes of what is neither ASCII nor a letter: marks of layout, lone surrogates."""
-    return {code: f"\\u{code:04x}" for code in (*LAYOUT_CODES, *range(0xD800, 0xE000))}
+    return reveal(line).translate(LINE_PICTURES)
 
 
 def use_safe_streams() -> None:
@@ -105,12 +93,15 @@ def show(document: Json, render: Callable[[Json], str | None], *, as_json: bool)
 
 
 def to_json(document: Json) -> str:
-    """Return `document` as JSON: readable in any encoding, harmless on a terminal."""
+    """Return `document` as JSON: readable in any encoding, harmless on a terminal, with hidden characters escaped."""
     unicode_output = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     text = json.dumps(document, ensure_ascii=not unicode_output, indent=2 if sys.stdout.isatty() else None)
-    if text.isprintable():
-        return text
-    return text.translate({**_escapes(), **{code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}})
+    return replace_hidden(text, _escape_in_json)
+
+
+def _escape_in_json(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= MAX_BASIC_CODE else json.dumps(character)[1:-1]
 
 
 def format_fields(fields: Mapping[str, str]) -> str:

@@ -100,6 +100,8 @@ def _facts(result: Json) -> Iterator[str]:
         yield visible(", ".join(result["symbols"][:MAX_SYMBOLS]))
     if result["heading"]:
         yield visible(result["heading"])
+    if result.get("hidden_characters"):  # a server of an older version does not count them
+        yield f"{count_noun(result['hidden_characters'], 'hidden character')} made visible"
     yield f"score {result['score']:.3f}"
 
 

@@ -27,9 +27,10 @@ class Lock:
         self.holder = None
 '''
 ESCAPE = "\x1b"
+TAGS = "\U000e0068\U000e0069"
 HOSTILE = f"""def turnip():
     '''Titles the window, clears the screen, and stays a text file to all who look at it.'''
-    return "{ESCAPE}]0;owned \x9b2J"
+    return "{ESCAPE}]0;owned \x9b2J{TAGS}"
 """
 GUIDE = "# Guide\n\n## Installing\n\nThe wombat lives in the installation chapter.\n\n## Using\n\nAsk it anything.\n"
 

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from agent_brain_server.hidden_text import count_hidden
+
 
 def test_a_question_to_a_project_that_was_never_indexed_is_answered(agent_brain):
     outcome = agent_brain("query", "where is the lock freed", "-k", "3")
@@ -104,9 +106,13 @@ def test_a_path_that_cannot_be_indexed_is_refused_with_a_reason(indexed, path):
 def test_escape_sequences_of_indexed_files_do_not_reach_the_terminal(indexed):
     shown = indexed("query", "turnip").out
     assert "turnip" in shown
-    assert not set("\x1b\x9b") & set(shown)
+    assert not set("\x1b\x9b\U000e0068") & set(shown)
+    assert "<U+E0068><U+E0069>" in shown
     on_terminal = run_on_terminal(indexed, "query", "turnip")
     assert "turnip" in on_terminal
+    result = indexed("query", "turnip", "-k", "1", "--json").json["results"][0]
+    assert result["text"].count("\U000e0068") == 1
+    assert result["hidden_characters"] == count_hidden(result["text"] + result["source"]) >= 4
     assert "\x1b]0;owned" not in on_terminal
     assert "\x1b[31m.py" not in on_terminal
     assert "\x9b" not in on_terminal

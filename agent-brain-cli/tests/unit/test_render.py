@@ -15,6 +15,7 @@ from agent_brain_cli.render import (
     visible,
     visible_text,
 )
+from agent_brain_server.hidden_text import count_hidden
 
 HOSTILE = [
     "\x1b[2J",  # clears the screen
@@ -23,6 +24,8 @@ HOSTILE = [
     "\r\nover",  # in a line: begins the line again
     "\u202eevil",  # reverses what follows
     "\u2066",
+    "\U000e0069\U000e0067\U000e006e",  # tags: read by a model, seen by no one
+    "\u200b\ufe0f",  # of no width
     "\udcff",  # half of a pair: no encoding writes it
 ]
 
@@ -33,6 +36,7 @@ def test_nothing_that_a_terminal_obeys_is_left_in_a_line(text: str):
     assert shown.startswith("a")
     assert shown.endswith("b")
     assert shown.isprintable()
+    assert count_hidden(shown) == 0
 
 
 def test_text_keeps_its_newlines_and_tabs():
@@ -41,7 +45,9 @@ def test_text_keeps_its_newlines_and_tabs():
 
 
 def test_ordinary_text_stays_as_it_is():
-    assert visible("naïve 日本語 🧠") == "naïve 日本語 🧠"
+    for text in ("naïve 日本語 🧠", "👩\u200d💻 ❤\ufe0f"):
+        assert visible(text) == text
+        assert json.loads(to_json({"text": text})) == {"text": text}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -49,6 +55,7 @@ def test_json_is_harmless_and_says_the_same(text: str):
     encoded = to_json({"text": text})
     assert json.loads(encoded) == {"text": text}
     assert encoded.replace("\n", "").isprintable()
+    assert count_hidden(encoded) == 0
 
 
 @pytest.mark.parametrize(

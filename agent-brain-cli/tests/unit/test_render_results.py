@@ -73,6 +73,13 @@ def test_escape_sequences_in_text_names_and_paths_are_neutralised(tmp_path):
     assert shown.replace("\n", "").isprintable()
 
 
+def test_hidden_characters_are_shown_and_counted(tmp_path):
+    shown = plain(tmp_path, text="x = 1\U000e0041\u200b", source="a\u202e.py", hidden_characters=3)
+    assert "x = 1<U+E0041><U+200B>" in shown
+    assert "a<U+202E>.py:" in shown
+    assert "3 hidden characters made visible" in shown
+
+
 def test_paths_open_from_where_the_user_is(tmp_path, monkeypatch):
     (tmp_path / "src").mkdir()
     assert locate("src/a.py", tmp_path) == "src/a.py"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from agent_brain_server.errors import NotFoundError
+from agent_brain_server.hidden_text import count_hidden
 from agent_brain_server.models.query import (
     ChunkResponse,
     IndexFreshness,
@@ -170,4 +171,5 @@ def _described(chunk: Chunk) -> dict[str, object]:
         "source_type": chunk.source_type,
         "symbols": list(chunk.symbols),
         "heading": chunk.heading,
+        "hidden_characters": sum(map(count_hidden, (chunk.text, chunk.path, *chunk.symbols, chunk.heading or ""))),
     }
