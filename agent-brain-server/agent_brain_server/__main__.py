@@ -31,6 +31,7 @@ from agent_brain_server.processes import measure_process_age
 from agent_brain_server.project_root import resolve_project_root
 from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.runtime import RuntimeState, read_runtime
+from agent_brain_server.state_owner import claim_state_dir
 from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_log_dir, resolve_state_dir
 from agent_brain_server.telemetry import disable_telemetry
 
@@ -140,6 +141,8 @@ def serve(arguments: argparse.Namespace, pipe: ReadyPipe, process_began: float) 
         return report_held(state_dir, pipe)
     try:
         remove_remains(state_dir)
+        if root is not None:
+            claim_state_dir(root, state_dir)
         overrides = collect_overrides(arguments)
         daemon = DaemonSettings.load(overrides) if root is None else None
         settings = daemon.server if daemon else load_project_config(state_dir, overrides)

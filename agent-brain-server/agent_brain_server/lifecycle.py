@@ -21,7 +21,6 @@ from agent_brain_server.errors import (
     NotRunningError,
     PortInUseError,
     ServerRefusedError,
-    StartError,
 )
 from agent_brain_server.launch import LaunchPlan, StartedBy, capitalise, launch
 from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id, request_json
@@ -29,8 +28,8 @@ from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
 from agent_brain_server.processes import ProcessHandle
 from agent_brain_server.project_root import require_text
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
+from agent_brain_server.state_owner import make_refusal, require_own_state_dir
 from agent_brain_server.storage_paths import (
-    OWN_PLACE_HINT,
     brain_home,
     lock_path,
     prepare_brain_home,
@@ -106,7 +105,7 @@ def start_server(
         replace_other_version: Stop a running server of another version and start this one, unless it is in use.
 
     Raises:
-        StateDirError: The state directory is unusable.
+        StateDirError: The state directory is unusable, or belongs to another project.
         ConfigError: A setting is wrong, or the project is not a directory.
         StartError: The server could not start; its last log lines are in the notes.
         DeadlineError: No server answered in time.
@@ -117,6 +116,7 @@ def start_server(
     place = resolve_state_dir(root, state_dir)
     for path in (root, place):
         require_text(path)
+    require_own_state_dir(root, place)
     prepare_state_dir(place)
     plan = LaunchPlan(
         name=f"the server of {root}",
@@ -292,11 +292,7 @@ def _bound_check(remaining_s: float) -> float:
 def _require_same_project(state: RuntimeState, plan: LaunchPlan) -> None:
     if plan.project_root is None or state.project_root == str(plan.project_root):
         return
-    raise StartError(
-        f"The state directory {plan.state_dir} is in use by the server of {state.project_root} (pid {state.pid}).",
-        hint=OWN_PLACE_HINT,
-        code="state_dir_in_use",
-    )
+    raise make_refusal(plan.state_dir, state.project_root)
 
 
 def _find_holder(state_dir: Path) -> ProcessHandle | None:

@@ -55,17 +55,6 @@ def entries() -> list[RegistryEntry]:
     return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.project_root)
 
 
-def find_occupant(project_root: Path, state_dir: Path) -> Path | None:
-    """Return the root of another project that is there and whose state directory this is, or None.
-
-    Args:
-        project_root: Canonical root of the project that is to have it.
-        state_dir: Absolute.
-    """
-    others = (entry.project_root for entry in entries() if entry.state_dir == state_dir)
-    return next((root for root in others if root != project_root and root.is_dir()), None)
-
-
 def read_mark() -> tuple[int, int, int] | None:
     """Return what tells one writing of the registry from the next; None where there is none, or no home for it."""
     try:

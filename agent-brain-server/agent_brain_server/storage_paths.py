@@ -29,6 +29,7 @@ REGISTRY_LOCK_FILE = "registry.lock"
 SHARED_CONFIG_FILE = "shared_config.json"
 PROJECTS_DIR = "projects"
 PROJECT_FILE = "project.json"
+OWNER_FILE = "owner.json"
 IGNORE_FILE = ".gitignore"
 SERVER_LOG_FILE = "server.log"
 PREVIOUS_LOG_FILE = "server.previous.log"
@@ -143,6 +144,11 @@ def resolve_shared_project_dir(project_id: str) -> Path:
 def runtime_path(state_dir: Path) -> Path:
     """Return the file that says where the running server answers."""
     return state_dir / RUNTIME_FILE
+
+
+def owner_path(state_dir: Path) -> Path:
+    """Return the file that records which project a state directory belongs to."""
+    return state_dir / OWNER_FILE
 
 
 def config_path(state_dir: Path) -> Path:

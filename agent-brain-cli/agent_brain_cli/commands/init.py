@@ -10,11 +10,11 @@ from agent_brain_cli.servers import membership_of
 from agent_brain_server import registry
 from agent_brain_server.config.settings import change_project_mode, write_project_config
 from agent_brain_server.daemon import unregister_project
-from agent_brain_server.errors import StateDirError
 from agent_brain_server.locking import is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import write_shared_config
-from agent_brain_server.storage_paths import OWN_PLACE_HINT, brain_home, config_path, shared_config_path
+from agent_brain_server.state_owner import claim_state_dir, require_own_state_dir
+from agent_brain_server.storage_paths import brain_home, config_path, shared_config_path
 
 Mode = Literal["project", "shared"]
 
@@ -30,8 +30,9 @@ def init(target: Target, mode: Mode | None, force: bool) -> None:
     `start`, `index` or `query`. With --mode shared the project is served by the daemon that projects share, whose
     shared_config.json is created as well.
     """
-    require_own_place(target)
+    require_own_state_dir(target.project_root, target.state_dir)
     created = write_project_config(target.state_dir, mode=mode or "project", force=force)
+    claim_state_dir(target.project_root, target.state_dir)
     changed = not created and mode is not None and change_project_mode(target.state_dir, mode)
     document: Json = {
         "project_root": str(target.project_root),
@@ -49,18 +50,6 @@ def init(target: Target, mode: Mode | None, force: bool) -> None:
     registry.register(target.project_root, target.state_dir)
     show(document, render_init, as_json=target.as_json)
     note_next_step(target, document)
-
-
-def require_own_place(target: Target) -> None:
-    """Return if the state directory is not that of another project.
-
-    Raises:
-        StateDirError: It is, as where one is named for all projects.
-    """
-    occupant = registry.find_occupant(target.project_root, target.state_dir)
-    if occupant is not None:
-        message = f"The state directory {target.state_dir} is that of {occupant}."
-        raise StateDirError(message, hint=OWN_PLACE_HINT, code="state_dir_in_use")
 
 
 def note_next_step(target: Target, document: Json) -> None:

@@ -20,6 +20,7 @@ from agent_brain_server.lifecycle import stop_server
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.state_owner import release_state_dir, require_own_state_dir
 from agent_brain_server.storage_paths import DATA_DIR, brain_home, shared_project_file, shared_project_home
 
 FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes what may be gigabytes
@@ -38,6 +39,8 @@ def reset(target: Target, mode: str | None, yes: bool, timeout: float) -> None:
     index there is removed; the daemon goes on and still serves the project.
     """
     shared = mode == "shared" or (mode is None and membership_of(target).is_shared)
+    if not shared:
+        require_own_state_dir(target.project_root, target.state_dir)
     place = shared_project_home(generate_project_id(target.project_root)) if shared else target.state_dir
     data = locate_data(place, DATA_DIR if shared else load_settings(place).config.data_dir)
     found = find_index_data(data)
@@ -54,6 +57,7 @@ def reset(target: Target, mode: str | None, yes: bool, timeout: float) -> None:
             with hold_lock(target.state_dir, "The server was started again meanwhile."):
                 fault = forget_vectors(data, target.state_dir)
                 remove_index_data(find_index_data(data))
+                release_state_dir(target.state_dir)
     document: Json = {
         "project_root": str(target.project_root),
         "data_dir": str(data),

@@ -8,6 +8,7 @@ from agent_brain_cli.servers import membership_of
 from agent_brain_server.daemon import require_daemon
 from agent_brain_server.errors import ConflictError, DaemonNotRunningError, NotRunningError
 from agent_brain_server.lifecycle import StopResult, stop_daemon, stop_server
+from agent_brain_server.state_owner import require_own_state_dir
 from agent_brain_server.storage_paths import brain_home
 
 
@@ -28,6 +29,8 @@ def stop(target: Target, mode: str | None, force: bool, timeout: float) -> None:
         if not result.stopped:
             raise DaemonNotRunningError("The shared daemon is not running.")
         return
+    if not target.explicit:
+        require_own_state_dir(target.project_root, target.state_dir)
     result = stop_server(target.state_dir, timeout_s=timeout, force=force)
     report(target, result, {"project_root": str(target.project_root), "state_dir": str(target.state_dir)})
     if result.stopped:

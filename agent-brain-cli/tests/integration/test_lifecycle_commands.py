@@ -248,3 +248,22 @@ def register_all(roots, environment) -> None:
         "    register(root, resolve_state_dir(root))\n"
     )
     subprocess.run([sys.executable, "-c", code, *map(str, roots)], env=environment, check=True)
+
+
+def test_state_dir_of_a_stopped_project_is_refused(agent_brain, project, tmp_path):
+    agent_brain.environment["DOC_SERVE_STATE_DIR"] = str(tmp_path / "for all")
+    second = tmp_path / "second"
+    second.mkdir()
+    first_answer = agent_brain("query", "turnstile")
+    assert first_answer.code == 0, first_answer.err
+    kept_running = agent_brain("stop", cwd=second)
+    assert kept_running.code == 5
+    assert agent_brain("stop").code == 0
+    for arguments in (["init"], ["start"], ["query", "x"], ["index"], ["reset", "--yes"]):
+        refused = agent_brain(*arguments, cwd=second)
+        assert refused.code == 5, arguments
+        assert str(project) in refused.complaint[-2]
+        assert "unset DOC_SERVE_STATE_DIR" in refused.complaint[-1]
+    assert "src/locking.py" in agent_brain("query", "turnstile").out
+    assert agent_brain("reset", "--yes").code == 0
+    assert agent_brain("init", cwd=second).code == 0

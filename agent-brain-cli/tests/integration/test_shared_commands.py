@@ -100,7 +100,11 @@ def test_without_the_daemon_it_is_exit_code_7_and_the_command_to_start_it(shared
     assert outcome.out == ""
     assert len(outcome.complaint) == 2
     assert START_COMMAND in outcome.complaint[1]
-    assert sorted(path.name for path in resolve_state_dir(project).iterdir()) == [".gitignore", "config.json"]
+    assert sorted(path.name for path in resolve_state_dir(project).iterdir()) == [
+        ".gitignore",
+        "config.json",
+        "owner.json",
+    ]
 
 
 def test_stopping_a_daemon_that_does_not_run_is_exit_code_7_too(shared):

@@ -10,6 +10,7 @@ from pathlib import Path
 from agent_brain_server.errors import AgentBrainError, ConflictError, StateDirError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock
 from agent_brain_server.runtime import SharedPointer, delete_runtime, read_pointer, write_pointer
+from agent_brain_server.state_owner import claim_state_dir, require_own_state_dir
 from agent_brain_server.storage_paths import prepare_state_dir
 from agent_brain_server.types import RegisteredProject
 
@@ -24,11 +25,13 @@ def point_to_daemon(project: RegisteredProject, base_url: str) -> None:
         base_url: Where the daemon answers.
 
     Raises:
-        ConflictError: The project has a server of its own that runs, or its state directory can't be written.
+        ConflictError: The project's own server is running, or its state directory cannot be written or belongs to
+            another project.
     """
     try:
         state_dir = project.place()
         pointer = SharedPointer(project_root=str(project.root), project_id=project.project_id, base_url=base_url)
+        require_own_state_dir(project.root, state_dir)
         prepare_state_dir(state_dir)
         lock = StateLock(state_dir)
         if not lock.acquire(patience_s=PROBE_PATIENCE_S, record_pid=False):
@@ -38,6 +41,7 @@ def point_to_daemon(project: RegisteredProject, base_url: str) -> None:
                 hint=f"Stop it with: agent-brain stop --project-root '{project.root}'",
             )
         try:
+            claim_state_dir(project.root, state_dir)
             write_pointer(state_dir, pointer)
         finally:
             lock.release()

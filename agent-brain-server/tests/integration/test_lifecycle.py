@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.discovery import discover, discover_or_start, request_json
-from agent_brain_server.errors import ConfigError, DeadlineError, NotRunningError, PortInUseError, StartError
+from agent_brain_server.errors import (
+    ConfigError,
+    DeadlineError,
+    NotRunningError,
+    PortInUseError,
+    StartError,
+    StateDirError,
+)
 from agent_brain_server.lifecycle import start_server, stop_server
 from agent_brain_server.locking import is_stale, read_pid
 from agent_brain_server.project_root import generate_project_id
@@ -38,6 +45,7 @@ print(discover_or_start(Path(sys.argv[1])).instance_id)
 """
 
 NOBODY = 65534
+WAIT_LIMIT_S = 120.0
 PROMPT_S = 5.0  # failures come at once; the machine that tests may be busy
 
 
@@ -339,15 +347,43 @@ def test_a_server_that_dies_without_a_word_is_reported_with_its_last_words(proje
     assert "boom from below" in caught.value.__notes__[0]
 
 
-def test_one_state_directory_does_not_serve_two_projects(project, other_project, tmp_path):
+def test_state_dir_of_another_project_is_refused(project, other_project, tmp_path):
     shared = tmp_path / "state"
     state = start_server(project, state_dir=shared).state
     assert discover(other_project, state_dir=shared) is None
-    with pytest.raises(StartError, match="in use by the server of") as caught:
+    with pytest.raises(StateDirError, match=f"belongs to the project {project}") as caught:
         start_server(other_project, state_dir=shared)
     assert caught.value.code == "state_dir_in_use"
     assert "unset DOC_SERVE_STATE_DIR" in caught.value.hint
     assert discover(project, state_dir=shared) == state
+
+
+def test_state_dir_of_a_stopped_project_is_refused(project, other_project, tmp_path, monkeypatch):
+    shared = tmp_path / "state"
+    monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(shared))
+    start_server(project)
+    stop_server(shared)
+    with pytest.raises(StateDirError, match="belongs to the project"):
+        start_server(other_project)
+    refused = subprocess.run(
+        [sys.executable, "-m", "agent_brain_server", "--project-root", other_project, "--state-dir", shared],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_LIMIT_S,
+        check=False,
+    )
+    assert refused.returncode == StateDirError.exit_code
+    assert str(project) in refused.stderr
+    assert start_server(project).started
+
+
+def test_moved_project_keeps_its_named_state_dir(project, other_project, tmp_path):
+    shared = tmp_path / "state"
+    start_server(project, state_dir=shared)
+    stop_server(shared)
+    other_project.rmdir()
+    project.rename(other_project)
+    assert start_server(other_project, state_dir=shared).state.project_root == str(other_project)
 
 
 def test_an_unused_server_of_an_agent_ends_and_a_persons_stays(project, other_project, state_dir, monkeypatch):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server import atomic_file
-from agent_brain_server.registry import RegistryEntry, entries, find_occupant, register, unregister
+from agent_brain_server.registry import RegistryEntry, entries, register, unregister
 from agent_brain_server.storage_paths import registry_path
 
 REGISTER_MANY = """
@@ -34,17 +34,6 @@ def home(tmp_path, monkeypatch):
 def test_nothing_is_remembered_at_first(home):
     assert entries() == []
     assert not home.exists()
-
-
-def test_the_occupant_of_a_state_directory_is_a_project_that_is_there(tmp_path):
-    root, other, state_dir = tmp_path / "a", tmp_path / "b", tmp_path / "state"
-    root.mkdir()
-    register(root, state_dir)
-    assert find_occupant(other, state_dir) == root
-    assert find_occupant(root, state_dir) is None
-    assert find_occupant(other, tmp_path) is None
-    root.rename(other)  # it was moved, and keeps its state
-    assert find_occupant(other, state_dir) is None
 
 
 def test_projects_are_remembered_once_and_forgotten():

@@ -54,7 +54,10 @@ def test_a_state_directory_named_for_all_projects_is_refused_to_the_second(run, 
     second.mkdir()
     refused = run("init", "--mode", mode, "--project-root", str(second))
     assert (refused.code, refused.out) == (5, "")
-    assert refused.err.splitlines()[0] == f"Error: The state directory {tmp_path / 'for all'} is that of {project}."
+    assert (
+        refused.err.splitlines()[0]
+        == f"Error: The state directory {tmp_path / 'for all'} belongs to the project {project}."
+    )
     assert "unset DOC_SERVE_STATE_DIR" in refused.err
     own = run("init", "--mode", mode, "--project-root", str(second), "--state-dir", str(tmp_path / "for second"))
     assert own.code == 0, own.err
