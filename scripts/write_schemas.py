@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.config.sharing import SECRET_KEYS
+from agent_brain_server.config.trust import SECRET_KEYS
 from agent_brain_server.runtime import RuntimeState, SharedConfig, SharedPointer
 from agent_brain_server.storage_paths import PROJECT_ID
 

@@ -4,6 +4,7 @@ import time
 from typing import Literal
 
 from agent_brain_cli.client import ENDED_STATES, Client
+from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target
 from agent_brain_cli.progress import open_progress
 from agent_brain_cli.render import Json, note
@@ -22,6 +23,7 @@ def connect(target: Target) -> Client:
     Raises:
         DaemonNotRunningError: The project is meant for the shared daemon, which is started by hand.
     """
+    note_ignored(target)
     found = look_for_server(target)
     state = found.state
     if state is None and found.is_shared:

@@ -118,6 +118,12 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in padded)
 
 
+def write_value(value: object) -> str:
+    """Return a value as it is written in a settings file."""
+    words = {True: "true", False: "false", None: "null"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def format_share(share: float) -> str:
     """Return a share of 1 as percent; short of all of it, never as 100 %."""
     percent = round(share * 100)

@@ -21,8 +21,9 @@ from typing import NoReturn
 
 from agent_brain_server import __version__
 from agent_brain_server.api.context import ServerContext
-from agent_brain_server.config.settings import load_project_config
+from agent_brain_server.config.settings import Settings, load_settings
 from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.config.trust import Ignored
 from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseError, StartError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, remove_remains
 from agent_brain_server.log import configure_logging
@@ -145,9 +146,9 @@ def serve(arguments: argparse.Namespace, pipe: ReadyPipe, process_began: float) 
             claim_state_dir(root, state_dir)
         overrides = collect_overrides(arguments)
         daemon = DaemonSettings.load(overrides) if root is None else None
-        settings = daemon.server if daemon else load_project_config(state_dir, overrides)
-        context = ServerContext.make(root, state_dir, settings, daemon, process_began)
-        serve_locked(context, lock, pipe, stops_when_idle=arguments.started_by == "agent")
+        own = Settings(daemon.server, daemon.origins) if daemon else load_settings(state_dir, overrides)
+        context = ServerContext.make(root, state_dir, own.config, daemon, process_began)
+        serve_locked(context, lock, pipe, ignored=own.ignored, stops_when_idle=arguments.started_by == "agent")
     finally:
         lock.release()
     return 0
@@ -165,8 +166,17 @@ def find_root(named: Path | None) -> Path:
     return root
 
 
-def serve_locked(context: ServerContext, lock: StateLock, pipe: ReadyPipe, *, stops_when_idle: bool) -> None:
-    """Bind the socket, load the application and serve; the lock is held.
+def serve_locked(
+    context: ServerContext, lock: StateLock, pipe: ReadyPipe, *, ignored: Ignored | None, stops_when_idle: bool
+) -> None:
+    """Bind the socket, load the application and serve.
+
+    Args:
+        context: Describes this server.
+        lock: Of the state directory; held.
+        pipe: To the process that waits for the start.
+        ignored: What of the project's settings file does not take effect; logged.
+        stops_when_idle: End after a time without requests.
 
     Raises:
         AgentBrainError: The server can't start.
@@ -175,6 +185,8 @@ def serve_locked(context: ServerContext, lock: StateLock, pipe: ReadyPipe, *, st
     log_dir = resolve_log_dir(context.state_dir, settings.log_dir)
     log_path = configure_logging(log_dir, settings.log_level, console=not pipe.is_open, instance_id=context.instance_id)
     earlier_runs = log_path.stat().st_size
+    if ignored:
+        logger.warning("%s %s", ignored.describe(), ignored.hint)
 
     def tell_ready(state: RuntimeState) -> None:
         if not pipe.is_open:

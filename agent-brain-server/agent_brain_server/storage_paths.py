@@ -27,6 +27,8 @@ PID_FILE = "Agent Brain.pid"
 REGISTRY_FILE = "registry.json"
 REGISTRY_LOCK_FILE = "registry.lock"
 SHARED_CONFIG_FILE = "shared_config.json"
+TRUSTED_FILE = "trusted.json"
+TRUSTED_LOCK_FILE = "trusted.lock"
 PROJECTS_DIR = "projects"
 PROJECT_FILE = "project.json"
 OWNER_FILE = "owner.json"
@@ -93,6 +95,16 @@ def global_config_path() -> Path:
 def shared_config_path() -> Path:
     """Return the settings file of the shared daemon."""
     return brain_home() / SHARED_CONFIG_FILE
+
+
+def trusted_path() -> Path:
+    """Return the file that lists the projects' settings files which the user trusts."""
+    return brain_home() / TRUSTED_FILE
+
+
+def trusted_lock_path() -> Path:
+    """Return the file whose lock orders the writers of the list of trusted files."""
+    return brain_home() / TRUSTED_LOCK_FILE
 
 
 def projects_dir() -> Path:

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target, mode_option, target_options
-from agent_brain_cli.render import Json, format_table, note, show
+from agent_brain_cli.render import Json, format_table, note, show, write_value
 from agent_brain_cli.servers import membership_of
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.config.shared import DaemonSettings
-from agent_brain_server.config.sharing import SECRET_KEYS
+from agent_brain_server.config.trust import SECRET_KEYS, Ignored
 from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import read_runtime
 from agent_brain_server.storage_paths import brain_home, config_path, global_config_path, shared_config_path
@@ -30,6 +31,8 @@ def config(target: Target, mode: str | None) -> None:
     """
     document = describe_daemon_settings() if mode == "shared" else describe_settings(target)
     show(document, render_config, as_json=target.as_json)
+    if mode != "shared":
+        note_ignored(target)
     if mode is None and membership_of(target).is_shared:
         note("The shared daemon serves this project; see its settings with: agent-brain config --mode shared")
     running = document["running"]
@@ -47,6 +50,7 @@ def describe_settings(target: Target) -> Json:
         "files": [str(config_path(target.state_dir)), str(global_config_path())],
         "running": None if is_stale(target.state_dir) else describe_running(target.state_dir),
         "settings": list_settings(settings.config.model_dump(mode="json"), settings.origins),
+        "ignored": describe_ignored(settings.ignored),
     }
 
 
@@ -59,6 +63,19 @@ def describe_daemon_settings() -> Json:
         "files": [str(shared_config_path()), str(global_config_path())],
         "running": None if is_stale(home) else describe_running(home),
         "settings": list_settings(settings.values(), settings.origins),
+        "ignored": None,
+    }
+
+
+def describe_ignored(ignored: Ignored | None) -> Json | None:
+    """Return what of the project's file does not take effect, and why."""
+    if ignored is None:
+        return None
+    return {
+        "file": str(ignored.path),
+        "reason": ignored.reason,
+        "settings": dict(ignored.values),
+        "withheld": list(ignored.withheld),
     }
 
 
@@ -81,11 +98,14 @@ def list_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> Json
 
 def render_config(document: Json) -> str:
     """Return a table of the settings, as config.json would write their values."""
-    rows = [[key, write_value(setting["value"]), setting["origin"]] for key, setting in document["settings"].items()]
+    ignored = document["ignored"] or {"settings": {}, "withheld": []}
+    rows = []
+    for key, setting in document["settings"].items():
+        rows.append([key, write_value(setting["value"]), setting["origin"]])
+        if key in ignored["settings"]:
+            rows.append(
+                [key, write_value(ignored["settings"][key]), f"ignored: {ignored['reason']}, {ignored['file']}"]
+            )
+        if key in ignored["withheld"]:
+            rows.append([key, HIDDEN, f"withheld: {ignored['file']} is {ignored['reason']}"])
     return format_table(("SETTING", "VALUE", "FROM"), rows)
-
-
-def write_value(value: object) -> str:
-    """Return a value as it is written in a settings file."""
-    words = {True: "true", False: "false", None: "null"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)

@@ -4,6 +4,7 @@ from typing import Literal
 
 import click
 
+from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, note, show, visible
 from agent_brain_cli.servers import membership_of
@@ -49,6 +50,7 @@ def init(target: Target, mode: Mode | None, force: bool) -> None:
         document["shared_config_file"] = str(shared_config_path())
     registry.register(target.project_root, target.state_dir)
     show(document, render_init, as_json=target.as_json)
+    note_ignored(target)
     note_next_step(target, document)
 
 

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
 from agent_brain_cli.render import Json, note, show
 from agent_brain_cli.render_status import render_server, runtime_document
@@ -49,6 +50,7 @@ def start(
     server of its own.
     """
     overrides: Overrides = {name: value for name, value in (("bind_host", host), ("port", port)) if value is not None}
+    note_ignored(target)
     uses_daemon = mode is None and membership_of(target).is_shared
     if foreground:
         run_in_foreground(target, "shared" if uses_daemon else mode or "project", overrides)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from agent_brain_cli.client import Client
+from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, show
 from agent_brain_cli.render_status import render_daemon_status, render_status, runtime_document
@@ -29,6 +30,7 @@ def status(target: Target, mode: str | None) -> None:
     if mode == "shared":
         show_daemon(target)
         return
+    note_ignored(target)
     found = look_for_server(target)
     if found.state is None or mode not in (None, found.state.mode):
         report_absence(target, is_shared=found.is_shared and mode is None)

@@ -29,10 +29,12 @@ NOT_MADE_YET = "{} does not exist yet; the first start makes it"
 def check_settings(patient: Patient) -> Finding:
     """Can the settings be read, with nothing in them that is not allowed?"""
     try:
-        load_settings(patient.target.state_dir)
+        ignored = load_settings(patient.target.state_dir).ignored
         DaemonSettings.load()
     except ConfigError as error:
         return Finding("settings", "failed", error.message, error.hint)
+    if ignored:
+        return Finding("settings", "warning", ignored.describe(), ignored.hint)
     return Finding("settings", "ok", "all are valid; see them with: agent-brain config")
 
 

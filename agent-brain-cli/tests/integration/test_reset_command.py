@@ -95,6 +95,7 @@ def test_an_index_outside_of_the_state_directory_is_left_alone(agent_brain, stat
         (state_dir / "data").symlink_to(outside)
     else:
         (state_dir / "config.json").write_text(f'{{"data_dir": "{outside}"}}')
+        assert agent_brain("trust").code == 0
     outcome = agent_brain("reset", "--yes")
     assert outcome.code == 5
     assert str(state_dir / "data" if how == "link" else outside) in outcome.complaint[0]

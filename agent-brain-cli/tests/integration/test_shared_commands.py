@@ -248,6 +248,7 @@ def test_a_daemon_at_another_address_than_the_settings_name_is_refused(shared, p
     base_url = shared("start", "--mode", "shared", "--json").json["base_url"]
     config = {"mode": "shared", "shared_server_url": "http://127.0.0.1:9"}
     (resolve_state_dir(project) / "config.json").write_text(json.dumps(config))
+    assert shared("trust").code == 0
     outcome = shared(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert base_url in outcome.complaint[0]

@@ -186,11 +186,14 @@ class SharedProjects:
 
     def _open_bundle(self, project: RegisteredProject) -> ServiceBundle:
         own_state_dir = project.place()
+        settings = self._settings.load_project(own_state_dir)
+        if settings.ignored:
+            logger.warning("%s %s", settings.ignored.describe(), settings.ignored.hint)
         return ServiceBundle.open(
             "shared",
             project.root,
             shared_project_home(project.project_id),
-            self._settings.load_project(own_state_dir),
+            settings.config,
             own_state_dir=own_state_dir,
             shared=self._parts,
         )

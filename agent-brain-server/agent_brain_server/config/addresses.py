@@ -14,11 +14,6 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def leads_away(url: object) -> bool:
-    """True where a URL leads to another machine; False also for what is no URL of a server."""
-    return isinstance(url, str) and find_url_fault(url) is None and not is_loopback(urlsplit(url).hostname or "")
-
-
 def find_url_fault(url: str) -> str | None:
     """Return why a text is no URL of a server that carries no secret; None where it is one."""
     try:

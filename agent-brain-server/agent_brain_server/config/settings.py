@@ -16,7 +16,14 @@ from pydantic.fields import FieldInfo
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.config.addresses import find_chroma_fault, is_loopback
-from agent_brain_server.config.sharing import SECRET_KEYS, find_sharing_fault
+from agent_brain_server.config.trust import (
+    SECRET_KEYS,
+    Ignored,
+    ProjectFile,
+    find_ignored,
+    find_withheld,
+    read_project_file,
+)
 from agent_brain_server.errors import ConfigError, StateDirError
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
 
@@ -100,10 +107,12 @@ class Settings:
     Attributes:
         config: The values.
         origins: By key: `flag`, the name of an environment variable, the path of a file, or `default`.
+        ignored: What of the project's file does not take effect because the user does not trust it.
     """
 
     config: ProjectConfig
     origins: Mapping[str, str]
+    ignored: Ignored | None = None
 
 
 def load_project_config(state_dir: Path, overrides: Mapping[str, Any] | None = None) -> ProjectConfig:
@@ -125,16 +134,35 @@ def load_settings(state_dir: Path, overrides: Mapping[str, Any] | None = None) -
     Raises:
         ConfigError: A key is unknown or a value is not allowed.
     """
-    config, origins = merge_layers(
-        ProjectConfig,
-        [
-            read_file_layer(global_config_path(), ProjectConfig.model_fields, secrets_allowed=True),
-            read_file_layer(config_path(state_dir), ProjectConfig.model_fields, secrets_allowed=False),
-            read_environment_layer(ProjectConfig.model_fields),
-            make_flag_layer(overrides or {}, ProjectConfig.model_fields),
-        ],
+    fields = ProjectConfig.model_fields
+    return merge_project(
+        below=[read_file_layer(global_config_path(), fields)],
+        file=read_own_file(config_path(state_dir)),
+        above=[read_environment_layer(fields), make_flag_layer(overrides or {}, fields)],
     )
-    return Settings(config, origins)
+
+
+def merge_project(below: Sequence[Layer], file: ProjectFile | None, above: Sequence[Layer]) -> Settings:
+    """Return the settings of a project: its own file between what the user has set for all projects and for this run.
+
+    A secret is left out if its address would be the file's and the user has not trusted the file with that secret.
+
+    Args:
+        below: Layers that the file overrides, the weakest first.
+        file: The project's own file.
+        above: Layers that override the file.
+
+    Raises:
+        ConfigError: A value is not allowed.
+    """
+    own: Layer = {} if file is None else {key: (value, str(file.path)) for key, value in file.effective.items()}
+    overridden = {key for layer in above for key in layer}
+    layers = [*below, own, *above]
+    if file is None:
+        return Settings(*merge_layers(ProjectConfig, layers))
+    withheld = find_withheld(file, {key for layer in layers for key in layer}, own.keys() - overridden)
+    kept = [{key: value for key, value in layer.items() if key not in withheld} for layer in layers]
+    return Settings(*merge_layers(ProjectConfig, kept), find_ignored(file, overridden, withheld))
 
 
 def default_config_document() -> dict[str, Any]:
@@ -213,23 +241,78 @@ def merge_layers(model: type[Config], layers: Sequence[Layer]) -> tuple[Config, 
         raise _explain(exc, origins, model.model_fields) from exc
 
 
-def read_file_layer(path: Path, fields: Fields, *, secrets_allowed: bool) -> Layer:
-    """Return the settings of a file; none where it is not there.
+def read_file_layer(path: Path, fields: Fields) -> Layer:
+    """Return the settings in a file of the user's own; none if it does not exist.
 
     Raises:
-        ConfigError: It is torn, names something that is no setting, or a secret where it must not.
+        ConfigError: The file is torn, or names something that is no setting.
     """
     try:
         document = read_document(path)
     except UnreadableDocumentError as exc:
         raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
-    for key, value in (document or {}).items():
+    for key in document or {}:
         _check_key(key, str(path), fields)
-        fault = "" if secrets_allowed else find_sharing_fault(key, value)
-        if fault:
-            hint = f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead."
-            raise ConfigError(f"{path}: {key} {fault}.", hint=hint)
     return {key: (value, str(path)) for key, value in (document or {}).items()}
+
+
+def read_own_file(path: Path) -> ProjectFile | None:
+    """Return a project's own file, with every key and type in it checked; `None` if there is no file.
+
+    Raises:
+        ConfigError: The file is torn, or names something that is no setting, a secret, or a value of a wrong type.
+    """
+    fields = ProjectConfig.model_fields
+    try:
+        file = read_project_file(path, {key: field.default for key, field in fields.items()})
+    except UnreadableDocumentError as exc:
+        raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
+    if file is None:
+        return None
+    for key in file.values:
+        _check_key(key, str(path), fields)
+        _check_secret(key, path)
+    if file.restricted and not file.is_trusted:
+        _check_types(file)
+    return file
+
+
+def check_own_file(file: ProjectFile) -> None:
+    """Return if a project's file, trusted as it says, goes together with the user's other settings.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    fields = ProjectConfig.model_fields
+    merge_project([read_file_layer(global_config_path(), fields)], file, [read_environment_layer(fields)])
+
+
+def list_secrets() -> set[str]:
+    """Return the keys of the secrets that the user has set, for all projects or in the environment.
+
+    Raises:
+        ConfigError: The user's own file is damaged.
+    """
+    fields = ProjectConfig.model_fields
+    layers = (read_file_layer(global_config_path(), fields), read_environment_layer(fields))
+    return {key for layer in layers for key in layer if key in SECRET_KEYS}
+
+
+def _check_types(file: ProjectFile) -> None:
+    """Refuse what no setting may be, though it is ignored; how the settings go together does not matter then."""
+    try:
+        ProjectConfig.model_validate(file.restricted)
+    except ValidationError as exc:
+        if exc.errors()[0]["loc"]:
+            raise _explain(exc, dict.fromkeys(file.restricted, str(file.path)), ProjectConfig.model_fields) from exc
+
+
+def _check_secret(key: str, path: Path) -> None:
+    if key in SECRET_KEYS:
+        raise ConfigError(
+            f"{path}: {key} does not belong in a file that is shared through version control.",
+            hint=f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
+        )
 
 
 def read_environment_layer(fields: Fields) -> Layer:

@@ -9,10 +9,13 @@ from agent_brain_server.config.settings import (
     DEFAULT_ORIGIN,
     Layer,
     ProjectConfig,
+    Settings,
     make_flag_layer,
     merge_layers,
+    merge_project,
     read_environment_layer,
     read_file_layer,
+    read_own_file,
 )
 from agent_brain_server.runtime import SharedConfig
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, shared_config_path
@@ -52,10 +55,10 @@ class DaemonSettings:
         Raises:
             ConfigError: A key is unknown or a value is not allowed; the message names where, which, what is allowed.
         """
-        shared_file = read_file_layer(shared_config_path(), SharedConfig.model_fields, secrets_allowed=False)
+        shared_file = read_file_layer(shared_config_path(), SharedConfig.model_fields)
         below: tuple[Layer, ...] = (
             {"port": (SharedConfig.model_fields["port"].default, DEFAULT_ORIGIN)},
-            read_file_layer(global_config_path(), ProjectConfig.model_fields, secrets_allowed=True),
+            read_file_layer(global_config_path(), ProjectConfig.model_fields),
             shared_file,
         )
         above: tuple[Layer, ...] = (read_environment_layer(FIELDS), make_flag_layer(overrides or {}, FIELDS))
@@ -72,17 +75,16 @@ class DaemonSettings:
         """Return every setting of the daemon by key."""
         return {**self.server.model_dump(mode="json"), **self.shared.model_dump(mode="json")}
 
-    def load_project(self, state_dir: Path) -> ProjectConfig:
-        """Return what a project is indexed with: its own `config.json` decides, but for what concerns the daemon.
+    def load_project(self, state_dir: Path) -> Settings:
+        """Return what a project is indexed with: its own `config.json` decides, except for what concerns the daemon.
 
         Args:
-            state_dir: The project's own state directory, where `config.json` may lie.
+            state_dir: The project's own state directory.
 
         Raises:
             ConfigError: The project's file has an unknown key or a value that is not allowed.
         """
-        own_file = read_file_layer(config_path(state_dir), ProjectConfig.model_fields, secrets_allowed=False)
         daemon: Layer = {key: (getattr(self.server, key), "the daemon") for key in DAEMON_KEYS}
         places: Layer = {"data_dir": (DATA_DIR, "the daemon"), "log_dir": (LOG_DIR, "the daemon")}
-        config, _ = merge_layers(ProjectConfig, [*self._below, own_file, *self._above, daemon, places])
-        return config
+        own_file = read_own_file(config_path(state_dir))
+        return merge_project(self._below, own_file, [*self._above, daemon, places])

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent_brain_server import registry
 from agent_brain_server.config.settings import ProjectConfig, write_project_config
-from agent_brain_server.config.sharing import SECRET_KEYS
+from agent_brain_server.config.trust import SECRET_KEYS
 from agent_brain_server.daemon import register_project
 from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.project_root import generate_project_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.config.settings import write_project_config
+from agent_brain_server.config.trust import ProjectFile, trust_file
 from agent_brain_server.daemon import count_projects, find_daemon, list_projects, register_project, require_daemon
 from agent_brain_server.discovery import (
     discover,
@@ -108,7 +110,10 @@ def forget_settings(root):
 
 def name_address(root, url):
     config = {"mode": "shared", "shared_server_url": url}
-    (resolve_state_dir(root) / "config.json").write_text(json.dumps(config))
+    path = resolve_state_dir(root) / "config.json"
+    path.write_text(json.dumps(config))
+    content = path.read_bytes()
+    trust_file(ProjectFile(path, hashlib.sha256(content).hexdigest(), config, config), root)
 
 
 def wait_until(condition):

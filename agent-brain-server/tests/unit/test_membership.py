@@ -98,9 +98,9 @@ def test_a_registration_counts_whether_or_not_a_daemon_lives(project):
 
 def test_other_settings_leave_the_registration_its_say(project):
     register(project)
-    config_path(default_state_dir(project)).write_text(json.dumps({"chunk_size": 256, "shared_server_url": URL}))
+    config_path(default_state_dir(project)).write_text(json.dumps({"chunk_size": 256, "shared_server_url": None}))
     found = read_membership(project, default_state_dir(project))
-    assert found == Membership(True, URL, str(config_path(default_state_dir(project))))
+    assert found == Membership(True, None, str(config_path(default_state_dir(project))))
 
 
 def test_a_pointer_counts_only_while_a_daemon_lives(project):

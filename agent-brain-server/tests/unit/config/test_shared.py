@@ -58,7 +58,7 @@ def test_a_project_decides_about_its_chunks_and_not_about_the_daemon(tmp_path: P
     config_path(tmp_path).write_text(
         json.dumps({"chunk_size": 100, "port": 9, "embedding_model": "openai:x", "data_dir": "/elsewhere"})
     )
-    project = DaemonSettings.load().load_project(tmp_path)
+    project = DaemonSettings.load().load_project(tmp_path).config
     assert (project.chunk_size, project.chunk_overlap) == (100, 20)
     assert (project.port, project.embedding_model, project.data_dir) == (45123, "all-MiniLM-L6-v2", "data")
     config_path(tmp_path).write_text(json.dumps({"chunk_sise": 100}))
@@ -68,6 +68,6 @@ def test_a_project_decides_about_its_chunks_and_not_about_the_daemon(tmp_path: P
 
 def test_the_daemon_decides_where_vectors_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config_path(tmp_path).write_text(json.dumps({"chroma_url": "http://127.0.0.1:9"}))
-    assert DaemonSettings.load().load_project(tmp_path).chroma_url is None
+    assert DaemonSettings.load().load_project(tmp_path).config.chroma_url is None
     monkeypatch.setenv("AGENT_BRAIN_CHROMA_URL", "https://chroma.example.com")
-    assert DaemonSettings.load().load_project(tmp_path).chroma_url == "https://chroma.example.com"
+    assert DaemonSettings.load().load_project(tmp_path).config.chroma_url == "https://chroma.example.com"

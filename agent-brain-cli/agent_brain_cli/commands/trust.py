@@ -1,0 +1,113 @@
+"""`agent-brain trust`: let a project's own config.json set more than how the project is indexed."""
+
+from dataclasses import asdict, replace
+
+import click
+
+from agent_brain_cli.options import Target, target_options
+from agent_brain_cli.render import Json, format_table, note, show, visible, write_value
+from agent_brain_server.config.settings import check_own_file, list_secrets, read_own_file
+from agent_brain_server.config.trust import (
+    RESTRICTED_KEYS,
+    SECRET_ADDRESSES,
+    ProjectFile,
+    check_trusted,
+    find_received,
+    list_trusted,
+    revoke_trust,
+    trust_file,
+)
+from agent_brain_server.errors import ConfigError
+from agent_brain_server.locking import is_stale
+from agent_brain_server.storage_paths import config_path
+
+RESTART = "A running server keeps its settings until: agent-brain stop && agent-brain start"
+
+
+@click.command()
+@click.option("--revoke", is_flag=True, help="Stop trusting the project's config.json.")
+@click.option("--list", "listing", is_flag=True, help="List every config.json that you trust.")
+@target_options
+def trust(target: Target, revoke: bool, listing: bool) -> None:
+    """Let the project's own config.json set everything.
+
+    The file comes with the repository, so by itself it only tunes how the project is indexed: it cannot choose a remote
+    model, an address, or a directory elsewhere. This shows what else it sets and records that you trust exactly this
+    content; a file that changes is ignored again until you trust it again.
+    """
+    if revoke and listing:
+        raise click.UsageError("--revoke and --list exclude each other.")
+    if listing:
+        document: Json = {"trusted": [{**asdict(entry), "state": check_trusted(entry)} for entry in list_trusted()]}
+        show(document, render_list, as_json=target.as_json)
+        return
+    document = revoke_own(target) if revoke else trust_own(target)
+    show(document, render_revoked if revoke else render_trusted, as_json=target.as_json)
+    if document["changed"] and not is_stale(target.state_dir):
+        note(RESTART)
+
+
+def trust_own(target: Target) -> Json:
+    """Trust the project's file as it is now, and return what that allows.
+
+    Raises:
+        ConfigError: There is no file, or what it sets is not allowed.
+        StateDirError: The list of trusted files cannot be written.
+    """
+    path = config_path(target.state_dir)
+    file = read_own_file(path)
+    if file is None:
+        raise ConfigError(f"{path} does not exist.", hint="There is nothing to trust; agent-brain init creates it.")
+    secrets = find_received(file, list_secrets())
+    trusted = replace(file, is_trusted=True, secrets=secrets)
+    check_own_file(trusted)
+    changed = bool(file.restricted) and not (file.is_trusted and file.secrets == secrets)
+    if changed:
+        trust_file(trusted, target.project_root)
+    return describe_trust(target, trusted, changed=changed)
+
+
+def describe_trust(target: Target, file: ProjectFile, *, changed: bool) -> Json:
+    """Return what a trusted file may set."""
+    return {
+        "project_root": str(target.project_root),
+        "config_file": str(file.path),
+        "sha256": file.sha256,
+        "trusted": bool(file.restricted),
+        "changed": changed,
+        "settings": {key: {"value": value, "effect": RESTRICTED_KEYS[key]} for key, value in file.restricted.items()},
+        "secrets": {key: SECRET_ADDRESSES[key] for key in file.secrets},
+    }
+
+
+def revoke_own(target: Target) -> Json:
+    """Stop trusting the project's file."""
+    path = config_path(target.state_dir)
+    changed = revoke_trust(path)
+    return {"project_root": str(target.project_root), "config_file": str(path), "trusted": False, "changed": changed}
+
+
+def render_trusted(document: Json) -> str:
+    """Return what the file may set from now on."""
+    path = visible(document["config_file"])
+    if not document["trusted"]:
+        return f"Nothing in {path} needs your trust."
+    rows = [[key, write_value(each["value"]), each["effect"]] for key, each in document["settings"].items()]
+    lines = [f"{'Trusted' if document['changed'] else 'Trusted already:'} {path} (SHA-256 {document['sha256'][:12]})"]
+    lines.append(format_table(("SETTING", "VALUE", "WHAT IT DOES"), rows))
+    lines += [f"{secret} is sent to {address}." for secret, address in document["secrets"].items()]
+    return "\n".join(lines)
+
+
+def render_revoked(document: Json) -> str:
+    """Return whether the file was trusted."""
+    path = visible(document["config_file"])
+    return f"No longer trusted: {path}" if document["changed"] else f"{path} was not trusted."
+
+
+def render_list(document: Json) -> str:
+    """Return one line for each trusted file."""
+    if not document["trusted"]:
+        return "No config.json is trusted."
+    rows = [[each["config_file"], each["state"], each["trusted_at"]] for each in document["trusted"]]
+    return format_table(("FILE", "STATE", "SINCE"), rows)

@@ -1,0 +1,341 @@
+"""What a project's own `config.json` may decide, and which of these files the user trusts.
+
+The file comes with a clone, so by itself it only tunes how the project is indexed. All other settings in it are ignored
+until the user trusts that very file: `agent-brain trust` records its path and the SHA-256 of its bytes in
+`trusted.json` in the user's home. A file that has changed since must be trusted again.
+"""
+
+import hashlib
+import logging
+import stat
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from agent_brain_server.atomic_file import (
+    UnreadableDocumentError,
+    hold_exclusively,
+    parse_document,
+    read_content,
+    read_document,
+    write_atomic,
+)
+from agent_brain_server.config.addresses import is_loopback
+from agent_brain_server.errors import StateDirError
+from agent_brain_server.state_files import remove_temporaries
+from agent_brain_server.storage_paths import prepare_brain_home, trusted_lock_path, trusted_path
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+
+SECRET_KEYS = ("token", "chroma_token")
+"""Never read from a project's file, which is shared through version control, and never shown."""
+
+SECRET_ADDRESSES = {"chroma_token": "chroma_url"}
+"""Secrets that are sent, and the setting that names where to."""
+
+TUNING_KEYS = ("mode", "port", "chunk_size", "chunk_overlap", "max_file_bytes", "watch")
+"""What a project's file may always set; it takes any setting that is not listed here only if the user trusts it."""
+
+RESTRICTED_KEYS: Mapping[str, str] = {
+    "bind_host": "can let other machines connect to the server",
+    "data_dir": "writes the index outside the state directory",
+    "log_dir": "writes logs outside the state directory",
+    "shared_server_url": "decides which daemon may serve the project",
+    "embedding_model": "can send every chunk and every query to a remote service, with your key",
+    "index_secrets": "puts private keys and credentials into the index",
+    "idle_stop_seconds": "decides how long the server keeps running",
+    "log_level": "decides what is written to the log",
+    "chroma_url": "receives the vectors of every chunk and every query",
+}
+"""Settings that need trust in a project's file, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedFile:
+    """A config.json that the user trusts.
+
+    Attributes:
+        project_root: Root of its project when it was trusted.
+        config_file: Canonical path of the file.
+        sha256: Hash of the bytes that are trusted.
+        secrets: Keys of the secrets that the addresses in the file may receive.
+        trusted_at: ISO 8601 with zone.
+    """
+
+    project_root: str
+    config_file: str
+    sha256: str
+    secrets: tuple[str, ...] = ()
+    trusted_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """A project's config.json, read once: what is hashed is what is parsed.
+
+    Attributes:
+        path: The file.
+        sha256: Hash of its bytes.
+        values: All settings in it.
+        restricted: Those that take effect only if the file is trusted.
+        is_trusted: The user trusts exactly these bytes.
+        was_trusted: The user trusted an earlier version of the file.
+        secrets: Keys of the secrets that its addresses may receive.
+    """
+
+    path: Path
+    sha256: str
+    values: Mapping[str, Any]
+    restricted: Mapping[str, Any]
+    is_trusted: bool = False
+    was_trusted: bool = False
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        """The settings that take effect."""
+        if self.is_trusted:
+            return self.values
+        return {key: value for key, value in self.values.items() if key not in self.restricted}
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """What of a project's config.json does not take effect.
+
+    Attributes:
+        path: The file.
+        values: Its settings that are ignored.
+        reason: Why, such as `not trusted`.
+        withheld: Keys of secrets that are not sent to an address in the file.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+    reason: str
+    withheld: tuple[str, ...] = ()
+
+    hint = "See them with: agent-brain config. If you want them, allow them with: agent-brain trust"
+
+    def describe(self) -> str:
+        """Return what is ignored and why, in one sentence."""
+        if self.withheld:
+            return f"{self.path} is {self.reason}; not sent to its address: {', '.join(self.withheld)}."
+        return f"{self.path} is {self.reason}; ignored: {', '.join(self.values)}."
+
+
+def needs_trust(key: str, value: object, default: object) -> bool:
+    """Return whether a setting in a project's file takes effect only if the user trusts the file.
+
+    Defaults never need trust. Values of a wrong type are left to the settings' model, which refuses them.
+
+    Args:
+        key: The setting.
+        value: What the file says.
+        default: Its default.
+    """
+    if key in TUNING_KEYS or (value == default and type(value) is type(default)):
+        return False
+    is_harmless = HARMLESS_VALUES.get(key)
+    return is_harmless is None or not is_harmless(value)
+
+
+def may_need_trust(path: Path) -> bool:
+    """Return whether a project's config.json may hold settings that need trust: a check that needs no model.
+
+    Args:
+        path: The file; one that does not exist or is damaged holds none.
+    """
+    try:
+        values = read_document(path) or {}
+    except UnreadableDocumentError:
+        return False
+    return any(needs_trust(key, value, None) for key, value in values.items())
+
+
+def _is_local(host: object) -> bool:
+    return not isinstance(host, str) or is_loopback(host)
+
+
+def _stays_below(directory: object) -> bool:
+    if not isinstance(directory, str):
+        return True
+    path = PurePosixPath(directory)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+HARMLESS_VALUES: Mapping[str, Callable[[object], bool]] = {
+    "bind_host": _is_local,
+    "data_dir": _stays_below,
+    "log_dir": _stays_below,
+}
+"""Restricted settings of which only some values need trust."""
+
+
+def read_project_file(path: Path, defaults: Mapping[str, Any]) -> ProjectFile | None:
+    """Read a project's config.json and look up whether the user trusts it; return `None` if there is no file.
+
+    Args:
+        path: The file.
+        defaults: Default of each setting.
+
+    Raises:
+        UnreadableDocumentError: The file cannot be read or is not a JSON object.
+        StateDirError: The user has no home directory.
+    """
+    content = read_content(path)
+    if content is None:
+        return None
+    values = parse_document(path, content)
+    restricted = {key: value for key, value in values.items() if needs_trust(key, value, defaults.get(key))}
+    sha256 = hashlib.sha256(content).hexdigest()
+    entry = find_trusted(path) if restricted else None
+    if entry is None or entry.sha256 != sha256:
+        return ProjectFile(path, sha256, values, restricted, was_trusted=entry is not None)
+    return ProjectFile(path, sha256, values, restricted, is_trusted=True, secrets=entry.secrets)
+
+
+def find_ignored(file: ProjectFile, overridden: Collection[str], withheld: tuple[str, ...] = ()) -> Ignored | None:
+    """Return what of a project's file does not take effect for want of trust, or `None` if nothing.
+
+    Args:
+        file: As it was read.
+        overridden: Settings that the environment or a flag decides, whatever the file says.
+        withheld: Keys of secrets that are not sent to an address in the file.
+    """
+    if withheld:
+        return Ignored(file.path, {}, "trusted, but not with that secret", withheld)
+    values = {} if file.is_trusted else {key: each for key, each in file.restricted.items() if key not in overridden}
+    return (
+        Ignored(file.path, values, "changed since it was trusted" if file.was_trusted else "not trusted")
+        if values
+        else None
+    )
+
+
+def find_withheld(file: ProjectFile, secrets: Collection[str], addresses: Collection[str]) -> tuple[str, ...]:
+    """Return the secrets that must not be used, because they would be sent to an address that is the file's.
+
+    A secret goes only where the user wants it: to an address from the user's own file, the environment or a flag, or to
+    one in a project's file that was trusted while the user was shown that it receives the secret.
+
+    Args:
+        file: The project's.
+        secrets: Keys of the secrets that are set.
+        addresses: Settings whose value in force comes from the file.
+    """
+    received = find_received(file, secrets)
+    return tuple(key for key in received if SECRET_ADDRESSES[key] in addresses and key not in file.secrets)
+
+
+def find_received(file: ProjectFile, secrets: Collection[str]) -> tuple[str, ...]:
+    """Return which of the user's secrets would be sent to an address in a project's file."""
+    return tuple(key for key, address in SECRET_ADDRESSES.items() if key in secrets and file.values.get(address))
+
+
+def list_trusted() -> list[TrustedFile]:
+    """Return the files that the user trusts, ordered by path. A damaged or foreign list is logged and is empty.
+
+    Raises:
+        StateDirError: The user has no home directory.
+    """
+    path = trusted_path()
+    try:
+        document = read_document(path) if _is_private(path) else None
+    except UnreadableDocumentError as exc:
+        logger.warning("Ignored: %s", exc)
+        return []
+    listed = document.get("trusted") if document and document.get("schema_version") == SCHEMA_VERSION else None
+    found = [_parse_entry(item) for item in listed] if isinstance(listed, list) else []
+    return sorted((entry for entry in found if entry is not None), key=lambda entry: entry.config_file)
+
+
+def find_trusted(config_file: Path) -> TrustedFile | None:
+    """Return what the user trusts at a path, whether or not the file has changed since; `None` if nothing.
+
+    Raises:
+        StateDirError: The user has no home directory.
+    """
+    name = _canonical(config_file)
+    return next((entry for entry in list_trusted() if entry.config_file == name), None)
+
+
+def check_trusted(entry: TrustedFile) -> str:
+    """Return the state of a trusted file: `current`, `changed` since it was trusted, or `missing`."""
+    try:
+        content = read_content(Path(entry.config_file))
+    except UnreadableDocumentError:
+        return "changed"
+    if content is None:
+        return "missing"
+    return "current" if hashlib.sha256(content).hexdigest() == entry.sha256 else "changed"
+
+
+def trust_file(file: ProjectFile, project_root: Path) -> None:
+    """Record that the user trusts a file with exactly the bytes that were read.
+
+    Args:
+        file: As it was read and shown to the user, with the secrets that its addresses may receive.
+        project_root: Canonical root of its project.
+
+    Raises:
+        StateDirError: The list cannot be written.
+    """
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = TrustedFile(str(project_root), _canonical(file.path), file.sha256, file.secrets, now)
+    _update(lambda kept: [*(each for each in kept if each.config_file != entry.config_file), entry])
+
+
+def revoke_trust(config_file: Path) -> bool:
+    """Stop trusting a file; return whether it was trusted.
+
+    Raises:
+        StateDirError: The list cannot be written.
+    """
+    if find_trusted(config_file) is None:
+        return False
+    name = _canonical(config_file)
+    _update(lambda kept: [each for each in kept if each.config_file != name])
+    return True
+
+
+def _canonical(path: Path) -> str:
+    return str(path.parent.resolve() / path.name)
+
+
+def _is_private(path: Path) -> bool:
+    """Return whether no other user can write a file; reading it checks who owns it."""
+    try:
+        writable = path.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    except OSError:
+        return False
+    if writable:
+        logger.warning("Ignored: %s is writable by other users", path)
+    return not writable
+
+
+def _parse_entry(item: object) -> TrustedFile | None:
+    if not isinstance(item, dict):
+        return None
+    root, config_file, sha256 = (item.get(name) for name in ("project_root", "config_file", "sha256"))
+    if not isinstance(root, str) or not isinstance(config_file, str) or not isinstance(sha256, str):
+        return None
+    named = item.get("secrets")
+    secrets = tuple(key for key in SECRET_ADDRESSES if isinstance(named, list) and key in named)
+    return TrustedFile(root, config_file, sha256, secrets, str(item.get("trusted_at", "")))
+
+
+def _update(change: Callable[[list[TrustedFile]], list[TrustedFile]]) -> None:
+    path = trusted_path()
+    try:
+        prepare_brain_home()
+        with hold_exclusively(trusted_lock_path()):
+            remove_temporaries(path)  # of writers that were killed
+            kept = change(list_trusted())
+            write_atomic(path, {"schema_version": SCHEMA_VERSION, "trusted": [asdict(entry) for entry in kept]})
+    except OSError as exc:
+        raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc

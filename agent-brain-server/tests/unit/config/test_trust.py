@@ -1,0 +1,300 @@
+"""What a project's own file may decide, and how the user allows more."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.config.settings import ProjectConfig, load_settings, read_own_file
+from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.config.trust import (
+    RESTRICTED_KEYS,
+    SECRET_ADDRESSES,
+    SECRET_KEYS,
+    TUNING_KEYS,
+    check_trusted,
+    find_received,
+    list_trusted,
+    may_need_trust,
+    revoke_trust,
+    trust_file,
+)
+from agent_brain_server.errors import ConfigError, StateDirError
+from agent_brain_server.storage_paths import config_path, global_config_path, prepare_brain_home, trusted_path
+
+HOSTILE = {
+    "bind_host": "0.0.0.0",
+    "data_dir": "/tmp/elsewhere",
+    "log_dir": "../../..",
+    "shared_server_url": "http://evil.example:80",
+    "embedding_model": "openai:text-embedding-3-small",
+    "index_secrets": True,
+    "idle_stop_seconds": 0,
+    "log_level": "debug",
+    "chroma_url": "http://127.0.0.1:9",
+}
+TUNING = {
+    "mode": "shared",
+    "port": 4711,
+    "chunk_size": 256,
+    "chunk_overlap": 20,
+    "max_file_bytes": 5000,
+    "watch": False,
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+    for key in ProjectConfig.model_fields:
+        monkeypatch.delenv(f"AGENT_BRAIN_{key.upper()}", raising=False)
+    return prepare_brain_home()
+
+
+@pytest.fixture
+def state_dir(tmp_path):
+    directory = tmp_path / "Zustand ü"
+    directory.mkdir()
+    return directory
+
+
+def write(state_dir: Path, **values: object) -> Path:
+    path = config_path(state_dir)
+    path.write_text(json.dumps(values))
+    return path
+
+
+def trust(state_dir: Path, *secrets: str) -> None:
+    file = read_own_file(config_path(state_dir))
+    assert file is not None
+    trust_file(replace(file, secrets=secrets), state_dir.parent)
+
+
+def test_settings_are_classified_each_exactly_once():
+    classified = [*TUNING_KEYS, *RESTRICTED_KEYS, *SECRET_KEYS]
+    assert sorted(classified) == sorted(ProjectConfig.model_fields)
+    assert set(SECRET_ADDRESSES) <= set(SECRET_KEYS)
+    assert set(SECRET_ADDRESSES.values()) <= set(RESTRICTED_KEYS)
+
+
+def test_project_file_sets_what_tunes_indexing(state_dir):
+    path = write(state_dir, **TUNING)
+    settings = load_settings(state_dir)
+    assert settings.config.model_dump(include=set(TUNING)) == TUNING
+    assert {settings.origins[key] for key in TUNING} == {str(path)}
+    assert settings.ignored is None
+    assert not may_need_trust(path)
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_project_file_untrusted_setting_is_ignored(state_dir, key):
+    path = write(state_dir, chunk_size=256, **{key: HOSTILE[key]})
+    settings = load_settings(state_dir)
+    assert settings.config == ProjectConfig(chunk_size=256)
+    assert settings.origins[key] == "default"
+    assert settings.ignored is not None
+    assert dict(settings.ignored.values) == {key: HOSTILE[key]}
+    assert str(path) in settings.ignored.describe()
+    assert "agent-brain trust" in settings.ignored.hint
+    assert may_need_trust(path)
+
+
+def test_project_file_untrusted_values_do_not_replace_the_users(state_dir):
+    global_config_path().write_text(json.dumps({"embedding_model": "ollama:mine", "log_level": "error"}))
+    write(state_dir, **HOSTILE)
+    config = load_settings(state_dir).config
+    assert (config.embedding_model, config.log_level) == ("ollama:mine", "error")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {key: ProjectConfig.model_fields[key].default for key in RESTRICTED_KEYS},
+        {"data_dir": "index/new", "log_dir": "./my logs"},
+        {"bind_host": "::1"},
+        {"bind_host": "localhost"},
+    ],
+)
+def test_project_file_defaults_and_local_values_need_no_trust(state_dir, values):
+    write(state_dir, **values)
+    settings = load_settings(state_dir)
+    assert settings.ignored is None
+    assert settings.config.model_dump(include=set(values)) == values
+
+
+@pytest.mark.parametrize(("key", "value"), [("data_dir", "a/../../b"), ("data_dir", "/"), ("index_secrets", 1)])
+def test_project_file_values_that_look_harmless_are_not_taken(state_dir, key, value):
+    write(state_dir, **{key: value})
+    try:
+        assert getattr(load_settings(state_dir).config, key) == ProjectConfig.model_fields[key].default
+    except ConfigError as error:
+        assert key in str(error)
+
+
+@pytest.mark.parametrize("values", [{"embedding_model": 5}, {"index_secrets": "yes"}, {"log_level": "loud"}])
+def test_project_file_ignored_value_of_wrong_type_is_refused(state_dir, values):
+    write(state_dir, **values)
+    with pytest.raises(ConfigError, match=next(iter(values))):
+        load_settings(state_dir)
+
+
+def test_project_file_overridden_setting_is_not_reported(state_dir, monkeypatch):
+    write(state_dir, embedding_model="openai:x", log_level="debug")
+    monkeypatch.setenv("AGENT_BRAIN_EMBEDDING_MODEL", "ollama:mine")
+    ignored = load_settings(state_dir, {"log_level": "error"}).ignored
+    assert ignored is None
+
+
+def test_trusted_file_sets_everything_until_it_changes(state_dir):
+    values = {"embedding_model": "openai:x", "data_dir": "/tmp/elsewhere", "index_secrets": True}
+    path = write(state_dir, **values)
+    trust(state_dir)
+    settings = load_settings(state_dir)
+    assert settings.config.model_dump(include=set(values)) == values
+    assert settings.origins["data_dir"] == str(path)
+    assert settings.ignored is None
+
+    path.write_text(path.read_text() + "\n")
+    ignored = load_settings(state_dir).ignored
+    assert ignored is not None
+    assert ignored.reason == "changed since it was trusted"
+    assert [check_trusted(entry) for entry in list_trusted()] == ["changed"]
+    trust(state_dir)
+    assert load_settings(state_dir).ignored is None
+    assert len(list_trusted()) == 1
+
+
+def test_trust_records_the_bytes_that_were_read(state_dir):
+    path = write(state_dir, embedding_model="openai:x")
+    file = read_own_file(path)
+    write(state_dir, embedding_model="openai:x", bind_host="0.0.0.0")  # between showing and recording
+    assert file is not None
+    trust_file(file, state_dir.parent)
+    assert load_settings(state_dir).config == ProjectConfig()
+
+
+def test_trust_of_one_file_says_nothing_of_a_copy(state_dir, tmp_path):
+    write(state_dir, embedding_model="openai:x")
+    trust(state_dir)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    write(copy, embedding_model="openai:x")
+    assert load_settings(copy).ignored is not None
+
+
+def test_revoked_file_is_ignored_again(state_dir):
+    path = write(state_dir, embedding_model="openai:x")
+    assert not revoke_trust(path)
+    trust(state_dir)
+    assert revoke_trust(path)
+    assert load_settings(state_dir).ignored is not None
+    assert list_trusted() == []
+
+
+def test_trusted_list_is_private_and_names_root_and_hash(state_dir):
+    write(state_dir, embedding_model="openai:x")
+    trust(state_dir)
+    assert stat.S_IMODE(trusted_path().stat().st_mode) == 0o600
+    (entry,) = json.loads(trusted_path().read_text())["trusted"]
+    assert entry["project_root"] == str(state_dir.parent)
+    assert len(entry["sha256"]) == 64
+    config_path(state_dir).unlink()
+    assert [check_trusted(each) for each in list_trusted()] == ["missing"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"trusted": [7, {}, {"config_file": "/x"}]}', '{"trusted": 3}'])
+def test_damaged_list_trusts_nothing(state_dir, content):
+    write(state_dir, embedding_model="openai:x")
+    trust(state_dir)
+    trusted_path().write_text(content)
+    assert list_trusted() == []
+    assert load_settings(state_dir).ignored is not None
+
+
+def test_list_that_others_can_write_trusts_nothing(state_dir):
+    write(state_dir, embedding_model="openai:x")
+    trust(state_dir)
+    trusted_path().chmod(0o620)
+    assert load_settings(state_dir).ignored is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_list_of_another_user_trusts_nothing(state_dir):
+    write(state_dir, embedding_model="openai:x")
+    trust(state_dir)
+    os.chown(trusted_path(), 12345, -1)
+    assert load_settings(state_dir).ignored is not None
+
+
+def test_list_that_cannot_be_written_is_an_error(state_dir, tmp_path, monkeypatch):
+    write(state_dir, embedding_model="openai:x")
+    (tmp_path / "file").touch()
+    file = read_own_file(config_path(state_dir))
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "file" / "home"))
+    assert file is not None
+    with pytest.raises(StateDirError):
+        trust_file(file, state_dir.parent)
+
+
+def test_simultaneous_trust_loses_no_entry(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from agent_brain_server.config.trust import ProjectFile, trust_file;"
+        "trust_file(ProjectFile(Path(sys.argv[1]), 'a' * 64, {}, {}), Path('/'))"
+    )
+    paths = [str(tmp_path / f"{number}.json") for number in range(6)]
+    running = [subprocess.Popen([sys.executable, "-c", code, path]) for path in paths]
+    assert [process.wait() for process in running] == [0] * len(paths)
+    assert [entry.config_file for entry in list_trusted()] == paths
+
+
+def test_secret_goes_to_a_trusted_address_only_if_shown(state_dir, monkeypatch):
+    write(state_dir, chroma_url="https://chroma.example.com")
+    trust(state_dir)
+    assert load_settings(state_dir).config.chroma_url == "https://chroma.example.com"
+    monkeypatch.setenv("AGENT_BRAIN_CHROMA_TOKEN", "open sesame")  # set later, for another server
+    settings = load_settings(state_dir)
+    assert settings.config.chroma_token is None
+    assert settings.ignored is not None
+    assert "chroma_token" in settings.ignored.describe()
+    assert "sesame" not in settings.ignored.describe()
+    trust(state_dir, "chroma_token")
+    assert load_settings(state_dir).config.chroma_token == "open sesame"
+
+
+def test_secret_goes_to_the_users_own_address(state_dir, monkeypatch):
+    global_config_path().write_text(json.dumps({"chroma_url": "https://mine.example.com", "chroma_token": "sesame"}))
+    write(state_dir, chroma_url="https://evil.example.com")
+    config = load_settings(state_dir).config
+    assert (config.chroma_url, config.chroma_token) == ("https://mine.example.com", "sesame")
+    trust(state_dir)
+    assert load_settings(state_dir).config.chroma_token is None
+    monkeypatch.setenv("AGENT_BRAIN_CHROMA_URL", "https://other.example.com")
+    config = load_settings(state_dir).config
+    assert (config.chroma_url, config.chroma_token) == ("https://other.example.com", "sesame")
+
+
+def test_received_secrets_are_those_of_addresses_in_the_file(state_dir):
+    file = read_own_file(write(state_dir, chroma_url=None, log_level="debug"))
+    assert file is not None
+    assert find_received(file, {"token", "chroma_token"}) == ()
+    file = read_own_file(write(state_dir, chroma_url="http://localhost:1"))
+    assert file is not None
+    assert find_received(file, {"token", "chroma_token"}) == ("chroma_token",)
+
+
+def test_daemon_gates_the_files_of_its_projects(state_dir):
+    write(state_dir, **{**HOSTILE, "chunk_size": 256})
+    settings = DaemonSettings.load().load_project(state_dir)
+    assert (settings.config.chunk_size, settings.config.index_secrets) == (256, False)
+    assert settings.ignored is not None
+    assert set(settings.ignored.values) == {"index_secrets", "shared_server_url"}  # the daemon decides the others
+    trust(state_dir)
+    settings = DaemonSettings.load().load_project(state_dir)
+    assert settings.config.index_secrets
+    assert settings.config.embedding_model == ProjectConfig().embedding_model
+    assert settings.ignored is None
