@@ -25,6 +25,8 @@ from agent_brain_server.ownership import is_own
 PRIVATE_FILE_MODE = 0o600  # runtime files hold a token, logs and indexes repeat the project's text
 PRIVATE_DIR_MODE = 0o700
 TEMPORARY_SUFFIX = ".tmp"
+ROOT_UID = 0
+DIRECTORY_OPTIONS = "--state-dir for a project, AGENT_BRAIN_HOME for the shared daemon"
 
 _NOT_FOLLOWED = os.O_NOFOLLOW | os.O_CLOEXEC
 # without O_NONBLOCK, opening a FIFO waits for the process at its other end
@@ -169,7 +171,7 @@ def make_private_dir(path: Path) -> None:
     """Create a directory and its missing ancestors, private whatever the umask is; an existing one must be our own.
 
     Raises:
-        UnsafePathError: It is a link or belongs to another user.
+        UnsafePathError: It is a link or belongs to another user, or root would create it where another user works.
         OSError: It cannot be created or is not a directory.
     """
     missing: list[Path] = []
@@ -177,11 +179,28 @@ def make_private_dir(path: Path) -> None:
         if directory.exists() or directory.is_symlink():
             break
         missing.append(directory)
+    if missing:
+        _require_usable_by_owner(missing[-1].parent)
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):  # another process creates it too
             directory.mkdir(mode=PRIVATE_DIR_MODE)
     with open_directory(path):
         pass
+
+
+def _require_usable_by_owner(parent: Path) -> None:
+    """Refuse to create a directory as root where another user works: that user could neither use nor remove it.
+
+    Raises:
+        UnsafePathError: This process is root and `parent` belongs to another user.
+        OSError: `parent` cannot be read.
+    """
+    owner = parent.stat().st_uid
+    if os.geteuid() == ROOT_UID and owner != ROOT_UID:
+        raise UnsafePathError(
+            f"{parent} belongs to another user (uid {owner}), who could not use what root creates in it.",
+            hint=f"Run the command as that user, without sudo, or name a directory of root's own: {DIRECTORY_OPTIONS}.",
+        )
 
 
 def require_safe_tree(directory: Path, *, skip: Collection[str] = (), links_allowed: Collection[str] = ()) -> None:

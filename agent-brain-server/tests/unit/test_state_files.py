@@ -199,3 +199,16 @@ def test_require_safe_tree_allows_named_links(state_dir: Path, precious: Path) -
     require_safe_tree(state_dir, skip=("projects",), links_allowed=("config.json",))
     with pytest.raises(UnsafePathError):
         require_safe_tree(state_dir, skip=("projects",))
+
+
+@needs_root
+def test_make_private_dir_root_leaves_other_users_alone(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY, NOBODY)
+    with pytest.raises(UnsafePathError, match=f"uid {NOBODY}") as caught:
+        make_private_dir(theirs / ".claude" / "state")
+    assert "sudo" in caught.value.hint
+    assert list(theirs.iterdir()) == []
+    (theirs / "roots").mkdir()
+    make_private_dir(theirs / "roots" / "state")

@@ -1,0 +1,55 @@
+"""Root in the project of another user, as with `sudo agent-brain`: nothing is left that this user cannot use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+USER = 12345
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be root in another user's project")
+
+
+@pytest.fixture
+def user_home(agent_brain, project, tmp_path):
+    """Give the project to another user, whose home sudo kept in HOME."""
+    home = tmp_path / "user"
+    home.mkdir()
+    for path in (home, project, *project.rglob("*")):
+        os.chown(path, USER, USER)
+    del agent_brain.environment["AGENT_BRAIN_HOME"]
+    agent_brain.environment["HOME"] = str(home)
+    return home
+
+
+def find_root_files(*directories: Path) -> list[Path]:
+    paths = (path for directory in directories for path in (directory, *directory.rglob("*")))
+    return [path for path in paths if path.lstat().st_uid != USER]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["init"], ["start"], ["query", "turnstile"], ["index"], ["start", "--mode", "shared"]]
+)
+def test_root_in_the_project_of_a_user_is_refused(agent_brain, user_home, project, arguments):
+    outcome = agent_brain(*arguments)
+    assert outcome.code == 5, outcome.err
+    assert f"uid {USER}" in outcome.err
+    assert "sudo" in outcome.complaint[-1]
+    assert find_root_files(project, user_home) == []
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["list"], ["stop"], ["config"], ["doctor"], ["reset", "--yes"]])
+def test_root_that_only_looks_leaves_no_file(agent_brain, user_home, project, arguments):
+    agent_brain(*arguments)
+    assert find_root_files(project, user_home) == []
+
+
+def test_root_may_use_a_state_dir_of_its_own(agent_brain, user_home, project, tmp_path):
+    places = ("--project-root", str(project), "--state-dir", str(tmp_path / "state of root"))
+    try:
+        outcome = agent_brain("query", "turnstile", *places)
+        assert outcome.code == 0, outcome.err
+        assert "locking.py" in outcome.out
+        assert find_root_files(project, user_home) == []
+    finally:
+        agent_brain("stop", "--force", *places)
