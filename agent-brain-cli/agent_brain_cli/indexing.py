@@ -12,17 +12,20 @@ from agent_brain_cli.servers import attach_to_daemon, look_for_server
 from agent_brain_server.discovery import discover_or_start
 from agent_brain_server.errors import NotRunningError, ServerRefusedError
 from agent_brain_server.locking import is_stale
+from agent_brain_server.project_root import describe_large_project
 
 Milestone = Literal["keywords", "end"]
 """How far to wait: until keyword answers are complete, or until the vectors are as well."""
 
 
 def connect(target: Target) -> Client:
-    """Return a client of the project's server; start that where it doesn't run, and say so.
+    """Return a client of the project's server, which is started if it is not running, with a note on stderr.
 
     Raises:
-        DaemonNotRunningError: The project is meant for the shared daemon, which is started by hand.
+        ConfigError: The current directory is the home directory or above it, and was not named.
+        DaemonNotRunningError: The project uses the shared daemon, which is started by hand.
     """
+    target.require_project()
     note_ignored(target)
     found = look_for_server(target)
     state = found.state
@@ -31,7 +34,7 @@ def connect(target: Target) -> Client:
     elif state is None:
         doing = "Starting" if is_stale(target.state_dir) else "Waiting for"
         note(f"{doing} the server of {target.project_root}.")
-        state = discover_or_start(target.project_root, state_dir=target.state_dir)
+        state = discover_or_start(target.project_root, state_dir=target.state_dir, exact=True)
     elif found.is_shared:
         from agent_brain_server.daemon import ensure_pointer  # noqa: PLC0415 - a server of one's own needs none of it
 
@@ -55,9 +58,12 @@ def wait_for_job(client: Client, job_id: str, milestone: Milestone, *, timeout_s
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     job: Json = {}
+    remark: str | None = None
     try:
         with open_progress() as display:
             for job in client.follow_job(job_id, deadline=deadline):
+                if remark is None and (remark := describe_large_project(job["progress"]["files_total"])):
+                    note(remark)
                 display.update(job)
                 if has_reached(job, milestone):
                     break

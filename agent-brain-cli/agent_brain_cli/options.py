@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.project_root import resolve_project_root
+from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.storage_paths import resolve_state_dir
 
 LIFECYCLE_TIMEOUT_S = 30.0
@@ -39,12 +39,23 @@ class Target:
         state_dir: Absolute; need not exist.
         explicit: The user named the project or its state directory.
         as_json: One JSON document on stdout instead of text.
+        is_root_named: The user named the root itself.
     """
 
     project_root: Path
     state_dir: Path
     explicit: bool
     as_json: bool
+    is_root_named: bool = False
+
+    def require_project(self) -> None:
+        """Refuse `/`, the home directory and those above it, unless the user named them.
+
+        Raises:
+            ConfigError: The root is one of them.
+        """
+        if not self.is_root_named:
+            require_project(self.project_root)
 
 
 def target_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -87,7 +98,8 @@ def resolve_target(project_root: Path | None, state_dir: Path | None, *, as_json
             "The current directory no longer exists.", hint="Change to a directory that does, or name --project-root."
         ) from error
     explicit = project_root is not None or state_dir is not None
-    return Target(root, resolve_state_dir(root, state_dir=wanted_state_dir), explicit, as_json)
+    place = resolve_state_dir(root, state_dir=wanted_state_dir)
+    return Target(root, place, explicit, as_json, is_root_named=project_root is not None)
 
 
 def refuse_nan(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:

@@ -28,7 +28,7 @@ class Found:
 
 def look_for_server(target: Target) -> Found:
     """Find out which server answers for the project, starting none."""
-    state = discover(target.project_root, state_dir=target.state_dir)
+    state = discover(target.project_root, state_dir=target.state_dir, exact=True)
     if state is not None:
         return Found(state, state.mode == "shared")
     return Found(None, membership_of(target).is_shared)

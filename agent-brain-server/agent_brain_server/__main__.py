@@ -29,7 +29,7 @@ from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, remove_remai
 from agent_brain_server.log import configure_logging
 from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.processes import measure_process_age
-from agent_brain_server.project_root import resolve_project_root
+from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.runtime import RuntimeState, read_runtime
 from agent_brain_server.state_owner import claim_state_dir
@@ -158,9 +158,11 @@ def find_root(named: Path | None) -> Path:
     """Return the root of the project to serve.
 
     Raises:
-        ConfigError: It is not a directory.
+        ConfigError: It is not a directory, or is the home directory and was not named.
     """
     root = named.resolve() if named else resolve_project_root(Path.cwd())
+    if named is None:
+        require_project(root)
     if not root.is_dir():
         raise ConfigError(f"{root} is not a directory.", hint="Name an existing one with --project-root.")
     return root

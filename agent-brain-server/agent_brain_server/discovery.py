@@ -2,7 +2,7 @@
 
     from agent_brain_server.discovery import discover_or_start, request_json
 
-    server = discover_or_start(project_root)
+    server = discover_or_start(Path.cwd())
     question = {"query": "where is the lock released?", "project_id": server.project_id}
     answer = request_json(server, "POST", "/query", question)
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from agent_brain_server.errors import ServerRefusedError, UnknownSchemaError
 from agent_brain_server.local_http import request_json
 from agent_brain_server.locking import cleanup_stale, is_stale
+from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import resolve_state_dir
 
@@ -33,38 +34,43 @@ __all__ = [
 ]
 
 
-def discover(project_root: Path, *, state_dir: Path | None = None) -> RuntimeState | None:
-    """Return the running server of a project, or None where none answers.
+def discover(project_root: Path, *, state_dir: Path | None = None, exact: bool = False) -> RuntimeState | None:
+    """Return the running server of a project, or `None` if none answers.
 
-    What a dead server left is cleaned up; a server that lives and does not answer is left alone. Of the shared daemon
-    it is asked whether it serves the project: one that does not yet is not the project's server.
+    The files of a dead server are removed; one that is alive and does not answer is left alone. The shared daemon is
+    asked whether it serves the project: if it does not yet, it is not the project's server.
 
     Args:
-        project_root: Root of the project, as `project_root.resolve_project_root` gives it.
-        state_dir: Where its state lies, if not in the default place.
+        project_root: Any path in the project; the root is found as in `project_root.resolve_project_root`.
+        state_dir: The state directory, if it is not the default one.
+        exact: `project_root` is the root itself; no other is searched for.
 
     Raises:
-        UnknownSchemaError: A server of a version that can't be understood is running.
+        UnknownSchemaError: A server of an unknown version is running.
         StateDirError: The state directory is unusable.
     """
-    root = project_root.expanduser().resolve()
+    root = _find_root(project_root, exact=exact)
     place = resolve_state_dir(root, state_dir)
     return _find_own_server(root, place) or _find_shared_server(root, place)
 
 
-def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> RuntimeState:
+def discover_or_start(project_root: Path, *, state_dir: Path | None = None, exact: bool = False) -> RuntimeState:
     """Return the running server of a project, started on behalf of an agent if none runs.
 
-    Where the project is meant for the shared daemon, that is started, and told of the project.
+    If the project uses the shared daemon, that is started, and serves the project from then on.
 
     Args:
-        project_root: Root of the project, as `project_root.resolve_project_root` gives it.
-        state_dir: Where its state lies, if not in the default place.
+        project_root: Any path in the project; the root is found as in `project_root.resolve_project_root`.
+        state_dir: The state directory, if it is not the default one.
+        exact: `project_root` is the root itself; no other is searched for, and the home directory is allowed.
 
     Raises:
+        ConfigError: The path is in no project, and is `/`, the home directory or one above it.
         AgentBrainError: No server could be started; the message says why.
     """
-    root = project_root.expanduser().resolve()
+    root = _find_root(project_root, exact=exact)
+    if not exact:
+        require_project(root)
     place = resolve_state_dir(root, state_dir)
     own = _find_own_server(root, place)
     if own is not None:
@@ -87,38 +93,48 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None) -> R
     return lifecycle.start_server(root, state_dir=place, started_by="agent").state
 
 
-async def discover_async(project_root: Path, *, state_dir: Path | None = None) -> RuntimeState | None:
-    """Like `discover`, without holding up the event loop: it runs in a thread of the loop's default executor.
+async def discover_async(
+    project_root: Path, *, state_dir: Path | None = None, exact: bool = False
+) -> RuntimeState | None:
+    """Like `discover`, without blocking the event loop: it runs in a thread of the loop's default executor.
 
-    Cancelling gives the loop back at once; the thread ends within the seconds that a silent server is waited for.
+    Cancelling returns at once; the thread ends within the seconds that a silent server is waited for.
 
     Args:
-        project_root: Root of the project.
-        state_dir: Where its state lies, if not in the default place.
+        project_root: As for `discover`.
+        state_dir: As for `discover`.
+        exact: As for `discover`.
 
     Raises:
         AgentBrainError: As for `discover`.
     """
-    import asyncio  # noqa: PLC0415 - only who has an event loop pays for it, and has paid
+    import asyncio  # noqa: PLC0415 - only callers with an event loop pay for it, and they have it loaded
 
-    return await asyncio.to_thread(discover, project_root, state_dir=state_dir)
+    return await asyncio.to_thread(discover, project_root, state_dir=state_dir, exact=exact)
 
 
-async def discover_or_start_async(project_root: Path, *, state_dir: Path | None = None) -> RuntimeState:
-    """Like `discover_or_start`, without holding up the event loop: it runs in a thread of the loop's default executor.
+async def discover_or_start_async(
+    project_root: Path, *, state_dir: Path | None = None, exact: bool = False
+) -> RuntimeState:
+    """Like `discover_or_start`, without blocking the event loop: it runs in a thread of the loop's default executor.
 
-    Cancelling gives the loop back at once; a server that is being started starts all the same, for the next who asks.
+    Cancelling returns at once; a server that is being started is started all the same, for the next caller.
 
     Args:
-        project_root: Root of the project.
-        state_dir: Where its state lies, if not in the default place.
+        project_root: As for `discover_or_start`.
+        state_dir: As for `discover_or_start`.
+        exact: As for `discover_or_start`.
 
     Raises:
         AgentBrainError: As for `discover_or_start`.
     """
-    import asyncio  # noqa: PLC0415 - only who has an event loop pays for it, and has paid
+    import asyncio  # noqa: PLC0415 - only callers with an event loop pay for it, and they have it loaded
 
-    return await asyncio.to_thread(discover_or_start, project_root, state_dir=state_dir)
+    return await asyncio.to_thread(discover_or_start, project_root, state_dir=state_dir, exact=exact)
+
+
+def _find_root(path: Path, *, exact: bool) -> Path:
+    return path.expanduser().resolve() if exact else resolve_project_root(path)
 
 
 def _find_own_server(root: Path, place: Path) -> RuntimeState | None:

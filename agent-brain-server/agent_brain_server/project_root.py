@@ -18,6 +18,9 @@ MARKERS = (".claude", "pyproject.toml")
 
 PROJECT_ID_DIGITS = 8
 
+LARGE_PROJECT_FILES = 100_000
+"""The Linux kernel has 80,000; a directory with more files to index is probably not one project."""
+
 
 def resolve_project_root(start_path: Path) -> Path:
     """Return the canonical root of the project that contains `start_path`.
@@ -66,6 +69,20 @@ def require_project(project_root: Path) -> None:
             f"--project-root {shlex.quote(str(project_root))}",
             code="not_a_project",
         )
+
+
+def describe_large_project(files: int) -> str | None:
+    """Return a sentence about a project with more files than any usual one, and what to do; `None` for others.
+
+    Args:
+        files: Number of files to index.
+    """
+    if files <= LARGE_PROJECT_FILES:
+        return None
+    return (
+        f"There are {files:,} files to index, which takes a while; leave out what is not searched with: "
+        "agent-brain index --exclude 'GLOB'"
+    )
 
 
 def generate_project_id(project_root: Path) -> str:

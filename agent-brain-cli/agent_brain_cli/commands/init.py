@@ -31,6 +31,7 @@ def init(target: Target, mode: Mode | None, force: bool) -> None:
     `start`, `index` or `query`. With --mode shared the project is served by the daemon that projects share, whose
     shared_config.json is created as well.
     """
+    target.require_project()
     require_own_state_dir(target.project_root, target.state_dir)
     created = write_project_config(target.state_dir, mode=mode or "project", force=force)
     claim_state_dir(target.project_root, target.state_dir)

@@ -50,6 +50,8 @@ def start(
     server of its own.
     """
     overrides: Overrides = {name: value for name, value in (("bind_host", host), ("port", port)) if value is not None}
+    if mode != "shared":
+        target.require_project()
     note_ignored(target)
     uses_daemon = mode is None and membership_of(target).is_shared
     if foreground:

@@ -1,5 +1,6 @@
 """The keyword half of an indexing job: walk, compare, read and chunk what changed, write."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from agent_brain_server.indexing.walk_start import resolve_start
 from agent_brain_server.indexing.walker import Walk, WalkOptions, walk_files
 from agent_brain_server.indexing.worker_client import ChunkedFiles, ChunkOptions, WorkerClient
 from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.types import FileRecord, FileStat
+
+logger = logging.getLogger(__name__)
 
 BATCH_FILES = 16
 """Files sent to the worker at a time: some 150 chunks, a few hundredths of a second of writing."""
@@ -130,6 +134,8 @@ class FileIndexer:
         job.count_skips(walk.skipped)
         self._documents.record_skips(walk.skipped, below=scope.prefix)
         job.files_total, job.files_changed = len(walk.files) - plan.still_skipped, len(plan.changed)
+        if remark := describe_large_project(job.files_total):
+            logger.warning("%s", remark)
         return plan
 
     def _compare(self, request: IndexRequest) -> tuple[Walk, IndexScope, ChangePlan]:

@@ -370,3 +370,11 @@ def test_the_project_id_is_the_same_for_every_path_to_the_root(place):
 
 def test_the_project_id_is_the_documented_hash():
     assert generate_project_id(Path("/")) == "p_8a5edab2"  # sha256 of "/"
+
+
+def test_describe_large_project_counts_and_says_what_to_do():
+    assert project_root.describe_large_project(100_000) is None
+    remark = project_root.describe_large_project(219_956)
+    assert remark is not None
+    assert "219,956 files" in remark
+    assert "agent-brain index --exclude" in remark

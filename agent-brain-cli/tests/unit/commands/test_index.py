@@ -6,6 +6,7 @@ import pytest
 
 from agent_brain_cli.commands.index import index_request, render_job
 from agent_brain_cli.options import Target
+from agent_brain_server import project_root
 
 OPTIONS = {
     "no_recursive": False,
@@ -69,3 +70,13 @@ def test_the_wait_has_an_end_of_its_own(ask):
     late = ask("index", "--force", "--wait", "--timeout", "0.000001")
     assert late.code in (0, 6)  # the job may be done before it is first looked at
     assert ask("index", "--wait").code == 0
+
+
+def test_index_of_a_large_tree_says_so_and_goes_on(ask, monkeypatch):
+    assert "to index" not in ask("index").err
+    monkeypatch.setattr(project_root, "LARGE_PROJECT_FILES", 1)
+    done = ask("index", "--json")
+    assert done.code == 0
+    assert done.json["progress"]["keywords_ready"]
+    assert done.err.count("files to index") == 1
+    assert "agent-brain index --exclude" in done.err

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent_brain_server import project_root
 from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
@@ -154,3 +155,16 @@ def test_batches_are_bounded_and_lose_no_file(sizes: list[int]) -> None:
 def test_a_skipped_file_is_remembered_as_it_was_walked() -> None:
     record = skipped_record(FileStat("a.bin", 5, 7))
     assert record == replace(record, path="a.bin", size=5, mtime_ns=7, state="skipped")
+
+
+def test_index_of_a_large_tree_is_logged_before_it_is_read(bench, monkeypatch, caplog):
+    monkeypatch.setattr(project_root, "LARGE_PROJECT_FILES", 3)
+    job = bench.run()
+    assert job.files_total == 4
+    assert "There are 4 files to index" in caplog.text
+    assert "--exclude" in caplog.text
+
+
+def test_index_of_a_usual_tree_is_not_remarked_on(bench, caplog):
+    bench.run()
+    assert "files to index" not in caplog.text

@@ -1,0 +1,69 @@
+"""The home directory, what is above it and `/` are no projects unless they are named."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def home(agent_brain):
+    """Run the command in a home directory that is a repository, has a marker and holds a project."""
+    root = agent_brain.project
+    (root / ".claude").mkdir(exist_ok=True)
+    (root / "pyproject.toml").touch()
+    command = replace(agent_brain, environment={**agent_brain.environment, "HOME": str(root)})
+    yield command
+    command("stop", "--force", "--project-root", str(root))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (["query", "turnstile"], "."),
+        (["query", "turnstile"], ".."),
+        (["query", "turnstile"], "/"),
+        (["index"], "."),
+        (["start"], "."),
+        (["start", "--foreground"], "."),
+        (["init"], "."),
+    ],
+)
+def test_command_in_home_is_refused_with_a_hint(home, arguments, place):
+    directory = (home.project / place).resolve()
+    refused = home(*arguments, cwd=directory)
+    assert refused.code == 2
+    assert refused.complaint[0].startswith(f"Error: {directory} is no project")
+    assert "--project-root" in refused.complaint[1]
+    assert not list(home.project.glob(".claude/*"))
+
+
+def test_refusal_as_json_has_a_code(home):
+    refused = home("query", "x", "--json")
+    assert refused.code == 2
+    assert refused.json["error"]["code"] == "not_a_project"
+
+
+def test_command_below_home_is_not_refused_for_its_markers(home):
+    notes = home.project / "notes"
+    notes.mkdir()
+    created = home("init", "--json", cwd=notes)
+    assert created.code == 0
+    assert Path(created.json["project_root"]) == notes
+
+
+def test_home_that_is_named_is_a_project(home):
+    named = ["--project-root", str(home.project)]
+    answer = home("query", "turnstile", *named)
+    assert answer.code == 0, answer.err
+    assert "locking.py" in answer.out
+    assert home("status").code == 0
+    assert home("query", "turnstile").code == 2
+    assert home("stop").code == 0
+
+
+def test_commands_that_look_work_in_home(home):
+    assert home("status").code == 3
+    assert home("list").code == 0
+    assert home("stop").code == 3
+    assert home("status", "--mode", "shared").code == 7
