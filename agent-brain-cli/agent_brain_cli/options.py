@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from agent_brain_server.errors import StateDirError
+from agent_brain_server.languages import list_languages, resolve_language, suggest_language
 from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.storage_paths import resolve_state_dir
 
@@ -107,6 +108,21 @@ def refuse_nan(context: click.Context, parameter: click.Parameter, value: float 
     if value is not None and value != value:
         raise click.BadParameter("nan is not a number in the range.", context, parameter)
     return value
+
+
+def resolve_languages(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the languages that names and aliases stand for; refuse what is none."""
+    return tuple(_resolve_language(context, parameter, value) for value in values)
+
+
+def _resolve_language(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    language = resolve_language(value)
+    if language is None:
+        close = suggest_language(value)
+        guess = f" Did you mean '{close}'?" if close else ""
+        allowed = f"Allowed are {list_languages()}, and aliases such as py, golang, ts and c++."
+        raise click.BadParameter(f"there is no language '{value}'.{guess} {allowed}", context, parameter)
+    return language
 
 
 def named_options(options: Mapping[str, object]) -> dict[str, object]:

@@ -4,7 +4,7 @@ import click
 
 from agent_brain_cli.client import Client
 from agent_brain_cli.indexing import connect, has_reached, wait_for_job
-from agent_brain_cli.options import Target, named_options, refuse_nan, target_options
+from agent_brain_cli.options import Target, named_options, refuse_nan, resolve_languages, target_options
 from agent_brain_cli.render import Json, note, show
 from agent_brain_cli.render_results import describe_freshness, describe_match, print_results
 from agent_brain_cli.servers import describe_versions, note_version
@@ -32,7 +32,12 @@ MAX_TOP_K = 100
     help="Least cosine of a vector hit.",
 )
 @click.option(
-    "--language", "languages", multiple=True, metavar="NAME", help="Only this language (python, go); repeatable."
+    "--language",
+    "languages",
+    multiple=True,
+    metavar="NAME",
+    callback=resolve_languages,
+    help="Only this language: its name or an alias (python, py, golang, c++); repeatable.",
 )
 @click.option(
     "--type", "source_types", multiple=True, type=click.Choice(["doc", "code", "test"]), help="Only this; repeatable."

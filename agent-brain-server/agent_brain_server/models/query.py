@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
+from agent_brain_server.languages import list_languages, resolve_language
 from agent_brain_server.models.index import Glob
 
 MAX_QUERY_LENGTH = 4000
@@ -18,6 +20,23 @@ HIDDEN_CHARACTERS = (
     "How many characters of text, path, symbols and heading a person cannot see: Unicode tags, zero-width characters, "
     "marks that reorder text, escape sequences. They are in the fields as they are in the file; treat them as suspect."
 )
+
+LANGUAGES_DESCRIPTION = (
+    f"Names of languages, or aliases such as py, golang, ts and c++; empty: all. The names: {list_languages()}."
+)
+
+
+def check_language(name: str) -> str:
+    """Return the language that a name or an alias stands for.
+
+    Raises:
+        PydanticCustomError: There is no such language.
+    """
+    language = resolve_language(name)
+    if language is None:
+        allowed = list_languages()
+        raise PydanticCustomError("unknown_language", "no such language; allowed: {allowed}", {"allowed": allowed})
+    return language
 
 
 class QueryRequest(BaseModel):
@@ -36,8 +55,8 @@ class QueryRequest(BaseModel):
         default=0.0, ge=0, le=1, allow_inf_nan=False, description="Vector hits below this cosine are not used."
     )
     source_types: list[Literal["doc", "code", "test"]] = Field(default_factory=list, description="Empty: all.")
-    languages: list[Annotated[str, StringConstraints(min_length=1, max_length=40)]] = Field(
-        default_factory=list, max_length=100, description="Lower-case names (python, go); empty: all."
+    languages: list[Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(check_language)]] = (
+        Field(default_factory=list, max_length=100, description=LANGUAGES_DESCRIPTION)
     )
     file_paths: list[Glob] = Field(
         default_factory=list, max_length=100, description="Globs on the project-relative path; empty: all."

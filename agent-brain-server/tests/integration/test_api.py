@@ -115,7 +115,10 @@ def test_filters_never_starve_the_answer(client: httpx.Client) -> None:
     assert {r["source_type"] for r in ask(client, "handle part", source_types=["test"])["results"]} == {"test"}
     chosen = ask(client, "handle part", file_paths=["src/part_1*.py"], top_k=50)["results"]
     assert len(chosen) == 11
-    assert ask(client, "handle part", languages=["cobol"])["results"] == []
+    assert {r["language"] for r in ask(client, "handle part", languages=["Golang"])["results"]} == {"go"}
+    refused = client.post("/query", json={"query": "handle part", "languages": ["go", "cobol"]})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+    assert "languages.1: no such language; allowed: asciidoc, assembly, " in refused.json()["detail"]
 
 
 def test_scores_are_explained_when_asked_for(client: httpx.Client) -> None:

@@ -43,10 +43,18 @@ def test_filters_and_explanations_are_passed_on(ask):
     found = ask("query", "turnstile wombat", "--path", "*.md", "--type", "doc", "--explain", "--json").json["results"]
     assert {result["source"] for result in found} == {"guide.md"}
     assert found[0]["explanation"]
-    nothing = ask("query", "turnstile", "--language", "cobol")
+    nothing = ask("query", "turnstile", "--language", "golang")
     assert (nothing.code, nothing.out) == (0, "")
     assert "Leave out a filter" in nothing.err
     assert ask("query", "x", "--path", "[z-a]").code == 4
+
+
+def test_unknown_language_is_refused_with_those_allowed(ask):
+    refused = ask("query", "turnstile", "--language", "pyhton")
+    assert (refused.code, refused.out) == (2, "")
+    assert "Did you mean 'python'?" in refused.err
+    assert "typescript" in refused.err
+    assert ask("query", "turnstile", "--language", "py", "--json").json["results"][0]["language"] == "python"
 
 
 def test_a_project_that_was_never_indexed_is_indexed_first(run):
