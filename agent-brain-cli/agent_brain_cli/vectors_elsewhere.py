@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.storage_paths import make_child_environment
 
 REMOVAL_MODULE = "agent_brain_server.forget_vectors"
 REMOVAL_LIMIT_S = 30.0  # loading Chroma's client takes a second, and each of a few requests at most three
@@ -29,7 +30,14 @@ def forget_vectors(data: Path, state_dir: Path | None) -> str | None:
     command += ["--state-dir", str(state_dir)] if state_dir else []
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=REMOVAL_LIMIT_S, check=True, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            timeout=REMOVAL_LIMIT_S,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            cwd="/",  # libraries read `.env` of the current directory, which may be a clone's
+            env=make_child_environment(),
         )
         fault: str | None = json.loads(done.stdout)["fault"]
     except (OSError, ValueError, subprocess.SubprocessError) as error:

@@ -33,7 +33,13 @@ from agent_brain_server.project_root import require_project, resolve_project_roo
 from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.runtime import RuntimeState, read_runtime
 from agent_brain_server.state_owner import claim_state_dir
-from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_log_dir, resolve_state_dir
+from agent_brain_server.storage_paths import (
+    brain_home,
+    make_child_environment,
+    prepare_state_dir,
+    resolve_log_dir,
+    resolve_state_dir,
+)
 from agent_brain_server.telemetry import disable_telemetry
 
 logger = logging.getLogger(__name__)
@@ -198,6 +204,7 @@ def serve_locked(
 
     try:
         with bind_socket(settings.bind_host, settings.port) as sock:
+            leave_directory()
             from agent_brain_server.api.server import run_server  # noqa: PLC0415 - only the one server pays for it
 
             run_server(sock, context, lock=lock, stops_when_idle=stops_when_idle, on_ready=tell_ready)
@@ -205,6 +212,12 @@ def serve_locked(
         logger.exception("The server ends")
         error.add_note("\n".join([f"Last lines of {log_path}:", *read_log_tail(log_path, offset=earlier_runs)]))
         raise
+
+
+def leave_directory() -> None:
+    """Work in the root directory: libraries read files such as `.env` from the current one, which may be a clone."""
+    os.environ.update(make_child_environment())
+    os.chdir("/")
 
 
 def bind_socket(host: str, port: int) -> socket.socket:

@@ -14,7 +14,7 @@ from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.ready_pipe import Failed, Held, Ready, receive_outcome
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.state_files import make_private_dir, open_log
-from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE, brain_home, stderr_log_path
+from agent_brain_server.storage_paths import STATE_DIR_VARIABLE, make_child_environment, stderr_log_path
 
 logger = logging.getLogger(__name__)
 
@@ -122,12 +122,7 @@ def _make_command(plan: LaunchPlan, overrides: Mapping[str, Any], started_by: St
 
 def _make_environment() -> dict[str, str]:
     # the state directory is named in the arguments, and a daemon must not take one project's for that of all
-    environment = {name: value for name, value in os.environ.items() if name != STATE_DIR_VARIABLE}
-    if environment.get(HOME_VARIABLE):
-        environment[HOME_VARIABLE] = str(
-            brain_home()
-        )  # a relative one counts from our directory, not from the server's
-    return environment
+    return {name: value for name, value in make_child_environment().items() if name != STATE_DIR_VARIABLE}
 
 
 def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> subprocess.Popen[bytes]:

@@ -77,6 +77,12 @@ def brain_home() -> Path:
         raise StateDirError("This user has no home directory.", hint=f"Set HOME or {HOME_VARIABLE}.") from exc
 
 
+def make_child_environment() -> dict[str, str]:
+    """Return the environment for a process that works in another directory: a relative home is made absolute."""
+    home = os.environ.get(HOME_VARIABLE)
+    return {**os.environ, HOME_VARIABLE: str(brain_home())} if home else dict(os.environ)
+
+
 def registry_path() -> Path:
     """Return the file that remembers which projects have a state directory."""
     return brain_home() / REGISTRY_FILE

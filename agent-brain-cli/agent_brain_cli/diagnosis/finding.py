@@ -11,6 +11,7 @@ from typing import Any, Literal
 from agent_brain_cli.options import Target
 from agent_brain_cli.render import Json
 from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.storage_paths import make_child_environment
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -65,7 +66,14 @@ class Patient:
         command = [sys.executable, "-P", "-m", TRIAL_MODULE, "--model", self.config.embedding_model]
         command += ["--root", str(self.target.project_root), "--data", str(self.data)]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TRIAL_LIMIT_S, check=False, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            text=True,
+            timeout=TRIAL_LIMIT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            cwd="/",  # libraries read `.env` of the current directory, which may be a clone's
+            env=make_child_environment(),
         )
         if done.returncode:
             last_line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

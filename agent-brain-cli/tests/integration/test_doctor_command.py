@@ -25,6 +25,12 @@ def test_a_new_project_is_well_and_nothing_is_made(agent_brain, project):
     assert list((project / ".claude").iterdir()) == []
 
 
+def test_doctor_reads_no_dot_env_of_the_project(agent_brain, project):
+    (project / ".env").write_text("IS_PERSISTENT=maybe\n")  # Chroma cannot be imported beside it
+    code, checks = examine(agent_brain)
+    assert (code, checks["packages"]["status"]) == (0, "ok"), checks["packages"]
+
+
 def test_an_indexed_project_is_well_while_its_server_runs_and_after_it_was_killed(agent_brain, project):
     assert agent_brain("index", "--wait").code == 0
     code, checks = examine(agent_brain)

@@ -198,6 +198,7 @@ def test_foreground_serves_until_it_is_interrupted(agent_brain, project, environ
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert agent_brain("status", "--json").json["pid"] == server.pid
+        assert os.readlink(f"/proc/{server.pid}/cwd") == "/"  # no library reads `.env` of a clone
         server.send_signal(signal.SIGINT)
         server.wait(15)
         assert agent_brain("status").code == 3

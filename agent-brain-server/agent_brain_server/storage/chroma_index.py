@@ -142,7 +142,7 @@ class ChromaIndex(ChromaCollection):
         import chromadb  # noqa: PLC0415 - half a second and 100 MB that an empty or a small store never pays
         from chromadb.config import Settings  # noqa: PLC0415 - the same
 
-        settings = Settings(anonymized_telemetry=False)
+        settings = Settings(_env_file=None, anonymized_telemetry=False)  # not `.env` of a clone
         with self._translate_errors():
             self._client = chromadb.PersistentClient(path=str(self._directory), settings=settings)
             collection = self._get_or_create(epoch)

@@ -219,6 +219,7 @@ def make_settings(server: ChromaServer) -> Settings:
     if server.token is not None:  # a server behind a gateway reads the first, Chroma's cloud the second
         headers = {"Authorization": f"Bearer {server.token}", "X-Chroma-Token": server.token}
     return Settings(
+        _env_file=None,  # Chroma would read `.env` of the current directory, which may be a clone's
         anonymized_telemetry=False,
         chroma_api_impl="chromadb.api.fastapi.FastAPI",
         chroma_server_host=f"[{host}]" if ":" in host else host,

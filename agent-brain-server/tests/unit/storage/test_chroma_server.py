@@ -471,3 +471,10 @@ def test_what_is_no_chroma_is_refused_with_its_name(tmp_path):
         thread.join()
     assert caught.value.code == "chroma_refused"
     assert len(caught.value.message) < 500
+
+
+def test_chroma_settings_ignore_dot_env_of_the_directory(tmp_path, monkeypatch):
+    (tmp_path / ".env").write_text("CHROMA_OTEL_COLLECTION_ENDPOINT=http://evil.example\nIS_PERSISTENT=maybe\n")
+    monkeypatch.chdir(tmp_path)
+    settings = chroma_server.make_settings(ChromaServer("https://chroma.example.com", "sesame"))
+    assert settings.chroma_otel_collection_endpoint == ""
