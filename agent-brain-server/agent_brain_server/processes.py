@@ -21,6 +21,9 @@ _STATE_FIELD = 0
 _START_FIELD = 19
 """Positions in /proc/<pid>/stat after the command's closing parenthesis: fields 3 and 22 of proc(5)."""
 
+_CPU_FIELDS = (11, 12)
+"""Positions of user and system time in clock ticks, counted in the same way."""
+
 _RESIDENT_FIELD = 1  # of /proc/<pid>/statm, in pages: proc(5)
 
 _DEAD_STATES = ("Z", "X")  # zombie, dead
@@ -62,6 +65,14 @@ def read_resident_bytes(pid: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def read_cpu_seconds(pid: int) -> float | None:
+    """Return the CPU time that a process has used, `None` if it is gone or the system does not tell."""
+    fields = _read_proc_stat(pid)
+    if fields is None:
+        return None
+    return sum(int(fields[field]) for field in _CPU_FIELDS) / os.sysconf("SC_CLK_TCK")
+
+
 def is_same_process(pid: int, started_at: str | None) -> bool:
     """True where `pid` runs and, if `started_at` is known, is the process that started then."""
     now = read_start_time(pid)
@@ -69,6 +80,12 @@ def is_same_process(pid: int, started_at: str | None) -> bool:
 
 
 def _read_proc_start(pid: int) -> str | None:
+    fields = _read_proc_stat(pid)
+    return None if fields is None else fields[_START_FIELD]
+
+
+def _read_proc_stat(pid: int) -> list[str] | None:
+    """Return the fields of /proc/<pid>/stat from the third on, `None` if there is no such process or it is a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -77,7 +94,7 @@ def _read_proc_start(pid: int) -> str | None:
     fields = text.rpartition(")")[2].split()
     if len(fields) <= _START_FIELD or fields[_STATE_FIELD] in _DEAD_STATES:
         return None
-    return fields[_START_FIELD]
+    return fields
 
 
 def _ask_ps_start(pid: int) -> str | None:

@@ -7,7 +7,7 @@ the integer that the document store gave it and by which the derived indexes (BM
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,15 @@ SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
 FileState = Literal["pending", "indexed", "skipped"]
 SkipReason = Literal[
-    "binary", "dangling_symlink", "empty", "generated", "minified", "missing", "other_worktree", "parser_crashed",
-    "pdf_extra_not_installed", "secret", "special_file", "symlink", "symlink_loop", "symlink_outside", "too_large",
+    "binary", "cpu_limit", "dangling_symlink", "empty", "generated", "memory_limit", "minified", "missing",
+    "other_worktree", "parser_crashed", "pdf_extra_not_installed",
+    "secret", "special_file", "symlink", "symlink_loop", "symlink_outside", "too_large",
     "translation", "undecodable_name", "unreadable", "unreadable_pdf",
 ]  # fmt: skip
+LimitReason = Literal["cpu_limit", "memory_limit", "parser_crashed"]
+
+LIMIT_REASONS: tuple[LimitReason, ...] = get_args(LimitReason)
+"""Why a file is only cut by lines, or left out if it has no lines (a PDF)."""
 
 Vectors = npt.NDArray[np.float32]
 """Shape (n, dimension), each row of unit length."""
@@ -77,6 +82,7 @@ class SourceText:
     Attributes:
         text: Decoded text with newlines as they are in the file.
         language: A lower-case name out of `indexing/file_types.py`; "text" where none is known.
+        limit: The limit that the file is known to exceed, so that it is only cut by lines.
     """
 
     path: str
@@ -86,6 +92,7 @@ class SourceText:
     content_hash: str
     size: int
     mtime_ns: int
+    limit: LimitReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +121,17 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class FileChunks:
-    """One file with all of its chunks, in order: what the indexing worker sends and the stores take."""
+    """One file with all of its chunks, in order: what the indexing worker sends and the stores take.
+
+    Attributes:
+        limit: The limit that the file exceeds, so that it was only cut by lines.
+    """
 
     record: FileRecord
     language: str
     source_type: SourceType
     chunks: tuple[Chunk, ...]
+    limit: LimitReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

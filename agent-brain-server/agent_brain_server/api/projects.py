@@ -46,7 +46,6 @@ class ProjectsHealth:
 def measure_index(bundle: ServiceBundle) -> IndexFigures:
     """Return what `/metrics` tells of an open index."""
     queued, running = bundle.indexing.count_unfinished()
-    worker_pid = bundle.indexing.worker_pid
     return IndexFigures(
         counts=bundle.documents.counts(),
         keyword_chunks=bundle.bm25.count(),
@@ -54,7 +53,7 @@ def measure_index(bundle: ServiceBundle) -> IndexFigures:
         files_pending=bundle.queries.freshness().files_pending,
         jobs_queued=queued,
         jobs_running=running,
-        worker_bytes=read_resident_bytes(worker_pid) if worker_pid else 0,
+        worker_bytes=sum(map(read_resident_bytes, bundle.indexing.worker_pids.values())),
     )
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from agent_brain_server.indexing.headings import Section, find_sections
+from agent_brain_server.indexing.reading_limits import uncounted_cpu
 from agent_brain_server.indexing.source_lines import Limits, Piece, SourceLines, cut_line, group_ranges
 from agent_brain_server.indexing.token_estimate import estimate_tokens
 from agent_brain_server.types import SourceText
@@ -114,7 +115,8 @@ def _locate(text: str, part: str, position: int, end_of_last: int) -> int:
 @lru_cache(maxsize=4)
 def _sentence_splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter":
     """Make LlamaIndex's splitter, counting with our estimate instead of tiktoken, which is six times slower."""
-    from llama_index.core.node_parser import SentenceSplitter  # noqa: PLC0415  late: over a second of CPU to import
+    with uncounted_cpu():
+        from llama_index.core.node_parser import SentenceSplitter  # noqa: PLC0415 - takes over a second of CPU
 
     return SentenceSplitter(
         chunk_size=max(chunk_size, MIN_SENTENCE_TOKENS),

@@ -36,7 +36,7 @@ def chunk_file(source: SourceText, *, chunk_size: int, chunk_overlap: int) -> Fi
     limits = Limits.of_chunk_size(chunk_size, chunk_overlap)
     pieces = _cut(source, lines, limits)
     record = FileRecord(source.path, source.size, source.mtime_ns, source.content_hash, "pending")
-    return FileChunks(record, source.language, source.source_type, tuple(_name_pieces(source, pieces)))
+    return FileChunks(record, source.language, source.source_type, tuple(_name_pieces(source, pieces)), source.limit)
 
 
 def _cut(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
@@ -45,6 +45,8 @@ def _cut(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
     except SlowSyntaxError:
         logger.info("%s is cut by lines, because its syntax takes too long to find out", source.path)
         return list(chunk_plain(lines, source, limits))
+    except MemoryError:
+        raise  # the memory limit of the process, which its parent handles
     except Exception:  # a file must not be lost because its syntax or markup defeats a parser
         logger.warning(
             "%s is cut by lines, because its %s could not be cut", source.path, source.language, exc_info=True
@@ -53,6 +55,8 @@ def _cut(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
 
 
 def _choose_chunker(source: SourceText) -> Callable[[SourceLines, SourceText, Limits], Iterable[Piece]]:
+    if source.limit is not None:
+        return chunk_plain
     if source.language in DOCUMENT_LANGUAGES:
         return chunk_document
     return chunk_source if has_grammar(source.language) else chunk_plain

@@ -10,6 +10,7 @@ from tree_sitter import Node, Query, QueryCursor, Tree
 
 from agent_brain_server.indexing.definition_queries import CONTAINER_KINDS, DEFINITION_QUERIES, NAMELESS_KINDS
 from agent_brain_server.indexing.grammars import load_grammar
+from agent_brain_server.indexing.reading_limits import uncounted_cpu
 
 MAX_SYMBOLS = 64
 """Symbols of one chunk; more are a table of constants, and each costs space in every answer."""
@@ -114,7 +115,8 @@ def _nesting(node: Node) -> tuple[int, int]:
 
 @cache
 def _load_query(grammar: str) -> Query:
-    return Query(load_grammar(grammar), DEFINITION_QUERIES[grammar])
+    with uncounted_cpu():
+        return Query(load_grammar(grammar), DEFINITION_QUERIES[grammar])
 
 
 def _read_name(node: Node, data: bytes) -> str:

@@ -30,6 +30,30 @@ def write_frame(stream: IO[bytes], frame: Frame) -> None:
     stream.flush()
 
 
+class FrameBuffer:
+    """Puts frames together from the parts in which a pipe delivers them."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Append what was read."""
+        self._data += data
+
+    def take(self) -> Frame | None:
+        """Return the next frame, `None` if it is not complete yet."""
+        if len(self._data) < _LENGTHS.size:
+            return None
+        header_length, payload_length = _LENGTHS.unpack_from(self._data)
+        header_end = _LENGTHS.size + header_length
+        end = header_end + payload_length
+        if len(self._data) < end:
+            return None
+        frame = Frame(orjson.loads(self._data[_LENGTHS.size : header_end]), bytes(self._data[header_end:end]))
+        del self._data[:end]
+        return frame
+
+
 def read_frame(stream: IO[bytes]) -> Frame | None:
     """Read one frame; None where the other side has closed, even in the middle of a frame."""
     lengths = _read_exactly(stream, _LENGTHS.size)

@@ -7,6 +7,8 @@ from functools import cache
 
 from tree_sitter import Language, Parser, Tree
 
+from agent_brain_server.indexing.reading_limits import uncounted_cpu
+
 MAX_PARSE_SECONDS = 1.0
 """Of the thread's CPU; the slowest grammar takes 0.5 for a sound file of 1 MB, broken ones may take minutes."""
 
@@ -61,7 +63,8 @@ def grammar_name(language: str, path: str) -> str:
 def load_grammar(name: str) -> Language:
     """Load a grammar of `GRAMMARS`, once per process."""
     module, function = GRAMMARS[name]
-    return Language(getattr(importlib.import_module(module), function)())
+    with uncounted_cpu():
+        return Language(getattr(importlib.import_module(module), function)())
 
 
 class SlowSyntaxError(ValueError):

@@ -5,14 +5,15 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 
 from agent_brain_server.indexing.file_types import DOCUMENT_LANGUAGES, classify
 from agent_brain_server.indexing.rendered_text import render_html, render_notebook, render_pdf
 from agent_brain_server.indexing.secret_files import holds_secret
-from agent_brain_server.types import FileStat, Skip, SkipReason, SourceText, SourceType
+from agent_brain_server.types import FileStat, LimitReason, Skip, SkipReason, SourceText, SourceType
 
 HEAD_BYTES = 8192
 """Bytes that tell binary from text, and the language: what git looks at, too."""
@@ -60,6 +61,23 @@ OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOC
 """No links are followed, and a fifo put in the file's place does not block."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReadingLimits:
+    """What is known of a file that exceeded a limit when it was read before.
+
+    Attributes:
+        by_lines: The limit that the file exceeds, whatever its content.
+        known: The same by content hash.
+    """
+
+    by_lines: LimitReason | None = None
+    known: Mapping[str, LimitReason] = field(default_factory=dict)
+
+    def find(self, content_hash: str) -> LimitReason | None:
+        """Return the limit that a content exceeds, `None` if it is not known to exceed one."""
+        return self.by_lines or self.known.get(content_hash)
+
+
 class _UnreadableError(Exception):
     """The file cannot be read as text; the argument is the reason of the skip."""
 
@@ -68,7 +86,14 @@ class _UnreadableError(Exception):
         self.reason = reason
 
 
-def load_file(root: Path, file: FileStat, max_bytes: int, *, index_secrets: bool = False) -> SourceText | Skip:
+def load_file(
+    root: Path,
+    file: FileStat,
+    max_bytes: int,
+    *,
+    index_secrets: bool = False,
+    limits: ReadingLimits = ReadingLimits(),
+) -> SourceText | Skip:
     """Read and decode one file.
 
     The answer's size and time are those of what was read, where the file has changed since the walk.
@@ -77,15 +102,18 @@ def load_file(root: Path, file: FileStat, max_bytes: int, *, index_secrets: bool
         root: The project root.
         file: What the walker found.
         max_bytes: A file that has grown beyond is skipped.
-        index_secrets: Give the text of a private key or a login, too.
+        index_secrets: Return the text of a private key or a login, too.
+        limits: Which contents are not rendered, as that exceeded a limit before.
 
     Returns:
         The text; or a skip with the reason `binary`, `empty`, `minified`, `missing`, `pdf_extra_not_installed`,
-        `secret`, `special_file`, `symlink`, `too_large`, `unreadable` or `unreadable_pdf`.
+        `secret`, `special_file`, `symlink`, `too_large`, `unreadable` or `unreadable_pdf`, or, for a PDF, a limit.
     """
     try:
         data, found = _read_file(root, file.path, max_bytes)
-        text, language, source_type = _decode(file.path, data, index_secrets=index_secrets)
+        content_hash = hashlib.sha256(data).hexdigest()
+        limit = limits.find(content_hash)
+        text, language, source_type = _decode(file.path, data, limit, index_secrets=index_secrets)
     except _UnreadableError as error:
         return Skip(file.path, error.reason)
     return SourceText(
@@ -93,9 +121,10 @@ def load_file(root: Path, file: FileStat, max_bytes: int, *, index_secrets: bool
         text=text,
         language=language,
         source_type=source_type,
-        content_hash=hashlib.sha256(data).hexdigest(),
+        content_hash=content_hash,
         size=len(data),
         mtime_ns=UNSETTLED_NS if is_unsettled(found.st_mtime_ns, time.time_ns()) else found.st_mtime_ns,
+        limit=limit,
     )
 
 
@@ -170,9 +199,11 @@ def _read_limited(stream: FileIO, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _decode(path: str, data: bytes, *, index_secrets: bool) -> tuple[str, str, SourceType]:
-    """Return text, language and source type of a file's bytes."""
+def _decode(path: str, data: bytes, limit: LimitReason | None, *, index_secrets: bool) -> tuple[str, str, SourceType]:
+    """Return text, language and source type of a file's bytes; with a limit, markup stays in the text."""
     if data.startswith(b"%PDF-"):
+        if limit is not None:
+            raise _UnreadableError(limit)
         return _render(lambda pdf: render_pdf(pdf, path), data), "pdf", "doc"
     text = _decode_text(data)
     language, source_type = classify(path, text[:HEAD_BYTES].encode("utf-8", "replace"))
@@ -180,9 +211,9 @@ def _decode(path: str, data: bytes, *, index_secrets: bool) -> tuple[str, str, S
         raise _UnreadableError("empty")
     if not index_secrets and holds_secret(path, text):
         raise _UnreadableError("secret")
-    if source_type == "doc" and language == "html":
+    if limit is None and source_type == "doc" and language == "html":
         text = render_html(text)
-    elif language == "notebook":
+    elif limit is None and language == "notebook":
         text = render_notebook(text)
     elif language not in DOCUMENT_LANGUAGES and _is_minified(text):
         raise _UnreadableError("minified")

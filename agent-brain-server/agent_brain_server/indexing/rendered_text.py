@@ -6,6 +6,12 @@ import logging
 import re
 import time
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+from agent_brain_server.indexing.reading_limits import uncounted_cpu
+
+if TYPE_CHECKING:
+    from pypdf import PdfReader
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +31,9 @@ A string without an end takes the rest, so that no part of the text is looked th
 
 MAX_PDF_PAGES = 2_000
 """Pages; longer ones are collections, and pypdf takes some 20 ms a page."""
+
+MAX_PDF_SECONDS = 2.5
+"""CPU; the pages that are not reached by then are left out, which is better than to lose the document."""
 
 PAGE_BREAK = "\f"
 """Between two pages of a PDF, as pdftotext writes it."""
@@ -149,6 +158,18 @@ def _parse_string(token: str) -> str:
         return token[1:-1]
 
 
+def _extract_pages(reader: "PdfReader", name: str) -> list[str]:
+    """Return the texts of a document's first pages, as many as can be read in time."""
+    deadline = time.thread_time() + MAX_PDF_SECONDS
+    pages: list[str] = []
+    for page in reader.pages[:MAX_PDF_PAGES]:
+        if time.thread_time() > deadline:
+            logger.warning("only the first %d pages of %s are indexed: reading it takes too long", len(pages), name)
+            break
+        pages.append(page.extract_text())
+    return pages
+
+
 def render_pdf(data: bytes, name: str = "a PDF") -> str | None:
     """Return the text of a PDF, pages separated by form feeds; lines are those of the text, not of the file.
 
@@ -162,12 +183,15 @@ def render_pdf(data: bytes, name: str = "a PDF") -> str | None:
     Raises:
         ImportError: pypdf is not installed.
     """
-    from pypdf import PdfReader  # noqa: PLC0415  an extra, and only PDFs need it
+    with uncounted_cpu():
+        from pypdf import PdfReader  # noqa: PLC0415  an extra, and only PDFs need it
 
     logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of each flaw of a file
     try:
         reader = PdfReader(io.BytesIO(data))
-        pages = [page.extract_text() for page in reader.pages[:MAX_PDF_PAGES]]
+        pages = _extract_pages(reader, name)
+    except MemoryError:
+        raise  # the memory limit of the process, which its parent handles
     except Exception:  # pypdf raises anything on a damaged file
         logger.info("%s could not be read; it is left out", name, exc_info=True)
         return None

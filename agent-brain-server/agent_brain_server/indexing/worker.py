@@ -1,19 +1,20 @@
-"""The indexing worker: a process of lowest priority that reads, chunks and embeds, and holds no state.
+"""The indexing worker: a process of lowest priority that reads and chunks files, or embeds texts, and holds no state.
 
-It answers request frames on stdin with reply frames on stdout, in order:
+The server runs one as `reader`, which is confined to the limits of `reading_limits` and ended by the kernel if a file
+exceeds them, and one as `embedder`, which keeps the model and has no such limits. It answers request frames on stdin
+with reply frames on stdout, in order:
 
-    {"op": "chunk", "root", "files": [[path, size, mtime_ns], …], "chunk_size", "chunk_overlap", "max_bytes",
-     "index_secrets"}
-        → {"files": [FileChunks as JSON, …], "skipped": [[path, reason], …]}
+    {"op": "chunk", "root", "file": [path, size, mtime_ns], "chunk_size", "chunk_overlap", "max_bytes", "index_secrets",
+     "cpu_s", "by_lines", "known_limits"}
+        → {"file": a file as `file_wire` encodes it} or {"skip": reason}, with {"content_hash"} if it could be read
     {"op": "embed", "model", "texts": […]}
         → {"dimension", "count"} and float32 rows as payload
 
-A request that fails is answered {"error": …, "code": …}. Every reply takes along what was logged since the last one, as
+A request that fails is answered {"error": …, "code": …}. Every reply includes what was logged since the last one, as
 "log": the server writes it into its own log, beside the job that it was written for. When stdin closes, the server is
 gone and the worker ends at once, in the middle of whatever it was doing.
 """
 
-import dataclasses
 import faulthandler
 import logging
 import os
@@ -24,7 +25,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
+from agent_brain_server.indexing.reading_limits import EXIT_OUT_OF_MEMORY, allow_cpu, confine_process
 from agent_brain_server.indexing.worker_log import RecordCollector
+from agent_brain_server.memory import return_free_memory
 from agent_brain_server.types import FileStat, Skip
 from agent_brain_server.wording import count_noun
 
@@ -33,8 +36,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("agent_brain_server.indexing.worker")  # run as a program, this module is `__main__`
 
+READER_ROLE = "reader"
+"""Argument of a process that reads and chunks files."""
+
 LOWEST_PRIORITY = 19
 """Nice level: a query that needs a core gets it before the worker does."""
+
+LARGE_FILE_BYTES = 200_000
+"""Bytes; the syntax tree of a larger file takes tens of megabytes."""
 
 EMBEDDING_THREADS = 2
 """Texts are embedded side by side; more threads than this would take the machine from its owner."""
@@ -51,27 +60,32 @@ class Worker:
         work = describe_request(request.header)
         try:
             if request.header["op"] == "chunk":
-                return self._chunk_files(request.header)
+                return self._chunk_file(request.header)
             return self._embed_texts(request.header)
+        except MemoryError:
+            raise
         except Exception as error:  # border: one bad request must not end the worker
             logger.warning("%s failed", work, exc_info=True)
             message = f"{work} failed: {type(error).__name__}: {error}."
             return Frame({"error": message, "code": getattr(error, "code", "worker_failed")})
 
-    def _chunk_files(self, header: dict[str, Any]) -> Frame:
+    def _chunk_file(self, header: dict[str, Any]) -> Frame:
         from agent_brain_server.indexing.chunker import chunk_file  # noqa: PLC0415 - not needed to embed
-        from agent_brain_server.indexing.loader import load_file  # noqa: PLC0415 - not needed to embed
+        from agent_brain_server.indexing.file_wire import encode_file  # noqa: PLC0415 - not needed to embed
+        from agent_brain_server.indexing.loader import ReadingLimits, load_file  # noqa: PLC0415 - not needed to embed
 
-        files, skipped = [], []
-        for path, size, mtime_ns in header["files"]:
-            found = FileStat(path, size, mtime_ns)
-            loaded = load_file(Path(header["root"]), found, header["max_bytes"], index_secrets=header["index_secrets"])
-            if isinstance(loaded, Skip):
-                skipped.append([loaded.path, loaded.reason])
-                continue
-            chunks = chunk_file(loaded, chunk_size=header["chunk_size"], chunk_overlap=header["chunk_overlap"])
-            files.append(dataclasses.asdict(chunks))
-        return Frame({"files": files, "skipped": skipped})
+        found = FileStat(*header["file"])
+        limits = ReadingLimits(header["by_lines"], header["known_limits"])
+        allow_cpu(header["cpu_s"])
+        loaded = load_file(
+            Path(header["root"]), found, header["max_bytes"], index_secrets=header["index_secrets"], limits=limits
+        )
+        if isinstance(loaded, Skip):
+            return Frame({"skip": loaded.reason})
+        chunks = chunk_file(loaded, chunk_size=header["chunk_size"], chunk_overlap=header["chunk_overlap"])
+        if loaded.size > LARGE_FILE_BYTES:
+            return_free_memory()  # what it leaves behind would count towards the limit of the next file
+        return Frame({"file": encode_file(chunks)})
 
     def _embed_texts(self, header: dict[str, Any]) -> Frame:
         embedder = self._embedder(header["model"])
@@ -92,8 +106,7 @@ def describe_request(header: dict[str, Any]) -> str:
         return "A request of no known kind"
     if header["op"] == "embed":
         return f"Embedding {count_noun(len(header['texts']), 'text')} with the model {header['model']}"
-    first, *others = (path for path, *_ in header["files"])
-    return f"Reading {first}" + (f" and {count_noun(len(others), 'more file')}" if others else "")
+    return f"Reading {header['file'][0]}"
 
 
 def serve(requests: IO[bytes], replies: IO[bytes], collector: RecordCollector) -> None:
@@ -120,6 +133,9 @@ def serve(requests: IO[bytes], replies: IO[bytes], collector: RecordCollector) -
         try:
             reply = worker.answer(inbox.get())
             write_frame(replies, Frame({**reply.header, "log": collector.take()}, reply.payload))
+            del reply
+        except MemoryError:
+            os._exit(EXIT_OUT_OF_MEMORY)  # whatever else is tried here may fail in the same way
         except OSError:
             return
 
@@ -127,6 +143,8 @@ def serve(requests: IO[bytes], replies: IO[bytes], collector: RecordCollector) -
 def main() -> None:
     """Run the worker on this process's stdin and stdout."""
     os.nice(LOWEST_PRIORITY)
+    if READER_ROLE in sys.argv[1:]:
+        confine_process()
     collector = RecordCollector()
     logging.basicConfig(handlers=[collector], level=logging.WARNING)
     logging.getLogger("agent_brain_server").setLevel(logging.INFO)

@@ -41,7 +41,10 @@ class IndexStatus(BaseModel):
     repairs: list[str] = Field(
         default_factory=list, description="What was found damaged or lost when the index was opened, and what was done."
     )
-    skipped: dict[str, int] = Field(default_factory=dict, description="Files that the last walk left out, by reason.")
+    skipped: dict[str, int] = Field(
+        default_factory=dict,
+        description="Files that were left out, or only cut by lines as they exceeded a limit, by reason.",
+    )
     mode: Mode
     state_dir: str
     project_root: str

@@ -1,7 +1,8 @@
 """The keyword half of an indexing job: walk, compare, read and chunk what changed, write."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
@@ -9,32 +10,52 @@ from agent_brain_server.errors import AgentBrainError, InvalidRequestError
 from agent_brain_server.globs import compile_choice, compile_globs
 from agent_brain_server.indexing.walk_start import resolve_start
 from agent_brain_server.indexing.walker import Walk, WalkOptions, walk_files
-from agent_brain_server.indexing.worker_client import ChunkedFiles, ChunkOptions, WorkerClient
+from agent_brain_server.indexing.worker_client import ChunkOptions, ReadOutcome, WorkerClient
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.slow_files import SlowFiles, is_suspect
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.types import FileRecord, FileStat
+from agent_brain_server.types import FileChunks, FileRecord, FileStat, Skip
 
 logger = logging.getLogger(__name__)
 
 BATCH_FILES = 16
-"""Files sent to the worker at a time: some 150 chunks, a few hundredths of a second of writing."""
+"""Files written at a time: some 150 chunks, a few hundredths of a second of writing."""
 
-PASSING_REASONS = frozenset({"missing", "unreadable", "parser_crashed"})
+PASSING_REASONS = frozenset({"missing", "unreadable"})
 """Skips that may end without the file being changed: such a file is tried again by the next job."""
 
 BATCH_BYTES = 256 * 1024
-"""Bytes of source sent at a time: a batch of large files is as short a wait as one of small ones."""
+"""Bytes of source written at a time: a batch of large files is as short a wait as one of small ones."""
 
 
 class JobCancelledError(AgentBrainError):
     """Somebody cancelled the job, or the server stops."""
 
     default_code = "job_cancelled"
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Files that were read and wait to be written together."""
+
+    files: list[FileChunks] = field(default_factory=list)
+    skipped: list[tuple[FileStat, Skip]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, outcome: ReadOutcome) -> None:
+        self.size += outcome.file.size
+        if outcome.chunks is not None:
+            self.files.append(outcome.chunks)
+        if outcome.skip is not None:
+            self.skipped.append((outcome.file, outcome.skip))
+
+    def is_full(self) -> bool:
+        return len(self.files) + len(self.skipped) >= BATCH_FILES or self.size >= BATCH_BYTES
 
 
 class FileIndexer:
@@ -64,9 +85,10 @@ class FileIndexer:
         self._writer = writer
         self._worker = worker
         self._metrics = metrics
+        self._slow = SlowFiles(project_root, documents, worker)
 
     def index(self, job: RunningJob, should_stop: Callable[[], bool]) -> None:
-        """Run the job until every file is answered from by keyword; counts as it goes.
+        """Run the job until every file is answered from by keyword, except slow ones; counts as it goes.
 
         Raises:
             JobCancelledError: `should_stop` said so; what was written is committed.
@@ -76,6 +98,28 @@ class FileIndexer:
         job.phase = "chunking"
         try:
             self._index_changed(job, plan.changed, should_stop)
+        finally:
+            self._writer.commit()
+
+    def has_slow_files(self) -> bool:
+        """Return whether files wait for `index_slow_files`, as they are large or took too long among the others."""
+        return bool(self._slow)
+
+    def index_slow_files(self, should_pause: Callable[[], bool]) -> None:
+        """Index slow files one at a time until none is left.
+
+        Args:
+            should_pause: Asked several times a second, also while a file is read.
+
+        Raises:
+            AgentBrainError: A store cannot be written.
+        """
+        self._slow.drop_cancelled()
+        try:
+            for job, outcome in self._slow.read(should_pause):
+                batch = _Batch()
+                batch.add(outcome)
+                self._write(batch, job)
         finally:
             self._writer.commit()
 
@@ -130,6 +174,7 @@ class FileIndexer:
         """Find out what there is to do; take out what is to go, before the reasons for which it goes are noted."""
         walk, scope, plan = self._compare(job.request)
         self._writer.remove(plan.removed)
+        self._slow.discard(plan.removed)
         job.files_removed = len(plan.removed)
         job.count_skips(walk.skipped)
         self._documents.record_skips(walk.skipped, below=scope.prefix)
@@ -161,40 +206,47 @@ class FileIndexer:
         return walk, scope, plan
 
     def _index_changed(self, job: RunningJob, changed: Sequence[FileStat], should_stop: Callable[[], bool]) -> None:
-        stats = {file.path: file for file in changed}
         options = self.chunk_options(job.request)
-        for result in self._worker.chunk_files(self._root, batch_files(changed), options):
-            self._write(result, stats, job)
-            if should_stop():
-                raise JobCancelledError("The job was cancelled.")
+        if job.request.force:
+            self._slow.limited.forget()
+        batch = _Batch()
+        requests = map(self._slow.make_request, self._defer_slow(job, changed, options))
+        for outcome in self._worker.read_files(self._root, requests, options):
+            if outcome.failure is not None:
+                self._slow.add(outcome.file, options, job, outcome.failure)
+            batch.add(outcome)
+            if batch.is_full():
+                self._write(batch, job)
+                batch = _Batch()
+                if should_stop():
+                    raise JobCancelledError("The job was cancelled.")
+        self._write(batch, job)
 
-    def _write(self, result: ChunkedFiles, stats: Mapping[str, FileStat], job: RunningJob) -> None:
-        skips = result.skipped
+    def _defer_slow(self, job: RunningJob, changed: Iterable[FileStat], options: ChunkOptions) -> list[FileStat]:
+        """Queue large files and those that are known to be slow; return the others."""
+        first = []
+        for file in changed:
+            is_counted = file.path in self._slow
+            if is_counted or is_suspect(file):
+                self._slow.add(file, options, job)
+                job.files_changed -= is_counted
+            else:
+                first.append(file)
+        return first
+
+    def _write(self, batch: _Batch, job: RunningJob) -> None:
         lasting = [
-            (skipped_record(stats[skip.path]), skip.reason) for skip in skips if skip.reason not in PASSING_REASONS
+            (skipped_record(file), skip.reason) for file, skip in batch.skipped if skip.reason not in PASSING_REASONS
         ]
-        self._writer.remove([skip.path for skip in skips if skip.reason in PASSING_REASONS])
-        written = self._writer.write(result.files, lasting)
-        job.count_skips(skips)
-        job.files_total -= len(skips)
-        job.files_done += len(result.files) + len(skips)
+        self._writer.remove([skip.path for _, skip in batch.skipped if skip.reason in PASSING_REASONS])
+        written = self._writer.write(batch.files, lasting)
+        job.count_skips(skip for _, skip in batch.skipped)
+        job.count_skips(Skip(file.record.path, file.limit) for file in batch.files if file.limit is not None)
+        job.files_total -= len(batch.skipped)
+        job.files_done += len(batch.files) + len(batch.skipped)
         job.chunks_written += written
-        self._metrics.files_indexed.inc(len(result.files))
+        self._metrics.files_indexed.inc(len(batch.files))
         self._metrics.chunks_indexed.inc(written)
-
-
-def batch_files(files: Sequence[FileStat]) -> Iterator[list[FileStat]]:
-    """Cut a list of files into batches that are bounded in number and in bytes; a larger file is a batch of its own."""
-    batch: list[FileStat] = []
-    size = 0
-    for file in files:
-        if batch and (len(batch) == BATCH_FILES or size + file.size > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size
-    if batch:
-        yield batch
 
 
 def skipped_record(file: FileStat) -> FileRecord:

@@ -11,6 +11,7 @@ from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.indexing.worker_process import Role
 from agent_brain_server.log import project_id
 from agent_brain_server.memory import RETURN_INTERVAL_S, return_free_memory
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
@@ -144,9 +145,9 @@ class IndexingService:
         return self._jobs.is_busy()
 
     @property
-    def worker_pid(self) -> int | None:
-        """The process that reads and embeds; None while there is none."""
-        return self._worker.pid
+    def worker_pids(self) -> dict[Role, int]:
+        """The processes that read and embed, as far as they run."""
+        return self._worker.pids
 
     def count_unfinished(self) -> tuple[int, int]:
         """Return how many jobs wait, and how many run."""
@@ -219,7 +220,7 @@ class IndexingService:
 
     def _work_in_turn(self) -> None:
         """Run jobs and fill vectors until another project is to, or nothing came for a time."""
-        self._worker.adopt(self._turn.worker)
+        self._worker.adopt(self._turn.workers)
         idle_since = returned_at = time.monotonic()
         while not self._stopping.is_set():
             if self._take_step():
@@ -246,7 +247,10 @@ class IndexingService:
             return True
         if self._embedding:
             with self._embedding[0].bound_to_log():
-                self._fill_vectors()
+                if self._files.has_slow_files():
+                    self._index_slow_files()
+                else:
+                    self._fill_vectors()
             return True
         return self._backlog.catch_up()
 
@@ -260,19 +264,41 @@ class IndexingService:
         except Exception as error:  # noqa: BLE001 - border: a failed job must not end the thread that runs the next
             self._fail(job, error)
             return
-        logger.info("keyword answers are complete: %s", job.describe())
-        job.keywords_ready, job.phase = True, "embedding"
         self._embedding.append(job)
+        if not self._files.has_slow_files():
+            self._complete_keywords()
+
+    def _index_slow_files(self) -> None:
+        """Index what takes long to read, until it is done or another job waits."""
+        try:
+            self._files.index_slow_files(self._should_pause)
+        except Exception as error:  # noqa: BLE001 - boundary: the thread goes on with the next job
+            self._fail_all(error)
+            return
+        self._embedding = [job for job in self._embedding if not job.cancelled.is_set()]
+        if not self._files.has_slow_files():
+            self._complete_keywords()
+
+    def _complete_keywords(self) -> None:
+        """Report the keyword half of the jobs as done; their vectors follow."""
+        for job in self._embedding:
+            if not job.keywords_ready:
+                job.keywords_ready, job.phase = True, "embedding"
+                with job.bound_to_log():
+                    logger.info("keyword answers are complete: %s", job.describe())
         self._count_vectors()
+
+    def _fail_all(self, error: Exception) -> None:
+        for job in self._embedding:
+            self._fail(job, error)
+        self._embedding.clear()
 
     def _fill_vectors(self) -> None:
         """Embed what lacks a vector, until it is done or another job waits."""
         try:
             self._backlog.fill(self._should_pause)
         except Exception as error:  # noqa: BLE001 - border: keyword answers go on without vectors
-            for job in self._embedding:
-                self._fail(job, error)
-            self._embedding.clear()
+            self._fail_all(error)
             return
         self._embedding = [job for job in self._embedding if not job.cancelled.is_set()]
         if self._backlog.is_empty():

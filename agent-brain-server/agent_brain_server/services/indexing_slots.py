@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent_brain_server.indexing.worker_client import Worker, end_worker
+from agent_brain_server.indexing.worker_client import Workers
 
 MIN_TURN_S = 2.0
 """A turn lasts at least this long: each change of project ends the batches on their way and opens stores for it."""
@@ -18,26 +18,26 @@ class Turn:
 
     Attributes:
         nudge: Called, from any thread, when another project begins to wait while this one holds a slot.
-        worker: The worker process that came with the slot, and goes on with it; None where there is none yet.
+        workers: The worker processes that came with the slot, and stay with it; `None` if there are none yet.
         began: When the slot was taken, in seconds of `time.monotonic`.
     """
 
     nudge: Callable[[], None]
-    worker: Worker | None = None
+    workers: Workers | None = None
     began: float = field(default=0.0)
 
 
 class IndexingSlots:
     """Slots that projects take in turns: whoever waits longest is next, and goes to the end of the queue afterwards.
 
-    A worker process belongs to a slot, so there are never more workers than slots.
+    Worker processes belong to a slot, so there are never more of a kind than slots.
 
     Args:
         limit: Projects that are indexed at the same time.
     """
 
     def __init__(self, limit: int) -> None:
-        self._free: list[Worker | None] = [None] * limit
+        self._free: list[Workers | None] = [None] * limit
         self._waiting: deque[Turn] = deque()
         self._holding: list[Turn] = []
         self._changed = threading.Condition()
@@ -55,7 +55,7 @@ class IndexingSlots:
                     if is_stopping():
                         return False
                     self._changed.wait()
-                turn.worker, turn.began = self._pop_free(), time.monotonic()
+                turn.workers, turn.began = self._pop_free(), time.monotonic()
                 self._holding.append(turn)
                 return True
             finally:
@@ -63,12 +63,12 @@ class IndexingSlots:
                 self._drop_unwanted_workers()
                 self._changed.notify_all()
 
-    def give_back(self, turn: Turn, worker: Worker | None) -> None:
-        """Free the slot, with the worker that belongs to it if that still runs."""
+    def give_back(self, turn: Turn, workers: Workers | None) -> None:
+        """Free the slot, with the workers that belong to it, if there are any."""
         with self._changed:
-            turn.worker = None
+            turn.workers = None
             self._holding.remove(turn)
-            self._free.append(worker)
+            self._free.append(workers)
             self._drop_unwanted_workers()
             self._changed.notify_all()
 
@@ -85,17 +85,17 @@ class IndexingSlots:
         with self._changed:
             self._changed.notify_all()
 
-    def _pop_free(self) -> Worker | None:
-        warm = next((place for place, worker in enumerate(self._free) if worker is not None), 0)
+    def _pop_free(self) -> Workers | None:
+        warm = next((place for place, workers in enumerate(self._free) if workers is not None), 0)
         return self._free.pop(warm)
 
     def _drop_unwanted_workers(self) -> None:
-        # a worker that nobody is about to take would hold its 150 MB for nothing
+        # workers that no project is about to use would hold their memory for nothing
         if self._waiting:
             return
-        for worker in self._free:
-            if worker is not None:
-                end_worker(worker)
+        for workers in self._free:
+            if workers is not None:
+                workers.end()
         self._free = [None] * len(self._free)
 
     def _can_begin(self, turn: Turn) -> bool:

@@ -31,7 +31,7 @@ class IndexFigures:
         files_pending: Files that are known to have changed, or that are half indexed.
         jobs_queued: Jobs that wait.
         jobs_running: Jobs at work, those included that only wait for their vectors.
-        worker_bytes: Memory of its indexing worker, 0 where there is none.
+        worker_bytes: Memory of its indexing workers, 0 if there are none.
     """
 
     counts: StoreCounts

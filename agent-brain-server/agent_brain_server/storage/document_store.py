@@ -43,6 +43,11 @@ from agent_brain_server.types import (
 
 logger = logging.getLogger(__name__)
 
+MARK_PENDING = """
+INSERT INTO files (path, size, mtime_ns, content_hash, state) VALUES (?, 0, 0, '', 'pending')
+ON CONFLICT (path) DO UPDATE SET state = 'pending'
+"""
+
 DATABASE_NAME = "documents.sqlite3"
 
 
@@ -96,6 +101,8 @@ class DocumentStore:
         with self.database.writing() as connection:
             for file in batch:
                 stored, gone = write_file(connection, file)
+                if file.limit is not None:
+                    connection.execute("INSERT INTO skips VALUES (?, ?)", (file.record.path, file.limit))
                 removed.extend(gone)
                 files.append((file.record.path, tuple(stored)))
         self._note_change()
@@ -105,6 +112,12 @@ class DocumentStore:
         """Say that every chunk of these files is in the keyword index."""
         with self.database.writing() as connection:
             connection.executemany("UPDATE files SET state = 'indexed' WHERE path = ?", [(path,) for path in paths])
+        self._note_change()
+
+    def mark_pending(self, paths: Iterable[str]) -> None:
+        """Record that files are to be read, new ones among them; they keep the chunks that they have."""
+        with self.database.writing() as connection:
+            connection.executemany(MARK_PENDING, [(path,) for path in paths])
         self._note_change()
 
     def remember_skipped(self, skipped: Iterable[tuple[FileRecord, str]]) -> Keys:

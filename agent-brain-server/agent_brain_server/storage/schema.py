@@ -58,14 +58,18 @@ CREATE INDEX jobs_by_state ON jobs (state, sequence);
 SKIPS_OF_WALK = """
 FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) + 1) = :below || '/')
     AND NOT EXISTS (SELECT 1 FROM files WHERE files.path = skips.path AND files.state = 'skipped')
+    AND reason NOT IN ('cpu_limit', 'memory_limit', 'parser_crashed')
 """
-"""What a walk left out below a folder, without the files that were left out after reading them."""
+"""What a walk left out below a folder, without the files that reading left out or cut by lines only."""
 
 ROOT_META = "project_root"
 """Key in `meta`: the root that the documents were read from."""
 
 LAST_INDEXED_META = "last_indexed_at"
 """Key in `meta`: when the tree was last compared to the end, ISO 8601 with zone."""
+
+LIMITED_CONTENTS_META = "limited_contents"
+"""Key in `meta`: contents that took too much CPU or memory to parse, by hash, as JSON."""
 
 SCOPES_META = "scopes"
 """Key in `meta`: the requests whose folders are kept fresh, as JSON."""

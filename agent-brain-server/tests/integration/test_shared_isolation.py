@@ -205,7 +205,7 @@ def test_a_project_whose_workers_die_keeps_neither_answers_nor_jobs_of_another_f
 
     wait_until(kill_worker_or_end)
     job = daemon.job(fatal, job_id)
-    assert job["state"] == "failed" or job["progress"]["files_skipped"]["parser_crashed"] == FILES
+    assert job["state"] == "failed" or job["progress"]["files_skipped"]["unreadable"] == FILES
     assert daemon.index(sound)["state"] == "done"
     assert daemon.index(fatal)["state"] == "done"
 

@@ -3,20 +3,22 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agent_brain_server.indexing.frames import Frame
 from agent_brain_server.indexing.worker_client import (
     ChunkOptions,
+    ReadOutcome,
+    ReadRequest,
     WorkerClient,
-    WorkerDiedError,
     WorkerRequestError,
 )
-from agent_brain_server.types import FileStat
+from agent_brain_server.indexing.worker_process import InterruptedReadError, WorkerDiedError
+from agent_brain_server.types import FileStat, Skip
 
 OPTIONS = ChunkOptions(chunk_size=512, chunk_overlap=50, max_file_bytes=1_000_000)
 MODEL = "all-MiniLM-L6-v2"
@@ -39,19 +41,60 @@ def write_files(root: Path, count: int) -> list[FileStat]:
     return files
 
 
-def test_files_come_back_chunked_in_order(client: WorkerClient, tmp_path: Path) -> None:
-    files = write_files(tmp_path, 7)
-    results = list(client.chunk_files(tmp_path, [files[:3], files[3:6], files[6:]], OPTIONS))
-    chunked = [file for result in results for file in result.files]
-    assert [file.record.path for file in chunked] == [file.path for file in files]
+def read(
+    client: WorkerClient, root: Path, *requests: ReadRequest, options: ChunkOptions = OPTIONS
+) -> list[ReadOutcome]:
+    return list(client.read_files(root, requests, options))
+
+
+def stat_file(root: Path, name: str) -> FileStat:
+    found = (root / name).stat()
+    return FileStat(name, found.st_size, found.st_mtime_ns)
+
+
+def test_read_files_returns_chunks_in_order(client: WorkerClient, tmp_path: Path) -> None:
+    files = write_files(tmp_path, 70)
+    chunked = [outcome.chunks for outcome in read(client, tmp_path, *map(ReadRequest, files))]
+    assert [file.record.path for file in chunked if file] == [file.path for file in files]
+    assert chunked[4] is not None
     assert chunked[4].chunks[0].symbols == ("function_4",)
     assert chunked[4].chunks[0].text.startswith("def function_4")
 
 
-def test_what_cannot_be_chunked_is_a_skip_with_its_reason(client: WorkerClient, tmp_path: Path) -> None:
+def test_read_files_reports_skips_with_reason(client: WorkerClient, tmp_path: Path) -> None:
     (tmp_path / "image.dat").write_bytes(b"\0\1\2" * 100)
-    (result,) = client.chunk_files(tmp_path, [[FileStat("image.dat", 300, 0), FileStat("gone.py", 5, 0)]], OPTIONS)
-    assert {skip.path: skip.reason for skip in result.skipped} == {"image.dat": "binary", "gone.py": "missing"}
+    files = [FileStat("image.dat", 300, 0), FileStat("gone.py", 5, 0)]
+    outcomes = read(client, tmp_path, *map(ReadRequest, files))
+    assert [outcome.skip for outcome in outcomes] == [Skip("image.dat", "binary"), Skip("gone.py", "missing")]
+
+
+@pytest.mark.parametrize(
+    ("data", "cpu_s", "reason"),
+    [(b"x = [1, 2, 3]\n" * 70_000, 0.05, "cpu_limit"), (b"ab\n" * 10_000_000, 60.0, "memory_limit")],
+)
+def test_read_files_over_limit_costs_no_other_file(
+    client: WorkerClient, tmp_path: Path, data: bytes, cpu_s: float, reason: str
+) -> None:
+    files = write_files(tmp_path, 3)
+    (tmp_path / "costly.py").write_bytes(data)
+    costly = ReadRequest(stat_file(tmp_path, "costly.py"), cpu_s)
+    first, failed, *others = read(
+        client,
+        tmp_path,
+        *(ReadRequest(files[0]), costly, ReadRequest(files[1]), ReadRequest(files[2])),
+        options=replace(OPTIONS, max_file_bytes=100_000_000),
+    )
+    assert failed == ReadOutcome(costly.file, failure=reason)
+    assert [outcome.chunks.record.path for outcome in (first, *others) if outcome.chunks] == [f.path for f in files]
+
+
+def test_read_files_is_interrupted_while_a_file_is_read(client: WorkerClient, tmp_path: Path) -> None:
+    (tmp_path / "slow.txt").write_text("ab\n" * 2_000_000)
+    requests = [ReadRequest(stat_file(tmp_path, "slow.txt"), 60.0)]
+    options = replace(OPTIONS, max_file_bytes=100_000_000)
+    with pytest.raises(InterruptedReadError):
+        list(client.read_files(tmp_path, requests, options, lambda: True))
+    assert client.pids == {}
 
 
 def test_texts_become_unit_vectors_in_order(client: WorkerClient) -> None:
@@ -70,49 +113,28 @@ def test_an_unknown_model_is_an_answer_not_a_death(client: WorkerClient) -> None
     assert vectors.shape == (1, 384)
 
 
-def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(client: WorkerClient, tmp_path: Path) -> None:
-    files = write_files(tmp_path, 40)
-    results = client.chunk_files(tmp_path, [files[i : i + 2] for i in range(0, 40, 2)], OPTIONS)
-    chunked = list(next(results).files)
-    assert client.pid is not None
-    os.kill(client.pid, signal.SIGKILL)
-    chunked += [file for result in results for file in result.files]
-    assert [file.record.path for file in chunked] == [file.path for file in files]
+def test_killed_reader_is_replaced_and_only_its_file_fails(client: WorkerClient, tmp_path: Path) -> None:
+    files = write_files(tmp_path, 300)
+    results = client.read_files(tmp_path, map(ReadRequest, files), OPTIONS)
+    outcomes = [next(results)]
+    os.kill(client.pids["reader"], signal.SIGKILL)
+    outcomes += results
+    assert [outcome.file for outcome in outcomes] == files
+    assert [outcome.failure for outcome in outcomes if outcome.chunks is None] in ([], ["killed"])
 
 
-def test_a_single_file_is_read_although_its_worker_was_killed(client: WorkerClient, tmp_path: Path) -> None:
+def test_reader_killed_while_idle_costs_no_file(client: WorkerClient, tmp_path: Path) -> None:
     files = write_files(tmp_path, 1)
     for _ in range(2):
-        (result,) = client.chunk_files(tmp_path, [files], OPTIONS)
-        assert [file.record.path for file in result.files] == [files[0].path]
-        assert client.pid is not None
-        os.kill(client.pid, signal.SIGKILL)
-
-
-def test_a_file_that_ends_its_worker_twice_is_skipped(client: WorkerClient, tmp_path: Path) -> None:
-    files = write_files(tmp_path, 3)
-    # of three files together, the first, the second, the second again, the third
-    kills = iter([True, False, True, True, False])
-
-    def receive(receive_one: Callable[[], Frame] = client._receive) -> Frame:
-        if next(kills, False) and client.pid is not None:
-            os.kill(client.pid, signal.SIGKILL)
-            os.waitid(os.P_PID, client.pid, os.WEXITED | os.WNOWAIT)
-            assert client._process is not None and client._process.stdout is not None
-            client._process.stdout.read()
-        return receive_one()
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(client, "_receive", receive)
-        results = list(client.chunk_files(tmp_path, [files], OPTIONS))
-    read = [file.record.path for result in results for file in result.files]
-    skipped = [(skip.path, skip.reason) for result in results for skip in result.skipped]
-    assert (read, skipped) == ([files[0].path, files[2].path], [(files[1].path, "parser_crashed")])
+        (outcome,) = read(client, tmp_path, ReadRequest(files[0]))
+        assert outcome.chunks is not None
+        os.kill(client.pids["reader"], signal.SIGKILL)
+        os.waitid(os.P_PID, client.pids["reader"], os.WEXITED | os.WNOWAIT)
 
 
 def test_closing_ends_the_worker_and_refuses_more(client: WorkerClient, tmp_path: Path) -> None:
-    files = write_files(tmp_path, 4)
-    results = client.chunk_files(tmp_path, [[file] for file in files], OPTIONS)
+    files = write_files(tmp_path, 40)
+    results = client.read_files(tmp_path, map(ReadRequest, files), OPTIONS)
     next(results)
     client.close()
     with pytest.raises(WorkerDiedError):
@@ -122,8 +144,7 @@ def test_closing_ends_the_worker_and_refuses_more(client: WorkerClient, tmp_path
 def test_the_worker_ends_when_its_server_is_gone(client: WorkerClient, tmp_path: Path) -> None:
     (vectors,) = client.embed(MODEL, [["warm"]])
     assert len(vectors) == 1
-    process = client._process
-    assert process is not None
+    process = client._workers.processes["embedder"]._process
     assert process.stdin is not None
     process.stdin.close()  # what the kernel does to the pipe of a server that was killed
     deadline = time.monotonic() + 5

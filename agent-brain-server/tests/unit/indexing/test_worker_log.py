@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.worker_client import ChunkOptions, WorkerClient, WorkerRequestError
+from agent_brain_server.indexing.worker_client import ChunkOptions, ReadRequest, WorkerClient, WorkerRequestError
 from agent_brain_server.indexing.worker_log import MAX_RECORDS, RecordCollector, relay_records
 from agent_brain_server.log import JsonFormatter, bind_job
 from agent_brain_server.types import FileStat
@@ -46,10 +46,10 @@ def test_a_file_that_cannot_be_read_is_named_with_job_request_and_worker(
     pytest.importorskip("pypdf")
     (tmp_path / "torn.pdf").write_bytes(b"%PDF-1.7 and nothing more")
     with bind_job("job_1", "req-1"):
-        list(client.chunk_files(tmp_path, [[FileStat("torn.pdf", 25, 0)]], OPTIONS))
+        list(client.read_files(tmp_path, [ReadRequest(FileStat("torn.pdf", 25, 0))], OPTIONS))
     (line,) = [line for line in lines if "torn.pdf" in str(line["message"])]
     assert (line["job_id"], line["correlation_id"], line["level"]) == ("job_1", "req-1", "info")
-    assert line["worker_pid"] == client.pid
+    assert line["worker_pid"] == client.pids["reader"]
     assert "Traceback" in str(line["exception"])
 
 
@@ -64,12 +64,11 @@ def test_a_worker_that_ends_says_how_and_at_which_file(
     client: WorkerClient, tmp_path: Path, lines: list[dict[str, object]]
 ) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
-    list(client.chunk_files(tmp_path, [[FileStat("a.py", 6, 0)]], OPTIONS))
-    batches = iter([[FileStat("a.py", 6, 0)]] * 50)
-    results = client.chunk_files(tmp_path, batches, OPTIONS)
+    request = ReadRequest(FileStat("a.py", 6, 0))
+    list(client.read_files(tmp_path, [request], OPTIONS))
+    results = client.read_files(tmp_path, [request] * 500, OPTIONS)
     next(results)
-    assert client.pid is not None
-    os.kill(client.pid, signal.SIGKILL)
+    os.kill(client.pids["reader"], signal.SIGKILL)
     assert len(list(results)) >= 1
     (ended,) = [str(line["message"]) for line in lines if "was ended by signal 9" in str(line["message"])]
     assert "a.py" in ended

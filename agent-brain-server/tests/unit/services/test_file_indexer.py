@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agent_brain_server import project_root
 from agent_brain_server.api.bundle import ServiceBundle
@@ -16,11 +14,9 @@ from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.indexing.worker_client import WorkerClient
 from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
 from agent_brain_server.services.file_indexer import (
-    BATCH_BYTES,
     BATCH_FILES,
     FileIndexer,
     JobCancelledError,
-    batch_files,
     skipped_record,
 )
 from agent_brain_server.services.index_writer import IndexWriter
@@ -140,16 +136,6 @@ def test_the_overlap_of_the_settings_gives_way_to_a_small_chunk(bench: Workbench
     assert (options.chunk_size, options.chunk_overlap) == (32, 31)
     options = bench.indexer.chunk_options(IndexRequest(folder_path=".", chunk_overlap=0))
     assert (options.chunk_size, options.chunk_overlap) == (ProjectConfig().chunk_size, 0)
-
-
-@given(st.lists(st.integers(0, 2 * BATCH_BYTES), max_size=60))
-def test_batches_are_bounded_and_lose_no_file(sizes: list[int]) -> None:
-    files = [FileStat(f"{number}.py", size, 0) for number, size in enumerate(sizes)]
-    batches = list(batch_files(files))
-    assert [file for batch in batches for file in batch] == files
-    for batch in batches:
-        assert 1 <= len(batch) <= BATCH_FILES
-        assert len(batch) == 1 or sum(file.size for file in batch) <= BATCH_BYTES
 
 
 def test_a_skipped_file_is_remembered_as_it_was_walked() -> None:

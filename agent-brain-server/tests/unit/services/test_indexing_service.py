@@ -226,7 +226,7 @@ def test_a_worker_that_is_killed_costs_nothing(bundle: ServiceBundle, project: P
     killed = 0
     while (status := bundle.indexing.get_job(job.job_id)).progress.phase in ("queued", "scanning", "chunking"):
         assert time.monotonic() < deadline
-        pid = bundle.indexing.worker_pid
+        pid = bundle.indexing.worker_pids.get("reader")
         if pid is not None and status.progress.files_done and not killed:
             os.kill(pid, signal.SIGKILL)
             killed += 1
@@ -368,7 +368,7 @@ def test_a_worker_killed_while_embedding_is_replaced(bundle: ServiceBundle, proj
     killed = False
     while (status := bundle.indexing.get_job(job.job_id)).state not in ("done", "failed"):
         assert time.monotonic() < deadline, status
-        if status.progress.vectors_done and not killed and (pid := bundle.indexing.worker_pid) is not None:
+        if status.progress.vectors_done and not killed and (pid := bundle.indexing.worker_pids.get("embedder")):
             os.kill(pid, signal.SIGKILL)
             killed = True
         time.sleep(0.005)

@@ -1,15 +1,15 @@
 """Slots: never more at work than allowed, whoever waits longest is next, and workers go on with their slot."""
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.worker_client import Worker
+from agent_brain_server.indexing.worker_client import Workers
+from agent_brain_server.indexing.worker_process import WorkerProcess
 from agent_brain_server.services import indexing_slots
 from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
 
@@ -28,14 +28,10 @@ def wait_until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def worker() -> Iterator[Worker]:
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
+    process = WorkerProcess("reader", tmp_path / "worker.log")
     yield process
-    process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        assert stream is not None
-        stream.close()
+    process.end()
 
 
 @pytest.mark.parametrize("limit", [1, 2])
@@ -84,7 +80,7 @@ def test_projects_go_round_in_the_order_in_which_they_came() -> None:
     assert order[:6] == [0, 1, 2, 0, 1, 2]
 
 
-def test_who_holds_a_slot_is_told_when_another_begins_to_wait_and_the_worker_goes_on(worker: Worker) -> None:
+def test_who_holds_a_slot_is_told_when_another_begins_to_wait_and_the_worker_goes_on(worker: WorkerProcess) -> None:
     slots, told = IndexingSlots(1), threading.Event()
     holder, other = Turn(told.set), Turn(lambda: None)
     assert slots.take(holder, never)
@@ -93,10 +89,11 @@ def test_who_holds_a_slot_is_told_when_another_begins_to_wait_and_the_worker_goe
         waiting = threads.submit(slots.take, other, never)
         assert told.wait(WAIT_LIMIT_S)
         assert slots.is_wanted()
-        slots.give_back(holder, worker)
+        workers = Workers({"reader": worker})
+        slots.give_back(holder, workers)
         assert waiting.result(WAIT_LIMIT_S)
-    assert other.worker is worker
-    assert worker.poll() is None
+    assert other.workers is workers
+    assert worker.is_alive()
     slots.give_back(other, None)
 
 
@@ -116,8 +113,8 @@ def test_a_turn_is_over_when_it_has_lasted_and_another_waits(monkeypatch: pytest
     assert not slots.is_wanted()
 
 
-def test_a_worker_that_nobody_waits_for_is_ended(worker: Worker) -> None:
+def test_a_worker_that_nobody_waits_for_is_ended(worker: WorkerProcess) -> None:
     slots, turn = IndexingSlots(2), Turn(lambda: None)
     assert slots.take(turn, never)
-    slots.give_back(turn, worker)
-    assert worker.poll() is not None
+    slots.give_back(turn, Workers({"reader": worker}))
+    assert not worker.is_alive()
