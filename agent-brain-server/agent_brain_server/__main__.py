@@ -24,8 +24,9 @@ from agent_brain_server.api.context import ServerContext
 from agent_brain_server.config.settings import Settings, load_settings
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.config.trust import Ignored
+from agent_brain_server.crash_record import log_crash
 from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseError, StartError
-from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, remove_remains
+from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, read_holder, remove_remains
 from agent_brain_server.log import configure_logging
 from agent_brain_server.log_tail import read_log_tail
 from agent_brain_server.processes import measure_process_age
@@ -147,7 +148,7 @@ def serve(arguments: argparse.Namespace, pipe: ReadyPipe, process_began: float) 
     if not lock.acquire(patience_s=PROBE_PATIENCE_S):
         return report_held(state_dir, pipe)
     try:
-        remove_remains(state_dir)
+        remove_remains(state_dir, lock.crashed_holder)
         if root is not None:
             claim_state_dir(root, state_dir)
         overrides = collect_overrides(arguments)
@@ -193,6 +194,7 @@ def serve_locked(
     log_dir = resolve_log_dir(context.state_dir, settings.log_dir)
     log_path = configure_logging(log_dir, settings.log_level, console=not pipe.is_open, instance_id=context.instance_id)
     earlier_runs = log_path.stat().st_size
+    log_crash(context.state_dir)
     if ignored:
         logger.warning("%s %s", ignored.describe(), ignored.hint)
 
@@ -270,14 +272,26 @@ def exit_quietly(_number: int, _frame: FrameType | None) -> None:
 
 
 def report_held(state_dir: Path, pipe: ReadyPipe) -> int:
-    """Say that another process is the server already; return the exit code."""
+    """Report that another process is the server already; return the exit code.
+
+    Raises:
+        StartError: No starter is waiting that would go on with the running server.
+    """
     if pipe.is_open:
         pipe.tell_held()
         return 0
     state = read_runtime(state_dir)
-    where = f"at {state.base_url} (pid {state.pid})" if state else f"or starts, with the state directory {state_dir}"
-    print(f"Agent Brain runs already {where}", flush=True)
-    return 0
+    if state is None:
+        holder = read_holder(state_dir)
+        server = f"by process {holder[0]}" if holder else "by another process"
+        message = f"The state directory {state_dir} is in use {server}, which is starting or stopping."
+    else:
+        served = state.project_root or "all projects that register"
+        message = f"Agent Brain already serves {served} at {state.base_url} (pid {state.pid})."
+    option = " --mode shared" if state is not None and state.mode == "shared" else ""
+    raise StartError(
+        message, hint=f"Use that server, or stop it with: agent-brain stop{option}", code="already_running"
+    )
 
 
 def report_failure(error: AgentBrainError, pipe: ReadyPipe) -> None:

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document
+from agent_brain_server.crash_record import record_crash
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.processes import MAX_PID, read_start_time
 from agent_brain_server.state_files import create_file, open_file, read_file, remove_temporaries
@@ -42,6 +43,8 @@ class StateLock:
         self._path = lock_path(state_dir)
         self._descriptor: int | None = None
         self._owner_pid = 0
+        self.crashed_holder: tuple[int, str] | None = None
+        """Pid and start time of the last holder, if it ended without removing the lock file; set by `acquire`."""
 
     @property
     def is_held(self) -> bool:
@@ -67,6 +70,7 @@ class StateLock:
             time.sleep(RETRY_INTERVAL_S)
         self._descriptor = descriptor
         self._owner_pid = os.getpid()
+        self.crashed_holder = _parse_holder(os.pread(descriptor, MAX_HOLDER_BYTES, 0))
         if record_pid:
             try:
                 self.note_holder()
@@ -160,9 +164,10 @@ def read_pid(state_dir: Path) -> int | None:
 
 def read_holder(state_dir: Path) -> tuple[int, str] | None:
     """Return pid and start time (as in `processes`) that the last holder left in the lock file, or None."""
-    words = _read_words(lock_path(state_dir))
-    pid = _parse_pid(words[0]) if len(words) > 1 else None
-    return None if pid is None else (pid, " ".join(words[1:]))
+    try:
+        return _parse_holder(read_file(lock_path(state_dir), MAX_HOLDER_BYTES))
+    except (OSError, StateDirError):
+        return None
 
 
 def is_stale(state_dir: Path) -> bool:
@@ -200,14 +205,23 @@ def cleanup_stale(state_dir: Path) -> bool:
         return False
     try:
         if not _points_to_living_daemon(state_dir):
-            remove_remains(state_dir)
+            remove_remains(state_dir, lock.crashed_holder)
     finally:
         lock.release()
     return True
 
 
-def remove_remains(state_dir: Path) -> None:
-    """Remove the runtime file of an earlier server; the caller holds the lock."""
+def remove_remains(state_dir: Path, crashed_holder: tuple[int, str] | None) -> None:
+    """Remove the runtime file of an earlier server and record that it crashed; the caller holds the lock.
+
+    Args:
+        state_dir: Absolute.
+        crashed_holder: As the lock has found it.
+
+    Raises:
+        StateDirError: The file cannot be removed.
+    """
+    record_crash(state_dir, crashed_holder)
     path = runtime_path(state_dir)
     try:
         remove_temporaries(path)
@@ -287,6 +301,12 @@ def _read_words(path: Path) -> list[str]:
         return read_file(path, MAX_HOLDER_BYTES).decode("ascii").split()
     except (OSError, StateDirError, UnicodeDecodeError):
         return []
+
+
+def _parse_holder(content: bytes) -> tuple[int, str] | None:
+    words = content.decode("ascii", "replace").split()
+    pid = _parse_pid(words[0]) if len(words) > 1 else None
+    return None if pid is None else (pid, " ".join(words[1:]))
 
 
 def _parse_pid(word: str) -> int | None:

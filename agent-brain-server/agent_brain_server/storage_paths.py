@@ -32,6 +32,7 @@ TRUSTED_LOCK_FILE = "trusted.lock"
 PROJECTS_DIR = "projects"
 PROJECT_FILE = "project.json"
 OWNER_FILE = "owner.json"
+CRASH_FILE = "crash.json"
 IGNORE_FILE = ".gitignore"
 SERVER_LOG_FILE = "server.log"
 PREVIOUS_LOG_FILE = "server.previous.log"
@@ -167,6 +168,11 @@ def runtime_path(state_dir: Path) -> Path:
 def owner_path(state_dir: Path) -> Path:
     """Return the file that records which project a state directory belongs to."""
     return state_dir / OWNER_FILE
+
+
+def crash_path(state_dir: Path) -> Path:
+    """Return the file that describes a server which ended without cleaning up, until the next one has logged it."""
+    return state_dir / CRASH_FILE
 
 
 def config_path(state_dir: Path) -> Path:

@@ -436,9 +436,10 @@ def test_in_the_foreground_it_says_where_and_ctrl_c_ends_it(project, state_dir):
     state = discover(project)
     assert state is not None
     assert state.base_url in line
-    again = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert again.returncode == 0
-    assert state.base_url in again.stdout
+    again = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_LIMIT_S)
+    assert again.returncode == 1
+    assert state.base_url in again.stderr
+    assert f"pid {state.pid}" in again.stderr
     server.send_signal(signal.SIGINT)
     output, errors = server.communicate(timeout=30)
     assert (server.returncode, output, errors) == (0, "", "")

@@ -82,11 +82,10 @@ def test_an_address_of_the_other_family_is_taken_too() -> None:
         assert sock.family == socket.AF_INET6
 
 
-def test_whoever_comes_second_is_told_that_the_first_is_there(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert report_held(tmp_path, ReadyPipe(None)) == 0
-    assert str(tmp_path) in capsys.readouterr().out
+def test_held_lock_is_an_error_unless_a_starter_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StartError, match=str(tmp_path)) as caught:
+        report_held(tmp_path, ReadyPipe(None))
+    assert caught.value.code == "already_running"
     reader, writer = os.pipe()
     assert report_held(tmp_path, ReadyPipe(writer)) == 0
     assert b'"held"' in os.read(reader, 1000)
@@ -124,15 +123,15 @@ def keep_process(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.usefixtures("keep_process")
-def test_the_second_of_two_servers_ends_at_once_and_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_second_server_of_a_state_dir_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare_state_dir(tmp_path / "state")
     lock = StateLock(tmp_path / "state")
     assert lock.acquire()
     try:
-        assert main(["--project-root", str(tmp_path), "--state-dir", str(tmp_path / "state")]) == 0
+        assert main(["--project-root", str(tmp_path), "--state-dir", str(tmp_path / "state")]) == 1
     finally:
         lock.release()
-    assert "runs already" in capsys.readouterr().out
+    assert f"by process {os.getpid()}" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("keep_process")

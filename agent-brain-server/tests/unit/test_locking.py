@@ -19,7 +19,7 @@ from agent_brain_server.locking import (
     release_lock,
 )
 from agent_brain_server.processes import read_start_time
-from agent_brain_server.storage_paths import lock_path, pid_path, runtime_path
+from agent_brain_server.storage_paths import crash_path, lock_path, pid_path, runtime_path
 
 HOLD = """
 import sys, time
@@ -114,7 +114,7 @@ def test_a_killed_holder_is_stale_and_its_remains_are_removed(state_dir, holder)
     assert is_stale(state_dir)
     assert lock_path(state_dir).exists()
     assert cleanup_stale(state_dir)
-    assert list(state_dir.iterdir()) == []
+    assert list(state_dir.iterdir()) == [crash_path(state_dir)]
 
 
 def test_what_a_killed_writer_left_half_way_is_removed_too(state_dir):
