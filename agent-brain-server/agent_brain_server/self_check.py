@@ -107,16 +107,20 @@ def check_stores(data: Path) -> Report | None:
         data: The directory in which they lie.
     """
     from agent_brain_server.storage.document_store import DATABASE_NAME  # noqa: PLC0415 - loads NumPy
-    from agent_brain_server.storage.schema import SCHEMA_VERSION  # noqa: PLC0415 - likewise
-    from agent_brain_server.storage.vector_map import MAP_NAME  # noqa: PLC0415 - likewise
+    from agent_brain_server.storage.schema import ADDED_COLUMNS, SCHEMA, SCHEMA_VERSION  # noqa: PLC0415 - likewise
+    from agent_brain_server.storage.schema_check import find_schema_fault, has_journal  # noqa: PLC0415 - likewise
 
     documents = data / DOCUMENTS_DIR / DATABASE_NAME
     if not documents.is_file():
         return None
+    if has_journal(documents):
+        raise ValueError(f"{documents} has a rollback journal, which is not ours")
     with _open_database(documents) as database:
         version = database.execute("PRAGMA user_version").fetchone()[0]
         damage = None
-        if documents.stat().st_size <= FULL_CHECK_BYTES:
+        if version == SCHEMA_VERSION and (fault := find_schema_fault(database, SCHEMA, ADDED_COLUMNS)):
+            damage = f"it has a foreign schema, with the {fault}"
+        elif documents.stat().st_size <= FULL_CHECK_BYTES:
             word = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             damage = None if word == "ok" else word
         report = {"version": version, "expected_version": SCHEMA_VERSION, "damage": damage}
@@ -125,12 +129,17 @@ def check_stores(data: Path) -> Report | None:
             report["chunks"], report["embedded"] = map(int, database.execute(counts).fetchone())
             pending = "SELECT count(*) FROM files WHERE state = 'pending'"
             report["files_pending"] = database.execute(pending).fetchone()[0]
-    vectors = data / VECTORS_DIR / MAP_NAME
-    report["vectors"] = 0
-    if vectors.is_file():
-        with _open_database(vectors) as database:
-            report["vectors"] = database.execute("SELECT count(*) FROM vectors").fetchone()[0]
+    report["vectors"] = _count_vectors(data / VECTORS_DIR)
     return {**report, **_check_keywords(data / KEYWORDS_DIR)}
+
+
+def _count_vectors(directory: Path) -> int:
+    from agent_brain_server.storage import map_checksums, vector_map  # noqa: PLC0415 - loads NumPy
+    from agent_brain_server.storage.schema_check import open_inspected  # noqa: PLC0415 - likewise
+
+    path = directory / vector_map.MAP_NAME
+    with open_inspected(path, schema=vector_map.SCHEMA, added=map_checksums.ADDED_COLUMNS) as database:
+        return 0 if database is None else int(database.execute("SELECT count(*) FROM vectors").fetchone()[0])
 
 
 def _check_keywords(directory: Path) -> Report:
@@ -144,7 +153,9 @@ def _check_keywords(directory: Path) -> Report:
 
 
 def _open_database(path: Path) -> closing[sqlite3.Connection]:
-    return closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5))
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return closing(connection)
 
 
 def _attempt(check: Callable[[], Report | None]) -> Report:

@@ -42,6 +42,10 @@ LOG_DIR = "logs"
 DOCUMENTS_DIR = "llamaindex"
 VECTORS_DIR = "chroma_db"
 KEYWORDS_DIR = "bm25_index"
+DATA_DIRS = (DOCUMENTS_DIR, VECTORS_DIR, KEYWORDS_DIR)
+ORIGIN_FILE = "origin.json"  # beside the stores: which installation made them
+ORIGIN_KEY_FILE = "origin.key"
+ORIGIN_KEY_LOCK_FILE = "origin.lock"
 SCOPES_FILE = "scopes.json"  # beside the stores: what was indexed, for a document store that is lost
 
 STATE_DIR_VARIABLE = "DOC_SERVE_STATE_DIR"
@@ -94,14 +98,29 @@ def registry_lock_path() -> Path:
     return brain_home() / REGISTRY_LOCK_FILE
 
 
+def origin_key_path() -> Path:
+    """Return the file with the key that marks the indexes of this installation."""
+    return brain_home() / ORIGIN_KEY_FILE
+
+
+def origin_key_lock_path() -> Path:
+    """Return the file whose lock orders the processes that create the key."""
+    return brain_home() / ORIGIN_KEY_LOCK_FILE
+
+
+def origin_path(data: Path) -> Path:
+    """Return the file that marks a data directory as made by this installation."""
+    return data / ORIGIN_FILE
+
+
 def global_config_path() -> Path:
-    """Return the settings file that all projects of this user share."""
-    return brain_home() / CONFIG_FILE
+    """Return the settings file that all projects of this user share; the user may keep it elsewhere, behind a link."""
+    return (brain_home() / CONFIG_FILE).resolve()
 
 
 def shared_config_path() -> Path:
-    """Return the settings file of the shared daemon."""
-    return brain_home() / SHARED_CONFIG_FILE
+    """Return the settings file of the shared daemon; the user may keep it elsewhere, behind a link."""
+    return (brain_home() / SHARED_CONFIG_FILE).resolve()
 
 
 def trusted_path() -> Path:

@@ -44,6 +44,14 @@ FILES = {
 """A project with code, a test and a document; the directory's name has a space and an umlaut."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests out of the home of the developer, which holds a registry, a daemon and a key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENT_BRAIN_HOME", str(tmp_path_factory.mktemp("agent-brain-home")))
+        yield
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Write the small project."""

@@ -2,25 +2,38 @@
 
 import contextlib
 import itertools
+import json
 import logging
 import shutil
 import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 
-from agent_brain_server.errors import StoreError
+from agent_brain_server.errors import StateDirError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.services.scopes import keep_scopes_copy, read_scopes_copy
+from agent_brain_server.state_files import make_private_dir
+from agent_brain_server.storage.database import FOREIGN_CODE
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
-from agent_brain_server.storage.schema import LAST_INDEXED_META, ROOT_META, SCOPES_META
+from agent_brain_server.storage.origin import ensure_key, has_content, make_origin, read_origin
+from agent_brain_server.storage.schema import ADDED_COLUMNS, LAST_INDEXED_META, ROOT_META, SCHEMA, SCOPES_META
+from agent_brain_server.storage.schema_check import open_inspected
 from agent_brain_server.storage.vector_store import VectorStoreManager
+from agent_brain_server.storage_paths import DATA_DIRS, SCOPES_FILE, origin_key_path
 from agent_brain_server.wording import count_noun
 
 logger = logging.getLogger(__name__)
 
-REBUILDABLE = frozenset({"store_damaged", "store_version"})
+REBUILDABLE = frozenset({"store_damaged", "store_foreign", "store_version"})
 """Codes of a document store that can be made again from the tree."""
+
+FOREIGN_TEXT = (
+    "the index was not made by this installation (it came with the repository or from an earlier version, or {key} was"
+    " replaced): it was set aside, and everything is indexed again"
+)
+
+WHOLE_PROJECT = json.dumps([{"folder_path": "."}])
+"""Scopes of a project whose own are not known."""
 
 
 class Repairs:
@@ -40,35 +53,76 @@ class Repairs:
 
 
 def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
-    """Open the document store; a damaged one is set aside and an empty one takes its place.
+    """Open the document store; a damaged or foreign one is set aside and an empty one takes its place.
 
     What was indexed is remembered in a copy, or by what can still be read of the damaged store: a new one is filled
-    from the tree without being asked.
+    from the tree without being asked. Nothing of a foreign store is used.
 
     Args:
-        directory: Of the store.
-        repairs: Takes what had to be mended.
+        directory: Of the store, in the data directory.
+        repairs: Takes what had to be repaired.
 
     Raises:
         StoreError: The disk is full or read-only, where another file would not help.
     """
     scopes = None
+    origin = _claim_data(directory, repairs)
+    if repairs.made():
+        scopes = WHOLE_PROJECT
     try:
-        documents = DocumentStore(directory)
+        documents = DocumentStore(directory, origin=origin)
     except StoreError as error:
         if error.code not in REBUILDABLE:
             raise
+        is_foreign = error.code == FOREIGN_CODE
         aside = _choose_aside(directory, error.code)
-        repairs.note(f"the document store was set aside as {aside.name}: making it again", exc_info=True)
-        scopes = _salvage_scopes(directory / DATABASE_NAME)
+        repairs.note(f"the document store was set aside as {aside.name} ({error.message}): rebuilding it")
+        scopes = WHOLE_PROJECT if is_foreign else _salvage_scopes(directory / DATABASE_NAME)
         directory.rename(aside)
-        documents = DocumentStore(directory)
+        documents = DocumentStore(directory, origin=origin)
     if documents.get_meta(ROOT_META) is None and (scopes := read_scopes_copy(directory.parent) or scopes):
         if not repairs.made():
-            repairs.note("the document store was lost: making it again")
+            repairs.note("the document store was lost: rebuilding it")
         documents.set_meta(SCOPES_META, scopes)
     keep_scopes_copy(documents)
     return documents
+
+
+def _claim_data(directory: Path, repairs: Repairs) -> str | None:
+    """Return the mark of the data directory; its stores are set aside if it has none of this installation.
+
+    Returns:
+        None if this user's home cannot be used, where the mark could not be checked the next time either.
+    """
+    try:
+        key = ensure_key()
+    except (OSError, StateDirError) as exc:
+        logger.warning("Whether this installation made the index is not checked: %s", exc)
+        return None
+    data = directory.parent
+    try:
+        origin = read_origin(data, key)
+        if origin is not None:
+            return origin
+        if has_content(data):
+            repairs.note(FOREIGN_TEXT.format(key=origin_key_path()))
+            _set_aside_foreign(directory)
+        return make_origin(data, key)
+    except OSError as exc:
+        raise StoreError(f"{data} cannot be used: {exc.strerror or exc}.") from exc
+
+
+def _set_aside_foreign(directory: Path) -> None:
+    """Rename the document store and remove what is derived from it; no file of them is opened."""
+    data = directory.parent
+    (data / SCOPES_FILE).unlink(missing_ok=True)
+    for name in DATA_DIRS:
+        store = data / name
+        if store == directory:
+            store.rename(_choose_aside(directory, FOREIGN_CODE))
+        else:
+            shutil.rmtree(store)
+        make_private_dir(store)
 
 
 def _choose_aside(directory: Path, code: str) -> Path:
@@ -82,7 +136,12 @@ def _choose_aside(directory: Path, code: str) -> Path:
 
 def _salvage_scopes(path: Path) -> str | None:
     """Return what a damaged store says it was made of, where that can be read."""
-    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+    with (
+        contextlib.suppress(sqlite3.Error),
+        open_inspected(path, schema=SCHEMA, added=ADDED_COLUMNS) as connection,
+    ):
+        if connection is None:
+            return None
         row = connection.execute("SELECT value FROM meta WHERE key = ?", (SCOPES_META,)).fetchone()
         return None if row is None else str(row[0])
     return None

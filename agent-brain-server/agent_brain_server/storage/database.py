@@ -3,11 +3,12 @@
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from agent_brain_server.errors import StoreError
+from agent_brain_server.storage.schema_check import distrust_schema, find_schema_fault, has_journal, is_empty
 from agent_brain_server.storage.seal import SEAL_SUFFIX, SealState, break_seal, seal_files
 
 MAX_IDLE_READERS = 8
@@ -18,6 +19,12 @@ BUSY_TIMEOUT_S = 10.0
 
 DAMAGED_CODE = "store_damaged"
 """Of errors that tell of a damaged file, which can be made again."""
+
+FOREIGN_CODE = "store_foreign"
+"""Of errors that tell of a file which this installation did not make."""
+
+ORIGIN_META = "origin"
+"""Key in `meta`: the mark of the data directory in which the store was made."""
 
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 """SQLite's codes for damage; the last one means that a table or column of ours, whose names we know, is not there."""
@@ -56,13 +63,20 @@ class Database:
         path: The file; it and its directory are made where they are missing.
         schema: SQL that makes the tables, run once on a new file.
         version: Kept as `user_version`; a file with another one is refused.
+        added: Definitions of columns that may have been added to the tables since.
+        origin: Mark that a new file is given and an existing one must have, in a table `meta`; None for no mark.
 
     Raises:
-        StoreError: The file cannot be opened, is damaged (`store_damaged`) or has another version (`store_version`).
+        StoreError: The file cannot be opened, is damaged (`store_damaged`), has another version (`store_version`) or
+            was not made by this installation (`store_foreign`).
     """
 
-    def __init__(self, path: Path, *, schema: str, version: int) -> None:
+    def __init__(
+        self, path: Path, *, schema: str, version: int, added: Collection[str] = (), origin: str | None = None
+    ) -> None:
         self.path = path
+        self._added = added
+        self._origin = origin
         self._lock = threading.RLock()
         self._idle: list[sqlite3.Connection] = []
         self._idle_lock = threading.Lock()
@@ -71,6 +85,8 @@ class Database:
         self._seal = path.with_name(path.name + SEAL_SUFFIX)
         with translate_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if has_journal(path):  # a kill in the moment in which the file is created leaves one too
+                raise StoreError(f"{path} has a rollback journal, which is not ours.", code=FOREIGN_CODE)
             seal = break_seal(self._seal, [path])
             if seal is SealState.BROKEN:
                 raise StoreError(f"{path} is not what was last written to it.", code=DAMAGED_CODE)
@@ -169,20 +185,31 @@ class Database:
         connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
+        distrust_schema(connection)
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
     def _prepare(self, schema: str, version: int, *, is_checked: bool) -> None:
-        """Make the tables of a new file; refuse a file that is damaged or of another version."""
-        self._writer.execute("PRAGMA journal_mode = WAL")
+        """Create the tables of a new file; refuse a file that is damaged, foreign or of another version."""
+        if is_empty(self._writer):
+            self._writer.execute("PRAGMA journal_mode = WAL")
+            mark = f"INSERT INTO meta VALUES ('{ORIGIN_META}', '{self._origin}');" if self._origin else ""
+            self._writer.executescript(f"BEGIN; {schema}; {mark} PRAGMA user_version = {version:d}; COMMIT;")
+            return
         found = int(self._writer.execute("PRAGMA user_version").fetchone()[0])
-        is_new = not self._writer.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()[0]
-        if is_new:
-            self._writer.executescript(f"BEGIN; {schema}; PRAGMA user_version = {version:d}; COMMIT;")
-        elif found != version:
+        if found != version:
             raise StoreError(f"{self.path} has version {found}, this program writes {version}.", code="store_version")
-        elif not is_checked and (fault := self._check_pages(self._writer)):
+        if fault := find_schema_fault(self._writer, schema, self._added):  # before anything is written
+            raise StoreError(f"{self.path} has a foreign schema: {fault}.", code=FOREIGN_CODE)
+        if self._origin and self._read_origin() != self._origin:
+            raise StoreError(f"{self.path} was not made by this installation.", code=FOREIGN_CODE)
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        if not is_checked and (fault := self._check_pages(self._writer)):
             raise StoreError(f"{self.path} is damaged: {fault}.", code=DAMAGED_CODE)
+
+    def _read_origin(self) -> str | None:
+        row = self._writer.execute("SELECT value FROM meta WHERE key = ?", (ORIGIN_META,)).fetchone()
+        return None if row is None else str(row[0])
 
     def _check_pages(self, connection: sqlite3.Connection) -> str | None:
         """Say what is wrong with the pages, the indexes among them; None where nothing is, or there are too many."""

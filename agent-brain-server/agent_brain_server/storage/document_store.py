@@ -26,7 +26,7 @@ from agent_brain_server.storage.chunk_rows import (
 )
 from agent_brain_server.storage.database import Database
 from agent_brain_server.storage.facts_cache import FactsCache
-from agent_brain_server.storage.schema import SCHEMA, SCHEMA_VERSION, SKIPS_OF_WALK
+from agent_brain_server.storage.schema import ADDED_COLUMNS, SCHEMA, SCHEMA_VERSION, SKIPS_OF_WALK
 from agent_brain_server.types import (
     AllowedChunks,
     Chunk,
@@ -57,14 +57,18 @@ class DocumentStore:
     `on_damage` is called where a damaged chunk was met and forgotten: `take_damage` then says so once.
 
     Args:
-        directory: Where the database is or is to be made.
+        directory: Location of the database, created if it is missing.
+        origin: Mark of the data directory, which the store must carry; None for no mark.
 
     Raises:
-        StoreError: The file is unusable; `store_damaged` and `store_version` say that it can be built anew.
+        StoreError: The file is unusable; `store_damaged`, `store_version` and `store_foreign` mean that it can be
+            rebuilt.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.database = Database(directory / DATABASE_NAME, schema=SCHEMA, version=SCHEMA_VERSION)
+    def __init__(self, directory: Path, *, origin: str | None = None) -> None:
+        self.database = Database(
+            directory / DATABASE_NAME, schema=SCHEMA, version=SCHEMA_VERSION, added=ADDED_COLUMNS, origin=origin
+        )
         self._filters = FilterResolver(self.database)
         self._facts = FactsCache()
         self._generation = 0

@@ -3,7 +3,6 @@
 import secrets
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from agent_brain_server.models.index import IndexRequest, JobProgress, JobState, JobStatus
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
+from agent_brain_server.storage.schema import ADDED_COLUMNS, SCHEMA
+from agent_brain_server.storage.schema_check import open_inspected
 
 MAX_FINISHED_JOBS = 50
 """Ended jobs that are remembered: enough to look back at, few enough to list."""
@@ -18,10 +19,6 @@ MAX_FINISHED_JOBS = 50
 FINISHED_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
 
 COLUMNS = "job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request, correlation_id"
-
-ADDED_COLUMNS = {"correlation_id": "TEXT", "end_order": "INTEGER"}
-"""Added to a store in which they are missing; readers that don't know them are not disturbed. `end_order` counts the
-ends: times are what the clock said, and a clock can be put back."""
 
 LAST_ENDED_FIRST = "coalesce(end_order, 0) DESC, sequence DESC"  # one that has no number ended before they were counted
 
@@ -55,13 +52,13 @@ def has_unfinished_jobs(directory: Path) -> bool:
     """Whether a document store that is not open holds jobs that a server left unfinished.
 
     Args:
-        directory: Of the document store. What can't be read has none: opening it will say why.
+        directory: Of the document store. A store that cannot be read counts as having none: opening it reports why.
     """
     path = directory / DATABASE_NAME
-    if not path.is_file():
-        return False
     try:
-        with closing(sqlite3.connect(path)) as connection:
+        with open_inspected(path, schema=SCHEMA, added=ADDED_COLUMNS) as connection:
+            if connection is None:
+                return False
             row = connection.execute("SELECT EXISTS (SELECT 1 FROM jobs WHERE state IN ('queued', 'running'))")
             return bool(row.fetchone()[0])
     except sqlite3.Error:
@@ -79,9 +76,10 @@ class JobStore:
         self._database = document_store.database
         with self._database.reading() as connection:
             columns = {row[1] for row in connection.execute("PRAGMA table_info(jobs)")}
-        for name in ADDED_COLUMNS.keys() - columns:
-            with self._database.writing() as connection:
-                connection.execute(f"ALTER TABLE jobs ADD COLUMN {name} {ADDED_COLUMNS[name]}")
+        for definition in ADDED_COLUMNS:
+            if definition.split()[0] not in columns:
+                with self._database.writing() as connection:
+                    connection.execute(f"ALTER TABLE jobs ADD COLUMN {definition}")
 
     def create(self, request: IndexRequest, correlation_id: str | None = None) -> StoredJob:
         """Put a job at the end of the queue.

@@ -16,6 +16,9 @@ MODULUS = 2_147_483_647
 KEY_FACTOR, ROW_FACTOR = 48_271, 69_621
 """Of two primitive roots of the modulus (Park & Miller 1988): no change of the one is made up for by the other's."""
 
+ADDED_COLUMNS = ("checksum INTEGER",)
+"""Added to both tables of a map that has none."""
+
 IS_DAMAGED = f"checksum IS NOT (key % {MODULUS} * {KEY_FACTOR} + row % {MODULUS} * {ROW_FACTOR}) % {MODULUS}"
 """SQL condition on a row of `vectors`."""
 
@@ -63,7 +66,7 @@ def add_checksums(database: Database) -> Database:
 
 def _add_columns(connection: sqlite3.Connection) -> None:
     for table in ("texts", "vectors"):
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER")
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN {ADDED_COLUMNS[0]}")
     connection.execute(SET_CHECKSUMS)
     texts = sum_texts(connection.execute("SELECT row, embed_key FROM texts").fetchall())
     connection.executemany("UPDATE texts SET checksum = ? WHERE row = ?", [(value, row) for row, _, value in texts])

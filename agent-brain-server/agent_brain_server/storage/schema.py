@@ -55,6 +55,10 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_state ON jobs (state, sequence);
 """
 
+ADDED_COLUMNS = ("correlation_id TEXT", "end_order INTEGER")
+"""Added to `jobs` where they are missing; readers that do not know them are not disturbed. `end_order` counts the jobs
+that ended: times depend on a clock, and a clock can be set back."""
+
 SKIPS_OF_WALK = """
 FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) + 1) = :below || '/')
     AND NOT EXISTS (SELECT 1 FROM files WHERE files.path = skips.path AND files.state = 'skipped')

@@ -18,9 +18,10 @@ from agent_brain_server.storage.chroma_place import (
     encode_left,
 )
 from agent_brain_server.storage.chunk_rows import as_json
-from agent_brain_server.storage.database import DAMAGED_CODE, Database
+from agent_brain_server.storage.database import DAMAGED_CODE, FOREIGN_CODE, Database
 from agent_brain_server.storage.exact_search import Rows
 from agent_brain_server.storage.map_checksums import (
+    ADDED_COLUMNS,
     IS_DAMAGED,
     SET_CHECKSUMS,
     add_checksums,
@@ -28,6 +29,7 @@ from agent_brain_server.storage.map_checksums import (
     sum_texts,
     sum_vectors,
 )
+from agent_brain_server.storage.schema_check import JOURNAL_SUFFIX
 from agent_brain_server.storage.seal import SEAL_SUFFIX
 from agent_brain_server.types import Keys
 
@@ -47,7 +49,7 @@ CREATE INDEX vectors_lagging ON vectors (key) WHERE in_chroma = 0;
 CREATE TABLE dropped (key INTEGER PRIMARY KEY);
 """
 
-DAMAGED_CODES = (DAMAGED_CODE, "store_version")
+DAMAGED_CODES = (DAMAGED_CODE, FOREIGN_CODE, "store_version")
 
 UPSERT_VECTOR = """
 INSERT INTO vectors (key, row, checksum) VALUES (?, ?, ?)
@@ -63,19 +65,19 @@ def open_database(directory: Path) -> Database:
     """Open the map's database; one that is damaged or of another version is made anew, as it is derived."""
     path = directory / MAP_NAME
     try:
-        return add_checksums(Database(path, schema=SCHEMA, version=MAP_VERSION))
+        return add_checksums(Database(path, schema=SCHEMA, version=MAP_VERSION, added=ADDED_COLUMNS))
     except StoreError as exc:
         if exc.code not in DAMAGED_CODES:
             raise
-        logger.warning("the map of the vectors is damaged or of another version: making it again", exc_info=True)
+        logger.warning("the vector map is damaged, foreign or of another version: rebuilding it", exc_info=True)
         remove_map(directory)
-        return add_checksums(Database(path, schema=SCHEMA, version=MAP_VERSION))
+        return add_checksums(Database(path, schema=SCHEMA, version=MAP_VERSION, added=ADDED_COLUMNS))
 
 
 def remove_map(directory: Path) -> None:
     """Remove the map's database, which nobody has open; without it no vector exists."""
     path = directory / MAP_NAME
-    for suffix in ("", "-wal", "-shm", SEAL_SUFFIX):
+    for suffix in ("", "-wal", "-shm", JOURNAL_SUFFIX, SEAL_SUFFIX):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 

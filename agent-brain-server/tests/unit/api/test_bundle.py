@@ -13,6 +13,7 @@ from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import StoreError
 from agent_brain_server.models.index import JobStatus
+from agent_brain_server.storage.origin import ensure_key, make_origin
 from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.storage_paths import resolve_storage_paths
 
@@ -72,12 +73,14 @@ def test_what_another_file_would_not_help_is_not_set_aside(tmp_path: Path) -> No
     with pytest.raises(StoreError) as caught:
         open_documents(tmp_path / "documents", Repairs())
     assert caught.value.code == "store_unusable"
-    assert list(tmp_path.iterdir()) == [tmp_path / "documents"]
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("documents.")] == []
 
 
 def test_what_opened_before_a_failure_is_closed(project: Path, tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
-    in_the_way = resolve_storage_paths(state_dir)["chroma_db"] / "vectors.sqlite3"
+    paths = resolve_storage_paths(state_dir)
+    make_origin(paths["data"], ensure_key())
+    in_the_way = paths["chroma_db"] / "vectors.sqlite3"
     in_the_way.mkdir()
     with pytest.raises(StoreError, match="vectors"):
         ServiceBundle.open("project", project, state_dir, ProjectConfig(watch=False))

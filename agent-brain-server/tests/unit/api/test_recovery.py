@@ -1,0 +1,107 @@
+"""Stores that came with a repository: nothing of them is answered, and the index is made again from the files."""
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle
+
+LIMIT_S = 60.0
+
+OpenBundle = Callable[..., ServiceBundle]
+RunJob = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def data(project: Path) -> Path:
+    return project / ".claude" / "Agent Brain" / "data"
+
+
+def plant_text(data: Path) -> None:
+    """Put a false text into a closed store, as a valid store of an attacker would have it."""
+    database = data / "llamaindex" / "documents.sqlite3"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE texts SET text = 'planted', checksum = 0")
+    database.with_name("documents.sqlite3.seal").unlink()
+
+
+def wait_until_indexed(bundle: ServiceBundle, files: int) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while bundle.documents.counts().files < files or bundle.is_busy():
+        assert time.monotonic() < deadline, bundle.status()
+        time.sleep(0.02)
+
+
+def test_open_index_of_another_installation_rebuilds_it(
+    open_bundle: OpenBundle, run_job: RunJob, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = open_bundle()
+    run_job(first)
+    files = first.documents.counts().files
+    first.close()
+    plant_text(data)
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "another home"))
+    second = open_bundle()
+    assert "not made by this installation" in second.repairs.made()[0]
+    wait_until_indexed(second, files)
+    assert len(list(data.glob("llamaindex.store_foreign.*"))) == 1
+    second.close()
+    third = open_bundle()
+    assert third.repairs.made() == []
+    assert third.documents.counts().files == files
+
+
+def test_open_store_of_another_project_rebuilds_it(
+    open_bundle: OpenBundle, run_job: RunJob, data: Path, tmp_path: Path
+) -> None:
+    first = open_bundle()
+    run_job(first)
+    files = first.documents.counts().files
+    first.close()
+    shutil.copytree(data / "llamaindex", tmp_path / "kept")
+    shutil.rmtree(data)
+    second = open_bundle()
+    run_job(second)
+    second.close()
+    shutil.rmtree(data / "llamaindex")
+    shutil.copytree(tmp_path / "kept", data / "llamaindex")
+    third = open_bundle()
+    assert "was set aside" in third.repairs.made()[0]
+    wait_until_indexed(third, files)
+
+
+def test_open_store_with_planted_trigger_rebuilds_it(open_bundle: OpenBundle, run_job: RunJob, data: Path) -> None:
+    first = open_bundle()
+    run_job(first)
+    files = first.documents.counts().files
+    first.close()
+    with closing(sqlite3.connect(data / "llamaindex" / "documents.sqlite3")) as connection, connection:
+        connection.execute("CREATE TRIGGER evil BEFORE INSERT ON meta BEGIN DELETE FROM files; END")
+    (data / "llamaindex" / "documents.sqlite3.seal").unlink()
+    second = open_bundle()
+    assert "foreign schema: trigger 'evil'" in second.repairs.made()[0]
+    wait_until_indexed(second, files)
+
+
+def test_open_with_unusable_home_serves_the_index(
+    open_bundle: OpenBundle, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "file" / "home"))
+    first = open_bundle()
+    run_job(first)
+    first.close()
+    second = open_bundle()
+    assert second.repairs.made() == []
+    assert second.documents.counts().files > 0
