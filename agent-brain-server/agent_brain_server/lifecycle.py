@@ -24,7 +24,7 @@ from agent_brain_server.errors import (
 )
 from agent_brain_server.launch import LaunchPlan, StartedBy, capitalise, launch
 from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id, request_json
-from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
+from agent_brain_server.locking import cleanup_stale, is_held_by_another, is_stale, read_holder
 from agent_brain_server.processes import ProcessHandle
 from agent_brain_server.project_root import require_text
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
@@ -271,6 +271,8 @@ def _await_holder(plan: LaunchPlan, deadline: float) -> RuntimeState | None:
     while not is_stale(plan.state_dir):
         state = read_runtime(plan.state_dir)
         remaining = deadline - time.monotonic()
+        if state is not None and is_held_by_another(plan.state_dir, state.pid):
+            state = None  # not what the server published
         if state is not None and validate_runtime(state, timeout=_bound_check(remaining)):
             return state
         if remaining <= 0:

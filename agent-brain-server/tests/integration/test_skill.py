@@ -1,10 +1,12 @@
 """What SKILL.md tells agents to run is run, word for word, in a real project: with a server of its own and shared."""
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,24 @@ def test_every_python_example_runs_as_it_stands(project_in_mode, mode):
     found = run(project_in_mode, sys.executable, "-c", looking)
     assert re.fullmatch(rf"{mode} at http://127\.0\.0\.1:\d+: 4 files\n", found)
     assert int(run(project_in_mode, sys.executable, "-W", "error", "-c", in_a_loop).split()[0]) > 0
+
+
+def test_http_call_needs_only_what_start_prints(project_in_mode, mode):
+    command = [sys.executable, "-m", "agent_brain_cli", "start", "--json"]
+    if mode == "shared":
+        run(project_in_mode, *command, "--mode", "shared")
+    server = json.loads(run(project_in_mode, *command))
+    body = json.dumps({"query": "lock", "project_id": server["project_id"]}).encode()
+    headers = {"Authorization": f"Bearer {server['token']}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{server['base_url']}/query", body, headers)
+    with urllib.request.urlopen(request, timeout=EXAMPLE_LIMIT_S) as answer:
+        assert "results" in json.load(answer)
+
+
+def test_skill_names_no_address_for_a_token_in_the_project():
+    section = TEXT.partition("## Over HTTP")[2]
+    assert "agent-brain start --json" in section
+    assert ".claude/" not in section
 
 
 def test_the_shell_example_runs_in_a_project_with_a_server_of_its_own(project, tmp_path, monkeypatch):

@@ -92,6 +92,14 @@ def test_a_file_that_came_with_a_clone_leads_to_nobody(project, state_dir, serve
     assert not runtime_path(state_dir).exists()
 
 
+def test_runtime_file_of_a_checkout_beside_a_live_server_is_not_asked(project, state_dir, held, server):
+    server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
+    other = os.getppid()  # lives, but does not hold the lock
+    write_runtime(state_dir, make_state(project, server.port, pid=other, pid_started_at=read_start_time(other)))
+    assert discover(project) is None
+    assert server.requests == []
+
+
 def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_ffffff"})
     write_runtime(state_dir, make_state(project, server.port))
