@@ -25,6 +25,7 @@ SUFFIX = ".schema.json"
 
 Schema = dict[str, Any]
 
+VERSION_KEY = "schema_version"
 VERSION: Schema = {"const": 1, "type": "integer"}
 TEXT: Schema = {"type": "string"}
 ABSOLUTE_PATH: Schema = {"type": "string", "pattern": "^/"}
@@ -73,6 +74,9 @@ def describe(model: type[BaseModel], *, summary: str, without: tuple[str, ...] =
     """
     schema = {**model.model_json_schema(), "description": summary}
     schema["properties"] = {name: field for name, field in schema["properties"].items() if name not in without}
+    if VERSION_KEY in schema["properties"]:  # the models have a default, but every file that is written names it
+        schema["properties"][VERSION_KEY] = VERSION
+        schema["required"] = sorted({*schema.get("required", ()), VERSION_KEY})
     return schema
 
 

@@ -125,3 +125,13 @@ def test_the_changes_begin_with_the_version_that_the_packages_have() -> None:
     for package in ("agent-brain-server", "agent-brain-cli"):
         project = tomllib.loads((REPOSITORY / package / "pyproject.toml").read_text())["project"]
         assert project["version"] == newest[1]
+
+
+def test_deviations_name_tasks_of_the_list() -> None:
+    text = (FEATURE / "tasks.md").read_text(encoding="utf-8").partition("\n## Done otherwise\n")[2]
+    named = [
+        task for heads in re.findall(r"^- \*\*(.*?)\*\*: ", text, flags=re.MULTILINE) for task in heads.split(", ")
+    ]
+    assert {"T001", "T005", "T016", "T021", "T031", "T048", "T054"} <= set(named)
+    assert [task for task in named if task.split(" to ")[0] not in TASK_IDS] == []
+    assert len(named) == len(set(named))

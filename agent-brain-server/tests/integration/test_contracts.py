@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ValidationError
 
@@ -41,6 +42,35 @@ BROKEN = {
     "project": [{"project_id": "p_XYZ"}, {"project_root": "relative"}, {"registered_at": None}],
 }
 """What makes a file wrong, in place of or beside what it holds."""
+
+TASK_LIST_SCHEMAS = {
+    "health_response_v2": ("HealthResponse", {"mode", "instance_id", "project_id", "active_projects"}),
+    "index_request_v2": ("IndexRequest", {"folder_path", "project_id"}),
+    "query_request_v2": ("QueryRequest", {"query", "project_id"}),
+    "project_status": ("ProjectStatus", {"project_id", "indexing_in_progress"}),
+    "runtime_json_project": (
+        "RuntimeState",
+        {
+            "schema_version",
+            "mode",
+            "project_root",
+            "instance_id",
+            "base_url",
+            "bind_host",
+            "port",
+            "pid",
+            "started_at",
+        },
+    ),
+    "runtime_json_shared": ("SharedPointer", {"schema_version", "mode", "project_root", "project_id", "base_url"}),
+    "config_json": ("ProjectConfig", {"mode", "bind_host", "port", "data_dir", "log_dir", "shared_server_url"}),
+    "shared_config_json": (
+        "SharedConfig",
+        {"bind_host", "port", "embedding_model", "chunk_size", "chunk_overlap", "max_concurrent_indexing"},
+    ),
+    "registry_json": ("Registry", {"schema_version", "projects"}),
+}
+"""The names in the task list, with the title of the model and the fields that the list requires of it."""
 
 MODELS: dict[str, type[BaseModel]] = {"runtime": RuntimeState, "pointer": SharedPointer, "shared_config": SharedConfig}
 
@@ -94,6 +124,36 @@ def test_the_schemas_are_what_the_code_says() -> None:
     checked = subprocess.run([sys.executable, str(REPOSITORY / "scripts/write_schemas.py"), "--check"], check=False)
     assert checked.returncode == 0, "a file's model has changed: run scripts/write_schemas.py, look at the difference"
     assert sorted(path.name for path in CONTRACTS.glob("*.schema.json")) == sorted(f"{n}.schema.json" for n in NAMES)
+
+
+def follow_reference(reference: str) -> dict[str, object]:
+    """Return what a reference of api-changes.yaml leads to."""
+    file, _, pointer = reference.partition("#")
+    found = json.loads((CONTRACTS / file).read_text(encoding="utf-8"))
+    for step in pointer.split("/")[1:]:
+        found = found[step.replace("~1", "/")]
+    return found
+
+
+def test_api_changes_names_every_schema_of_the_task_list() -> None:
+    document = yaml.safe_load((CONTRACTS / "api-changes.yaml").read_text(encoding="utf-8"))
+    schemas = document["components"]["schemas"]
+    assert schemas.keys() == TASK_LIST_SCHEMAS.keys()
+    page = (CONTRACTS / "README.md").read_text(encoding="utf-8")
+    for name, (title, fields) in TASK_LIST_SCHEMAS.items():
+        schema = follow_reference(schemas[name]["$ref"])
+        assert schema["title"] == title
+        assert fields <= schema["properties"].keys(), name
+        assert f"| `{name}` |" in page
+    for path, call in document["paths"].items():
+        assert call["$ref"].endswith(path.replace("/", "~1"))
+        assert follow_reference(call["$ref"])
+
+
+@pytest.mark.parametrize("name", ["runtime", "pointer", "registry", "project"])
+def test_schema_version_is_required(name: str, written: dict[str, dict[str, object]]) -> None:
+    without = {key: value for key, value in written[name].items() if key != "schema_version"}
+    assert not open_schema(name).is_valid(without)
 
 
 @pytest.mark.parametrize("name", NAMES)
