@@ -34,7 +34,12 @@ def write_atomic(path: Path, document: dict[str, Any]) -> None:
         UnsafePathError: The directory is a link or belongs to another user.
         OSError: The directory cannot be written or the disk is full; the old content is still there.
     """
-    replace_file(path, (json.dumps(document, indent=2) + "\n").encode())
+    replace_file(path, serialize_document(document))
+
+
+def serialize_document(document: dict[str, Any]) -> bytes:
+    """Return the bytes that `write_atomic` writes for a document."""
+    return (json.dumps(document, indent=2) + "\n").encode()
 
 
 def read_document(path: Path) -> dict[str, Any] | None:

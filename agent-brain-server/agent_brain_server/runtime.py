@@ -83,7 +83,7 @@ class SharedPointer(BaseModel):
 
 
 class SharedConfig(BaseModel):
-    """`shared_config.json`: what can be set for the shared daemon. The first six are what `init` writes down."""
+    """`shared_config.json`: what can be set for the shared daemon."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
@@ -105,19 +105,10 @@ class SharedConfig(BaseModel):
     ] = 600
 
 
-SHARED_INIT_KEYS = (
-    "bind_host",
-    "port",
-    "embedding_model",
-    "chunk_size",
-    "chunk_overlap",
-    "max_concurrent_indexing",
-)
-"""What `init --mode shared` writes down."""
-
-
 def write_shared_config(*, force: bool = False) -> bool:
-    """Write `shared_config.json` with the defaults; False where there was one already, which stays unless `force`.
+    """Create an empty `shared_config.json`; return `False` if it exists already, in which case it stays unless `force`.
+
+    No default is written down: it would override what the user sets for all projects and the daemon.
 
     Raises:
         StateDirError: The user's directory of Agent Brain can't be made or written.
@@ -127,7 +118,7 @@ def write_shared_config(*, force: bool = False) -> bool:
     if path.exists() and not force:
         return False
     try:
-        write_atomic(path, {key: SharedConfig.model_fields[key].default for key in SHARED_INIT_KEYS})
+        write_atomic(path, {})
     except OSError as exc:
         raise StateDirError(f"{path} cannot be written: {exc.strerror}.") from exc
     return True

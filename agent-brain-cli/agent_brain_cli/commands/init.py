@@ -19,28 +19,35 @@ from agent_brain_server.storage_paths import brain_home, config_path, shared_con
 
 Mode = Literal["project", "shared"]
 
+SERVED_BY = {
+    "project": "The project has its own server from now on, with its own index.",
+    "shared": "The shared daemon serves the project from now on, with an index in its own home.",
+}
+
 
 @click.command()
 @mode_option
-@click.option("--force", is_flag=True, help="Write the defaults over a config.json that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing config.json by an empty one; its mode is kept.")
 @target_options
 def init(target: Target, mode: Mode | None, force: bool) -> None:
     """Create the project's state directory and its config.json.
 
-    Of a config.json that is there already nothing is changed but the mode, if that is named. This is not needed before
-    `start`, `index` or `query`. With --mode shared the project is served by the daemon that projects share, whose
-    shared_config.json is created as well.
+    The file holds nothing that is in force anyway. In an existing one nothing is changed but the mode, if it is named;
+    without --mode, the project stays with the server that it has. This is not needed before `start`, `index` or
+    `query`. With --mode shared the project is served by the shared daemon, whose shared_config.json is created as well.
     """
     target.require_project()
     require_own_state_dir(target.project_root, target.state_dir)
-    created = write_project_config(target.state_dir, mode=mode or "project", force=force)
+    previous = find_mode(target)
+    created = write_project_config(target.state_dir, mode=mode, force=force)
     claim_state_dir(target.project_root, target.state_dir)
     changed = not created and mode is not None and change_project_mode(target.state_dir, mode)
     document: Json = {
         "project_root": str(target.project_root),
         "state_dir": str(target.state_dir),
         "config_file": str(config_path(target.state_dir)),
-        "mode": mode or ("shared" if membership_of(target).is_shared else "project"),
+        "mode": mode or find_mode(target),
+        "previous_mode": previous,
         "created": created,
         "changed": changed,
     }
@@ -53,6 +60,11 @@ def init(target: Target, mode: Mode | None, force: bool) -> None:
     show(document, render_init, as_json=target.as_json)
     note_ignored(target)
     note_next_step(target, document)
+
+
+def find_mode(target: Target) -> Mode:
+    """Return whether the project is served by the shared daemon or has its own server, running or not."""
+    return "shared" if membership_of(target).is_shared else "project"
 
 
 def note_next_step(target: Target, document: Json) -> None:
@@ -75,7 +87,9 @@ def render_init(document: Json) -> str:
     elif document["changed"]:
         lines = [f"Changed the mode to {document['mode']} in {path}"]
     else:
-        lines = [f"{path} is there already; --force writes the defaults over it."]
+        lines = [f"{path} exists already; --force replaces it by an empty one."]
+    if document["mode"] != document["previous_mode"]:
+        lines.append(SERVED_BY[document["mode"]])
     if document.get("shared_config_created"):
         lines.append(f"Created {visible(document['shared_config_file'])}")
     return "\n".join(lines)

@@ -4,6 +4,7 @@
 an error message uses.
 """
 
+import contextlib
 import difflib
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, serialize_document, write_atomic
 from agent_brain_server.config.addresses import find_chroma_fault, is_loopback
 from agent_brain_server.config.trust import (
     SECRET_KEYS,
@@ -23,6 +24,7 @@ from agent_brain_server.config.trust import (
     find_ignored,
     find_withheld,
     read_project_file,
+    renew_trust,
 )
 from agent_brain_server.errors import ConfigError, StateDirError
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
@@ -30,9 +32,6 @@ from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, glo
 ENVIRONMENT_PREFIX = "AGENT_BRAIN_"
 FLAG_ORIGIN = "flag"
 DEFAULT_ORIGIN = "default"
-
-INIT_KEYS = ("mode", "bind_host", "port", "data_dir", "log_dir", "shared_server_url")
-"""What `init` writes down; the other settings are looked up in the documentation when they are wanted."""
 
 BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
 """How a flag or an environment variable says yes and no."""
@@ -165,49 +164,53 @@ def merge_project(below: Sequence[Layer], file: ProjectFile | None, above: Seque
     return Settings(*merge_layers(ProjectConfig, kept), find_ignored(file, overridden, withheld))
 
 
-def default_config_document() -> dict[str, Any]:
-    """Return what `init` writes to a project's config.json."""
-    return {key: ProjectConfig.model_fields[key].default for key in INIT_KEYS}
+def write_project_config(state_dir: Path, *, mode: Mode | None = None, force: bool = False) -> bool:
+    """Create config.json; return `False` if it exists already, in which case it stays unless `force`.
 
-
-def write_project_config(state_dir: Path, *, mode: Mode = "project", force: bool = False) -> bool:
-    """Write config.json with the defaults; False where there was one already, which stays unless `force`.
+    Nothing that is in force anyway is written down: a default in the file would override what the user sets later for
+    all projects. That leaves the mode, if it is named.
 
     Args:
         state_dir: Absolute.
-        mode: Whether the project has a server of its own or is served by the shared daemon.
-        force: Write over a file that is there.
+        mode: Whether the project has its own server or is served by the shared daemon; `None` keeps what holds.
+        force: Replace an existing file; a mode in it is kept unless another one is named.
 
     Raises:
-        StateDirError: The state directory cannot be made or written.
+        StateDirError: The state directory cannot be created or written.
     """
     prepare_state_dir(state_dir)
     path = config_path(state_dir)
     if path.exists() and not force:
         return False
-    _write_config(path, {**default_config_document(), "mode": mode})
+    with contextlib.suppress(UnreadableDocumentError):
+        kept = (read_document(path) or {}).get("mode")
+        mode = mode or (kept if kept in get_args(Mode) else None)
+    _write_config(path, {"mode": mode} if mode else {})
     return True
 
 
 def change_project_mode(state_dir: Path, mode: Mode) -> bool:
-    """Set the mode in a config.json that is there, and nothing else; False where it says so already.
+    """Set the mode in an existing config.json, and nothing else; return `False` if it says so already.
+
+    A file that the user trusts stays trusted.
 
     Args:
         state_dir: Absolute.
-        mode: What it is to be.
+        mode: The mode to set.
 
     Raises:
-        ConfigError: The file can't be understood.
-        StateDirError: It can't be written.
+        ConfigError: The file cannot be parsed.
+        StateDirError: The file cannot be written.
     """
     path = config_path(state_dir)
-    try:
-        document = read_document(path) or {}
-    except UnreadableDocumentError as exc:
-        raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
-    if document.get("mode") == mode:
+    file = _read_project_file(path)
+    values = {} if file is None else file.values
+    if values.get("mode") == mode:
         return False
-    _write_config(path, {**document, "mode": mode})
+    document = {**values, "mode": mode}
+    _write_config(path, document)
+    if file is not None and file.is_trusted:
+        renew_trust(file, serialize_document(document))
     return True
 
 
@@ -262,19 +265,22 @@ def read_own_file(path: Path) -> ProjectFile | None:
     Raises:
         ConfigError: The file is torn, or names something that is no setting, a secret, or a value of a wrong type.
     """
-    fields = ProjectConfig.model_fields
-    try:
-        file = read_project_file(path, {key: field.default for key, field in fields.items()})
-    except UnreadableDocumentError as exc:
-        raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
+    file = _read_project_file(path)
     if file is None:
         return None
     for key in file.values:
-        _check_key(key, str(path), fields)
+        _check_key(key, str(path), ProjectConfig.model_fields)
         _check_secret(key, path)
     if file.restricted and not file.is_trusted:
         _check_types(file)
     return file
+
+
+def _read_project_file(path: Path) -> ProjectFile | None:
+    try:
+        return read_project_file(path, {key: field.default for key, field in ProjectConfig.model_fields.items()})
+    except UnreadableDocumentError as exc:
+        raise ConfigError(f"{exc}.", hint=f"Correct {path}, or remove it.") from exc
 
 
 def check_own_file(file: ProjectFile) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import stat
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -288,6 +288,22 @@ def trust_file(file: ProjectFile, project_root: Path) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     entry = TrustedFile(str(project_root), _canonical(file.path), file.sha256, file.secrets, now)
     _update(lambda kept: [*(each for each in kept if each.config_file != entry.config_file), entry])
+
+
+def renew_trust(file: ProjectFile, content: bytes) -> None:
+    """Trust the new content of a file that is trusted, because the user has changed it with a command.
+
+    Args:
+        file: As it was read, and trusted, before the change.
+        content: What was written.
+
+    Raises:
+        StateDirError: The list cannot be written.
+    """
+    entry = find_trusted(file.path)
+    if entry is not None:
+        changed = replace(file, sha256=hashlib.sha256(content).hexdigest())
+        trust_file(changed, Path(entry.project_root))
 
 
 def revoke_trust(config_file: Path) -> bool:

@@ -292,16 +292,22 @@ def test_a_pointer_of_an_unknown_version_is_refused_by_name(tmp_path):
         read_pointer(tmp_path)
 
 
-def test_the_shared_settings_are_written_once_with_the_documented_defaults(home):
-    assert write_shared_config()
-    assert json.loads(shared_config_path().read_text()) == {
+def test_shared_config_defaults_are_the_documented_ones():
+    assert SharedConfig().model_dump() == {
         "bind_host": "127.0.0.1",
         "port": 45123,
         "embedding_model": "all-MiniLM-L6-v2",
         "chunk_size": 512,
         "chunk_overlap": 50,
         "max_concurrent_indexing": 2,
+        "max_open_projects": 8,
+        "project_idle_seconds": 600,
     }
+
+
+def test_shared_config_is_created_once_and_empty(home):
+    assert write_shared_config()
+    assert json.loads(shared_config_path().read_text()) == {}
     shared_config_path().write_text('{"port": 50000}')
     assert not write_shared_config()
     assert json.loads(shared_config_path().read_text()) == {"port": 50000}

@@ -1,22 +1,32 @@
-"""Settings are written once, and afterwards only their mode is changed."""
+"""Init writes down nothing that is in force anyway, and moves no project to another server silently."""
 
 import json
 
 import pytest
 
 from agent_brain_cli.commands.init import render_init
-from agent_brain_server.storage_paths import config_path, resolve_state_dir, shared_config_path
+from agent_brain_server.config.settings import load_settings
+from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.services.project_directory import describe_project, save_project
+from agent_brain_server.storage_paths import (
+    config_path,
+    global_config_path,
+    prepare_brain_home,
+    resolve_state_dir,
+    shared_config_path,
+)
 
 
-def test_the_defaults_are_written_once(run, project):
+def test_init_creates_an_empty_file_once(run, project):
     first = run("init", "--json")
     assert (first.code, first.json["created"], first.json["mode"]) == (0, True, "project")
     assert "Next: agent-brain index" in first.err
     path = config_path(resolve_state_dir(project))
+    assert json.loads(path.read_text()) == {}
     path.write_text(json.dumps({"chunk_size": 300}))
     again = run("init")
     assert again.code == 0
-    assert "there already" in again.out
+    assert "exists already" in again.out
     assert again.err == ""
     assert json.loads(path.read_text()) == {"chunk_size": 300}
     assert run("init", "--force").code == 0
@@ -35,7 +45,36 @@ def test_the_mode_is_changed_alone_and_the_daemon_s_file_is_made(run, project):
     assert run("init", "--json").json["mode"] == "shared"
     back = run("init", "--mode", "project")
     assert "Changed the mode to project" in back.out
+    assert "its own server from now on" in back.out
     assert run("init", "--mode", "project", "--json").json["changed"] is False
+
+
+@pytest.mark.parametrize("extra", [[], ["--force"]])
+def test_init_keeps_the_mode_in_force(run, project, extra):
+    run("init", "--mode", "shared")
+    kept = run("init", *extra, "--json").json
+    assert (kept["mode"], kept["previous_mode"]) == ("shared", "shared")
+    assert json.loads(config_path(resolve_state_dir(project)).read_text()) == {"mode": "shared"}
+
+
+def test_init_leaves_a_registered_project_to_the_daemon(run, project):
+    save_project(describe_project(project))
+    kept = run("init", "--json").json
+    assert (kept["created"], kept["mode"]) == (True, "shared")
+    assert run("init", "--json").json["mode"] == "shared"
+    moved = run("init", "--mode", "project")
+    assert "its own server from now on" in moved.out
+    assert run("init", "--json").json["mode"] == "project"
+
+
+def test_init_leaves_the_users_own_settings_in_force(run, project):
+    prepare_brain_home()
+    global_config_path().write_text(json.dumps({"mode": "shared", "chunk_size": 300, "data_dir": "index"}))
+    assert run("init", "--json").json["mode"] == "shared"
+    settings = load_settings(resolve_state_dir(project)).config
+    assert (settings.mode, settings.chunk_size, settings.data_dir) == ("shared", 300, "index")
+    run("init", "--mode", "shared")
+    assert DaemonSettings.load().server.chunk_size == 300
 
 
 def test_a_state_directory_that_cannot_be_made_is_exit_code_5(run, tmp_path):
@@ -72,4 +111,13 @@ def test_a_state_directory_named_for_all_projects_is_refused_to_the_second(run, 
     ],
 )
 def test_what_was_made_is_said(document, words):
-    assert words in render_init({"config_file": "/x", "created": False, "changed": False, **document})
+    assert words in render_init(
+        {
+            "config_file": "/x",
+            "created": False,
+            "changed": False,
+            "mode": "project",
+            "previous_mode": "project",
+            **document,
+        }
+    )

@@ -8,9 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server.config.settings import (
-    INIT_KEYS,
     ProjectConfig,
-    default_config_document,
     load_project_config,
     load_settings,
     write_project_config,
@@ -85,11 +83,10 @@ def test_an_empty_variable_counts_as_unset(state_dir, monkeypatch):
     assert load_settings(state_dir).origins["port"] == "default"
 
 
-def test_init_writes_a_file_that_loads_and_never_overwrites(state_dir):
+def test_init_writes_no_setting_that_is_in_force_and_never_overwrites(state_dir):
     assert write_project_config(state_dir)
     path = config_path(state_dir)
-    assert json.loads(path.read_text()) == default_config_document()
-    assert list(default_config_document()) == list(INIT_KEYS)
+    assert json.loads(path.read_text()) == {}
     assert load_project_config(state_dir) == ProjectConfig()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     write_config(path, port=77)
@@ -97,6 +94,18 @@ def test_init_writes_a_file_that_loads_and_never_overwrites(state_dir):
     assert load_project_config(state_dir).port == 77
     assert write_project_config(state_dir, force=True)
     assert load_project_config(state_dir).port == 0
+    write_config(path, port=77, mode="shared")
+    assert write_project_config(state_dir, force=True)
+    assert json.loads(path.read_text()) == {"mode": "shared"}
+    assert write_project_config(state_dir, mode="project", force=True)
+    assert json.loads(path.read_text()) == {"mode": "project"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"mode": 7}'])
+def test_write_project_config_force_repairs_a_damaged_file(state_dir, content):
+    config_path(state_dir).write_text(content)
+    assert write_project_config(state_dir, force=True)
+    assert json.loads(config_path(state_dir).read_text()) == {}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.config.settings import ProjectConfig, load_settings, read_own_file
+from agent_brain_server.config.settings import ProjectConfig, change_project_mode, load_settings, read_own_file
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.config.trust import (
     RESTRICTED_KEYS,
@@ -185,6 +185,17 @@ def test_trust_of_one_file_says_nothing_of_a_copy(state_dir, tmp_path):
     copy.mkdir()
     write(copy, embedding_model="openai:x")
     assert load_settings(copy).ignored is not None
+
+
+def test_trusted_file_stays_trusted_when_init_changes_its_mode(state_dir):
+    path = write(state_dir, embedding_model="openai:x")
+    trust(state_dir)
+    assert change_project_mode(state_dir, "shared")
+    assert json.loads(path.read_text()) == {"embedding_model": "openai:x", "mode": "shared"}
+    assert load_settings(state_dir).config.embedding_model == "openai:x"
+    write(state_dir, embedding_model="openai:other")
+    assert change_project_mode(state_dir, "shared")
+    assert load_settings(state_dir).ignored is not None
 
 
 def test_revoked_file_is_ignored_again(state_dir):
