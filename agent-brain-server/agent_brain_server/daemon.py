@@ -54,7 +54,7 @@ def find_daemon(*, timeout_s: float = HEALTH_TIMEOUT_S) -> RuntimeState | None:
             return None
         raise
     lives = state is not None and state.mode == "shared" and not is_stale(home)
-    if state is not None and lives and validate_runtime(state, timeout=timeout_s):
+    if state is not None and lives and validate_runtime(state, state_dir=home, timeout=timeout_s):
         return state
     cleanup_stale(home)
     return None

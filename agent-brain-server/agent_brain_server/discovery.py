@@ -19,7 +19,7 @@ from pathlib import Path
 
 from agent_brain_server.errors import ServerRefusedError, UnknownSchemaError
 from agent_brain_server.local_http import request_json
-from agent_brain_server.locking import cleanup_stale, is_held_by_another, is_stale
+from agent_brain_server.locking import cleanup_stale, is_stale
 from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import resolve_state_dir
@@ -145,9 +145,7 @@ def _find_own_server(root: Path, place: Path) -> RuntimeState | None:
             return None
         raise
     # a file that came with a copy or a clone may name any address; the lock of a server that lives can't be copied
-    if state is None or state.mode != "project" or is_stale(place) or is_held_by_another(place, state.pid):
-        return None
-    if not validate_runtime(state):
+    if state is None or state.mode != "project" or is_stale(place) or not validate_runtime(state, state_dir=place):
         return None
     # a named state directory may belong to another project
     return state if state.project_root == str(root) else None

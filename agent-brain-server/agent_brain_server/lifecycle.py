@@ -24,8 +24,8 @@ from agent_brain_server.errors import (
 )
 from agent_brain_server.launch import LaunchPlan, StartedBy, capitalise, launch
 from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id, request_json
-from agent_brain_server.locking import cleanup_stale, is_held_by_another, is_stale, read_holder
-from agent_brain_server.processes import ProcessHandle
+from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
+from agent_brain_server.processes import ProcessHandle, has_file_open
 from agent_brain_server.project_root import require_text
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.state_owner import make_refusal, require_own_state_dir
@@ -271,9 +271,7 @@ def _await_holder(plan: LaunchPlan, deadline: float) -> RuntimeState | None:
     while not is_stale(plan.state_dir):
         state = read_runtime(plan.state_dir)
         remaining = deadline - time.monotonic()
-        if state is not None and is_held_by_another(plan.state_dir, state.pid):
-            state = None  # not what the server published
-        if state is not None and validate_runtime(state, timeout=_bound_check(remaining)):
+        if state is not None and validate_runtime(state, state_dir=plan.state_dir, timeout=_bound_check(remaining)):
             return state
         if remaining <= 0:
             holder = read_holder(plan.state_dir)
@@ -298,9 +296,10 @@ def _require_same_project(state: RuntimeState, plan: LaunchPlan) -> None:
 
 
 def _find_holder(state_dir: Path) -> ProcessHandle | None:
-    """Return the process that holds the lock, if start time and instance id say that it is the server."""
+    """Return the process of this user that holds the lock, if start time and instance id say that it is the server."""
     holder = read_holder(state_dir)
-    if holder is None:
+    # the lock file may be planted, and name a process that has nothing to do with it
+    if holder is None or not has_file_open(holder[0], lock_path(state_dir)):
         return None
     process = ProcessHandle.open(*holder)
     if process is None:

@@ -170,16 +170,6 @@ def read_holder(state_dir: Path) -> tuple[int, str] | None:
         return None
 
 
-def is_held_by_another(state_dir: Path, pid: int) -> bool:
-    """Return whether a lock that is held names another process than `pid` as its holder.
-
-    A runtime file can be replaced while a server runs, by a checkout for example. The lock file that is held cannot: a
-    file in its place is another one, which nobody has locked.
-    """
-    holder = read_holder(state_dir)
-    return holder is not None and holder[0] != pid
-
-
 def is_stale(state_dir: Path) -> bool:
     """True where no server lives: the lock can be taken. A server that is slow to answer is not stale.
 

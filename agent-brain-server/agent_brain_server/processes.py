@@ -24,6 +24,9 @@ _START_FIELD = 19
 _CPU_FIELDS = (11, 12)
 """Positions of user and system time in clock ticks, counted in the same way."""
 
+_UID_KEY = "Uid:"
+_EFFECTIVE_UID = 2  # of the words of that line of /proc/<pid>/status: key, real, effective, saved, file system: proc(5)
+
 _RESIDENT_FIELD = 1  # of /proc/<pid>/statm, in pages: proc(5)
 
 _DEAD_STATES = ("Z", "X")  # zombie, dead
@@ -74,9 +77,47 @@ def read_cpu_seconds(pid: int) -> float | None:
 
 
 def is_same_process(pid: int, started_at: str | None) -> bool:
-    """True where `pid` runs and, if `started_at` is known, is the process that started then."""
+    """Return whether `pid` runs and, if `started_at` is known, is the process that started then."""
     now = read_start_time(pid)
     return now is not None and (started_at is None or now == started_at)
+
+
+def is_own_process(pid: int) -> bool:
+    """Return whether a process runs as the current user, and may therefore be asked and signalled."""
+    if not _HAS_PROC:
+        return _ask_ps(pid, "uid=") == str(os.geteuid())
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    line = next((line for line in status.splitlines() if line.startswith(_UID_KEY)), "")
+    return line.split()[_EFFECTIVE_UID : _EFFECTIVE_UID + 1] == [str(os.geteuid())]
+
+
+def has_file_open(pid: int, path: Path) -> bool:
+    """Return whether a process has a file open; also if the system does not tell.
+
+    Args:
+        pid: A process of the current user.
+        path: The file that has this name now.
+    """
+    try:
+        facts = path.stat(follow_symlinks=False)
+        # a server's lock is among the first files that it opens
+        descriptors = sorted(os.listdir(f"/proc/{pid}/fd"), key=int)
+    except FileNotFoundError:
+        return not _HAS_PROC
+    except OSError:  # a process that may not be inspected, such as one of a program with capabilities
+        return True
+    return any(_is_open_as(f"/proc/{pid}/fd/{number}", facts) for number in descriptors)
+
+
+def _is_open_as(descriptor: str, facts: os.stat_result) -> bool:
+    try:
+        found = os.stat(descriptor)
+    except OSError:  # closed meanwhile
+        return False
+    return (found.st_dev, found.st_ino) == (facts.st_dev, facts.st_ino)
 
 
 def _read_proc_start(pid: int) -> str | None:
@@ -98,13 +139,17 @@ def _read_proc_stat(pid: int) -> list[str] | None:
 
 
 def _ask_ps_start(pid: int) -> str | None:
-    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    state, _, started = _ask_ps(pid, "stat=,lstart=").partition(" ")
+    return None if not started or state.startswith(_DEAD_STATES) else started.strip()
+
+
+def _ask_ps(pid: int, columns: str) -> str:
+    command = ["ps", "-o", columns, "-p", str(pid)]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=PS_TIMEOUT_S, check=False)
     except (OSError, subprocess.SubprocessError):
-        return None
-    state, _, started = answer.stdout.strip().partition(" ")
-    return None if not started or state.startswith(_DEAD_STATES) else started.strip()
+        return ""
+    return answer.stdout.strip()
 
 
 @dataclass
@@ -117,7 +162,7 @@ class ProcessHandle:
 
     @classmethod
     def open(cls, pid: int, started_at: str | None) -> "ProcessHandle | None":
-        """Return a handle on the process `pid` that started at `started_at`, or None where it no longer runs."""
+        """Return a handle on the process `pid` of this user that started at `started_at`; `None` if there is none."""
         descriptor = None
         if 0 < pid <= MAX_PID and hasattr(os, "pidfd_open"):
             # an old kernel or a sandbox may refuse: then the start time alone has to do
@@ -125,7 +170,7 @@ class ProcessHandle:
                 descriptor = os.pidfd_open(pid)
         handle = cls(pid, started_at, descriptor)
         # compared after opening: from here on the handle can't come to mean another process
-        if is_same_process(pid, started_at):
+        if is_same_process(pid, started_at) and is_own_process(pid):
             return handle
         handle.close()
         return None

@@ -13,8 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.errors import StateDirError, UnknownSchemaError
 from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id
-from agent_brain_server.processes import MAX_PID, is_same_process, measure_process_age
-from agent_brain_server.storage_paths import prepare_brain_home, runtime_path, shared_config_path
+from agent_brain_server.processes import (
+    MAX_PID,
+    has_file_open,
+    is_own_process,
+    is_same_process,
+    measure_process_age,
+)
+from agent_brain_server.storage_paths import lock_path, prepare_brain_home, runtime_path, shared_config_path
 
 logger = logging.getLogger(__name__)
 
@@ -210,8 +216,11 @@ def delete_runtime(state_dir: Path) -> None:
 
 
 def is_process_alive(state: RuntimeState) -> bool:
-    """True where the process of `state` runs: the pid alone may meanwhile belong to another one."""
-    return is_same_process(state.pid, state.pid_started_at)
+    """Return whether the process of `state` runs, as the current user.
+
+    The pid alone may have been reused, and a file may name the process of another user.
+    """
+    return is_same_process(state.pid, state.pid_started_at) and is_own_process(state.pid)
 
 
 def measure_uptime(state: RuntimeState) -> float:
@@ -225,11 +234,19 @@ def measure_uptime(state: RuntimeState) -> float:
         return 0.0
 
 
-def validate_runtime(state: RuntimeState, *, timeout: float = HEALTH_TIMEOUT_S) -> bool:
-    """True where the server of `state` answers: its process runs, and the port gives its instance id.
+def validate_runtime(state: RuntimeState, *, state_dir: Path | None = None, timeout: float = HEALTH_TIMEOUT_S) -> bool:
+    """Return whether the server of `state` answers.
+
+    Its process runs as the current user, has the lock of the state directory open, and the port returns its instance
+    id. So no address is contacted because of a file that came with a repository, whoever holds the lock.
 
     Args:
-        state: What the file says.
+        state: The content of the runtime file.
+        state_dir: The state directory of the file; `None` if it is not known.
         timeout: Seconds to wait for an answer.
     """
-    return is_process_alive(state) and fetch_instance_id(state.base_url, timeout=timeout) == state.instance_id
+    if not is_process_alive(state):
+        return False
+    if state_dir is not None and not has_file_open(state.pid, lock_path(state_dir)):
+        return False
+    return fetch_instance_id(state.base_url, timeout=timeout) == state.instance_id

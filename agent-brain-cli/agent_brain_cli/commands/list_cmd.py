@@ -79,7 +79,7 @@ def check_state(state_dir: Path) -> Json:
             return {"state": "stopped"}
         state = read_runtime(state_dir)
         document = runtime_document(state) if state else {}
-        answers = state is not None and validate_runtime(state, timeout=CHECK_TIMEOUT_S)
+        answers = state is not None and validate_runtime(state, state_dir=state_dir, timeout=CHECK_TIMEOUT_S)
         return {**document, "state": "running" if answers else "not_answering"}
     except AgentBrainError as error:
         return {"state": "unreadable", "error": error.message}

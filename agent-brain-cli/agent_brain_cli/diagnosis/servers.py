@@ -30,7 +30,7 @@ def check_server(patient: Patient) -> Finding:
         step = f"Wait if it is just starting, or end it with: agent-brain stop{option} --force"
         message = f"process {read_pid(patient.place)} holds the lock, and no runtime.json tells of it"
         return Finding("server", "failed", message, step)
-    if not validate_runtime(state, timeout=ANSWER_LIMIT_S):
+    if not validate_runtime(state, state_dir=patient.place, timeout=ANSWER_LIMIT_S):
         step = f"See its last words with: agent-brain logs{option}; end it with: agent-brain stop{option} --force"
         return Finding("server", "failed", f"{who} (pid {state.pid}) does not answer at {state.base_url}", step)
     if not patient.is_shared and state.project_root != str(patient.target.project_root):

@@ -12,7 +12,10 @@ import pytest
 from agent_brain_server.processes import (
     MAX_PID,
     ProcessHandle,
+    _ask_ps,
     _ask_ps_start,
+    has_file_open,
+    is_own_process,
     is_same_process,
     measure_process_age,
     read_resident_bytes,
@@ -104,3 +107,44 @@ def test_age_and_memory_of_a_process_are_known() -> None:
     assert measure_process_age(os.getpid()) == pytest.approx(measure_process_age(), abs=1)
     assert read_resident_bytes(os.getpid()) > 1_000_000
     assert read_resident_bytes(MAX_PID) == 0
+
+
+@pytest.fixture
+def strangers_process():
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a process of another user")
+    process = subprocess.Popen(["/bin/sleep", "60"], user=65533, group=65533, extra_groups=[])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_process_of_another_user_is_not_own(sleeper, strangers_process):
+    assert is_own_process(sleeper.pid)
+    assert not is_own_process(strangers_process.pid)
+    assert _ask_ps(sleeper.pid, "uid=") == str(os.geteuid())
+
+
+def test_process_that_has_ended_is_not_own():
+    assert not is_own_process(MAX_PID)
+
+
+def test_handle_on_a_process_of_another_user_is_refused(strangers_process):
+    assert ProcessHandle.open(strangers_process.pid, read_start_time(strangers_process.pid)) is None
+
+
+def test_has_file_open_knows_who_opened_a_file(sleeper, tmp_path):
+    path = tmp_path / "lock"
+    path.touch()
+    assert not has_file_open(os.getpid(), path)
+    with path.open():
+        assert has_file_open(os.getpid(), path)
+        assert not has_file_open(sleeper.pid, path)
+        path.unlink()
+        assert not has_file_open(os.getpid(), path)
+        path.touch()
+        assert not has_file_open(os.getpid(), path)
+
+
+def test_has_file_open_of_an_ended_process_is_false(tmp_path):
+    assert not has_file_open(MAX_PID, tmp_path)

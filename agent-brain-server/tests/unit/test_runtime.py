@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server.errors import StateDirError, UnknownSchemaError
+from agent_brain_server.locking import StateLock
 from agent_brain_server.processes import read_start_time
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import (
@@ -31,7 +32,7 @@ from agent_brain_server.runtime import (
     write_runtime,
     write_shared_config,
 )
-from agent_brain_server.storage_paths import brain_home, runtime_path, shared_config_path
+from agent_brain_server.storage_paths import brain_home, lock_path, runtime_path, shared_config_path
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -223,6 +224,15 @@ def test_an_ended_process_is_not_alive_even_as_a_zombie(answering_server):
     assert not is_process_alive(state)
     assert not validate_runtime(state)
     child.wait()
+
+
+def test_server_that_does_not_have_the_lock_open_is_not_valid(answering_server, tmp_path):
+    state = make_state(base_url=answering_server)
+    assert not validate_runtime(state, state_dir=tmp_path)
+    lock_path(tmp_path).touch()
+    assert not validate_runtime(state, state_dir=tmp_path)
+    with StateLock(tmp_path):
+        assert validate_runtime(state, state_dir=tmp_path)
 
 
 def test_a_port_without_a_listener_is_not_valid():
