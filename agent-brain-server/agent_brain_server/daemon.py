@@ -5,6 +5,7 @@ Only the daemon's own runtime file leads to it: that holds the token, and the in
 
 import contextlib
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from agent_brain_server.errors import (
 from agent_brain_server.lifecycle import DEFAULT_LIMIT_S, start_daemon
 from agent_brain_server.local_http import HEALTH_PATH, HEALTH_TIMEOUT_S, request_json
 from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
-from agent_brain_server.membership import Membership
+from agent_brain_server.membership import Membership, has_valid_registration
 from agent_brain_server.project_root import generate_project_id, require_text
 from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
-from agent_brain_server.storage_paths import brain_home, default_state_dir, shared_project_file
+from agent_brain_server.storage_paths import brain_home, default_state_dir, shared_project_file, shared_project_home
 
 logger = logging.getLogger(__name__)
 
+FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes what may be gigabytes
 REGISTER_TIMEOUT_S = 10.0  # the daemon may have to wait for the project's lock
 LOOKERS_LIMIT_S = 5.0  # a look takes microseconds of computing
 SERVER_RUNNING_CODE = "project_server_running"
@@ -171,9 +173,9 @@ def register_project(daemon: RuntimeState, project_root: Path, state_dir: Path) 
 
 
 def ensure_pointer(daemon: RuntimeState, project_root: Path, state_dir: Path) -> None:
-    """Have the pointer to the daemon written anew where it is gone or damaged, as far as that can be done.
+    """Have the pointer to the daemon and the registration written again if one of them is missing or damaged.
 
-    A server of the project's own takes the file with it when it ends, and whoever speaks plain HTTP looks for it.
+    A server of the project's own removes the pointer when it ends, and clients of plain HTTP look for it.
 
     Args:
         daemon: It serves the project.
@@ -183,22 +185,28 @@ def ensure_pointer(daemon: RuntimeState, project_root: Path, state_dir: Path) ->
     pointer = None
     with contextlib.suppress(UnknownSchemaError):
         pointer = read_pointer(state_dir)
-    if pointer is None or (pointer.project_root, pointer.base_url) != (str(project_root), daemon.base_url):
+    is_pointed = pointer is not None and (pointer.project_root, pointer.base_url) == (
+        str(project_root),
+        daemon.base_url,
+    )
+    if not is_pointed or not has_valid_registration(project_root):
         with contextlib.suppress(AgentBrainError, OSError):
             register_project(daemon, project_root, state_dir)
 
 
-def unregister_project(project_id: str) -> bool:
-    """Let the daemon, running or not, no longer serve a project; its index is kept in case the project comes back.
+def unregister_project(project_id: str, *, forget: bool = False) -> bool:
+    """Let the daemon, running or not, no longer serve a project.
 
     Args:
         project_id: Of a project that may be registered.
+        forget: Delete its index too; else it is kept in case the project comes back.
 
     Returns:
-        False where nothing was changed: it was not registered, or the daemon does not answer.
+        False if nothing was changed: it was not registered, or the daemon does not answer.
 
     Raises:
-        InvalidRequestError: The id is none.
+        InvalidRequestError: The id is not a project id.
+        StateDirError: Its files cannot be removed.
         AgentBrainError: As for `find_daemon`.
     """
     registration = shared_project_file(project_id)
@@ -206,10 +214,11 @@ def unregister_project(project_id: str) -> bool:
         return False
     daemon = find_daemon()
     if daemon is not None:
+        path = f"/projects/{project_id}" + ("?forget=true" if forget else "")
         try:
-            request_json(daemon, "DELETE", f"/projects/{project_id}", timeout=REGISTER_TIMEOUT_S)
+            request_json(daemon, "DELETE", path, timeout=FORGET_TIMEOUT_S if forget else REGISTER_TIMEOUT_S)
         except (NotRunningError, DeadlineError, ServerRefusedError) as exc:
-            logger.info("The daemon goes on serving %s: %s", project_id, exc)
+            logger.info("The daemon continues to serve %s: %s", project_id, exc)
             return False
         return True
     lock = StateLock(brain_home())
@@ -217,6 +226,10 @@ def unregister_project(project_id: str) -> bool:
         return False
     try:
         registration.unlink(missing_ok=True)
+        if forget:
+            shutil.rmtree(shared_project_home(project_id))  # does not follow links
+    except OSError as exc:
+        raise StateDirError(f"{exc.filename} cannot be removed: {exc.strerror}.") from exc
     finally:
         lock.release()
     return True

@@ -11,6 +11,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document
@@ -85,7 +86,29 @@ def read_membership(project_root: Path, state_dir: Path) -> Membership:
 
 
 def is_registered(project_root: Path) -> bool:
-    """True where the daemon serves this project whenever it runs.
+    """Return whether the daemon serves this project whenever it runs.
+
+    A damaged registration counts: its directory has the project's id, and the next query repairs it. Otherwise the
+    project would change to a server and an index of its own.
+
+    Args:
+        project_root: Canonical root.
+
+    Raises:
+        StateDirError: This user has no home directory.
+    """
+    try:
+        document = read_document(shared_project_file(generate_project_id(project_root)))
+    except UnreadableDocumentError:
+        return True
+    if document is None:
+        return False
+    root = document.get("project_root")
+    return root == str(project_root) or not _is_root(root)
+
+
+def has_valid_registration(project_root: Path) -> bool:
+    """Return whether the daemon, once it is restarted, finds this project's registration.
 
     Args:
         project_root: Canonical root.
@@ -113,8 +136,12 @@ def read_registrations() -> dict[str, Path]:
 def _read_registered_root(project_id: str) -> str | None:
     with contextlib.suppress(UnreadableDocumentError):
         root = (read_document(shared_project_file(project_id)) or {}).get("project_root")
-        return root if isinstance(root, str) and "\0" not in root else None
+        return root if _is_root(root) else None
     return None
+
+
+def _is_root(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and "\0" not in value
 
 
 def _is_pointed(project_root: Path, state_dir: Path) -> bool:

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 
+MISSING_MARK = (0, 0, 0)
+"""What `read_mark` returns if the directory of the registry has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegistryEntry:
@@ -56,9 +59,11 @@ def entries() -> list[RegistryEntry]:
 
 
 def read_mark() -> tuple[int, int, int] | None:
-    """Return what tells one writing of the registry from the next; None where there is none, or no home for it."""
+    """Return a value that changes whenever the registry is written or deleted; None if its directory does not exist."""
     try:
         found = registry_path().lstat()
+    except FileNotFoundError:
+        return MISSING_MARK if registry_path().parent.is_dir() else None
     except (OSError, StateDirError):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from agent_brain_cli.options import Target, target_options
-from agent_brain_cli.render import Json, format_table, show
+from agent_brain_cli.render import Json, format_table, note, show
 from agent_brain_cli.render_status import runtime_document
 from agent_brain_server import registry
 from agent_brain_server.daemon import unregister_project
@@ -26,30 +26,38 @@ ABSENT = "-"
 
 
 @click.command("list")
+@click.option(
+    "--prune", is_flag=True, help="Forget the projects that are gone, and delete what the daemon has of them."
+)
 @target_options
-def list_servers(target: Target) -> None:
+def list_servers(target: Target, prune: bool) -> None:
     """List the servers of all projects.
 
-    Every project that is known on this machine is asked, and the daemon that projects share; a project whose directory
-    is gone is forgotten. With --project-root or --state-dir, only the projects that these name are shown.
+    The server of each project that is known on this machine is asked, and the shared daemon. A project whose directory
+    no longer exists is shown as gone if the shared daemon still has its index; --prune deletes that. With
+    --project-root or --state-dir, only the projects that these name are shown.
     """
     entries = [entry for entry in registry.entries() if not target.explicit or is_meant(entry, target)]
     with ThreadPoolExecutor(max_workers=MAX_CHECKS) as pool:
         checked_daemon = pool.submit(check_state, brain_home())
         checked = dict(zip(entries, pool.map(check_entry, entries), strict=True))
         found_daemon = checked_daemon.result()
-    forget([entry for entry, found in checked.items() if found["state"] == "forgotten"])
+    forgettable = ("forgotten", "gone") if prune else ("forgotten",)
+    forget([entry for entry, found in checked.items() if found["state"] in forgettable])
     registrations = read_registrations()
-    if found_daemon["state"] in ("running", "stopped"):  # a silent one would be waited for
+    if prune and found_daemon["state"] in ("running", "stopped"):  # a silent one would be waited for
         registrations = drop_gone(registrations)
     daemon = describe_daemon(found_daemon, len(registrations))
-    own = [found for found in checked.values() if found["state"] != "forgotten"]
+    own = [found for found in checked.values() if found["state"] not in forgettable]
     served = [
         describe_served(project_id, root, daemon)
         for project_id, root in registrations.items()
         if not target.explicit or root == target.project_root
     ]
-    show({"projects": merge(own, served), "daemon": daemon}, render_list, as_json=target.as_json)
+    projects = merge(own, served)
+    show({"projects": projects, "daemon": daemon}, render_list, as_json=target.as_json)
+    if gone := sum(project["state"] == "gone" for project in projects):
+        note(f"{count_noun(gone, 'project')} gone. Forget with: agent-brain list --prune")
 
 
 def is_meant(entry: RegistryEntry, target: Target) -> bool:
@@ -97,9 +105,9 @@ def is_gone(directory: Path) -> bool:
 
 
 def drop_gone(registrations: dict[str, Path]) -> dict[str, Path]:
-    """Let the daemon no longer serve projects whose directory is gone, and return the others."""
+    """Delete what the daemon has of projects whose directory is gone, and return the others."""
     gone = {project_id for project_id, root in registrations.items() if is_gone(root)}
-    dropped = {project_id for project_id in gone if unregister_project(project_id)}
+    dropped = {project_id for project_id in gone if unregister_project(project_id, forget=True)}
     return {project_id: root for project_id, root in registrations.items() if project_id not in dropped}
 
 
@@ -119,10 +127,10 @@ def describe_daemon(found: Json, project_count: int) -> Json | None:
 def describe_served(project_id: str, root: Path, daemon: Json | None) -> Json:
     """Return a project as the daemon serves it."""
     places = {"name": root.name, "project_root": str(root), "project_id": project_id, "mode": "shared"}
-    if daemon is None:
-        return {**places, "state": "stopped"}
     if is_gone(root):
         return {**places, "state": "gone"}
+    if daemon is None:
+        return {**places, "state": "stopped"}
     where: Json = {name: daemon[name] for name in ("base_url", "pid", "state_dir", "state") if name in daemon}
     return {**where, **places}
 

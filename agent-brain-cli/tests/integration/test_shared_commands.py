@@ -207,7 +207,10 @@ def test_a_project_that_is_gone_or_goes_back_to_its_own_server_is_served_no_long
     shared("init", "--mode", "shared", cwd=other_project)
     assert shared("start", "--json", cwd=other_project).json["active_projects"] == 2
     shutil.rmtree(other_project)
-    assert shared("list", "--json").json["daemon"]["active_projects"] == 1
+    listed = shared("list", "--json")
+    assert [each["state"] for each in listed.json["projects"] if each["project_root"] == str(other_project)] == ["gone"]
+    assert "agent-brain list --prune" in listed.err
+    assert shared("list", "--prune", "--json").json["daemon"]["active_projects"] == 1
     assert shared("init", "--mode", "project").code == 0
     assert shared("list", "--json").json["daemon"]["active_projects"] == 0
     assert not (resolve_state_dir(project) / "runtime.json").exists()
@@ -362,6 +365,44 @@ def test_a_torn_registry_is_survived_and_a_project_that_is_gone_forgotten(agent_
     assert (outcome.code, outcome.json["projects"]) == (0, [])
     agent_brain("init")
     assert [found["project_root"] for found in agent_brain("list", "--json").json["projects"]] == [str(project)]
+
+
+@pytest.mark.parametrize("daemon_runs", [True, False])
+def test_prune_deletes_the_index_of_a_gone_project(shared, home, other_project, daemon_runs):
+    shared("init", "--mode", "shared", cwd=other_project)
+    assert shared("start", "--mode", "shared").code == 0
+    assert shared("query", "turnstile", cwd=other_project).code == 0
+    index = home / "projects" / generate_project_id(other_project.resolve())
+    assert index.is_dir()
+    if not daemon_runs:
+        shared("stop", "--mode", "shared")
+    shutil.rmtree(other_project)
+    assert shared("list").code == 0
+    assert index.is_dir()
+    pruned = shared("list", "--prune", "--json")
+    assert pruned.code == 0
+    assert str(other_project) not in pruned.out
+    assert not index.exists()
+
+
+@pytest.mark.parametrize(("text", "daemon_runs"), [("{", True), ('{"schema_version": 1}', True), ("", False)])
+def test_query_repairs_a_damaged_registration(shared, home, project, other_project, text, daemon_runs):
+    started = shared("start", "--mode", "shared", "--json").json
+    assert shared("query", "turnstile").code == 0
+    (resolve_state_dir(project) / "config.json").unlink()
+    registration = home / "projects" / started["project_id"] / "project.json"
+    before = json.loads(registration.read_text())
+    registration.write_text(text)
+    if not daemon_runs:
+        os.kill(started["pid"], signal.SIGKILL)
+        assert shared("query", "turnstile").code == 7
+        assert shared("start", "--mode", "shared", cwd=other_project).code == 0
+    answered = shared("query", "turnstile", "--json")
+    assert answered.code == 0, answered
+    assert answered.json["results"][0]["source"] == "src/locking.py"
+    assert json.loads(registration.read_text())["project_root"] == before["project_root"]
+    assert shared("status", "--json").json["mode"] == "shared"
+    assert not (resolve_state_dir(project) / "data").exists()
 
 
 def test_torn_and_foreign_files_of_the_daemon_s_projects_are_survived(shared, home):

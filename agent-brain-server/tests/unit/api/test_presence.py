@@ -1,6 +1,7 @@
 """What a running server is found by: whatever becomes of it is written again, until the server withdraws it."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,12 +81,17 @@ def test_a_damaged_registry_lists_the_project_again(presence, place, tmp_path):
 
 
 def test_a_home_that_was_removed_is_not_made_again(presence, place):
-    registry_path().unlink()
-    registry_path().parent.joinpath("registry.lock").unlink(missing_ok=True)
+    shutil.rmtree(registry_path().parent)
     for _ in range(3):
         presence.look_after()
         time.sleep(0.05)
-    assert not registry_path().exists()
+    assert not registry_path().parent.exists()
+
+
+def test_registry_that_was_deleted_comes_back(presence, place, tmp_path):
+    presence.look_after()
+    registry_path().unlink()
+    look_until(presence, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
 
 
 def test_what_is_whole_is_left_alone(presence, place):
