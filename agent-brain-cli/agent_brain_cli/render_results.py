@@ -168,8 +168,14 @@ def describe_freshness(answer: Json) -> str | None:
     """Say what the index behind an answer lacks, None where it lacks nothing."""
     index = answer["index"]
     lacks = []
-    if index["files_pending"]:
+    if index.get("checking"):
+        lacks.append("the tree is being compared with it")
+    elif index["files_pending"]:
         lacks.append(f"{count_noun(index['files_pending'], 'changed file')} not in it yet")
     if answer["mode"] != "bm25" and index["vector_coverage"] < 1:
         lacks.append(f"{format_share(index['vector_coverage'])} of it has vectors")
-    return f"The index is not complete: {', and '.join(lacks)}." if lacks else None
+    remarks = [f"The index is not complete: {', and '.join(lacks)}."] if lacks else []
+    if unwatched := index.get("unwatched_directories"):
+        count = "1 directory" if unwatched == 1 else f"{unwatched:,} directories"
+        remarks.append(f"{count} cannot be watched; see which with: agent-brain status")
+    return " ".join(remarks) or None

@@ -43,6 +43,19 @@ def describe_last_indexing(index: Json) -> str:
     return "not yet: a job is at work" if index["current_job"] else "never; index it with: agent-brain index"
 
 
+def describe_watch(watch: Json) -> str:
+    """Return how changes of the tree are noticed."""
+    if watch["state"] == "off":
+        return "off (the setting watch); bring the index up to date with: agent-brain index"
+    text = f"{watch['directories']:,} directories"
+    if watch["unwatched"]:
+        path, reason = next(iter(watch["unwatched"].items()))
+        text += f"; {watch['unwatched_directories']:,} compared every few seconds, such as {visible(path)}: {reason}"
+    if watch["recrawls"]:
+        text += f"; compared as a whole {watch['recrawls']:,} times, last: {visible(watch['last_recrawl'])}"
+    return text
+
+
 def render_status(document: Json) -> str:
     """Return the status as aligned `name  value` lines."""
     index = document["index"]
@@ -54,6 +67,8 @@ def render_status(document: Json) -> str:
         "Vectors": f"{index['total_vectors']:,} ({format_share(index['vector_coverage'])}), {index['embedding_model']}",
         "Indexed": describe_last_indexing(index),
     }
+    if watch := index.get("watch"):  # absent if an older server answers
+        fields["Watching"] = describe_watch(watch)
     if server := index.get("vector_server"):
         fields["Chroma"] = f"{server}, {count_noun(index['vectors_behind'], 'change')} behind"
     if index.get("vector_fault"):

@@ -22,7 +22,7 @@ from agent_brain_server.storage_paths import PREVIOUS_LOG_FILE, SERVER_LOG_FILE
 
 MAX_LOG_BYTES = 2_000_000  # about 10,000 lines
 KEPT_LOGS = 5
-CHATTY_LOGGERS = ("chromadb", "httpx", "httpcore", "urllib3", "watchfiles", "asyncio", "llama_index")
+CHATTY_LOGGERS = ("chromadb", "httpx", "httpcore", "urllib3", "asyncio", "llama_index")
 """Libraries whose informational lines say nothing about this server; their warnings are kept."""
 
 correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)

@@ -8,10 +8,10 @@ import argparse
 import importlib
 import importlib.metadata
 import json
+import os
 import re
 import sqlite3
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -37,15 +37,11 @@ NATIVE_MODULES = (
     "tokenizers",
     "tree_sitter",
     "uvloop",
-    "watchfiles",
 )
 """Imported for real: wheels of these can be of another machine, or lack a library of the system."""
 
 LEAST_LIKENESS = 0.99
 """Cosine of a text's vector and its reference; another processor rounds differently, a damaged model is far off."""
-
-WATCH_WAIT_MS = 50
-"""How long is watched; a limit that is reached shows at once."""
 
 FULL_CHECK_BYTES = 200_000_000
 """Databases up to this size are checked page by page, which takes about a second."""
@@ -90,14 +86,27 @@ def check_model(name: str) -> Report:
 
 
 def check_watching(root: Path) -> Report:
-    """Watch a directory for a moment, as the server would."""
-    from watchfiles import watch  # noqa: PLC0415 - a package that is missing is reported first
+    """Watch the directories of a project for a moment, as the server does.
 
-    stop = threading.Event()
-    changes = watch(root, stop_event=stop, rust_timeout=WATCH_WAIT_MS, yield_on_timeout=True, recursive=False)
-    next(iter(changes))
-    stop.set()
-    return {"root": str(root)}
+    Returns:
+        `directories`, how many were watched; `unwatched`, how many could not be; `example`, one of these, with the
+        reason.
+
+    Raises:
+        FileNotFoundError: There is no such directory.
+    """
+    from agent_brain_server.indexing.walker import state_dir_pattern  # noqa: PLC0415 - loads the glob library
+    from agent_brain_server.services.tree_watch import TreeWatch  # noqa: PLC0415 - likewise
+
+    is_state = state_dir_pattern(root, None)
+    watch = TreeWatch(root, lambda path: bool(is_state.search(path + b"/")))
+    try:
+        watch.rescan(())
+        unwatched = {os.fsdecode(path) or ".": reason for path, reason in sorted(watch.unwatched().items())}
+        example = next((f"{path}: {reason}" for path, reason in unwatched.items()), None)
+        return {"directories": watch.count(), "unwatched": len(unwatched), "example": example}
+    finally:
+        watch.close()
 
 
 def check_stores(data: Path) -> Report | None:

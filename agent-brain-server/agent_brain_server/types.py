@@ -4,7 +4,7 @@ A *chunk* is a run of lines of one file. It has two names: `id`, public and deri
 the integer that the document store gave it and by which the derived indexes (BM25, vectors) refer to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
@@ -303,3 +303,8 @@ class RegisteredProject:
             return self.root.is_dir()
         except OSError:  # behind a directory that is closed, or on a disk that fails
             return False
+
+
+def is_in(path: str, places: Collection[str]) -> bool:
+    """Whether a path is one of these files or directories, or inside one of them."""
+    return path in places or any(path[:end] in places for end, letter in enumerate(path) if letter == "/")

@@ -26,6 +26,7 @@ from benchmarks.soak.damage import loop_flips, loop_lost
 from benchmarks.soak.disk import check_read_only, loop_full_disk
 from benchmarks.soak.ending import loop_kill_compact, loop_kill_stop
 from benchmarks.soak.flood import loop_branches, loop_flood
+from benchmarks.soak.fresh import loop_fresh
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
 from benchmarks.soak.listing import loop_list
 from benchmarks.soak.outcome import Outcome, format_results
@@ -79,6 +80,7 @@ CASES = {
     "full-disk": Case(15, loop_full_disk, 10, 1),
     "read-only": Case(8, check_read_only, 10, 1),
     "crosstalk": Case(18, loop_crosstalk, 10_000, 200),
+    "fresh": Case(18, loop_fresh, 10_000, 150),
     "closed": Case(19, loop_closed, 50, 10),
     "list": Case(20, loop_list, 10, 1),
     "flip": Case(21, loop_flips, 100, 3),

@@ -10,6 +10,8 @@ from agent_brain_cli.render_results import describe_freshness, describe_match, p
 from agent_brain_cli.servers import describe_versions, note_version
 
 MAX_TOP_K = 100
+MAX_WAIT_MS = 10_000
+DEFAULT_WAIT_MS = 500  # a save is indexed in about 150 ms; without changes there is no wait
 
 
 @click.command()
@@ -43,7 +45,14 @@ MAX_TOP_K = 100
     "--type", "source_types", multiple=True, type=click.Choice(["doc", "code", "test"]), help="Only this; repeatable."
 )
 @click.option("--path", "file_paths", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
-@click.option("--explain", is_flag=True, help="Say of each result where its score comes from.")
+@click.option("--explain", is_flag=True, help="Include a score breakdown for each result.")
+@click.option(
+    "--wait-ms",
+    type=click.IntRange(0, MAX_WAIT_MS),
+    default=DEFAULT_WAIT_MS,
+    metavar="MS",
+    help=f"Wait at most this long for changes made before the query to be indexed.  [default: {DEFAULT_WAIT_MS}]",
+)
 @click.option("--full", is_flag=True, help="Show every line of each result.")
 @target_options
 def query(target: Target, text: tuple[str, ...], full: bool, **options: object) -> None:

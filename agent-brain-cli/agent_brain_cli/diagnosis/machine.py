@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from pathlib import Path
 
 from agent_brain_cli.diagnosis.finding import Finding, Patient
 from agent_brain_server import git
@@ -13,9 +12,7 @@ NEWEST_PYTHON = (3, 13)  # the newest that the tests run on
 LEAST_FREE_BYTES = 100_000_000  # an index of a few thousand files, and the room that its databases work in
 SCARCE_FREE_BYTES = 1_000_000_000
 
-MAX_WATCHES_FILE = Path("/proc/sys/fs/inotify/max_user_watches")
-FEW_WATCHES = 8_192  # an old default: one is needed for each directory with indexed files
-RAISE_WATCHES = "sudo sysctl fs.inotify.max_user_watches=524288"
+RAISE_STEP = "Raise the limits: sudo sysctl fs.inotify.max_user_watches=524288 fs.inotify.max_user_instances=1024"
 
 REINSTALL = "Install the packages again: pip install ./agent-brain-server ./agent-brain-cli"
 
@@ -75,15 +72,12 @@ def check_disk(patient: Patient) -> Finding:
 
 
 def check_watching(patient: Patient) -> Finding:
-    """Can the tree be watched, and are enough watches allowed?"""
-    _, error = patient.tried("watching")
+    """Check that every directory of the project can be watched."""
+    found, error = patient.tried("watching")
     if error:
-        step = f"Raise the limits: {RAISE_WATCHES} fs.inotify.max_user_instances=1024, or set watch to false."
-        return Finding("watching", "failed" if patient.config.watch else "warning", error, step)
-    if not MAX_WATCHES_FILE.exists():
-        return Finding("watching", "ok", "the project's root can be watched")
-    limit = int(MAX_WATCHES_FILE.read_text(encoding="ascii"))
-    message = f"the project's root can be watched; the system allows {limit:,} directories"
-    if limit <= FEW_WATCHES:
-        return Finding("watching", "warning", message, f"For larger projects: {RAISE_WATCHES}")
-    return Finding("watching", "ok", message)
+        return Finding("watching", "failed" if patient.config.watch else "warning", error, RAISE_STEP)
+    if found["unwatched"]:
+        message = f"{found['unwatched']:,} directories cannot be watched, such as {found['example']}"
+        step = f"Changes in them are noticed every few seconds. If a limit is reached: {RAISE_STEP}"
+        return Finding("watching", "warning", message, step)
+    return Finding("watching", "ok", f"{found['directories']:,} directories can be watched")

@@ -14,9 +14,11 @@ from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.named import identify_model
 from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
-from agent_brain_server.models.health import IndexStatus, Mode
+from agent_brain_server.indexing.walker import state_dir_pattern
+from agent_brain_server.models.health import IndexStatus, Mode, WatchStatus
 from agent_brain_server.models.projects import ProjectStatus
 from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.services.freshness import Unwatched
 from agent_brain_server.services.indexing_service import IndexingService
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
@@ -29,6 +31,8 @@ from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
 from agent_brain_server.types import ChromaServer
 
 logger = logging.getLogger(__name__)
+
+MAX_UNWATCHED_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +117,21 @@ class ServiceBundle:
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors, repairs)
             is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
-            watcher = TreeWatcher(project_root, documents, indexing)
+            is_state = state_dir_pattern(project_root, own_state_dir or state_dir)
+            watcher = None
+            if settings.watch:
+                watcher = TreeWatcher(
+                    project_root, documents, indexing, lambda path: bool(is_state.search(path + b"/"))
+                )
             queries = QueryService(
                 *stores,
                 shared.embedder,
                 shared.metrics,
                 side_thread=shared.side_thread,
-                count_changed=watcher.count_pending,
+                root=project_root,
+                changes=watcher or Unwatched(indexing.count_unread),
             )
-            start_following(indexing, watcher if settings.watch else None, closers, is_behind=is_behind)
+            start_following(indexing, watcher, closers, is_behind=is_behind)
             return cls(
                 mode=mode,
                 project_root=project_root,
@@ -183,7 +193,17 @@ class ServiceBundle:
         is_busy, current_job, last_job = self.is_busy(), self.indexing.current_job(), self.indexing.last_job()
         counts = self.documents.counts()
         freshness = self.queries.freshness()
+        watch = self.queries.watch_report()
         return IndexStatus(
+            files_pending=freshness.files_pending,
+            watch=WatchStatus(
+                state=watch.state,
+                directories=watch.directories,
+                unwatched=dict(sorted(watch.unwatched.items())[:MAX_UNWATCHED_SHOWN]),
+                unwatched_directories=len(watch.unwatched),
+                recrawls=watch.recrawls,
+                last_recrawl=watch.last_recrawl,
+            ),
             total_documents=counts.files,
             total_chunks=counts.chunks,
             total_vectors=counts.embedded,
@@ -254,7 +274,7 @@ def start_following(
         is_behind: The stores have lost something, so what was indexed is indexed again.
     """
     if is_behind:
-        indexing.catch_up(unconditionally=True)
+        indexing.resume_scopes()
     indexing.start()
     closers.callback(indexing.close)
     if watcher is not None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,11 +49,13 @@ class GitListing:
     worktrees: list[bytes] = field(default_factory=list)
 
 
-def list_git_files(folder: Path) -> GitListing | None:
+def list_git_files(folder: Path, only: Collection[bytes] = ()) -> GitListing | None:
     """List what git would track below `folder`, with the files of submodules and nested repositories.
 
     Args:
         folder: Canonical.
+        only: List these files and directories alone, relative to the folder and outside of nested repositories; empty:
+            all.
 
     Returns:
         `None` if git is not installed, fails, or ignores the whole folder, and if the folder is in no repository or in
@@ -64,7 +67,7 @@ def list_git_files(folder: Path) -> GitListing | None:
     base = os.fsencode(folder)
     listing = GitListing()
     below = b"" if top == folder else os.fsencode(folder.relative_to(top)) + b"/"
-    output = _run_ls_files(top, below)
+    output = _run_ls_files(top, [below + path for path in sorted(only)] or [below])
     if output is None:
         return None
     pending = _take_output(base, b"", below, output, listing)
@@ -73,23 +76,23 @@ def list_git_files(folder: Path) -> GitListing | None:
         prefix = pending.pop()
         asked += 1
         top = Path(os.fsdecode(os.path.join(base, prefix)))
-        output = _run_ls_files(top, b"") if git.is_own_repository(top) else None
+        output = _run_ls_files(top, [b""]) if git.is_own_repository(top) else None
         if output is None:
             listing.unlisted.append(prefix.rstrip(b"/"))
         else:
             pending += _take_output(base, prefix, b"", output, listing)
-    return listing if listing.files or listing.worktrees else None
+    return listing if only or listing.files or listing.worktrees else None
 
 
-def _run_ls_files(top: Path, below: bytes) -> tuple[bytes, bytes] | None:
+def _run_ls_files(top: Path, paths: Sequence[bytes]) -> tuple[bytes, bytes] | None:
     """Run `git ls-files` on a work tree; return its stdout and stderr, or `None` if it failed.
 
     Args:
         top: The top directory of the work tree.
-        below: List only this directory, relative to `top` with a `/` at the end; the paths start with it.
+        paths: List only these files and directories, relative to `top`; an empty path is all of it.
     """
     excludes = [f"--exclude={name}" for name in UNTRACKED_EXCLUDES]
-    scope = ["--", os.fsdecode(below)] if below else []
+    scope = ["--", *map(os.fsdecode, paths)] if all(paths) else []
     try:
         answer = git.run_git(top, *COMMAND, *excludes, *scope, timeout_s=GIT_TIMEOUT_S)
     except git.GitMissingError as error:

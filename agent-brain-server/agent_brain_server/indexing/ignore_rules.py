@@ -55,8 +55,18 @@ class IgnoreRules:
     @classmethod
     def of_root(cls, root: Path) -> "IgnoreRules":
         """Read `.git/info/exclude` and the ignore file of the project root."""
-        lines = _read_lines(root / ".git" / "info" / "exclude")
-        return cls().add("", lines).enter(root, "")
+        return cls.of_repository(root, "")
+
+    @classmethod
+    def of_repository(cls, repository: Path, prefix: str) -> "IgnoreRules":
+        """Read `.git/info/exclude` and the ignore file of a repository; rules from above it do not apply in it.
+
+        Args:
+            repository: The root of its work tree.
+            prefix: Its path relative to the project root with a `/` at the end; empty for the root.
+        """
+        lines = _read_lines(repository / ".git" / "info" / "exclude")
+        return cls().add(prefix, lines).enter(repository, prefix)
 
     def enter(self, directory: Path, prefix: str) -> "IgnoreRules":
         """Return the rules that hold inside `directory`.

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,10 @@ BARE_REPOSITORY = frozenset({BARE_HEAD, b"objects", b"refs"})
 HAS_EFFECTIVE_ACCESS = os.access in os.supports_effective_ids
 
 
+class GitUnavailableError(Exception):
+    """Git listed this tree before and does not now."""
+
+
 @dataclass(frozen=True, slots=True)
 class WalkOptions:
     """What of the folder is wanted.
@@ -61,16 +65,34 @@ class WalkOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class WalkTargets:
+    """Restricts a walk to a part of the tree.
+
+    Attributes:
+        paths: Files and directories relative to the project root, outside of repositories inside the project; a
+            directory stands for everything below it.
+        known: Files among them that the rules admit, as an earlier walk found out.
+        uses_git: Whether that walk asked git. The restricted one asks it too, and git's silence then means "ignored".
+    """
+
+    paths: frozenset[bytes]
+    known: frozenset[bytes]
+    uses_git: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Walk:
     """What a walk found.
 
     Attributes:
         files: Sorted by path.
         skipped: What was left out for what it is, sorted by path; ignored and excluded files are not counted.
+        uses_git: Whether git named the files.
     """
 
     files: tuple[FileStat, ...]
     skipped: tuple[Skip, ...]
+    uses_git: bool = False
 
     @property
     def skip_counts(self) -> dict[str, int]:
@@ -78,17 +100,19 @@ class Walk:
         return dict(Counter(skip.reason for skip in self.skipped))
 
 
-def walk_files(root: Path, start: Path, options: WalkOptions) -> Walk:
-    """Find the files below `start` that belong into the index.
+def walk_files(root: Path, start: Path, options: WalkOptions, targets: WalkTargets | None = None) -> Walk:
+    """Find the files below `start` that belong in the index.
 
     Args:
         root: The project root; the paths in the answer are relative to it.
         start: A directory or file inside the project.
         options: Globs, limits, depth.
+        targets: Find only these; `None`: all.
 
     Raises:
         NotFoundError: `start` does not exist.
-        InvalidRequestError: `start` lies outside the root or is neither file nor directory, or a glob is none.
+        InvalidRequestError: `start` is outside the root or is neither file nor directory, or a glob is invalid.
+        GitUnavailableError: The targets need git, and it does not answer; walk without targets instead.
     """
     include = compile_choice(options.include_patterns, "include_patterns")
     exclude = compile_globs(options.exclude_patterns, "exclude_patterns")
@@ -96,18 +120,64 @@ def walk_files(root: Path, start: Path, options: WalkOptions) -> Walk:
     start = resolve_start(root, start)
     prefix = os.fsencode(start.relative_to(root).as_posix())
     collector = _Collector(root, options, include, exclude)
-    if any(_is_bare_repository(os.fsencode(path)) for path in (start, *start.parents) if path.is_relative_to(root)):
+    if any(is_bare_repository(os.fsencode(path)) for path in (start, *start.parents) if path.is_relative_to(root)):
         return collector.finish()
     if start.is_dir():
         prefix = b"" if prefix == b"." else prefix + b"/"
+        if targets is not None:
+            collector.take_targets(start, prefix, targets)
+            return collector.finish()
         listing = list_git_files(start)
         if listing is None:
             collector.take_scan(start, prefix)
         else:
             collector.take_listing(listing, prefix)
-    else:
+    elif targets is None or is_below(prefix, targets.paths):
         collector.take(prefix)
     return collector.finish()
+
+
+def state_dir_pattern(root: Path, state_dir: Path | None) -> re.Pattern[bytes]:
+    """Return what finds a path inside a state directory, given relative to the root; a directory's ends in `/`."""
+    state_dirs = [STATE_DIRECTORY]
+    if state_dir is not None and state_dir.resolve().is_relative_to(root):
+        state_dirs.append(os.fsencode(state_dir.resolve().relative_to(root).as_posix()))
+    return re.compile(b"(?:^|/)(?:%s)/" % b"|".join(map(re.escape, state_dirs)))
+
+
+def is_below(path: bytes, directories: Collection[bytes]) -> bool:
+    """Whether a path is one of these, or inside one of them."""
+    while path:
+        if path in directories:
+            return True
+        path = path.rpartition(b"/")[0]
+    return b"" in directories
+
+
+def enter_directory(root: Path, directory: bytes) -> IgnoreRules | None:
+    """Return the ignore rules that hold inside a directory, or `None` if they, or its name, leave it out.
+
+    Args:
+        root: The project root.
+        directory: Relative to it; empty for the root itself.
+    """
+    rules = IgnoreRules.of_root(root)
+    inner = b""
+    for part in directory.split(b"/") if directory else ():
+        inner = os.path.join(inner, part)
+        if part in EXCLUDED_NAMES or rules.ignores(os.fsdecode(inner), is_directory=True):
+            return None
+        here = root / os.fsdecode(inner)
+        if any((here / os.fsdecode(marker)).exists() for marker in CACHE_MARKERS):
+            return None
+        rules = enter_rules(root, inner, rules)
+    return rules
+
+
+def enter_rules(root: Path, directory: bytes, rules: IgnoreRules) -> IgnoreRules:
+    """Return the rules inside a directory, given those of its parent; a repository starts again with its own."""
+    here, prefix = root / os.fsdecode(directory), os.fsdecode(directory) + "/"
+    return IgnoreRules.of_repository(here, prefix) if (here / ".git").exists() else rules.enter(here, prefix)
 
 
 class _Collector:
@@ -122,19 +192,58 @@ class _Collector:
         self._exclude = exclude
         self._files: list[FileStat] = []
         self._skips: list[Skip] = []
-        state_dirs = [STATE_DIRECTORY]
-        if options.state_dir is not None and options.state_dir.resolve().is_relative_to(root):
-            state_dirs.append(os.fsencode(options.state_dir.resolve().relative_to(root).as_posix()))
-        self._state_dirs = re.compile(b"(?:^|/)(?:%s)/" % b"|".join(map(re.escape, state_dirs)))
+        self._uses_git = False
+        self._state_dirs = state_dir_pattern(root, options.state_dir)
 
     def finish(self) -> Walk:
         return Walk(
             files=tuple(sorted(self._files, key=lambda file: file.path)),
             skipped=tuple(sorted(self._skips, key=lambda skip: (skip.path, skip.reason))),
+            uses_git=self._uses_git,
         )
+
+    def take_targets(self, start: Path, prefix: bytes, targets: WalkTargets) -> None:
+        """Take the targets that are below `prefix` and that the rules admit."""
+        self._uses_git = targets.uses_git
+        inside = {path for path in targets.paths if path.startswith(prefix)}
+        inside = {path for path in inside if not is_below(os.path.dirname(path), inside)}
+        known = {path for path in inside & targets.known if not self._is_directory(path)}
+        for path in known:
+            if self._is_real_directory(b"", os.path.dirname(path)) and self._is_in_depth(path, prefix):
+                self.take(path)
+        if not (unknown := inside - known):
+            return
+        if not targets.uses_git:
+            for path in unknown:
+                self._scan_target(path, prefix)
+            return
+        listing = list_git_files(start, {path[len(prefix) :] for path in unknown})
+        if listing is None:
+            raise GitUnavailableError("git does not list the files of this project any more.")
+        self.take_listing(listing, prefix)
+
+    def _scan_target(self, path: bytes, prefix: bytes) -> None:
+        """Take a file, or what is below a directory, if no rule leaves it out."""
+        rules = enter_directory(self._root, os.path.dirname(path))
+        if rules is None or os.path.basename(path) in EXCLUDED_NAMES or not self._is_in_depth(path, prefix):
+            return
+        is_directory = self._is_directory(path)
+        if rules.ignores(os.fsdecode(path), is_directory=is_directory):
+            return
+        if not is_directory:
+            self.take(path)
+        elif self._options.recursive and enter_directory(self._root, path) is not None:
+            self.take_scan(self._root / os.fsdecode(path), path + b"/")
+
+    def _is_directory(self, path: bytes) -> bool:
+        return os.path.isdir(self._base + path) and not os.path.islink(self._base + path)
+
+    def _is_in_depth(self, path: bytes, prefix: bytes) -> bool:
+        return self._options.recursive or b"/" not in path[len(prefix) :]
 
     def take_listing(self, listing: GitListing, prefix: bytes) -> None:
         """Take what git listed below `prefix`, without files behind a link that has replaced their directory."""
+        self._uses_git = True
         for path in listing.unreadable:
             self._skip(prefix + path, "unreadable")
         for path in listing.worktrees:
@@ -157,7 +266,7 @@ class _Collector:
     def _find_bare_repositories(self, names: set[bytes], prefix: bytes) -> Callable[[bytes], object]:
         """Return a function that tells whether a listed file is part of a bare repository."""
         candidates = {name.removesuffix(b"/" + BARE_HEAD) for name in names if name.endswith(b"/" + BARE_HEAD)}
-        found = [re.escape(name) for name in candidates if _is_bare_repository(self._base + prefix + name)]
+        found = [re.escape(name) for name in candidates if is_bare_repository(self._base + prefix + name)]
         return re.compile(b"(?:%s)/" % b"|".join(found)).match if found else lambda _: False
 
     def _is_real_directory(self, prefix: bytes, directory: bytes) -> bool:
@@ -304,7 +413,8 @@ class _Collector:
         self._skips.append(Skip(path.decode("utf-8", "backslashreplace"), reason))
 
 
-def _is_bare_repository(directory: bytes) -> bool:
+def is_bare_repository(directory: bytes) -> bool:
+    """Whether a directory has the entries of a bare repository; the path is absolute."""
     return all(os.path.lexists(os.path.join(directory, name)) for name in BARE_REPOSITORY)
 
 

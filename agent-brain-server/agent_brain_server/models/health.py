@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from agent_brain_server.models.index import JobStatus
+from agent_brain_server.models.query import WatchState
 
 Mode = Literal["project", "shared"]
 
@@ -26,6 +27,20 @@ class HealthResponse(BaseModel):
     version: str
 
 
+class WatchStatus(BaseModel):
+    """How changes of the tree are noticed."""
+
+    state: WatchState
+    directories: int = Field(default=0, description="Directories that are watched.")
+    unwatched: dict[str, str] = Field(
+        default_factory=dict,
+        description="Directories that cannot be watched, with the reason, at most 20; compared every few seconds.",
+    )
+    unwatched_directories: int = Field(default=0, description="How many these are in all.")
+    recrawls: int = Field(default=0, description="How often every file was compared again since the server started.")
+    last_recrawl: str | None = Field(default=None, description="Why that was done last.")
+
+
 class IndexStatus(BaseModel):
     """What the index holds and what is being done to it; counts are read from the stores."""
 
@@ -45,6 +60,8 @@ class IndexStatus(BaseModel):
         default_factory=dict,
         description="Files that were left out, or only cut by lines as they exceeded a limit, by reason.",
     )
+    files_pending: int = Field(default=0, description="Changes of the tree that are not in the index yet.")
+    watch: WatchStatus
     mode: Mode
     state_dir: str
     project_root: str

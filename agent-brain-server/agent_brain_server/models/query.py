@@ -11,6 +11,9 @@ from agent_brain_server.models.index import Glob
 MAX_QUERY_LENGTH = 4000
 """Characters: far longer than any question, short enough that no query costs noticeable time."""
 
+MAX_WAIT_MS = 10_000
+"""Milliseconds; an index that is further behind than this is not worth a client's patience."""
+
 MAX_TOP_K = 100
 DEFAULT_TOP_K = 10
 DEFAULT_ALPHA = 0.4
@@ -61,7 +64,14 @@ class QueryRequest(BaseModel):
     file_paths: list[Glob] = Field(
         default_factory=list, max_length=100, description="Globs on the project-relative path; empty: all."
     )
-    explain: bool = Field(default=False, description="Say of each result where its score comes from.")
+    explain: bool = Field(default=False, description="Include a score breakdown for each result.")
+    wait_ms: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_WAIT_MS,
+        description="Wait at most this long for changes made before the query to be indexed; what the answer still "
+        "lacks is counted in `index.files_pending`.",
+    )
 
 
 class SignalModel(BaseModel):
@@ -91,12 +101,26 @@ class QueryResult(BaseModel):
     explanation: list[SignalModel] | None = None
 
 
+WatchState = Literal["on", "partial", "off"]
+
+
 class IndexFreshness(BaseModel):
     """How fresh the index was that answered."""
 
     last_indexed_at: str | None
-    files_pending: int = Field(description="Files that are known to have changed and are not in the index yet.")
+    files_pending: int = Field(
+        description="Files and directories that changed before the query and are not in the index yet."
+    )
     vector_coverage: float = Field(ge=0, le=1, description="Share of the chunks that have a vector.")
+    checking: bool = Field(
+        default=False, description="Every file is being compared with the index: `files_pending` is a lower bound."
+    )
+    watch: WatchState = Field(
+        default="off",
+        description="`on`: every change is noticed at once; `partial`: changes in some directories are noticed every "
+        "few seconds; `off`: changes are not noticed (the setting `watch`).",
+    )
+    unwatched_directories: int = Field(default=0, description="Directories that cannot be watched; see /health/status.")
 
 
 class QueryResponse(BaseModel):

@@ -1,9 +1,9 @@
 """What an indexing job has to do: the tree as walked against the files as remembered. Pure, no store, no disk."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from agent_brain_server.types import FileRecord, FileStat
+from agent_brain_server.types import FileRecord, FileStat, is_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,13 @@ class IndexScope:
         prefix: The folder, relative to the root, "" for the root itself; or the one file.
         recursive: False leaves folders below `prefix` alone.
         is_included: Whether a path passes the job's include patterns; a path that doesn't is not the job's business.
+        only: The files and directories that the walk was restricted to; `None` if it was not.
     """
 
     prefix: str
     recursive: bool
     is_included: Callable[[str], bool]
+    only: frozenset[str] | None = None
 
     def covers(self, path: str) -> bool:
         """Whether the job decides about this path."""
@@ -44,11 +46,20 @@ class IndexScope:
         if self.prefix and not path.startswith(f"{self.prefix}/"):
             return False
         below = path[len(self.prefix) + 1 :] if self.prefix else path
-        return (self.recursive or "/" not in below) and self.is_included(path)
+        return (self.recursive or "/" not in below) and self._is_asked(path) and self.is_included(path)
+
+    def _is_asked(self, path: str) -> bool:
+        """Whether a restricted walk looked for this path, by its name or by that of a directory above it."""
+        return self.only is None or is_in(path, self.only)
 
 
 def plan_changes(
-    walked: Iterable[FileStat], records: Mapping[str, FileRecord], scope: IndexScope, *, force: bool = False
+    walked: Iterable[FileStat],
+    records: Mapping[str, FileRecord],
+    scope: IndexScope,
+    *,
+    force: bool = False,
+    written: Collection[str] = (),
 ) -> ChangePlan:
     """Compare a walk with what the document store remembers.
 
@@ -59,6 +70,8 @@ def plan_changes(
         records: Every recorded file of the project, by path.
         scope: Which records the walk decides about.
         force: Take every file for changed.
+        written: Files, and directories of files, that were written to since they were recorded, whatever their size and
+            modification time: two writes within one tick of the file system's clock differ in neither.
     """
     present: set[str] = set()
     changed = []
@@ -66,7 +79,7 @@ def plan_changes(
     for file in walked:
         present.add(file.path)
         record = records.get(file.path)
-        if force or record is None or not _is_current(file, record):
+        if force or record is None or is_in(file.path, written) or not _is_current(file, record):
             changed.append(file)
         elif record.state == "skipped":
             still_skipped += 1

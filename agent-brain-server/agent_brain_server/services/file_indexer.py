@@ -1,7 +1,8 @@
 """The keyword half of an indexing job: walk, compare, read and chunk what changed, write."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,19 +10,33 @@ from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import AgentBrainError, InvalidRequestError
 from agent_brain_server.globs import compile_choice, compile_globs
 from agent_brain_server.indexing.walk_start import resolve_start
-from agent_brain_server.indexing.walker import Walk, WalkOptions, walk_files
+from agent_brain_server.indexing.walker import (
+    GitUnavailableError,
+    Walk,
+    WalkOptions,
+    WalkTargets,
+    is_bare_repository,
+    walk_files,
+)
 from agent_brain_server.indexing.worker_client import ChunkOptions, ReadOutcome, WorkerClient
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.metrics import Metrics
-from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.progress import Counters, RunningJob
 from agent_brain_server.services.slow_files import SlowFiles, is_suspect
+from agent_brain_server.services.tree_sync import SyncOutcome, TreeChanges
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.types import FileChunks, FileRecord, FileStat, Skip
 
 logger = logging.getLogger(__name__)
+
+MAX_SYNC_FILES = 300
+"""More changed files than this are a job, whose progress can be followed and which a restart resumes."""
+
+SLICE_FILES = 64
+"""Files of a job after which a save beside it may be indexed."""
 
 BATCH_FILES = 16
 """Files written at a time: some 150 chunks, a few hundredths of a second of writing."""
@@ -86,9 +101,17 @@ class FileIndexer:
         self._worker = worker
         self._metrics = metrics
         self._slow = SlowFiles(project_root, documents, worker)
+        self._uses_git: dict[str, bool] = {}
 
-    def index(self, job: RunningJob, should_stop: Callable[[], bool]) -> None:
+    def index(
+        self, job: RunningJob, should_stop: Callable[[], bool], between: Callable[[], None] = lambda: None
+    ) -> None:
         """Run the job until every file is answered from by keyword, except slow ones; counts as it goes.
+
+        Args:
+            job: What to do, and the counters.
+            should_stop: Whether to stop at the next batch.
+            between: Called now and then between two batches, so that a save need not wait for the end of the job.
 
         Raises:
             JobCancelledError: `should_stop` said so; what was written is committed.
@@ -96,14 +119,64 @@ class FileIndexer:
         """
         plan = self._plan(job)
         job.phase = "chunking"
+        options = self.chunk_options(job.request)
+        if job.request.force:
+            self._slow.limited.forget()
         try:
-            self._index_changed(job, plan.changed, should_stop)
+            for part in _slices(plan.changed):
+                self._index_changed(job, part, options, should_stop)
+                between()
         finally:
             self._writer.commit()
+
+    def sync(self, request: IndexRequest, changes: TreeChanges, should_stop: Callable[[], bool]) -> SyncOutcome | None:
+        """Index what changed of one indexed folder, without a job.
+
+        Args:
+            request: How the folder was indexed.
+            changes: What may have changed.
+            should_stop: Whether to stop at the next batch.
+
+        Returns:
+            `None` if so much changed that a job has to do it; nothing is written then.
+
+        Raises:
+            NotFoundError: The folder does not exist.
+            JobCancelledError: `should_stop` said so; what was written is committed.
+        """
+        paths = None if self._needs_full_walk(request, changes) else changes.paths
+        written = frozenset(map(_to_name, changes.paths - changes.polled))
+        try:
+            walk, scope, plan = self._compare(request, paths, written)
+        except GitUnavailableError:
+            paths = None
+            walk, scope, plan = self._compare(request, paths, written)
+        if len(plan.changed) > MAX_SYNC_FILES:
+            return None
+        counters = Counters()
+        self._apply_removals(counters, walk, scope, plan)
+        try:
+            self._index_changed(counters, plan.changed, self.chunk_options(request), should_stop)
+        finally:
+            self._writer.commit()
+        return SyncOutcome(
+            ignored=set() if paths is None else self._find_ignored(paths, walk),
+            sizes=[(os.fsencode(file.path), file.size) for file in plan.changed],
+            slow={os.fsencode(file.path) for file in plan.changed if file.path in self._slow},
+            has_changed=bool(plan.changed or plan.removed),
+        )
 
     def has_slow_files(self) -> bool:
         """Return whether files wait for `index_slow_files`, as they are large or took too long among the others."""
         return bool(self._slow)
+
+    def is_slow(self, path: str) -> bool:
+        """Return whether a file waits for `index_slow_files`."""
+        return path in self._slow
+
+    def count_slow(self) -> int:
+        """Return how many files wait for `index_slow_files`."""
+        return len(self._slow)
 
     def index_slow_files(self, should_pause: Callable[[], bool]) -> None:
         """Index slow files one at a time until none is left.
@@ -171,20 +244,33 @@ class FileIndexer:
         return bool(plan.changed or plan.removed)
 
     def _plan(self, job: RunningJob) -> ChangePlan:
-        """Find out what there is to do; take out what is to go, before the reasons for which it goes are noted."""
+        """Find out what there is to do; remove what has to go, before the reasons are recorded."""
         walk, scope, plan = self._compare(job.request)
-        self._writer.remove(plan.removed)
-        self._slow.discard(plan.removed)
-        job.files_removed = len(plan.removed)
-        job.count_skips(walk.skipped)
-        self._documents.record_skips(walk.skipped, below=scope.prefix)
-        job.files_total, job.files_changed = len(walk.files) - plan.still_skipped, len(plan.changed)
+        self._apply_removals(job, walk, scope, plan)
         if remark := describe_large_project(job.files_total):
             logger.warning("%s", remark)
         return plan
 
-    def _compare(self, request: IndexRequest) -> tuple[Walk, IndexScope, ChangePlan]:
-        """Walk what the request is about, and compare it with the documents."""
+    def _apply_removals(self, counters: Counters, walk: Walk, scope: IndexScope, plan: ChangePlan) -> None:
+        self._writer.remove(plan.removed)
+        self._slow.discard(plan.removed)
+        counters.files_removed = len(plan.removed)
+        counters.count_skips(walk.skipped)
+        self._documents.record_skips(walk.skipped, below=scope.prefix, only=scope.only)
+        counters.files_total, counters.files_changed = len(walk.files) - plan.still_skipped, len(plan.changed)
+
+    def _needs_full_walk(self, request: IndexRequest, changes: TreeChanges) -> bool:
+        """Whether the changes cannot be judged file by file."""
+        if changes.everything or request.folder_path not in self._uses_git:
+            return True
+        return self._uses_git[request.folder_path] and any(
+            _is_in_nested_repository(self._root, path) for path in changes.paths
+        )
+
+    def _compare(
+        self, request: IndexRequest, paths: frozenset[bytes] | None = None, written: frozenset[str] = frozenset()
+    ) -> tuple[Walk, IndexScope, ChangePlan]:
+        """Walk what the request is about, or these paths of it, and compare it with the documents."""
         start = resolve_start(self._root, Path(request.folder_path))
         options = WalkOptions(
             include_patterns=tuple(request.include_patterns),
@@ -194,21 +280,38 @@ class FileIndexer:
             index_secrets=self._settings.index_secrets,
             state_dir=self._state_dir,
         )
-        walk = walk_files(self._root, start, options)
+        only = None if paths is None else frozenset(map(_to_name, paths))
+        records = self._documents.file_records(only)
+        targets = None if paths is None else self._targets(request, paths, records)
+        walk = walk_files(self._root, start, options, targets)
+        if targets is None:
+            self._uses_git[request.folder_path] = walk.uses_git
         include = compile_choice(options.include_patterns, "include_patterns")
         prefix = start.relative_to(self._root).as_posix()
         scope = IndexScope(
             prefix="" if prefix == "." else prefix,
             recursive=request.recursive,
             is_included=lambda path: include is None or include.match_file(path),
+            only=only,
         )
-        plan = plan_changes(walk.files, self._documents.file_records(), scope, force=request.force)
+        plan = plan_changes(walk.files, records, scope, force=request.force, written=written)
         return walk, scope, plan
 
-    def _index_changed(self, job: RunningJob, changed: Sequence[FileStat], should_stop: Callable[[], bool]) -> None:
-        options = self.chunk_options(job.request)
-        if job.request.force:
-            self._slow.limited.forget()
+    def _targets(
+        self, request: IndexRequest, paths: frozenset[bytes], records: Mapping[str, FileRecord]
+    ) -> WalkTargets:
+        known = frozenset(path for path in paths if _to_name(path) in records)
+        return WalkTargets(paths, known, self._uses_git[request.folder_path])
+
+    def _find_ignored(self, paths: frozenset[bytes], walk: Walk) -> set[bytes]:
+        """Return the existing files among the paths that the walk passed over."""
+        found = {file.path for file in walk.files} | {skip.path for skip in walk.skipped}
+        base = os.fsencode(self._root)
+        return {path for path in paths if _to_name(path) not in found and os.path.isfile(os.path.join(base, path))}
+
+    def _index_changed(
+        self, job: Counters, changed: Sequence[FileStat], options: ChunkOptions, should_stop: Callable[[], bool]
+    ) -> None:
         batch = _Batch()
         requests = map(self._slow.make_request, self._defer_slow(job, changed, options))
         for outcome in self._worker.read_files(self._root, requests, options):
@@ -222,7 +325,7 @@ class FileIndexer:
                     raise JobCancelledError("The job was cancelled.")
         self._write(batch, job)
 
-    def _defer_slow(self, job: RunningJob, changed: Iterable[FileStat], options: ChunkOptions) -> list[FileStat]:
+    def _defer_slow(self, job: Counters, changed: Iterable[FileStat], options: ChunkOptions) -> list[FileStat]:
         """Queue large files and those that are known to be slow; return the others."""
         first = []
         for file in changed:
@@ -234,7 +337,7 @@ class FileIndexer:
                 first.append(file)
         return first
 
-    def _write(self, batch: _Batch, job: RunningJob) -> None:
+    def _write(self, batch: _Batch, job: Counters) -> None:
         lasting = [
             (skipped_record(file), skip.reason) for file, skip in batch.skipped if skip.reason not in PASSING_REASONS
         ]
@@ -247,6 +350,28 @@ class FileIndexer:
         job.chunks_written += written
         self._metrics.files_indexed.inc(len(batch.files))
         self._metrics.chunks_indexed.inc(written)
+
+
+def _slices(files: Sequence[FileStat]) -> Iterator[Sequence[FileStat]]:
+    """Cut the files of a job where a save may be indexed in between; at least one slice, possibly empty."""
+    for start in range(0, max(len(files), 1), SLICE_FILES):
+        yield files[start : start + SLICE_FILES]
+
+
+def _to_name(path: bytes) -> str:
+    """Return a path as records and skips name it; no record has a name that is not UTF-8."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def _is_in_nested_repository(root: Path, path: bytes) -> bool:
+    """Whether a path is, or is inside, a repository inside the project."""
+    inner = path
+    while inner:
+        directory = os.path.join(os.fsencode(root), inner)
+        if os.path.lexists(os.path.join(directory, b".git")) or is_bare_repository(directory):
+            return True
+        inner = os.path.dirname(inner)
+    return False
 
 
 def skipped_record(file: FileStat) -> FileRecord:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
 from agent_brain_server.services.jobs import JobQueue, describe_failure
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
-from agent_brain_server.services.scopes import forget_scopes, load_scopes, remember_scope
+from agent_brain_server.services.scopes import forget_scopes, load_scopes, merge_scopes, remember_scope
+from agent_brain_server.services.tree_sync import SyncOutcome, SyncSlot, TreeChanges
 from agent_brain_server.services.vector_backlog import VectorBacklog
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.job_store import JobStore
@@ -38,6 +40,9 @@ WORKER_LOG = "worker.log"
 
 RETRY_S = 2.0
 """Pause after a step that failed as a whole, as when a full disk can't take a job's end: until somebody makes room."""
+
+STOP_CHECK_S = 0.2
+"""How often a thread that waits for the end of a sync checks whether to stop."""
 
 STOP_TIMEOUT_S = 10.0
 """A batch that is being written when the server stops is finished within this."""
@@ -88,7 +93,11 @@ class IndexingService:
         )
         self._backlog = VectorBacklog(documents, vectors, self._worker, metrics, model=settings.embedding_model)
         documents.on_damage = self._jobs.wake
+        self._sync = SyncSlot()
+        self._running: RunningJob | None = None
+        self.rules_generation = 0
         self._embedding: list[RunningJob] = []
+        self._vectors_due = False
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
         self._turn = Turn(self._jobs.wake)
@@ -141,8 +150,17 @@ class IndexingService:
         return self._jobs.last_ended()
 
     def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
-        return self._jobs.is_busy()
+        """Whether a job or a change of the tree is being indexed or waits to be."""
+        return self._jobs.is_busy() or self._sync.is_busy()
+
+    def count_unread(self) -> int:
+        """Return how many changed files are known to the indexing thread and not read yet."""
+        job = self._running
+        return (job.count_unread() if job else 0) + self._files.count_slow()
+
+    def is_slow(self, path: str) -> bool:
+        """Whether a file waits to be read after all others."""
+        return self._files.is_slow(path)
 
     @property
     def worker_pids(self) -> dict[Role, int]:
@@ -153,18 +171,40 @@ class IndexingService:
         """Return how many jobs wait, and how many run."""
         return self._jobs.count_unfinished()
 
-    def catch_up(self, *, unconditionally: bool = False) -> list[str]:
-        """Queue a job for each folder that was indexed and has changed since; returns their ids.
+    def sync(self, changes: TreeChanges, should_stop: Callable[[], bool]) -> SyncOutcome | None:
+        """Bring the index in step with changes of the tree, and wait for it. For one caller at a time.
 
         Args:
-            unconditionally: Queue them all, as where the index itself has lost something.
+            changes: What may have changed.
+            should_stop: Whether to stop waiting.
+
+        Returns:
+            `None` if it failed or was stopped.
         """
-        jobs = []
+        self._sync.put(changes)
+        self._jobs.wake()
+        self._slots.wake()
+        while not self._sync.wait(STOP_CHECK_S):
+            if should_stop() or self._stopping.is_set():
+                self._sync.withdraw()
+                return None
+        return self._sync.outcome
+
+    def is_job_settled(self, job_id: str) -> bool:
+        """Whether a job's keyword answers are complete, or will not be."""
+        job = self.get_job(job_id)
+        return job.progress.keywords_ready or job.finished_at is not None
+
+    def is_job_indexed(self, job_id: str) -> bool:
+        """Whether a job's keyword answers are complete."""
+        job = self.get_job(job_id)
+        return job.progress.keywords_ready or job.state == "done"
+
+    def resume_scopes(self) -> None:
+        """Queue a job for each folder that was indexed, as needed if the index itself has lost something."""
         for scope in load_scopes(self._documents):
             with contextlib.suppress(NotFoundError):  # the folder is gone; a job for one above it removes its files
-                if unconditionally or self._files.is_behind(scope):
-                    jobs.append(self.submit(scope).job_id)
-        return jobs
+                self.submit(scope)
 
     def clear(self) -> ClearedIndex:
         """Forget everything that is indexed.
@@ -203,8 +243,8 @@ class IndexingService:
     def _wait_or_work(self) -> None:
         """Work if there is something to do and it is this project's turn."""
         self._read_damaged_again()
-        if not (self._embedding or self._jobs.has_waiting()) and not self._backlog.catch_up():
-            self._jobs.wait(WORKER_IDLE_S, unless=self._stopping.is_set)
+        if not self._has_work_left() and not self._backlog.catch_up():
+            self._jobs.wait(WORKER_IDLE_S, unless=lambda: self._stopping.is_set() or self._sync.has_request())
         elif self._slots.take(self._turn, self._stopping.is_set):
             try:
                 self._work_in_turn()
@@ -215,7 +255,7 @@ class IndexingService:
 
     def _read_damaged_again(self) -> None:
         if self._documents.take_damage():
-            self.catch_up()
+            self.resume_scopes()
             self._backlog.drop_strays()
 
     def _work_in_turn(self) -> None:
@@ -234,19 +274,30 @@ class IndexingService:
             linger_s = WORKER_IDLE_S - (time.monotonic() - idle_since)
             if linger_s <= 0 or self._slots.is_wanted():
                 return
-            self._jobs.wait(linger_s, unless=lambda: self._stopping.is_set() or self._slots.is_wanted())
+            self._jobs.wait(linger_s, unless=self._should_not_linger)
+
+    def _should_not_linger(self) -> bool:
+        return self._stopping.is_set() or self._slots.is_wanted() or self._sync.has_request()
+
+    def _has_work_left(self) -> bool:
+        return bool(self._embedding or self._vectors_due) or self._files.has_slow_files() or self._has_work()
+
+    def _has_work(self) -> bool:
+        return self._sync.has_request() or self._jobs.has_waiting()
 
     def _take_step(self) -> bool:
         """Do the next thing there is to do; False where there is none."""
         self._read_damaged_again()
+        if self._run_sync():
+            return True
         with self._store_lock:
             job = self._jobs.take_next()
         if job is not None:
             with job.bound_to_log():
                 self._run(job)
             return True
-        if self._embedding:
-            with self._embedding[0].bound_to_log():
+        if self._embedding or self._vectors_due or self._files.has_slow_files():
+            with self._embedding[0].bound_to_log() if self._embedding else contextlib.nullcontext():
                 if self._files.has_slow_files():
                     self._index_slow_files()
                 else:
@@ -254,13 +305,68 @@ class IndexingService:
             return True
         return self._backlog.catch_up()
 
+    def _run_sync(self) -> bool:
+        """Index the changes of the tree that wait, if any do; return whether there were some."""
+        changes = self._sync.take()
+        if changes is None:
+            return False
+        outcome: SyncOutcome | None = None
+        try:
+            with self._store_lock, self._metrics.time_indexing():
+                outcome = self._sync_scopes(changes)
+        except JobCancelledError:
+            pass
+        except Exception:  # boundary: a failed sync must not end the thread; its changes stay counted as pending
+            logger.warning("changes of the tree could not be indexed; trying again", exc_info=True)
+        finally:
+            self._sync.finish(outcome)
+        return True
+
+    def _sync_scopes(self, changes: TreeChanges) -> SyncOutcome:
+        """Index changes of every folder that was indexed, or that the running job is indexing."""
+        scopes = load_scopes(self._documents)
+        if self._running is not None:
+            scopes = merge_scopes(scopes, self._files.normalize(self._running.request))
+        total = SyncOutcome()
+        ignored: list[set[bytes]] = []
+        for scope in scopes:
+            try:
+                outcome = self._files.sync(scope, changes, self._stopping.is_set)
+            except NotFoundError:  # the folder is gone; the scope above it removes its files
+                continue
+            if outcome is None:
+                total.jobs.append(self.submit(scope).job_id)
+                continue
+            ignored.append(outcome.ignored)
+            total.sizes += outcome.sizes
+            total.slow |= outcome.slow
+            total.has_changed |= outcome.has_changed
+        total.ignored = set.intersection(*ignored) if ignored and not total.jobs else set()
+        if total.has_changed:
+            self._vectors_due = True
+            self._note_indexed()
+        return total
+
+    def _note_indexed(self) -> None:
+        self._documents.set_meta(LAST_INDEXED_META, datetime.now(UTC).isoformat(timespec="milliseconds"))
+
     def _run(self, job: RunningJob) -> None:
         """Run a job's keyword half; its vectors follow once no other job waits."""
+        self._running = job
+        self.rules_generation += 1
+        try:
+            self._index(job)
+        finally:
+            self._running = None
+
+    def _index(self, job: RunningJob) -> None:
         try:
             with self._metrics.time_indexing():
-                self._files.index(job, lambda: self._stopping.is_set() or job.cancelled.is_set())
+                self._files.index(
+                    job, lambda: self._stopping.is_set() or job.cancelled.is_set(), between=self._sync_between
+                )
             remember_scope(self._documents, self._files.normalize(job.request))
-            self._documents.set_meta(LAST_INDEXED_META, datetime.now(UTC).isoformat(timespec="milliseconds"))
+            self._note_indexed()
         except Exception as error:  # noqa: BLE001 - border: a failed job must not end the thread that runs the next
             self._fail(job, error)
             return
@@ -291,7 +397,14 @@ class IndexingService:
     def _fail_all(self, error: Exception) -> None:
         for job in self._embedding:
             self._fail(job, error)
+        if not self._embedding:
+            logger.error("changes of the tree could not be indexed to the end", exc_info=error)
+            self._stopping.wait(RETRY_S)
         self._embedding.clear()
+        self._vectors_due = False
+
+    def _sync_between(self) -> None:
+        self._run_sync()
 
     def _fill_vectors(self) -> None:
         """Embed what lacks a vector, until it is done or another job waits."""
@@ -302,6 +415,7 @@ class IndexingService:
             return
         self._embedding = [job for job in self._embedding if not job.cancelled.is_set()]
         if self._backlog.is_empty():
+            self._vectors_due = False
             self._count_vectors()
             for job in self._embedding:
                 self._jobs.finish(job, "done")
@@ -309,8 +423,9 @@ class IndexingService:
 
     def _should_pause(self) -> bool:
         self._count_vectors()
-        wanted = any(not job.cancelled.is_set() for job in self._embedding)
-        return self._stopping.is_set() or not wanted or self._jobs.has_waiting() or self._slots.is_over(self._turn)
+        wanted = self._vectors_due or self._files.has_slow_files()
+        wanted = wanted or any(not job.cancelled.is_set() for job in self._embedding)
+        return self._stopping.is_set() or not wanted or self._has_work() or self._slots.is_over(self._turn)
 
     def _count_vectors(self) -> None:
         counts = self._documents.counts()

@@ -69,7 +69,8 @@ class JobQueue:
             if job is None:
                 return None
             self._store.mark_running(job.status.job_id)
-            running = RunningJob(self._stored(job.status.job_id).status, job.request, job.correlation_id)
+            status = self._stored(job.status.job_id).status
+            running = RunningJob(status=status, request=job.request, correlation_id=job.correlation_id)
             self._running[running.status.job_id] = running
             return running
 

@@ -13,18 +13,13 @@ from agent_brain_server.wording import count_noun
 
 
 @dataclass(slots=True)
-class RunningJob:
-    """A job at work. Its own thread writes the counters; a reader sees each of them whole, if not all of one instant.
+class Counters:
+    """What a run of indexing has done. Its thread writes them; a reader may see them at slightly different moments.
 
     Attributes:
-        status: As it was when the work began.
-        correlation_id: Of the HTTP request that asked for it; None where the tree was seen to change.
-        cancelled: Set when the job is to end at the next batch.
+        cancelled: Set when the run is to end at the next batch.
     """
 
-    status: JobStatus
-    request: IndexRequest
-    correlation_id: str | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     phase: JobPhase = "scanning"
     files_total: int = 0
@@ -41,14 +36,6 @@ class RunningJob:
         """Count what is left out, by reason."""
         self.skipped.update(skip.reason for skip in skips)
 
-    def bound_to_log(self) -> AbstractContextManager[None]:
-        """Mark every log line of a block as work on the job."""
-        return bind_job(self.status.job_id, self.correlation_id)
-
-    def describe(self) -> str:
-        """Say in words what the keyword half has done."""
-        return f"{count_noun(self.files_total, 'file')}: {self.files_done:,} read, {self.files_removed:,} removed"
-
     def progress(self) -> JobProgress:
         """Return the counters as they are now."""
         return JobProgress(
@@ -63,6 +50,32 @@ class RunningJob:
             vectors_done=self.vectors_done,
             keywords_ready=self.keywords_ready,
         )
+
+    def count_unread(self) -> int:
+        """Return how many changed files have not been read yet."""
+        return max(self.files_changed - self.files_done, 0)
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningJob(Counters):
+    """A job at work.
+
+    Attributes:
+        status: As it was when the work began.
+        correlation_id: Of the HTTP request that asked for it; `None` if a change of the tree did.
+    """
+
+    status: JobStatus
+    request: IndexRequest
+    correlation_id: str | None = None
+
+    def bound_to_log(self) -> AbstractContextManager[None]:
+        """Mark every log line of a block as work on the job."""
+        return bind_job(self.status.job_id, self.correlation_id)
+
+    def describe(self) -> str:
+        """Say in words what the keyword half has done."""
+        return f"{count_noun(self.files_total, 'file')}: {self.files_done:,} read, {self.files_removed:,} removed"
 
     def snapshot(self) -> JobStatus:
         """Return the job with its counters as they are now."""

@@ -1,7 +1,8 @@
 """Answers a question: retrieve by words and by meaning, rank, and fetch the text of the best."""
 
+import os
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 from agent_brain_server.errors import NotFoundError
 from agent_brain_server.hidden_text import count_hidden
@@ -15,6 +16,7 @@ from agent_brain_server.models.query import (
 )
 from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.search.retrievers import KeywordIndex, VectorIndex
+from agent_brain_server.services.freshness import Barrier, ChangeSource, WatchReport
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.services.side_thread import SideThread
@@ -24,6 +26,9 @@ from agent_brain_server.types import AllowedChunks, Chunk, Hit, QueryFilter, Ran
 
 POOL_SIZE = 150
 """Candidates from each side: far more than are answered, since ranking moves files up that have many fair chunks."""
+
+MAX_RANKED = 2 * POOL_SIZE
+"""All candidates of both sides."""
 
 
 class QueryService:
@@ -35,8 +40,9 @@ class QueryService:
         vectors: The vector index.
         embedder: Makes the question's vector.
         metrics: Latency by mode and stage is noted here.
-        side_thread: Looks a hybrid question up by meaning while that is done by words.
-        count_changed: Tells how many files are known to have changed since they were indexed.
+        side_thread: Runs the vector search of a hybrid query beside its keyword search.
+        root: Canonical root of the project.
+        changes: Tells which changes of the tree are not in the index yet.
     """
 
     def __init__(
@@ -48,36 +54,44 @@ class QueryService:
         metrics: Metrics,
         *,
         side_thread: SideThread,
-        count_changed: Callable[[], int],
+        root: Path,
+        changes: ChangeSource,
     ) -> None:
         self._documents = documents
         self._side_thread = side_thread
-        self._count_changed = count_changed
+        self._root = root
+        self._changes = changes
         self._keywords = keywords
         self._vectors = vectors
         self._embedder = embedder
         self._metrics = metrics
 
-    def answer(self, request: QueryRequest) -> QueryResponse:
+    def barrier(self, request: QueryRequest) -> Barrier:
+        """Return the barrier behind every change that was made before the request."""
+        return self._changes.barrier(may_wait=request.wait_ms > 0)
+
+    def answer(self, request: QueryRequest, barrier: Barrier | None = None) -> QueryResponse:
         """Return the best chunks for a request.
 
+        Args:
+            request: What to search for.
+            barrier: Taken when the request arrived, and waited for; `None` takes one and waits for it here.
+
         Raises:
-            InvalidRequestError: A glob of the filter is none.
+            InvalidRequestError: A glob of the filter is invalid.
             StoreError: A store cannot be read.
         """
         began = time.perf_counter()
-        last_indexed_at = self._documents.get_meta(LAST_INDEXED_META)  # before the search: a first index may end in it
+        if barrier is None:
+            barrier = self.barrier(request)
+            if request.wait_ms and not barrier.is_met():
+                barrier.wait(request.wait_ms / 1000)
+        # before retrieval: a change that is indexed in between is counted although the answer may have it
+        freshness = self.freshness(barrier)
         allowed = self._documents.resolve_filter(
             QueryFilter(tuple(request.source_types), tuple(request.languages), tuple(request.file_paths))
         )
-        ranked = self._rank(request, allowed)
-        with self._metrics.time_stage("fetch"):
-            chunks = self._documents.chunks_by_keys(item.facts.key for item in ranked)
-        results = [
-            _result(item, chunks[item.facts.key], explain=request.explain)
-            for item in ranked
-            if item.facts.key in chunks  # replaced by the indexer a moment ago
-        ]
+        results = self._retrieve(request, allowed)
         elapsed = time.perf_counter() - began
         self._metrics.query_seconds.labels(request.mode).observe(elapsed)
         return QueryResponse(
@@ -85,8 +99,28 @@ class QueryService:
             total_results=len(results),
             query_time_ms=round(elapsed * 1000, 3),
             mode=request.mode,
-            index=self.freshness().model_copy(update={"last_indexed_at": last_indexed_at}),
+            index=freshness,
         )
+
+    def _retrieve(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[QueryResult]:
+        """Rank, fetch the texts, and leave out what has been deleted since it was indexed."""
+        limit = request.top_k
+        while True:
+            ranked = self._rank(request, allowed, limit)
+            with self._metrics.time_stage("fetch"):
+                chunks = self._documents.chunks_by_keys(item.facts.key for item in ranked)
+            found = [item for item in ranked if item.facts.key in chunks]  # others were replaced a moment ago
+            existing = self._existing({chunks[item.facts.key].path for item in found})
+            kept = [item for item in found if chunks[item.facts.key].path in existing]
+            # a deleted file may have crowded out another one: rank again, with room for both
+            if len(kept) == len(found) or len(ranked) < limit or limit >= MAX_RANKED:
+                return [
+                    _result(item, chunks[item.facts.key], explain=request.explain) for item in kept[: request.top_k]
+                ]
+            limit = min(limit + len(found) - len(kept), MAX_RANKED)
+
+    def _existing(self, paths: set[str]) -> set[str]:
+        return {path for path in paths if os.path.lexists(os.path.join(self._root, path))}
 
     def get_chunk(self, chunk_id: str) -> ChunkResponse:
         """Return one chunk whole.
@@ -101,16 +135,29 @@ class QueryService:
             )
         return ChunkResponse(chunk_id=chunk.id, **_described(chunk))
 
-    def freshness(self) -> IndexFreshness:
-        """Say how fresh the index is."""
+    def watch_report(self) -> WatchReport:
+        """Return how the tree is followed now."""
+        return self._changes.report()
+
+    def freshness(self, barrier: Barrier | None = None) -> IndexFreshness:
+        """Return how fresh the index is.
+
+        Args:
+            barrier: Count the changes before it; `None`: all changes until now.
+        """
         counts = self._documents.counts()
+        barrier = barrier or self._changes.barrier(may_wait=False)
+        report = self._changes.report()
         return IndexFreshness(
             last_indexed_at=self._documents.get_meta(LAST_INDEXED_META),
-            files_pending=max(counts.files_pending, self._count_changed()),
+            files_pending=max(counts.files_pending, barrier.count_pending(), self._changes.count_unread()),
             vector_coverage=counts.embedded / counts.chunks if counts.chunks else 1.0,
+            checking=self._changes.is_rechecking(),
+            watch=report.state,
+            unwatched_directories=len(report.unwatched),
         )
 
-    def _rank(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[RankedChunk]:
+    def _rank(self, request: QueryRequest, allowed: AllowedChunks | None, limit: int) -> list[RankedChunk]:
         vector_side = None
         if request.mode == "hybrid" and self._vectors.count():
             # both sides spend their time outside of the interpreter lock: together they take as long as the longer one
@@ -132,7 +179,7 @@ class QueryService:
                 alpha=request.alpha,
                 mode=request.mode,
                 explain=request.explain,
-                limit=request.top_k,
+                limit=limit,
             )
 
     def _search_keywords(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[Hit]:

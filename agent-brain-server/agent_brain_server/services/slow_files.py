@@ -13,7 +13,7 @@ from pathlib import Path
 from agent_brain_server.indexing.reading_limits import FIRST_TRY_CPU_S, FULL_CPU_S, LIMITS_VERSION
 from agent_brain_server.indexing.worker_client import ChunkOptions, ReadOutcome, ReadRequest, WorkerClient
 from agent_brain_server.indexing.worker_process import DeathReason, InterruptedReadError
-from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.progress import Counters
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LIMITED_CONTENTS_META
 from agent_brain_server.types import FileStat, LimitReason, Skip
@@ -87,7 +87,7 @@ class SlowFile:
 
     file: FileStat
     options: ChunkOptions
-    job: RunningJob
+    job: Counters
     crashes: int = 0
     interruptions: int = 0
 
@@ -105,10 +105,13 @@ class SlowFiles:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def __contains__(self, path: str) -> bool:
         return path in self._waiting
 
-    def add(self, file: FileStat, options: ChunkOptions, job: RunningJob, failure: DeathReason | None = None) -> None:
+    def add(self, file: FileStat, options: ChunkOptions, job: Counters, failure: DeathReason | None = None) -> None:
         """Queue a file; it counts as pending from now on.
 
         Args:
@@ -137,7 +140,7 @@ class SlowFiles:
         """Return the request that reads a file among others."""
         return ReadRequest(file, FIRST_TRY_CPU_S, known_limits=self.limited.find(file.size))
 
-    def read(self, should_pause: Callable[[], bool]) -> Iterator[tuple[RunningJob, ReadOutcome]]:
+    def read(self, should_pause: Callable[[], bool]) -> Iterator[tuple[Counters, ReadOutcome]]:
         """Read waiting files, smallest first, until none is left or the caller has something else to do."""
         while self._waiting and not should_pause():
             slow = min(self._waiting.values(), key=lambda waiting: (waiting.crashes, waiting.file.size))

@@ -24,8 +24,8 @@ T = TypeVar("T")
 SLICE_CHUNKS = 512
 """Chunks taken from the store at a time: some seconds of embedding, half a megabyte of text."""
 
-BATCH_CHUNKS = 16
-"""Chunks embedded and stored at a time: a fifth of a second, and a write that no query waits long for."""
+BATCH_CHUNKS = 8
+"""Chunks embedded and stored at a time: a tenth of a second, for which a save waits, and a short write."""
 
 MAX_DEATHS = 3
 """Deaths of the worker in a row, without a vector between them, after which something about the texts kills it."""

@@ -1,163 +1,300 @@
-"""Keeps the index fresh: notices what changes in the tree and asks for the jobs that bring the index after it.
+"""Keeps the index in step with the tree: reads the kernel's events and has what they name indexed.
 
-The directories of indexed files are watched, none else: `node_modules` costs nothing. What the kernel reports is only a
-hint that something happened; a walk and a comparison say what. So nothing is missed for long: not after a pause, a
-branch switch, ten thousand changes at once, or a queue of events that ran over.
+An event is only a hint. What is compared is the tree itself: the files that events name, or, after anything that leaves
+doubt (a start, an overflow of the event queue, a changed ignore rule, an error), every file. Nothing ends the
+following: after an error the directories are listed again and everything is compared again.
 """
 
 import logging
-import math
+import os
+import select
 import threading
 import time
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 
-from watchfiles import Change, DefaultFilter, watch
-
-from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.log import project_id
 from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, WatchReport
 from agent_brain_server.services.indexing_service import IndexingService
+from agent_brain_server.services.tree_sync import TreeChanges
+from agent_brain_server.services.tree_watch import ROOT, Events, TreeWatch
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage_paths import PRODUCT_DIR
 
 logger = logging.getLogger(__name__)
 
-SETTLE_MS = 50
+SETTLE_S = 0.05
 """An editor's save is several events within a few milliseconds; after this much quiet it is one change."""
 
-MAX_DELAY_MS = 400
+MAX_DELAY_S = 0.4
 """Under a constant stream of changes the index follows this often."""
 
-STOP_CHECK_MS = 200
-"""How often the waiting thread looks whether it is to end, or whether directories came or went."""
-
-FOLLOW_S = 0.02
-"""How often a job is looked at while the index follows a change."""
-
 FULL_CHECK_S = 300.0
-"""The tree is compared this often without any event: for those that the kernel dropped, or a file system never sent."""
+"""The tree is compared this often without any event, for changes that cause none, such as writes through a mapping."""
 
-RETRY_S = 5.0
-"""Pause after a failure, such as a limit on watches that is reached."""
+POLL_S = 3.0
+"""How often the part of the tree that cannot be watched is compared."""
+
+RETRY_S = 2.0
+"""Pause after a failure, such as a full disk."""
+
+MAX_RETRY_S = 10.0
+"""Longest pause after failures in a row."""
+
+STOP_LIMIT_S = 5.0
+
+FOLLOW_S = 0.05
+"""How often a job that does the work of a large batch is checked."""
+
+MAX_PATHS = 200
+"""Beyond this many changed paths comparing every file costs less than naming them to git."""
+
+MAX_IGNORED = 10_000
+"""Paths remembered as ignored, so that a log that git ignores causes no work."""
 
 
 class TreeWatcher:
-    """Watches the tree of one project in a thread of its own.
+    """Follows the tree of one project in a thread of its own.
 
     Args:
         root: Canonical root of the project.
-        documents: Tells what is indexed.
-        indexing: Is asked whether the index is behind, and for the jobs.
+        documents: Names the indexed files, whose directories are watched whatever rules ignore them.
+        indexing: Compares and indexes what changed.
+        is_excluded: Whether a directory, relative to the root, holds an index and is never watched.
+        watch: The watches; made here by default.
     """
 
-    def __init__(self, root: Path, documents: DocumentStore, indexing: IndexingService) -> None:
+    def __init__(
+        self,
+        root: Path,
+        documents: DocumentStore,
+        indexing: IndexingService,
+        is_excluded: Callable[[bytes], bool],
+        *,
+        watch: TreeWatch | None = None,
+    ) -> None:
         self._root = root
         self._documents = documents
         self._indexing = indexing
-        self._filter = SourceFilter()
+        self._watch = watch or TreeWatch(root, is_excluded)
+        self._log = ChangeLog()
         self._stopping = threading.Event()
-        self._changed: set[str] = set()
-        self._known_generation = -1
-        self._known_directories: frozenset[str] = frozenset()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._drain_lock = threading.Lock()
+        self._ignored: set[bytes] = set()
+        self._rules_generation = -1
+        self._delegated: list[tuple[Batch, list[str]]] = []
+        self._log.on_wanted = self._wake
+        self._compared_at = self._polled_at = time.monotonic()
+        self._failures = 0
+        self._recrawls = 0
+        self._last_recrawl: str | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch; what changed while nobody did is caught up with first."""
+        """Begin to watch; changes made while no server ran are compared first."""
+        self._log.note((), recheck=True, rescan=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop watching."""
         self._stopping.set()
-        self._thread.join(STOP_CHECK_MS / 1000 + 1)
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join(STOP_LIMIT_S)
+        if not self._thread.is_alive():  # otherwise the descriptors are still polled, and end with the process
+            self._watch.close()
+            os.close(self._wake_fd)
 
-    def count_pending(self) -> int:
-        """Return how many files are known to have changed and are not in the index yet."""
-        return len(self._changed)
+    def barrier(self, *, may_wait: bool) -> Barrier:
+        """Return a barrier behind every change made before this call.
+
+        Args:
+            may_wait: The caller will wait: the part of the tree that cannot be watched is compared for it.
+        """
+        self._drain()
+        if may_wait and (polled := self._watch.polled()):
+            self._log.note(polled)
+        barrier = self._log.barrier()
+        if not barrier.is_met():
+            self._wake()
+        return barrier
+
+    def is_rechecking(self) -> bool:
+        """Whether every file is being compared, so that the count of pending files is a lower bound."""
+        return self._log.is_rechecking()
+
+    def count_unread(self) -> int:
+        """Return how many changed files a running job has not read yet."""
+        return self._indexing.count_unread()
+
+    def report(self) -> WatchReport:
+        """Return how the tree is followed now."""
+        unwatched = {os.fsdecode(path) or ".": reason for path, reason in self._watch.unwatched().items()}
+        return WatchReport(
+            "partial" if unwatched else "on", self._watch.count(), unwatched, self._recrawls, self._last_recrawl
+        )
 
     def _run(self) -> None:
         project_id.set(generate_project_id(self._root))
         while not self._stopping.is_set():
             try:
-                self._watch(self._directories())
-            except Exception:  # border: a tree that can't be watched must not end the watching for good
-                logger.warning(
-                    "the tree of %s can't be watched now; see whether a limit is reached: agent-brain doctor",
-                    self._root,
-                    exc_info=True,
-                )
+                self._follow()
+            except Exception as error:  # noqa: BLE001 - boundary: no error may end the following
+                self._note_recrawl(error)
                 self._stopping.wait(RETRY_S)
 
-    def _watch(self, directories: frozenset[str]) -> None:
-        """Watch some directories until others are to be watched.
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            self._drain()
+            self._check_delegated()
+            if not self._log.has_waiting():
+                self._wait(self._idle_s())
+                self._note_due_checks()
+                continue
+            self._settle()
+            self._index(self._log.take())
 
-        The first comparison comes after the watch has begun, so that nothing falls between the two.
-        """
-        if not directories:
-            self._stopping.wait(STOP_CHECK_MS / 1000)
-            return
-        changes = watch(
-            *directories,
-            watch_filter=self._filter,
-            debounce=MAX_DELAY_MS,
-            step=SETTLE_MS,
-            rust_timeout=STOP_CHECK_MS,
-            yield_on_timeout=True,
-            stop_event=self._stopping,
-            raise_interrupt=False,
-            recursive=False,
-        )
-        compared_at = -math.inf
-        for batch in changes:
-            self._changed.update(path for _, path in batch)
-            if batch or time.monotonic() - compared_at > FULL_CHECK_S:
-                self._bring_up_to_date()
-                compared_at = time.monotonic()
-            if self._directories() != directories:
+    def _idle_s(self) -> float:
+        now = time.monotonic()
+        times = [self._compared_at + FULL_CHECK_S - now]
+        if self._delegated:
+            times.append(FOLLOW_S)
+        if self._watch.polled():
+            times.append(self._polled_at + POLL_S - now)
+        if (noisy := self._log.next_due_s()) is not None:
+            times.append(noisy)
+        return max(min(times), 0.0)
+
+    def _note_due_checks(self) -> None:
+        """Compare what no event reports: all of it now and then, the unwatched part every few seconds."""
+        now = time.monotonic()
+        polled = self._watch.polled()
+        if polled and now - self._polled_at >= POLL_S:
+            self._index(Batch(dict.fromkeys(polled, 0), None, rescan=False))
+            self._polled_at = time.monotonic()
+        if now - self._compared_at >= FULL_CHECK_S:
+            with self._drain_lock:
+                self._forget_ignored()
+            self._index(Batch({}, 0, rescan=True))
+
+    def _settle(self) -> None:
+        """Wait for the end of a burst of events, unless a query waits for them."""
+        deadline = time.monotonic() + MAX_DELAY_S
+        while not self._log.is_wanted() and time.monotonic() < deadline and not self._stopping.is_set():
+            if not self._wait(SETTLE_S):
                 return
+            self._drain()
 
-    def _bring_up_to_date(self) -> None:
-        """Ask for a job for each part of the project whose index is behind."""
-        noticed = frozenset(self._changed)
+    def _wait(self, timeout_s: float) -> bool:
+        """Wait for an event or a wake-up; return whether there was one."""
+        poll = select.poll()
+        poll.register(self._wake_fd, select.POLLIN)
+        if (fd := self._watch.fileno()) is not None:
+            poll.register(fd, select.POLLIN)
+        ready = poll.poll(timeout_s * 1000)
+        if any(descriptor == self._wake_fd for descriptor, _ in ready):
+            os.eventfd_read(self._wake_fd)
+        return bool(ready)
+
+    def _wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _drain(self) -> None:
+        """Read all queued events and record what they say; the order of the records is that of the events."""
+        with self._drain_lock:
+            events = self._watch.drain()
+            if not events:
+                return
+            if self._rules_generation != self._indexing.rules_generation:
+                self._forget_ignored()
+            if events.recheck:
+                self._count_recrawl(events)
+            paths = {path for path in events.paths if path not in self._ignored} | events.directories
+            if not paths and not events.recheck:
+                return
+            self._log.note(paths, recheck=bool(events.recheck), rescan=events.rescan)
+        self._wake()
+
+    def _forget_ignored(self) -> None:
+        self._rules_generation = self._indexing.rules_generation
+        self._ignored = set()
+
+    def _count_recrawl(self, events: Events) -> None:
+        self._forget_ignored()
+        if events.recheck != self._last_recrawl:
+            logger.info("comparing the whole tree: %s", events.recheck)
+        self._recrawls += 1
+        self._last_recrawl = events.recheck
+
+    def _note_recrawl(self, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        if reason != self._last_recrawl:  # a project root that is gone stays gone for many tries
+            logger.warning("comparing the whole tree of %s again", self._root, exc_info=error)
+        self._recrawls += 1
+        self._last_recrawl = reason
+        self._log.note((), recheck=True, rescan=True)
+
+    def _index(self, batch: Batch) -> None:
+        """Have a batch indexed; what fails is tried again, and stays counted meanwhile."""
+        everything = batch.recheck is not None or len(batch.paths) > MAX_PATHS or ROOT in batch.paths
+        with self._drain_lock:
+            ignored = self._ignored
         try:
-            jobs = self._indexing.catch_up()
-        except AgentBrainError:  # a folder that was indexed is gone, or a store is full: the next change tries again
-            logger.info("the index of %s could not be brought up to date", self._root, exc_info=True)
-            jobs = []
-        while jobs and not self._stopping.wait(FOLLOW_S):
-            jobs = [job_id for job_id in jobs if not self._is_followed(job_id)]
-        self._changed -= noticed
+            if batch.rescan or ROOT in batch.paths:
+                self._watch.rescan(self._indexed_directories())
+            self._watch.follow(sorted(self._existing_directories(batch)))
+            polled = frozenset(self._watch.unwatched()) & batch.paths.keys()
+            changes = TreeChanges(frozenset(batch.paths), everything=everything, polled=polled)
+            outcome = self._indexing.sync(changes, self._stopping.is_set)
+        except BaseException:
+            self._log.fail(batch)
+            raise
+        if outcome is None:
+            self._put_off(batch)
+            return
+        if everything:
+            self._compared_at = time.monotonic()
+            # files in these directories may have changed between the comparison and the watch
+            self._log.note(self._watch.watch_also(self._indexed_directories()))
+        with self._drain_lock:
+            if ignored is self._ignored:  # no rule changed since the paths were judged
+                self._ignored |= outcome.ignored if len(ignored) < MAX_IGNORED else set()
+        if outcome.jobs:
+            self._delegated.append((batch, outcome.jobs))
+            return
+        self._failures = 0
+        slow = self._log.finish(batch, outcome.sizes, unfinished=outcome.slow)
+        if slow is not None:
+            self._delegated.append((slow, []))
 
-    def _is_followed(self, job_id: str) -> bool:
-        """Whether a job's keyword answers are complete, or will not be."""
-        job = self._indexing.get_job(job_id)
-        return job.progress.keywords_ready or job.finished_at is not None
+    def _check_delegated(self) -> None:
+        """End the batches whose jobs have ended, or whose slow files were read."""
+        for item in self._delegated.copy():
+            batch, jobs = item
+            is_slow = not jobs and any(self._indexing.is_slow(os.fsdecode(path)) for path in batch.paths)
+            if is_slow or not all(map(self._indexing.is_job_settled, jobs)):
+                continue
+            self._delegated.remove(item)
+            if all(map(self._indexing.is_job_indexed, jobs)):
+                self._failures = 0
+                self._log.finish(batch)
+            else:
+                self._put_off(batch)
 
-    def _directories(self) -> frozenset[str]:
-        """Return what is to be watched; worked out again only where the index has changed."""
-        generation = self._documents.generation
-        if generation != self._known_generation:
-            paths = list_directories(self._root, self._documents.file_records())
-            self._known_directories = frozenset(map(str, paths))
-            self._known_generation = generation
-        return self._known_directories
+    def _put_off(self, batch: Batch) -> None:
+        """Let a batch that failed wait again, and pause, longer after each failure in a row."""
+        self._log.fail(batch)
+        self._failures += 1
+        self._stopping.wait(min(RETRY_S * 2 ** (self._failures - 1), MAX_RETRY_S))
+
+    def _existing_directories(self, batch: Batch) -> set[bytes]:
+        base = os.fsencode(self._root)
+        return {path for path in batch.paths if path and _is_directory(os.path.join(base, path))}
+
+    def _indexed_directories(self) -> set[bytes]:
+        return {os.path.dirname(os.fsencode(path)) for path in self._documents.file_records()}
 
 
-def list_directories(root: Path, paths: Iterable[str]) -> list[Path]:
-    """Return the existing directories that hold indexed files, and those above them up to the root.
-
-    Args:
-        root: The project's root.
-        paths: Of the indexed files, relative to it.
-    """
-    parents = {PurePosixPath(path).parent for path in paths}
-    within = {above for parent in parents for above in (parent, *parent.parents)}
-    return [directory for directory in (root / path for path in sorted(within)) if directory.is_dir()]
-
-
-class SourceFilter(DefaultFilter):
-    """Leaves out what editors, interpreters and this server write beside the sources."""
-
-    def __call__(self, change: Change, path: str) -> bool:
-        """Whether a change may concern the index."""
-        return f"/{PRODUCT_DIR}/" not in path and super().__call__(change, path)
+def _is_directory(path: bytes) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)

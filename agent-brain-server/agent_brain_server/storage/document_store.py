@@ -39,6 +39,7 @@ from agent_brain_server.types import (
     Skip,
     StoreCounts,
     StoredChunk,
+    is_in,
 )
 
 logger = logging.getLogger(__name__)
@@ -157,11 +158,19 @@ class DocumentStore:
         self._note_change()
         return keys_array(keys)
 
-    def file_records(self) -> dict[str, FileRecord]:
-        """Return every file by its path."""
+    def file_records(self, only: Collection[str] | None = None) -> dict[str, FileRecord]:
+        """Return the recorded files by path.
+
+        Args:
+            only: Return these files, and those inside these directories; `None`: all.
+        """
+        select = "SELECT path, size, mtime_ns, content_hash, state FROM files"
         with self.database.reading() as connection:
-            rows = connection.execute("SELECT path, size, mtime_ns, content_hash, state FROM files")
-            return {row[0]: file_record_of(row) for row in rows}
+            if only is None:
+                return {row[0]: file_record_of(row) for row in connection.execute(select)}
+            # '0' follows '/', so that the range holds what is below the directory and nothing else
+            inside = f"{select} WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')"
+            return {row[0]: file_record_of(row) for path in only for row in connection.execute(inside, (path,))}
 
     def pending_paths(self) -> list[str]:
         """Return the files that are not wholly in the keyword index, in order."""
@@ -240,23 +249,25 @@ class DocumentStore:
 
     # The whole
 
-    def record_skips(self, skips: Iterable[Skip], *, below: str = "") -> None:
-        """Remember what a walk left out, in place of what an earlier one did.
+    def record_skips(self, skips: Iterable[Skip], *, below: str = "", only: frozenset[str] | None = None) -> None:
+        """Record what a walk left out, in place of what an earlier one did.
 
-        Files that were left out after reading them stay as they are remembered.
+        The records of files that were left out after reading them do not change.
 
         Args:
             skips: What was left out.
             below: The folder that was walked, relative to the root; "" for all of it.
+            only: The files and directories that the walk was restricted to; `None` if it was not.
         """
-        rows = [(skip.path, skip.reason) for skip in skips]
+        rows = {(skip.path, skip.reason) for skip in skips}
         with self.database.reading() as connection:
-            known = connection.execute(f"SELECT path, reason {SKIPS_OF_WALK}", {"below": below}).fetchall()
-        if set(known) == set(rows):
+            found = connection.execute(f"SELECT path, reason {SKIPS_OF_WALK}", {"below": below}).fetchall()
+        known = {row for row in found if only is None or is_in(row[0], only)}
+        if known == rows:
             return  # as after most walks: nothing need be written
         with self.database.writing(durable=False) as connection:
-            connection.execute(f"DELETE {SKIPS_OF_WALK}", {"below": below})
-            connection.executemany("INSERT OR REPLACE INTO skips (path, reason) VALUES (?, ?)", rows)
+            connection.executemany("DELETE FROM skips WHERE path = ?", [(path,) for path, _ in known])
+            connection.executemany("INSERT OR REPLACE INTO skips (path, reason) VALUES (?, ?)", sorted(rows))
 
     def skips(self) -> list[Skip]:
         """Return what the last walk left out, by path."""

@@ -21,7 +21,7 @@ MODEL = "all-MiniLM-L6-v2"
 def test_everything_is_there(tmp_path: Path) -> None:
     assert check_packages() == {"missing": [], "broken": {}}
     assert check_model(MODEL)["likeness"] > self_check.LEAST_LIKENESS
-    assert check_watching(tmp_path) == {"root": str(tmp_path)}
+    assert check_watching(tmp_path) == {"directories": 1, "unwatched": 0, "example": None}
     assert check_stores(tmp_path / "nothing") is None
 
 

@@ -34,7 +34,7 @@ class Workbench:
     def run(self, *, stop_after: int | None = None, **fields: object) -> RunningJob:
         request = IndexRequest.model_validate({"folder_path": ".", **fields})
         status = JobStatus(job_id="j", state="running", folder_path=".", created_at="now", progress=JobProgress())
-        job = RunningJob(status, request)
+        job = RunningJob(status=status, request=request)
         self.indexer.index(job, lambda: stop_after is not None and job.files_done >= stop_after)
         return job
 

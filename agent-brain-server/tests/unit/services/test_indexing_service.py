@@ -72,9 +72,10 @@ def test_a_folder_decides_about_itself_alone(bundle: ServiceBundle, project: Pat
     shutil.rmtree(project / "docs")
     (project / "src/parser.py").unlink()
     assert run_job(bundle, "src").progress.files_removed == 1
-    assert "docs/guide.md" in sources(bundle, "installing")
-    assert run_job(bundle).progress.files_removed == 1
+    assert "docs/guide.md" in bundle.documents.file_records()
     assert sources(bundle, "installing") == []
+    assert run_job(bundle).progress.files_removed == 1
+    assert "docs/guide.md" not in bundle.documents.file_records()
 
 
 def test_patterns_choose_the_files(bundle: ServiceBundle, run_job: RunJob) -> None:

@@ -7,7 +7,7 @@ from agent_brain_server.types import Skip
 
 def make_job() -> RunningJob:
     status = JobStatus(job_id="j", state="running", folder_path=".", created_at="now", progress=JobProgress())
-    return RunningJob(status, IndexRequest(folder_path="."))
+    return RunningJob(status=status, request=IndexRequest(folder_path="."))
 
 
 def test_every_counter_is_shown() -> None:

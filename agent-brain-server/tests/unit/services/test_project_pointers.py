@@ -38,7 +38,7 @@ def test_a_pointer_is_written_again_and_withdrawn_and_the_lock_is_free(project: 
     assert is_stale(place)
     withdraw_pointer(project)
     withdraw_pointer(project)
-    assert sorted(path.name for path in place.iterdir()) == [".gitignore"]
+    assert sorted(path.name for path in place.iterdir()) == [".gitignore", "owner.json"]
 
 
 def test_a_pointer_to_a_successor_is_left_where_only_the_own_one_is_meant(project: RegisteredProject) -> None:

@@ -1,7 +1,8 @@
-"""The index follows the tree by itself, with real files and the kernel's own events."""
+"""An answer includes every change made before the query, or counts it: real files, real git, the kernel's events."""
 
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
-from agent_brain_server.services.watcher import list_directories
 
 OpenBundle = Callable[..., ServiceBundle]
 RunJob = Callable[..., JobStatus]
@@ -100,6 +100,226 @@ def test_nothing_is_watched_before_something_is_indexed(bundle: ServiceBundle, p
     assert bundle.indexing.list_jobs() == []
 
 
-def test_directories_are_those_of_the_files_and_those_above(project: Path) -> None:
-    assert list_directories(project, ["src/parser.py", "gone/deep/x.py"]) == [project, project / "src"]
-    assert list_directories(project, []) == []
+def ask(bundle: ServiceBundle, word: str) -> list[str]:
+    """Return the files that answer with a word, as soon as an answer reports nothing pending."""
+    deadline = time.monotonic() + 6 * LIMIT_S
+    while True:
+        request = QueryRequest(query=word, mode="bm25", wait_ms=10_000)
+        answer = bundle.queries.answer(request)
+        if answer.index.files_pending == 0:
+            return sorted({result.source for result in answer.results if word in result.text})
+        assert time.monotonic() < deadline, answer.index
+
+
+def write(path: Path, word: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"def {word}():\n    pass\n")
+
+
+def git(project: Path, *arguments: str) -> None:
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments]
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
+
+
+def test_query_right_after_each_save_sees_it(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    for number in range(20):
+        write(project / "src/parser.py", f"savedword{number:02}")
+        assert ask(bundle, f"savedword{number:02}") == ["src/parser.py"]
+        if number:
+            assert ask(bundle, f"savedword{number - 1:02}") == []
+
+
+def test_query_without_waiting_counts_the_save(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    assert ask(bundle, "nothing") == []
+    write(project / "src/parser.py", "notwaitedfor")
+    answer = bundle.queries.answer(QueryRequest(query="notwaitedfor", mode="bm25"))
+    assert answer.results or answer.index.files_pending > 0
+
+
+def test_deleted_file_is_never_answered(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    (project / "src/parser.py").unlink()
+    assert find(bundle, "parse_http_header") == []
+
+
+def test_two_saves_within_one_tick_are_told_apart(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    path = project / "src/parser.py"
+    write(path, "firstsave")
+    assert ask(bundle, "firstsave") == ["src/parser.py"]
+    before = path.stat()
+    write(path, "nextssave")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ask(bundle, "nextssave") == ["src/parser.py"]
+
+
+def test_new_directory_is_watched_before_it_has_files(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    (project / "lib/deep").mkdir(parents=True)
+    assert ask(bundle, "nothing") == []
+    write(project / "lib/deep/one.py", "firstindirectory")
+    assert ask(bundle, "firstindirectory") == ["lib/deep/one.py"]
+    (project / "lib/deep/one.py").unlink()
+    assert ask(bundle, "firstindirectory") == []
+    write(project / "lib/deep/two.py", "secondindirectory")
+    assert ask(bundle, "secondindirectory") == ["lib/deep/two.py"]
+
+
+def test_package_with_empty_init_is_watched(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    (project / "pkg").mkdir()
+    (project / "pkg/__init__.py").touch()
+    assert ask(bundle, "nothing") == []
+    write(project / "pkg/module.py", "inthepackage")
+    assert ask(bundle, "inthepackage") == ["pkg/module.py"]
+
+
+def test_empty_project_is_watched(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    for name in ("src", "tests", "docs"):
+        shutil.rmtree(project / name)
+    run_job(bundle)
+    write(project / "first.py", "firstofall")
+    assert ask(bundle, "firstofall") == ["first.py"]
+
+
+def test_swapped_directory_is_watched_by_inode(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    for number in range(3):
+        write(project / "gen.new/out.py", f"generated{number}")
+        shutil.rmtree(project / "gen", ignore_errors=True)
+        os.rename(project / "gen.new", project / "gen")
+        assert ask(bundle, f"generated{number}") == ["gen/out.py"]
+        write(project / "gen/out.py", f"savedagain{number}")
+        assert ask(bundle, f"savedagain{number}") == ["gen/out.py"]
+
+
+def test_file_replaced_by_directory_is_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    (project / "src/parser.py").unlink()
+    write(project / "src/parser.py/inner.py", "insidenow")
+    assert ask(bundle, "insidenow") == ["src/parser.py/inner.py"]
+    assert find(bundle, "parse_http_header") == []
+
+
+def test_branch_switches_and_stashes_are_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "base")
+    run_job(bundle)
+    git(project, "checkout", "-q", "-b", "other")
+    for number in range(150):
+        write(project / f"many/dir_{number}/file.py", f"branchword{number:03}")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "many")
+    git(project, "checkout", "-q", "main")
+    assert ask(bundle, "branchword077") == []
+    git(project, "checkout", "-q", "other")
+    git(project, "checkout", "-q", "main")
+    git(project, "checkout", "-q", "other")
+    assert ask(bundle, "branchword077") == ["many/dir_77/file.py"]
+    write(project / "many/dir_77/file.py", "savedafterwards")
+    write(project / "fresh/new.py", "untrackedword")
+    git(project, "stash", "-q", "-u")
+    git(project, "stash", "pop", "-q")
+    assert ask(bundle, "savedafterwards") == ["many/dir_77/file.py"]
+    write(project / "fresh/new.py", "aftertheestash")
+    assert ask(bundle, "aftertheestash") == ["fresh/new.py"]
+
+
+def test_changed_ignore_rules_are_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    git(project, "init", "-q")
+    run_job(bundle)
+    write(project / "maybe/file.py", "maybeignored")
+    assert ask(bundle, "maybeignored") == ["maybe/file.py"]
+    for rules in (project / ".gitignore", project / ".git/info/exclude"):
+        rules.parent.mkdir(exist_ok=True)
+        rules.write_text("maybe/\n")
+        assert ask(bundle, "maybeignored") == []
+        rules.write_text("")
+        assert ask(bundle, "maybeignored") == ["maybe/file.py"]
+
+
+def test_forced_add_of_ignored_file_is_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    (project / ".gitignore").write_text("ignored/\n")
+    git(project, "init", "-q")
+    run_job(bundle)
+    write(project / "ignored/file.py", "forcedin")
+    assert ask(bundle, "forcedin") == []
+    git(project, "add", "-f", "ignored/file.py")
+    assert ask(bundle, "forcedin") == ["ignored/file.py"]
+    write(project / "ignored/file.py", "changedinside")
+    assert ask(bundle, "changedinside") == ["ignored/file.py"]
+    git(project, "rm", "-q", "-f", "--cached", "ignored/file.py")
+    assert ask(bundle, "changedinside") == []
+
+
+def test_growing_log_does_not_delay_other_saves(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    git(project, "init", "-q")
+    (project / ".gitignore").write_text("ignored.log\n")
+    run_job(bundle)
+    for number in range(15):
+        for name in ("ignored.log", "listed.log"):
+            with (project / name).open("a") as file:
+                file.write("tick tick\n" * 100)
+        write(project / "src/parser.py", f"besidethelog{number:02}")
+        wait_for(lambda word=f"besidethelog{number:02}": find(bundle, word) == ["src/parser.py"])  # type: ignore[misc]
+
+
+def test_unwatched_part_is_compared_and_reported(
+    open_bundle: OpenBundle, project: Path, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_brain_server.services.tree_watch.MAX_WATCHES", 1)
+    bundle = open_bundle(watch=True)
+    run_job(bundle)
+    write(project / "src/parser.py", "notwatched")
+    assert ask(bundle, "notwatched") == ["src/parser.py"]
+    status = bundle.status().watch
+    assert (status.state, status.unwatched_directories > 0) == ("partial", True)
+    assert "max_user_watches" in status.unwatched["src"]
+    assert bundle.queries.answer(QueryRequest(query="x")).index.watch == "partial"
+    write(project / "src/parser.py", "polledinstead")  # without a waiting query, within some seconds
+    wait_for(lambda: find(bundle, "polledinstead") == ["src/parser.py"])
+
+
+def test_removed_root_is_followed_when_it_returns(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    away = project.with_name("away")
+    os.rename(project, away)
+    answer = bundle.queries.answer(QueryRequest(query="parse_http_header"))
+    assert (answer.results, answer.index.files_pending > 0) == ([], True)
+    os.rename(away, project)
+    write(project / "src/parser.py", "backagain")
+    assert ask(bundle, "backagain") == ["src/parser.py"]
+
+
+def test_save_during_a_long_job_is_indexed_before_its_end(
+    bundle: ServiceBundle, project: Path, run_job: RunJob
+) -> None:
+    run_job(bundle)
+    for number in range(600):
+        write(project / f"bulk/file_{number}.py", f"bulkword{number}")
+    wait_for(lambda: bundle.documents.counts().files > 10)
+    write(project / "src/parser.py", "besidethejob")
+    assert ask(bundle, "besidethejob") == ["src/parser.py"]
+    assert ask(bundle, "bulkword599") == ["bulk/file_599.py"]
+
+
+def test_directory_with_kept_times_is_read_again(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    for number in range(3):
+        write(project / "new/out.py", f"sametimes{number}")
+        os.utime(project / "new/out.py", (1_000_000_000, 1_000_000_000))
+        shutil.rmtree(project / "gen", ignore_errors=True)
+        os.rename(project / "new", project / "gen")
+        assert ask(bundle, f"sametimes{number}") == ["gen/out.py"]
+
+
+def test_name_that_is_not_utf8_stops_nothing(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+    run_job(bundle)
+    Path(os.fsdecode(os.fsencode(project) + b"/src/bad\xff.py")).write_text("x = 1\n")
+    Path(os.fsdecode(os.fsencode(project) + b"/dir\xff")).mkdir()
+    write(project / "src/parser.py", "besidebadname")
+    assert ask(bundle, "besidebadname") == ["src/parser.py"]
+    assert bundle.status().skipped.get("undecodable_name") == 1
