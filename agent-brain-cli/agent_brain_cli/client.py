@@ -20,7 +20,7 @@ JOB_EVENTS = frozenset({"progress", "end"})  # each carries the job's whole stat
 
 REQUEST_TIMEOUT_S = 30.0  # a query takes milliseconds; the first one after a start may wait for a store to open
 RETRY_PAUSE_S = 0.2  # a store opens in about this time
-EVENT_SILENCE_S = 20.0  # longer than the server's keep-alive interval; then the job is asked for directly
+EVENT_SILENCE_S = 5.0  # then the job is asked for directly, which also shows whether the server hangs
 RECONNECT_PAUSE_S = 0.2  # between two attempts at a stream that ended early
 MIN_TIMEOUT_S = 0.001  # a socket timeout of 0 would mean: never wait
 

@@ -9,10 +9,10 @@ from agent_brain_cli.options import Target
 from agent_brain_cli.progress import open_progress
 from agent_brain_cli.render import Json, note
 from agent_brain_cli.servers import attach_to_daemon, look_for_server
-from agent_brain_server.discovery import discover_or_start
 from agent_brain_server.errors import NotRunningError, ServerRefusedError
 from agent_brain_server.locking import is_stale
 from agent_brain_server.project_root import describe_large_project
+from agent_brain_server.runtime import RuntimeState
 
 Milestone = Literal["keywords", "end"]
 """How far to wait: until keyword answers are complete, or until the vectors are as well."""
@@ -34,12 +34,25 @@ def connect(target: Target) -> Client:
     elif state is None:
         doing = "Starting" if is_stale(target.state_dir) else "Waiting for"
         note(f"{doing} the server of {target.project_root}.")
-        state = discover_or_start(target.project_root, state_dir=target.state_dir, exact=True)
+        state = start_own_server(target)
     elif found.is_shared:
         from agent_brain_server.daemon import ensure_pointer  # noqa: PLC0415 - a server of one's own needs none of it
 
         ensure_pointer(state, target.project_root, target.state_dir)
     return Client(state)
+
+
+def start_own_server(target: Target) -> RuntimeState:
+    """Return the project's own server, started on behalf of an agent if none runs.
+
+    Raises:
+        DeadlineError: A server is there and does not answer.
+        AgentBrainError: The server could not be started.
+    """
+    from agent_brain_server.lifecycle import SILENT_LIMIT_S, start_server  # noqa: PLC0415 - a server that runs needs none
+
+    root, state_dir = target.project_root, target.state_dir
+    return start_server(root, state_dir=state_dir, started_by="agent", silent_timeout_s=SILENT_LIMIT_S).state
 
 
 def wait_for_job(client: Client, job_id: str, milestone: Milestone, *, timeout_s: float | None = None) -> Json:

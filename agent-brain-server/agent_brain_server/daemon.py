@@ -20,7 +20,7 @@ from agent_brain_server.errors import (
     StateDirError,
     UnknownSchemaError,
 )
-from agent_brain_server.lifecycle import DEFAULT_LIMIT_S, start_daemon
+from agent_brain_server.lifecycle import DEFAULT_LIMIT_S, SILENT_LIMIT_S, start_daemon
 from agent_brain_server.local_http import HEALTH_PATH, HEALTH_TIMEOUT_S, request_json
 from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
 from agent_brain_server.membership import Membership, has_valid_registration
@@ -74,7 +74,7 @@ def require_daemon(membership: Membership | None = None) -> RuntimeState:
         DeadlineError: One is there and does not answer.
         AgentBrainError: As for `find_daemon`.
     """
-    daemon = find_daemon()
+    daemon = find_daemon(timeout_s=SILENT_LIMIT_S)
     if daemon is not None:
         if membership is not None:
             membership.require_address(daemon.base_url)
@@ -252,7 +252,8 @@ def open_project(
     deadline = time.monotonic() + timeout_s
     while True:
         remaining = deadline - time.monotonic()
-        daemon = find_daemon() or start_daemon(started_by="agent", timeout_s=remaining).state
+        # a daemon that runs is returned as it is
+        daemon = start_daemon(started_by="agent", timeout_s=remaining, silent_timeout_s=SILENT_LIMIT_S).state
         membership.require_address(daemon.base_url)
         try:
             return register_project(daemon, project_root, state_dir)

@@ -66,6 +66,7 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None, exac
 
     Raises:
         ConfigError: The path is in no project, and is `/`, the home directory or one above it.
+        DeadlineError: A server is there and has not answered for three seconds.
         AgentBrainError: No server could be started; the message says why.
     """
     root = _find_root(project_root, exact=exact)
@@ -90,7 +91,8 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None, exac
             if refusal.code != daemon.SERVER_RUNNING_CODE:
                 raise
         # a server of its own has come first: it is waited for
-    return lifecycle.start_server(root, state_dir=place, started_by="agent").state
+    limit_s = lifecycle.SILENT_LIMIT_S
+    return lifecycle.start_server(root, state_dir=place, started_by="agent", silent_timeout_s=limit_s).state
 
 
 async def discover_async(

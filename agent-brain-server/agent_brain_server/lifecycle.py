@@ -27,7 +27,7 @@ from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id, r
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
 from agent_brain_server.processes import ProcessHandle, has_file_open
 from agent_brain_server.project_root import require_text
-from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
+from agent_brain_server.runtime import RuntimeState, is_process_alive, read_runtime, validate_runtime
 from agent_brain_server.state_owner import make_refusal, require_own_state_dir
 from agent_brain_server.storage_paths import (
     brain_home,
@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_LIMIT_S = 30.0  # a start takes about a second, a stop what its slowest request takes
 WAIT_INTERVAL_S = 0.01  # between looks at a file that another process is about to write
 KILL_LIMIT_S = 10.0  # SIGKILL waits only for a system call that cannot be interrupted
+SILENT_LIMIT_S = 1.0  # for callers that have waited twice as long to find the server: a query ends within 5 s
 PROOF_TIMEOUT_S = 0.5  # a hung server must still be stoppable: no answer is no objection
 REPLACE_AFTER_S = 5.0  # a client in the middle of a task sends its next query sooner
 
@@ -70,6 +71,19 @@ class StartResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a start waits, in seconds.
+
+    Attributes:
+        timeout_s: Until a server answers.
+        silent_timeout_s: For a server that has published its address and does not answer.
+    """
+
+    timeout_s: float
+    silent_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class StopResult:
     """What a stop did.
 
@@ -91,6 +105,7 @@ def start_server(
     overrides: Mapping[str, Any] | None = None,
     started_by: StartedBy = "person",
     timeout_s: float = DEFAULT_LIMIT_S,
+    silent_timeout_s: float | None = None,
     replace_other_version: bool = False,
 ) -> StartResult:
     """Return the server of a project, started if none runs; any number of simultaneous calls get the same one.
@@ -102,6 +117,7 @@ def start_server(
         started_by: A server that an agent started ends by itself after a time without requests. One that runs already
             stays what it was started as.
         timeout_s: Seconds to wait until a server answers.
+        silent_timeout_s: Seconds to wait for a server that has been ready and does not answer; `timeout_s` by default.
         replace_other_version: Stop a running server of another version and start this one, unless it is in use.
 
     Raises:
@@ -126,7 +142,8 @@ def start_server(
         stop_command=STOP_COMMAND,
         project_root=root,
     )
-    return _start(plan, overrides or {}, started_by, timeout_s, replace_other_version=replace_other_version)
+    limits = Limits(timeout_s, timeout_s if silent_timeout_s is None else silent_timeout_s)
+    return _start(plan, overrides or {}, started_by, limits, replace_other_version=replace_other_version)
 
 
 def start_daemon(
@@ -134,6 +151,7 @@ def start_daemon(
     overrides: Mapping[str, Any] | None = None,
     started_by: StartedBy = "person",
     timeout_s: float = DEFAULT_LIMIT_S,
+    silent_timeout_s: float | None = None,
     replace_other_version: bool = False,
 ) -> StartResult:
     """Return the daemon that all of this user's projects can share, started if none runs; as `start_server`.
@@ -142,6 +160,7 @@ def start_daemon(
         overrides: Settings by name that go before all others; they do not change a daemon that runs already.
         started_by: A daemon that an agent started ends by itself after a time without requests.
         timeout_s: Seconds to wait until it answers.
+        silent_timeout_s: Seconds to wait for one that has been ready and does not answer; `timeout_s` by default.
         replace_other_version: Stop a running daemon of another version and start this one, unless it is in use.
 
     Raises:
@@ -154,8 +173,9 @@ def start_daemon(
         status_command="agent-brain status --mode shared",
         stop_command=STOP_DAEMON_COMMAND,
     )
+    limits = Limits(timeout_s, timeout_s if silent_timeout_s is None else silent_timeout_s)
     try:
-        return _start(plan, overrides or {}, started_by, timeout_s, replace_other_version=replace_other_version)
+        return _start(plan, overrides or {}, started_by, limits, replace_other_version=replace_other_version)
     except PortInUseError as error:
         error.hint = f'Set another "port" in {shared_config_path()}, or free the port.'
         raise
@@ -207,14 +227,14 @@ def _start(
     plan: LaunchPlan,
     overrides: Mapping[str, Any],
     started_by: StartedBy,
-    timeout_s: float,
+    limits: Limits,
     *,
     replace_other_version: bool,
 ) -> StartResult:
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + limits.timeout_s
     replaced = None
     while True:
-        running = _await_holder(plan, deadline)
+        running = _await_holder(plan, deadline, limits.silent_timeout_s)
         if running is None:
             started = launch(plan, overrides, started_by, deadline)
             if started is not None:
@@ -267,13 +287,21 @@ def _stop_instance(plan: LaunchPlan, running: RuntimeState, deadline: float) -> 
     return True
 
 
-def _await_holder(plan: LaunchPlan, deadline: float) -> RuntimeState | None:
+def _await_holder(plan: LaunchPlan, deadline: float, silent_timeout_s: float) -> RuntimeState | None:
+    """Return the server that holds the lock, or `None` once no process does.
+
+    Raises:
+        DeadlineError: The holder does not answer.
+    """
+    began_silence = None
     while not is_stale(plan.state_dir):
-        state = read_runtime(plan.state_dir)
-        remaining = deadline - time.monotonic()
-        if state is not None and validate_runtime(state, state_dir=plan.state_dir, timeout=_bound_check(remaining)):
+        state, now = read_runtime(plan.state_dir), time.monotonic()
+        is_published = state is not None and is_process_alive(state)
+        began_silence = (began_silence or now) if is_published else None
+        until = deadline if began_silence is None else min(deadline, began_silence + silent_timeout_s)
+        if state is not None and validate_runtime(state, state_dir=plan.state_dir, timeout=_bound_check(until - now)):
             return state
-        if remaining <= 0:
+        if time.monotonic() >= until:
             holder = read_holder(plan.state_dir)
             who = f"process {holder[0]}" if holder else "a process"
             raise DeadlineError(

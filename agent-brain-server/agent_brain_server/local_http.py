@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import select
+import time
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -9,9 +11,14 @@ from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefu
 
 REQUEST_TIMEOUT_S = 30.0
 HEALTH_TIMEOUT_S = 2.0  # a healthy server answers within 60 ms, even while it indexes
+SILENCE_S = 1.5  # then `/health` is asked too: a server that works on a long request answers that, a hung one does not
 MAX_HEALTH_BYTES = 65_536  # another program's answer may be endless
 FIRST_ERROR_STATUS = 400
 HEALTH_PATH = "/health"
+
+
+class _HungError(Exception):
+    """The server answers neither the request nor `/health`."""
 
 
 class ServerAddress(Protocol):
@@ -36,7 +43,8 @@ def request_json(
         method: GET, POST, DELETE.
         path: Absolute path with its query string.
         body: Anything that JSON can hold; None sends no body.
-        timeout: Seconds for each step of connecting, sending and reading.
+        timeout: Seconds for each step of connecting, sending and reading. A server that answers nothing, `/health`
+            included, is given up after three seconds.
 
     Raises:
         NotRunningError: Nothing answers at that address.
@@ -51,12 +59,15 @@ def request_json(
         headers["Content-Type"] = "application/json"
         data = json.dumps(body).encode()
     connection = _connect(server.base_url, timeout)
+    asked = f"{method} {path.partition('?')[0]}"
     try:
         connection.request(method, path, body=data, headers=headers)
+        _await_answer(connection, server.base_url, timeout)
         response = connection.getresponse()
         content = response.read()
+    except _HungError as exc:
+        raise DeadlineError(f"The server at {server.base_url} does not answer.", hint=_hung_hint(server)) from exc
     except TimeoutError as exc:
-        asked = f"{method} {path.partition('?')[0]}"
         raise DeadlineError(
             f"The server at {server.base_url} did not answer {asked} within {timeout:g} s.",
             hint="See what it is doing with: agent-brain logs. Then try again.",
@@ -66,6 +77,31 @@ def request_json(
     finally:
         connection.close()
     return _parse_answer(response.status, content, f"{method} {path}")
+
+
+def _await_answer(connection: http.client.HTTPConnection, base_url: str, timeout: float) -> None:
+    """Wait until the answer begins; a server that is silent for long must answer `/health` meanwhile.
+
+    Raises:
+        _HungError: It does not.
+        TimeoutError: It does, but no answer has begun in time.
+    """
+    if connection.sock is None:  # the answer ended the connection already
+        return
+    deadline = time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    while not poll.poll(max(0.0, min(SILENCE_S, deadline - time.monotonic())) * 1000):
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        if fetch_instance_id(base_url, timeout=min(SILENCE_S, remaining)) is None and not poll.poll(0):
+            raise _HungError
+
+
+def _hung_hint(server: ServerAddress) -> str:
+    option = " --mode shared" if getattr(server, "mode", None) == "shared" else ""
+    return f"Wait and try again, or end it with: agent-brain stop{option} --force"
 
 
 def fetch_instance_id(base_url: str, *, timeout: float = HEALTH_TIMEOUT_S) -> str | None:

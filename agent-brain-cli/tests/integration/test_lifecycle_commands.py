@@ -53,6 +53,27 @@ def test_a_server_from_start_to_stop(agent_brain, project):
     assert agent_brain("list", "--json").json["projects"][0]["state"] == "stopped"
 
 
+@pytest.mark.parametrize("mode", ["project", "shared"])
+def test_hung_server_is_reported_with_what_to_do(agent_brain, mode):
+    if mode == "shared":
+        assert agent_brain("init", "--mode", "shared").code == 0
+    pid = agent_brain("start", "--mode", mode, "--json").json["pid"]
+    assert agent_brain("index").code == 0
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for command in (("query", "turnstile"), ("index",), ("status",)):
+            outcome = agent_brain(*command)
+            assert outcome.code == 6, (command, outcome)
+            assert "not answer" in outcome.err or "no server" in outcome.err
+            assert "agent-brain stop" in outcome.complaint[-1]
+            assert "--force" in outcome.complaint[-1]
+        listed = agent_brain("list", "--json")
+        assert (listed.code, listed.json["projects"][0]["state"]) == (0, "not_answering")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        agent_brain("stop", "--mode", mode, "--force")
+
+
 def test_the_root_is_found_once_from_wherever_and_the_server_is_told(agent_brain, project, tmp_path):
     git, log = shutil.which("git"), tmp_path / "questions"
     subprocess.run([git, "init", "-q", project], check=True)

@@ -57,6 +57,18 @@ def test_a_silent_daemon_is_named_with_the_command_that_ends_it(project, silent_
     assert caught.value.hint.endswith("agent-brain stop --mode shared --force")
 
 
+@pytest.mark.parametrize("mode", ["project", "shared"])
+def test_start_gives_up_a_silent_server_before_its_own_limit(project, silent_port, mode):
+    place = resolve_state_dir(project) if mode == "project" else brain_home()
+    prepare_state_dir(place)
+    root = str(project) if mode == "project" else None
+    write_runtime(place, describe_silent_server(silent_port, mode=mode, project_root=root))
+    limits = {"timeout_s": 3_600, "silent_timeout_s": 0.2}
+    with StateLock(place), pytest.raises(DeadlineError, match=f"process {os.getpid()}") as caught:
+        start_server(project, **limits) if mode == "project" else start_daemon(**limits)
+    assert "stop" in caught.value.hint
+
+
 def test_a_project_that_is_no_directory_is_refused(project):
     with pytest.raises(ConfigError, match="not a directory"):
         start_server(project / "missing")

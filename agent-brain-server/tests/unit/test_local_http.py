@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -12,11 +13,14 @@ from agent_brain_server import local_http
 from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError
 from agent_brain_server.local_http import MAX_HEALTH_BYTES, fetch_instance_id, request_json
 
+LIMIT_S = 30
+
 
 @dataclass(frozen=True)
 class Address:
     base_url: str
     token: str | None = "geheim"
+    mode: str = "project"
 
 
 @pytest.fixture
@@ -98,6 +102,48 @@ def test_what_is_no_address_is_no_server(url):
 def test_silence_is_a_deadline(silent_url):
     with pytest.raises(DeadlineError, match=r"within 0\.1 s\."):
         request_json(Address(silent_url), "GET", "/health", timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "command"), [("project", "agent-brain stop --force"), ("shared", "--mode shared --force")]
+)
+def test_request_to_a_hung_server_ends_early(silent_url, monkeypatch, mode, command):
+    monkeypatch.setattr(local_http, "SILENCE_S", 0.1)
+    with pytest.raises(DeadlineError, match="does not answer") as caught:
+        request_json(Address(silent_url, mode=mode), "POST", "/query", {}, timeout=3_600)
+    assert caught.value.exit_code == 6
+    assert caught.value.hint.endswith(command)
+
+
+def test_request_to_a_busy_server_is_waited_for(monkeypatch):
+    class BusyServer(BaseHTTPRequestHandler):
+        """Answers `/health` at once, and anything else once `/health` was asked three times."""
+
+        asked = threading.Semaphore(0)
+
+        def do_GET(self):
+            if self.path == "/health":
+                self.asked.release()
+            else:
+                for _ in range(3):
+                    assert self.asked.acquire(timeout=LIMIT_S)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"instance_id": "ds_012345"}')
+
+        def log_message(self, *arguments):
+            pass
+
+    monkeypatch.setattr(local_http, "SILENCE_S", 0.5)
+    with ThreadingHTTPServer(("127.0.0.1", 0), BusyServer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            answer = request_json(Address(f"http://127.0.0.1:{server.server_address[1]}"), "GET", "/slow")
+        finally:
+            server.shutdown()
+            thread.join(LIMIT_S)
+    assert answer == {"instance_id": "ds_012345"}
 
 
 def test_the_instance_id_is_asked_for_without_a_token(canned_server):

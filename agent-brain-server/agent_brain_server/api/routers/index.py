@@ -17,7 +17,7 @@ router = APIRouter(prefix="/index", tags=["index"])
 EVENT_INTERVAL_S = 0.1
 """How often a followed job is looked at: smooth for a progress bar, nothing for the server."""
 
-KEEPALIVE_INTERVAL_S = 15.0
+KEEPALIVE_INTERVAL_S = 3.0
 """A comment line this often keeps idle connections from being closed on the way."""
 
 ENDED = frozenset({"done", "failed", "cancelled"})
