@@ -12,6 +12,7 @@ from agent_brain_server.indexing.chunk_code import chunk_source
 from agent_brain_server.indexing.chunk_text import chunk_document, chunk_plain
 from agent_brain_server.indexing.file_types import DOCUMENT_LANGUAGES
 from agent_brain_server.indexing.grammars import SlowSyntaxError, has_grammar
+from agent_brain_server.indexing.piece_limits import TooManyPiecesError, bound_pieces, split_piece
 from agent_brain_server.indexing.source_lines import Limits, Piece, SourceLines
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, SourceText
 
@@ -40,18 +41,18 @@ def chunk_file(source: SourceText, *, chunk_size: int, chunk_overlap: int) -> Fi
 
 
 def _cut(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
+    length = len(source.text)
     try:
-        return list(_choose_chunker(source)(lines, source, limits))
-    except SlowSyntaxError:
-        logger.info("%s is cut by lines, because its syntax takes too long to find out", source.path)
-        return list(chunk_plain(lines, source, limits))
+        return list(bound_pieces(_choose_chunker(source)(lines, source, limits), limits, length))
+    except (SlowSyntaxError, TooManyPiecesError) as error:
+        logger.info("%s is only cut by lines: %s", source.path, error)
     except MemoryError:
         raise  # the memory limit of the process, which its parent handles
     except Exception:  # a file must not be lost because its syntax or markup defeats a parser
         logger.warning(
             "%s is cut by lines, because its %s could not be cut", source.path, source.language, exc_info=True
         )
-        return list(chunk_plain(lines, source, limits))
+    return [part for piece in chunk_plain(lines, source, limits) for part in split_piece(piece, limits)]
 
 
 def _choose_chunker(source: SourceText) -> Callable[[SourceLines, SourceText, Limits], Iterable[Piece]]:

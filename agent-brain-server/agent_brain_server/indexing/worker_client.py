@@ -15,8 +15,6 @@ from agent_brain_server.indexing.reading_limits import FIRST_TRY_CPU_S
 from agent_brain_server.indexing.worker_process import DeathReason, Role, WorkerDiedError, WorkerProcess
 from agent_brain_server.types import FileChunks, FileStat, LimitReason, Skip, Vectors
 
-__all__ = ["WorkerDiedError"]
-
 logger = logging.getLogger(__name__)
 
 FILES_AHEAD = 32

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from agent_brain_server.indexing.chunker import chunk_file
 from agent_brain_server.indexing.grammars import GRAMMARS
 from agent_brain_server.indexing.loader import load_file
+from agent_brain_server.indexing.piece_limits import MAX_CHARACTERS_PER_TOKEN
 from agent_brain_server.indexing.rendered_text import render_html, render_notebook, render_pdf
 from agent_brain_server.indexing.source_lines import Limits, SourceLines
+from agent_brain_server.indexing.token_estimate import estimate_tenths
 from agent_brain_server.indexing.walker import WalkOptions, walk_files
 from agent_brain_server.types import FileStat, SourceText
 
@@ -71,6 +73,7 @@ def assert_chunked(language: str, text: str) -> None:
     covered = set()
     for chunk in chunks:
         chunk.text.encode()
+        assert estimate_tenths(chunk.text.encode()) <= 640 and len(chunk.text) <= 64 * MAX_CHARACTERS_PER_TOKEN
         assert 1 <= chunk.start_line <= chunk.end_line <= len(rows)
         covered.update(range(chunk.start_line, chunk.end_line + 1))
     assert [row for number, row in enumerate(rows, 1) if row.strip().isalnum() and number not in covered] == []
