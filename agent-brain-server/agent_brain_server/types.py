@@ -16,6 +16,7 @@ from agent_brain_server.storage_paths import default_state_dir
 
 SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
+VectorEngineName = Literal["exact", "chroma"]
 FileState = Literal["pending", "indexed", "skipped"]
 SkipReason = Literal[
     "binary", "cpu_limit", "dangling_symlink", "empty", "generated", "memory_limit", "minified", "missing",

@@ -220,7 +220,7 @@ class ServiceBundle:
             project_id=self.project_id,
             embedding_model=self.settings.embedding_model,
             keyword_engine="tantivy",
-            vector_engine="chromadb",
+            vector_engine=self.vectors.engine,
             vector_server=self.settings.chroma_url,
             vector_fault=self.vectors.chroma_fault,
             vectors_behind=self.vectors.count_behind(),

@@ -68,7 +68,9 @@ class IndexStatus(BaseModel):
     project_id: str
     embedding_model: str
     keyword_engine: str
-    vector_engine: str
+    vector_engine: Literal["exact", "chroma"] = Field(
+        description="What searches by meaning now: the matrix of all vectors (exact), or Chroma in very large projects."
+    )
     vector_server: str | None = Field(default=None, description="The Chroma server of the settings.")
     vector_fault: str | None = Field(
         default=None, description="Why Chroma fails, its code first; vectors are compared exactly meanwhile."

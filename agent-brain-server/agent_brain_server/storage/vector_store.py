@@ -20,7 +20,7 @@ from agent_brain_server.storage.exact_search import Rows, find_unsound_rows, is_
 from agent_brain_server.storage.vector_map import VectorMap, new_matrix_name, remove_map
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.storage.vector_snapshot import VectorSnapshot
-from agent_brain_server.types import AllowedChunks, ChromaServer, Hit, Keys, Vectors
+from agent_brain_server.types import AllowedChunks, ChromaServer, Hit, Keys, VectorEngineName, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -174,6 +174,14 @@ class VectorStoreManager:
     def wants_chroma(self) -> bool:
         """Whether there are so many vectors that Chroma is to answer."""
         return self.count() > (CHROMA_SERVER_FROM if self._place.is_on_server else CHROMA_FROM)
+
+    @property
+    def engine(self) -> VectorEngineName:
+        """The engine that answers a query without a filter now: Chroma only if it is wanted, up to date and working."""
+        is_ready = self.wants_chroma and self._mirror.fault is None
+        return (
+            "chroma" if is_ready and len(self._map.lagging(EXACT_SUBSET_LIMIT + 1)) <= EXACT_SUBSET_LIMIT else "exact"
+        )
 
     def learn_components(self) -> None:
         """Make the matrix ready for coarse comparison, where its size asks for that; half a second at 130,000 rows.

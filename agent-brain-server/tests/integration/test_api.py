@@ -92,6 +92,7 @@ def test_the_index_says_what_it_holds(client: httpx.Client, indexed: dict[str, A
     assert indexed["state"] == "done"
     assert status["total_documents"] == indexed["progress"]["files_total"] == 23
     assert status["total_chunks"] == status["total_vectors"] == indexed["progress"]["chunks_written"]
+    assert status["vector_engine"] == "exact"
     assert status["indexing_in_progress"] is False
     assert status["project_root"] == str(root)
 

@@ -54,6 +54,7 @@ def test_answers_go_on_without_the_server_and_vectors_reach_it_later(own_server,
     run_job(bundle)
     status = wait_for_status(bundle, lambda status: status.vectors_behind == 0)
     assert (status.vector_server, status.vector_fault) == (own_server.url, None)
+    assert status.vector_engine == "chroma"
     assert list(own_server.collections().values()) == [status.total_chunks]
     assert SingleProject(bundle).health().fault is None
     before = [result.chunk_id for result in bundle.queries.answer(MEANING).results]
@@ -70,6 +71,7 @@ def test_answers_go_on_without_the_server_and_vectors_reach_it_later(own_server,
     status = wait_for_status(bundle, lambda status: status.vector_fault is not None)
     assert status.vector_fault.startswith("chroma_unreachable: ")
     assert status.vectors_behind == 1
+    assert status.vector_engine == "exact"
     assert status.vector_coverage == 1
     assert "exactly" in (SingleProject(bundle).health().fault or "")
 
@@ -77,6 +79,7 @@ def test_answers_go_on_without_the_server_and_vectors_reach_it_later(own_server,
     (project / "src" / "later.py").write_text("def and_one_more():\n    return 1\n")
     run_job(bundle)
     status = wait_for_status(bundle, lambda status: status.vectors_behind == 0 and status.vector_fault is None)
+    assert status.vector_engine == "chroma"
     assert list(own_server.collections().values()) == [status.total_chunks]
     assert SingleProject(bundle).health().fault is None
 
