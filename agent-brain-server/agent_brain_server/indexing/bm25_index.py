@@ -129,6 +129,8 @@ class BM25IndexManager:
         try:
             with self._translate_errors():
                 searcher = self._opened().searcher()
+                if not searcher.num_docs:
+                    return []
                 hits = None if allowed is None else self._search_beyond(searcher, terms, limit, allowed)
                 return self._best(searcher, self._build_query(terms, allowed), limit) if hits is None else hits
         except StoreError as exc:

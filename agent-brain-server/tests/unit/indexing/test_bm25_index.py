@@ -72,6 +72,11 @@ def test_the_first_line_of_several_counts_more(index):
     assert keys(index.search(f"{two}\n\n{one}", 2)) == [2, 1]
 
 
+def test_search_with_a_filter_in_an_empty_index_finds_nothing(index):
+    assert index.search("word", 10, allow([], languages=("python",))) == []
+    assert index.find_fault() is None
+
+
 def test_changes_are_seen_after_the_commit_and_not_before(index):
     index.index_files([("a.py", [stored(1, "zebra")])])
     assert index.search("zebra", 5) == []
