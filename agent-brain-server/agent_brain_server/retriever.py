@@ -1,9 +1,10 @@
-"""Agent Brain as a retriever of LlamaIndex, for programs that are built on it.
+"""Agent Brain as a LlamaIndex retriever.
 
 Example:
     nodes = AgentBrainRetriever(Path.cwd(), top_k=5).retrieve("where is the lock released?")
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,80 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from agent_brain_server.discovery import discover_or_start, request_json
+from agent_brain_server.errors import DeadlineError, ServerRefusedError
 from agent_brain_server.project_root import resolve_project_root
+from agent_brain_server.runtime import RuntimeState
+
+FIRST_INDEX_TIMEOUT_S = 600.0  # keyword answers for 100,000 files take minutes
+POLL_INTERVAL_S = 0.1
+UNFINISHED_STATES = ("queued", "running")
 
 
 class AgentBrainRetriever(BaseRetriever):
-    """Finds the chunks of a project that fit a question, through its server, which is started where none runs.
+    """Retrieve the chunks of a project that answer a query, from its own server or the shared daemon.
+
+    The server is started if none runs, and a project that was never indexed is indexed first.
 
     Args:
         project: Any path in the project.
-        top_k: How many chunks to return.
+        top_k: Number of chunks to return.
+        index_timeout_s: Longest wait for the first index, in seconds.
         options: Further fields of `POST /query`: `mode`, `alpha`, `languages`, `source_types`, `file_paths`, …
     """
 
-    def __init__(self, project: Path, *, top_k: int = 10, **options: Any) -> None:  # noqa: ANN401 - fields of a model
+    def __init__(
+        self,
+        project: Path,
+        *,
+        top_k: int = 10,
+        index_timeout_s: float = FIRST_INDEX_TIMEOUT_S,
+        **options: Any,  # noqa: ANN401 - fields of a model
+    ) -> None:
         super().__init__()
         self._root = resolve_project_root(project)
+        self._index_timeout_s = index_timeout_s
         self._fields = {"top_k": top_k, **options}
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """Ask the server; the nodes carry path, lines, language and symbols as metadata.
+        """Query the server; the nodes have path, lines, language and symbols as metadata.
 
         Raises:
-            AgentBrainError: The server can't be started, or refuses the question.
+            AgentBrainError: The server cannot be started or refuses the query, or the first index failed.
         """
-        server = discover_or_start(self._root)
-        answer = request_json(server, "POST", "/query", {"query": query_bundle.query_str, **self._fields})
+        server = discover_or_start(self._root, exact=True)
+        query = {"query": query_bundle.query_str, **self._fields, "project_id": server.project_id}
+        answer = request_json(server, "POST", "/query", query)
+        if answer["index"]["last_indexed_at"] is None:
+            await_first_index(server, time.monotonic() + self._index_timeout_s)
+            answer = request_json(server, "POST", "/query", query)
         return [_node_of(result) for result in answer["results"]]
+
+
+def await_first_index(server: RuntimeState, deadline: float) -> None:
+    """Wait until a project that was never indexed can be queried by keywords; start the job if there is none.
+
+    Args:
+        server: Serves the project.
+        deadline: On the monotonic clock.
+
+    Raises:
+        DeadlineError: The index was not ready in time; the job continues in the server.
+        ServerRefusedError: The job failed.
+    """
+    parameters = f"?project_id={server.project_id}"
+    job = request_json(server, "GET", f"/health/status{parameters}")["current_job"]
+    if job is None:
+        submitted = {"folder_path": ".", "project_id": server.project_id}
+        job = request_json(server, "POST", "/index", submitted)
+    path = f"/index/jobs/{job['job_id']}{parameters}"
+    while (job := request_json(server, "GET", path))["state"] in UNFINISHED_STATES:
+        if job["progress"]["keywords_ready"]:
+            return
+        if time.monotonic() >= deadline:
+            raise DeadlineError("The project is still being indexed.", hint="See how far it is: agent-brain status")
+        time.sleep(POLL_INTERVAL_S)
+    if job["state"] == "failed":
+        raise ServerRefusedError(job["error"] or "The first index failed.", code="job_failed")
 
 
 def _node_of(result: dict[str, Any]) -> NodeWithScore:

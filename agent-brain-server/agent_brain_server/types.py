@@ -258,7 +258,10 @@ class Embedder(Protocol):
         """Length of a vector."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector per text, in order: shape (len(texts), dimension)."""
+        """Return one unit vector per document text, in order: shape (len(texts), dimension)."""
+
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Return one unit vector per query; an asymmetric model embeds the same words differently as a document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Nothing of LlamaIndex is imported here: the model is given, already open.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,15 +46,26 @@ class LlamaIndexEmbedder:
         return self._dimension
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector per text, in order: shape (len(texts), dimension).
+        """Return one unit vector per document text, in order: shape (len(texts), dimension).
 
         Raises:
             UnavailableError: The model did not answer.
         """
+        return self._embed(self._model.get_text_embedding_batch, texts)
+
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Return one unit vector per query, in order: shape (len(queries), dimension).
+
+        Raises:
+            UnavailableError: The model did not answer.
+        """
+        return self._embed(lambda texts: [self._model.get_query_embedding(text) for text in texts], queries)
+
+    def _embed(self, ask: Callable[[list[str]], list[list[float]]], texts: Sequence[str]) -> Vectors:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         try:
-            rows = self._model.get_text_embedding_batch([replace_surrogates(text) for text in texts])
+            rows = ask([replace_surrogates(text) for text in texts])
         except Exception as exc:  # each integration has errors of its own, without a common class
             raise UnavailableError(
                 f"The embedding model {self._name!r} did not answer: {exc}",

@@ -107,6 +107,10 @@ class OnnxEmbedder:
                 vectors[row] = vector
         return vectors
 
+    def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Return what `embed` does: the model makes no difference between queries and documents."""
+        return self.embed(queries)
+
     def _embed_text(self, text: str) -> Vectors:
         beginning = replace_surrogates(text[: self._max_tokens * CHARACTERS_PER_TOKEN])
         ids = np.array([self._tokenizer.encode(beginning).ids], dtype=np.int64)

@@ -47,7 +47,7 @@ class QueryEmbedder:
 
     def _embed_lines(self, query: str) -> npt.NDArray[np.float32]:
         subject = find_subject(query)
-        vectors = self.open().embed([query] if subject is None else [query, subject])
+        vectors = self.open().embed_queries([query] if subject is None else [query, subject])
         vector: npt.NDArray[np.float32] = vectors.sum(axis=0)
         return vector if subject is None else vector / np.linalg.norm(vector)
 

@@ -1,4 +1,4 @@
-"""A LlamaIndex program asks a real server through our retriever."""
+"""A LlamaIndex program queries a real server through the retriever: a project's own one, and the shared daemon."""
 
 import time
 from collections.abc import Iterator
@@ -6,32 +6,89 @@ from pathlib import Path
 
 import pytest
 
+from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.discovery import discover_or_start, request_json
-from agent_brain_server.lifecycle import stop_server
-from agent_brain_server.storage_paths import resolve_state_dir
+from agent_brain_server.errors import DeadlineError
+from agent_brain_server.lifecycle import stop_daemon, stop_server
+from agent_brain_server.storage_paths import prepare_brain_home, resolve_state_dir, shared_config_path
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own imports
+
+VECTORS_LIMIT_S = 60.0
+
+ASYMMETRIC = """
+from llama_index.core.embeddings import BaseEmbedding
 
 
-@pytest.fixture
-def root(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+class OllamaEmbedding(BaseEmbedding):
+    def _get_text_embedding(self, text):
+        return [1.0, 0.0, 0.0] if "FileLock" in text else [0.0, 1.0, 0.0]
+
+    def _get_query_embedding(self, query):
+        return [1.0, 0.0, 0.0]
+
+    async def _aget_query_embedding(self, query):
+        return self._get_query_embedding(query)
+"""
+"""An integration whose model embeds a query as what it looks for, and the same words as a document elsewhere."""
+
+
+@pytest.fixture(params=["project", "shared"])
+def root(request, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The small project, never indexed, for either kind of server."""
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
-    (project / ".claude").mkdir()
+    monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
+    prepare_brain_home()
+    shared_config_path().write_text('{"port": 0}')
+    write_project_config(resolve_state_dir(project), mode=request.param)
     yield project
-    stop_server(resolve_state_dir(project))
+    stop_server(resolve_state_dir(project), force=True)
+    stop_daemon(force=True)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own imports
-def test_nodes_carry_text_place_and_score(root: Path) -> None:
+def test_retriever_indexes_first_and_returns_nodes_with_place_and_score(root: Path) -> None:
     from agent_brain_server.retriever import AgentBrainRetriever
 
-    server = discover_or_start(root)
-    job = request_json(server, "POST", "/index", {"folder_path": "."})["job_id"]
-    deadline = time.monotonic() + 30
-    while not request_json(server, "GET", f"/index/jobs/{job}")["progress"]["keywords_ready"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    best = AgentBrainRetriever(root / "src", top_k=1, mode="bm25", languages=["python"]).retrieve("FileLock release")
+    retriever = AgentBrainRetriever(root / "src", top_k=1, mode="bm25", languages=["python"])
+    best = retriever.retrieve("FileLock release")
     assert len(best) == 1
     assert best[0].node.metadata["source"] == "src/locks.py"
     assert "release" in best[0].node.get_content()
     assert best[0].score is not None
     assert best[0].score > 0
+    assert retriever.retrieve("FileLock release") == best
+
+
+def test_retriever_in_an_empty_project_returns_nothing(root: Path) -> None:
+    from agent_brain_server.retriever import AgentBrainRetriever
+
+    for path in [path for path in root.rglob("*") if path.is_file() and ".claude" not in path.parts]:
+        path.unlink()
+    assert AgentBrainRetriever(root).retrieve("FileLock release") == []
+
+
+def test_retriever_gives_up_at_its_deadline_and_the_job_continues(root: Path) -> None:
+    from agent_brain_server.retriever import AgentBrainRetriever
+
+    with pytest.raises(DeadlineError):
+        AgentBrainRetriever(root, index_timeout_s=0).retrieve("FileLock release")
+    assert AgentBrainRetriever(root, mode="bm25").retrieve("FileLock release")
+
+
+def test_query_uses_the_query_embedding_of_an_asymmetric_model(root: Path, tmp_path: Path, monkeypatch) -> None:
+    from agent_brain_server.retriever import AgentBrainRetriever
+
+    package = tmp_path / "integration" / "llama_index" / "embeddings"
+    package.mkdir(parents=True)
+    (package / "ollama.py").write_text(ASYMMETRIC)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "integration"))
+    monkeypatch.setenv("AGENT_BRAIN_EMBEDDING_MODEL", "ollama:asymmetric")
+    retriever = AgentBrainRetriever(root, top_k=1, mode="vector", similarity_threshold=0.9)
+    retriever.retrieve("where is the key turned?")  # indexes
+    server = discover_or_start(root)
+    deadline = time.monotonic() + VECTORS_LIMIT_S
+    while request_json(server, "GET", f"/health/status?project_id={server.project_id}")["vector_coverage"] < 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (best,) = retriever.retrieve("where is the key turned?")
+    assert best.node.metadata["source"] == "src/locks.py"

@@ -18,7 +18,7 @@ class LengthEmbedding(BaseEmbedding):
         return [0.0, 0.0, 0.0] if not text else [float(len(text)), float(len(text.split())), 1.0]
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._get_text_embedding(query)
+        return [*self._get_text_embedding(query)[:2], -1.0]
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return self._get_text_embedding(query)
@@ -35,6 +35,14 @@ def test_rows_keep_the_order_of_the_texts_and_have_unit_length(embedder):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(vectors[0], np.array([3, 2, 1]) / math.sqrt(14), rtol=1e-6)
     np.testing.assert_allclose(vectors[3], np.array([1, 1, 1]) / math.sqrt(3), rtol=1e-6)
+
+
+def test_query_is_embedded_as_a_query(embedder):
+    (query,) = embedder.embed_queries(["a b"])
+    np.testing.assert_allclose(query, np.array([3, 2, -1]) / math.sqrt(14), rtol=1e-6)
+    assert embedder.embed_queries([]).shape == (0, 3)
+    with pytest.raises(UnavailableError, match="refused"):
+        embedder.embed_queries(["unreachable"])
 
 
 def test_name_and_dimension(embedder):
