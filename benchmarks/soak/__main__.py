@@ -80,7 +80,7 @@ CASES = {
     "full-disk": Case(15, loop_full_disk, 10, 1),
     "read-only": Case(8, check_read_only, 10, 1),
     "crosstalk": Case(18, loop_crosstalk, 10_000, 200),
-    "fresh": Case(18, loop_fresh, 10_000, 150),
+    "fresh": Case(31, loop_fresh, 10_000, 150),
     "closed": Case(19, loop_closed, 50, 10),
     "list": Case(20, loop_list, 10, 1),
     "flip": Case(21, loop_flips, 100, 3),
@@ -106,7 +106,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds",
         type=int,
-        help="rounds (seconds of lock, unauthorized and outward, questions of crosstalk, projects of closed, files of "
+        help="rounds (seconds of lock, unauthorized and outward, questions of crosstalk and fresh, projects of closed, files of "
         "flood, minutes of steady)",
     )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")

@@ -18,6 +18,7 @@ from benchmarks.soak.servers import project, wait_until
 SEED = 20_261_126
 CLI_WAIT_MS = 500  # the default of `agent-brain query`
 TARGET_SHARE = 0.99
+LEAST_FOR_SHARE = 1_000  # a short run on a busy machine is judged by its lies alone
 
 
 @dataclass(slots=True)
@@ -63,7 +64,8 @@ def loop_fresh(scratch: Path, queries: int) -> Iterator[Outcome]:
         f"{f' (not: {missed})' if missed else ''}; {status['recrawls']} recrawls; slowest {tally.slowest_ms:.0f} ms"
         f"{'; first: ' + tally.lies[0] if tally.lies else ''}"
     )
-    yield Outcome(18, done, found, kept=not tally.lies and share >= TARGET_SHARE)
+    is_share_kept = share >= TARGET_SHARE or tally.queries < LEAST_FOR_SHARE
+    yield Outcome(31, done, found, kept=not tally.lies and is_share_kept)
 
 
 def run_scenarios(client: Client, tree: Tree, queries: int) -> Tally:

@@ -56,6 +56,7 @@ CASES = [
     "branches=1",
     "clock=2",
     "outward=2",
+    "fresh=60",
 ]
 
 

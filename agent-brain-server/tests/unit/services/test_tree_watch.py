@@ -1,8 +1,11 @@
 """The watches of a real tree: which directories have one, and what the kernel's events say."""
 
+import contextlib
+import multiprocessing
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from agent_brain_server.services.tree_watch import TreeWatch, find_remote_mounts
 
 OpenWatch = Callable[[], TreeWatch]
+ANOTHER_USER = 65533
 
 
 @pytest.fixture
@@ -216,3 +220,31 @@ def test_a_missing_root_is_an_error(root: Path, open_watch: OpenWatch) -> None:
 
 def test_a_local_directory_is_not_on_a_remote_mount(root: Path) -> None:
     assert find_remote_mounts(root) == {}
+
+
+def watch_as(user: int, root: Path, results: "multiprocessing.SimpleQueue[object]") -> None:
+    os.setuid(user)
+    watch = TreeWatch(root, lambda _: False)
+    watch.rescan(())
+    watch.drain()
+    (root / "open/x.py").write_text("x\n")
+    results.put((watch.unwatched(), watch.polled(), watch.drain().paths))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user, whom modes apply to")
+def test_unreadable_directory_leaves_the_rest_watched() -> None:
+    with contextlib.ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name, mode in (("open", 0o755), ("closed", 0o000), ("passable", 0o711)):
+            (root / name).mkdir()
+            os.chmod(root / name, mode)
+        for path in (root, root / "open"):
+            os.chown(path, ANOTHER_USER, ANOTHER_USER)
+        results: multiprocessing.SimpleQueue[object] = multiprocessing.get_context("fork").SimpleQueue()
+        child = multiprocessing.get_context("fork").Process(target=watch_as, args=(ANOTHER_USER, root, results))
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+        unwatched, polled, changed = results.get()  # type: ignore[misc]
+        assert unwatched == {b"closed": "permission denied", b"passable": "permission denied"}
+        assert (polled, changed) == ([b"passable"], {b"open/x.py"})
