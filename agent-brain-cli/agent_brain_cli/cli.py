@@ -8,7 +8,10 @@ import contextlib
 import difflib
 import gc
 import importlib
+import itertools
 import os
+import re
+import shlex
 import signal
 import sys
 import traceback
@@ -50,6 +53,65 @@ GARBAGE_THRESHOLD = 100_000
 DEBUG_VARIABLE = "AGENT_BRAIN_DEBUG"
 
 
+SYNONYMS: dict[str, str] = {
+    **dict.fromkeys(("search", "find", "grep", "rg", "ask", "lookup", "q"), "query"),
+    **dict.fromkeys(("reindex", "update", "refresh", "build", "ingest", "add"), "index"),
+    **dict.fromkeys(("run", "serve", "up", "restart"), "start"),
+    **dict.fromkeys(("down", "kill", "shutdown", "quit"), "stop"),
+    **dict.fromkeys(("info", "show"), "status"),
+    **dict.fromkeys(("ls", "ps", "servers", "projects"), "list"),
+    **dict.fromkeys(("tail",), "logs"),
+    **dict.fromkeys(("settings", "configure"), "config"),
+    **dict.fromkeys(("check", "diagnose"), "doctor"),
+    **dict.fromkeys(("clear", "clean", "delete", "remove"), "reset"),
+    **dict.fromkeys(("setup", "install"), "init"),
+}
+"""What other programs call these commands."""
+
+NEEDS_QUOTES = re.compile(r"[^\w.,:/@%+=-]")
+ACTIVE_IN_QUOTES = re.compile(r'["$`\\!]')
+MAX_SUGGESTED_LENGTH = 200
+SYNONYM_CUTOFF = 0.75  # similarity; below, ordinary words such as "where" look like one (serve)
+
+
+def suggest_command(arguments: Sequence[str]) -> str:
+    """Return what the user probably meant by arguments that begin with no command.
+
+    Args:
+        arguments: Everything after `agent-brain`.
+    """
+    name = arguments[0]
+    meant = guess_command(name)
+    if meant not in (None, "query"):
+        return f"Did you mean '{meant}'?"
+    rest = list(arguments[1:] if meant else arguments)
+    words = list(itertools.takewhile(lambda word: not word.startswith("-"), rest))
+    if meant and not words:
+        return "Did you mean 'query'?"
+    question = quote_for_shell(" ".join(words))
+    if len(question) > MAX_SUGGESTED_LENGTH:
+        question = '"…"'
+    lead = "Did you mean" if meant or len(words) > 1 or " " in name else "To search for it"
+    return f"{lead}: {' '.join(['agent-brain query', question, *map(quote_for_shell, rest[len(words) :])])}"
+
+
+def guess_command(name: str) -> str | None:
+    """Return the command that a name is a synonym or a misspelling of, or `None`."""
+    if name in SYNONYMS:
+        return SYNONYMS[name]
+    if close := difflib.get_close_matches(name, COMMANDS, n=1):
+        return close[0]
+    close = difflib.get_close_matches(name, SYNONYMS, n=1, cutoff=SYNONYM_CUTOFF)
+    return SYNONYMS[close[0]] if close else None
+
+
+def quote_for_shell(text: str) -> str:
+    """Return a text as one word of a shell, in double quotes where those are enough."""
+    if text and not NEEDS_QUOTES.search(text):
+        return text
+    return shlex.quote(text) if ACTIVE_IN_QUOTES.search(text) else f'"{text}"'
+
+
 class LazyGroup(click.Group):
     """A group that knows its subcommands by table and imports only the one that runs."""
 
@@ -72,9 +134,7 @@ class LazyGroup(click.Group):
         """Find the subcommand; for an unknown one, name those that are close."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            close = difflib.get_close_matches(name, COMMANDS, n=1)
-            guess = f" Did you mean '{close[0]}'?" if close else ""
-            raise click.UsageError(f"There is no command '{name}'.{guess}", ctx)
+            raise click.UsageError(f"There is no command '{name}'. {suggest_command(args)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -63,6 +63,27 @@ def test_a_misspelt_command_is_guessed(capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["where is the lock released?"], 'Did you mean: agent-brain query "where is the lock released?"'),
+        (["where", "is", "the", "lock"], 'Did you mean: agent-brain query "where is the lock"'),
+        (["turnstile"], "To search for it: agent-brain query turnstile"),
+        (["search", "lock", "file"], 'Did you mean: agent-brain query "lock file"'),
+        (["grep", "lock", "-k", "3"], "Did you mean: agent-brain query lock -k 3"),
+        (["serach", "lock"], "Did you mean: agent-brain query lock"),
+        (["qurey", "$HOME"], "Did you mean: agent-brain query '$HOME'"),
+        (["find"], "Did you mean 'query'?"),
+        (["ls"], "Did you mean 'list'?"),
+        (["reindex"], "Did you mean 'index'?"),
+        (["x" * 500], 'agent-brain query "…"'),
+    ],
+)
+def test_unknown_command_is_answered_with_the_right_one(arguments, suggestion, capsys):
+    assert main(arguments) == 2
+    assert suggestion in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("error", "code"), [(NotRunningError("x"), 3), (StateDirError("x"), 5), (DeadlineError("x"), 6)]
 )
 def test_an_error_of_ours_carries_its_exit_code_and_hint(error, code):
