@@ -32,7 +32,10 @@ REQUEST_TIMEOUT_S = 60.0
 """A worker that neither answers nor uses CPU for so long hangs, as on a network file system, and is ended."""
 
 WATCH_INTERVAL_S = 0.1
-"""How often a worker that is slow to answer is looked at; memory limits and interruptions take effect within this."""
+"""How often a worker that is slow to answer is looked at."""
+
+INTERRUPT_AFTER_S = 0.5
+"""Most files are read before it would be worth to end the worker for something else, and to start another."""
 
 END_TIMEOUT_S = 1.0
 """A worker whose pipe broke is ending; it may finish by itself, so that its own exit code is seen."""
@@ -75,6 +78,7 @@ class _Watch:
 
     cpu_s: float | None
     since: float
+    began: float
 
 
 class WorkerProcess:
@@ -124,7 +128,8 @@ class WorkerProcess:
             WorkerDiedError: The worker ended, hung, or exceeded a limit.
             InterruptedReadError: `should_interrupt` returned `True`.
         """
-        watch = _Watch(None, time.monotonic())
+        began = time.monotonic()
+        watch = _Watch(None, began, began)
         while (reply := self._replies.take()) is None:
             if not self._poll.poll(WATCH_INTERVAL_S * 1000):
                 self._check(watch, should_interrupt)
@@ -150,7 +155,8 @@ class WorkerProcess:
 
     def _check(self, watch: _Watch, should_interrupt: Callable[[], bool] | None) -> None:
         """End a worker that is not to continue."""
-        if should_interrupt is not None and should_interrupt():
+        waited_s = time.monotonic() - watch.began
+        if should_interrupt is not None and waited_s >= INTERRUPT_AFTER_S and should_interrupt():
             self.end()
             raise InterruptedReadError
         if self.role == "reader" and read_resident_bytes(self.pid) > MAX_MEMORY_BYTES:

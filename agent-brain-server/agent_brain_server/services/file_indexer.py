@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from agent_brain_server.indexing.walker import (
     walk_files,
 )
 from agent_brain_server.indexing.worker_client import ChunkOptions, ReadOutcome, WorkerClient
+from agent_brain_server.indexing.worker_process import InterruptedReadError
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
@@ -37,6 +40,9 @@ MAX_SYNC_FILES = 300
 
 SLICE_FILES = 64
 """Files of a job after which a save beside it may be indexed."""
+
+MAX_SLICE_S = 1.0
+"""Files that take longer than others make a slice shorter if a save waits."""
 
 BATCH_FILES = 16
 """Files written at a time: some 150 chunks, a few hundredths of a second of writing."""
@@ -104,7 +110,11 @@ class FileIndexer:
         self._uses_git: dict[str, bool] = {}
 
     def index(
-        self, job: RunningJob, should_stop: Callable[[], bool], between: Callable[[], None] = lambda: None
+        self,
+        job: RunningJob,
+        should_stop: Callable[[], bool],
+        between: Callable[[], None] = lambda: None,
+        should_yield: Callable[[], bool] = lambda: False,
     ) -> None:
         """Run the job until every file is answered from by keyword, except slow ones; counts as it goes.
 
@@ -112,6 +122,7 @@ class FileIndexer:
             job: What to do, and the counters.
             should_stop: Whether to stop at the next batch.
             between: Called now and then between two batches, so that a save need not wait for the end of the job.
+            should_yield: Whether to call `between` soon, and not after so many files as usual.
 
         Raises:
             JobCancelledError: `should_stop` said so; what was written is committed.
@@ -123,9 +134,13 @@ class FileIndexer:
         if job.request.force:
             self._slow.limited.forget()
         try:
-            for part in _slices(plan.changed):
-                self._index_changed(job, part, options, should_stop)
+            unread = list(plan.changed)
+            while True:
+                part, unread = unread[:SLICE_FILES], unread[SLICE_FILES:]
+                unread[:0] = self._index_changed(job, part, options, should_stop, should_yield)
                 between()
+                if not unread:
+                    break
         finally:
             self._writer.commit()
 
@@ -310,20 +325,35 @@ class FileIndexer:
         return {path for path in paths if _to_name(path) not in found and os.path.isfile(os.path.join(base, path))}
 
     def _index_changed(
-        self, job: Counters, changed: Sequence[FileStat], options: ChunkOptions, should_stop: Callable[[], bool]
-    ) -> None:
+        self,
+        job: Counters,
+        changed: Iterable[FileStat],
+        options: ChunkOptions,
+        should_stop: Callable[[], bool],
+        should_yield: Callable[[], bool] = lambda: False,
+    ) -> list[FileStat]:
+        """Read and write files; return those that were left, as the time is wanted for something else."""
+        unread = deque(self._defer_slow(job, changed, options))
+        yield_at = time.monotonic() + MAX_SLICE_S
         batch = _Batch()
-        requests = map(self._slow.make_request, self._defer_slow(job, changed, options))
-        for outcome in self._worker.read_files(self._root, requests, options):
-            if outcome.failure is not None:
-                self._slow.add(outcome.file, options, job, outcome.failure)
-            batch.add(outcome)
-            if batch.is_full():
-                self._write(batch, job)
-                batch = _Batch()
-                if should_stop():
-                    raise JobCancelledError("The job was cancelled.")
+        try:
+            requests = map(self._slow.make_request, tuple(unread))
+            for outcome in self._worker.read_files(self._root, requests, options, should_yield):
+                unread.popleft()
+                if outcome.failure is not None:
+                    self._slow.add(outcome.file, options, job, outcome.failure)
+                batch.add(outcome)
+                if batch.is_full():
+                    self._write(batch, job)
+                    batch = _Batch()
+                    if should_stop():
+                        raise JobCancelledError("The job was cancelled.")
+                if time.monotonic() > yield_at and should_yield():
+                    break
+        except InterruptedReadError:  # it takes longer than a file should
+            self._slow.add(unread.popleft(), options, job)
         self._write(batch, job)
+        return list(unread)
 
     def _defer_slow(self, job: Counters, changed: Iterable[FileStat], options: ChunkOptions) -> list[FileStat]:
         """Queue large files and those that are known to be slow; return the others."""
@@ -350,12 +380,6 @@ class FileIndexer:
         job.chunks_written += written
         self._metrics.files_indexed.inc(len(batch.files))
         self._metrics.chunks_indexed.inc(written)
-
-
-def _slices(files: Sequence[FileStat]) -> Iterator[Sequence[FileStat]]:
-    """Cut the files of a job where a save may be indexed in between; at least one slice, possibly empty."""
-    for start in range(0, max(len(files), 1), SLICE_FILES):
-        yield files[start : start + SLICE_FILES]
 
 
 def _to_name(path: bytes) -> str:

@@ -363,7 +363,10 @@ class IndexingService:
         try:
             with self._metrics.time_indexing():
                 self._files.index(
-                    job, lambda: self._stopping.is_set() or job.cancelled.is_set(), between=self._sync_between
+                    job,
+                    lambda: self._stopping.is_set() or job.cancelled.is_set(),
+                    between=self._sync_between,
+                    should_yield=self._sync.has_request,
                 )
             remember_scope(self._documents, self._files.normalize(job.request))
             self._note_indexed()

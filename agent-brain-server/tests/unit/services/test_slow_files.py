@@ -1,0 +1,197 @@
+"""Files that exceed a limit: they come last, are cut by lines, and are not parsed again until they change."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
+from agent_brain_server.services import slow_files
+from agent_brain_server.services.file_indexer import FileIndexer
+from agent_brain_server.services.index_writer import IndexWriter
+from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.slow_files import LARGE_FILE_BYTES, LimitedContents, SlowFiles
+
+COSTLY = "let x = [1, 2, { a: (b) => c(d) }];\n" * 6_000
+"""200 kB of code: a second of CPU on a slow machine, far more than `NO_CPU_S` on any."""
+
+NO_CPU_S = 0.02
+
+
+class Bench:
+    """A project with its indexer, which the test runs itself."""
+
+    def __init__(self, bundle: ServiceBundle, root: Path, log: Path) -> None:
+        self.bundle, self.root = bundle, root
+        self.worker = WorkerClient(log)
+        self.indexer = FileIndexer(
+            root,
+            root / ".claude" / "Agent Brain",
+            ProjectConfig(),
+            documents=bundle.documents,
+            writer=IndexWriter(bundle.documents, bundle.bm25, bundle.vectors),
+            worker=self.worker,
+            metrics=bundle.metrics,
+        )
+
+    def start(self, **fields: object) -> RunningJob:
+        request = IndexRequest.model_validate({"folder_path": ".", **fields})
+        status = JobStatus(job_id="j", state="running", folder_path=".", created_at="now", progress=JobProgress())
+        job = RunningJob(status=status, request=request)
+        self.indexer.index(job, lambda: False)
+        return job
+
+    def run(self, **fields: object) -> RunningJob:
+        job = self.start(**fields)
+        self.indexer.index_slow_files(lambda: False)
+        return job
+
+    def skips(self) -> dict[str, str]:
+        return {skip.path: skip.reason for skip in self.bundle.documents.skips()}
+
+
+@pytest.fixture
+def bench(bundle: ServiceBundle, project: Path, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(bundle, project, tmp_path / "worker.log")
+    yield made
+    made.worker.close()
+    made.worker.release()
+
+
+@pytest.fixture
+def no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_files, "FIRST_TRY_CPU_S", NO_CPU_S)
+
+
+def test_slow_file_waits_for_others_and_is_pending(bench: Bench, no_cpu: None) -> None:
+    (bench.root / "a_costly.js").write_text(COSTLY)
+    job = bench.start()
+    counts = bench.bundle.documents.counts()
+    assert (counts.files, counts.files_pending, job.files_done) == (5, 1, 4)
+    assert bench.indexer.has_slow_files()
+    bench.indexer.index_slow_files(lambda: False)
+    assert not bench.indexer.has_slow_files()
+    assert bench.bundle.documents.counts().files_pending == 0
+    assert (job.files_total, job.files_changed, job.files_done) == (5, 5, 5)
+    assert bench.skips() == {}
+
+
+def test_large_file_is_read_after_all_others(bench: Bench) -> None:
+    (bench.root / "a_large.txt").write_text("words of text\n" * (LARGE_FILE_BYTES // 10))
+    assert bench.start().files_done == 4
+    assert bench.indexer.has_slow_files()
+    bench.indexer.index_slow_files(lambda: True)
+    assert bench.indexer.has_slow_files()
+    bench.indexer.index_slow_files(lambda: False)
+    assert bench.bundle.documents.counts().files_pending == 0
+
+
+def test_file_over_limit_is_cut_by_lines_and_remembered(
+    bench: Bench, no_cpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = bench.root / "costly.html"
+    page.write_text("<p>" * 60_000 + "<i>needle</i>\n" + "<p>" * 20_000)
+    with monkeypatch.context() as limited:
+        limited.setattr(slow_files, "FULL_CPU_S", NO_CPU_S)
+        limited.setattr(SlowFiles, "_cut_by_lines", unlimited(slow_files.SlowFiles._cut_by_lines, limited))
+        job = bench.run()
+    assert bench.skips() == {"costly.html": "cpu_limit"}
+    assert dict(job.skipped) == {"cpu_limit": 1}
+    assert bench.bundle.documents.counts().files == 5
+    assert bench.run().files_changed == 0
+    assert bench.skips() == {"costly.html": "cpu_limit"}
+    os.utime(page, ns=(1, 1))
+    monkeypatch.setattr(slow_files, "FIRST_TRY_CPU_S", 60.0)
+    assert bench.start().files_done == 1
+    assert not bench.indexer.has_slow_files()
+    assert bench.skips() == {"costly.html": "cpu_limit"}
+    page.write_text("<p>short\n")
+    bench.run()
+    assert bench.skips() == {}
+
+
+def unlimited(cut_by_lines, patch: pytest.MonkeyPatch):
+    def cut(self, slow, reason):
+        patch.setattr(slow_files, "FULL_CPU_S", 60.0)
+        return cut_by_lines(self, slow, reason)
+
+    return cut
+
+
+def test_force_parses_remembered_content_again(bench: Bench) -> None:
+    page = bench.root / "page.html"
+    page.write_text("<h1>Title</h1>\n")
+    bench.run()
+    limited = bench.indexer._slow.limited
+    record = bench.bundle.documents.file_records()["page.html"]
+    limited.remember(record.content_hash, record.size, "memory_limit")
+    os.utime(page, ns=(1, 1))
+    bench.run()
+    assert bench.skips() == {"page.html": "memory_limit"}
+    bench.run(force=True)
+    assert bench.skips() == {}
+
+
+def test_limited_contents_survive_restart_of_same_version(
+    bundle: ServiceBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_files, "MAX_REMEMBERED", 2)
+    contents = LimitedContents(bundle.documents)
+    for number in range(3):
+        contents.remember(str(number), 5, "cpu_limit")
+    assert LimitedContents(bundle.documents).find(5) == {"1": "cpu_limit", "2": "cpu_limit"}
+    assert LimitedContents(bundle.documents).find(6) == {}
+    monkeypatch.setattr(slow_files, "LIMITS_VERSION", -1)
+    assert LimitedContents(bundle.documents).find(5) == {}
+    bundle.documents.set_meta(slow_files.LIMITED_CONTENTS_META, "[torn")
+    assert LimitedContents(bundle.documents).find(5) == {}
+
+
+def test_reader_killed_twice_from_outside_leaves_file_for_next_job(bench: Bench) -> None:
+    (bench.root / "large.txt").write_text("word\n" * (LARGE_FILE_BYTES // 5 + 1))
+    bench.start()
+    read_files = bench.worker.read_files
+
+    def kill_reader(*arguments: object, **fields: object) -> object:
+        read = read_files(*arguments, **fields)
+        bench.worker._running("reader")
+        os.kill(bench.worker.pids["reader"], signal.SIGSTOP)  # it must not answer before it is killed
+        process = bench.worker._workers.processes["reader"]
+        process.is_alive = lambda: True
+        process.kill()
+        return read
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bench.worker, "read_files", kill_reader)
+        bench.indexer.index_slow_files(lambda: False)
+    assert "large.txt" not in bench.bundle.documents.file_records()
+    assert bench.run().files_done == 1
+    assert bench.bundle.documents.file_records()["large.txt"].state == "indexed"
+
+
+def test_yielding_job_lets_a_save_in_and_reads_all(bench: Bench) -> None:
+    for number in range(200):
+        (bench.root / f"src/extra_{number}.py").write_text(f"def extra_{number}(): pass\n")
+    request = IndexRequest(folder_path=".")
+    status = JobStatus(job_id="j", state="running", folder_path=".", created_at="now", progress=JobProgress())
+    job = RunningJob(status=status, request=request)
+    between: list[int] = []
+    bench.indexer.index(job, lambda: False, lambda: between.append(job.files_done), lambda: True)
+    assert len(between) >= 4
+    bench.indexer.index_slow_files(lambda: False)
+    assert bench.bundle.documents.counts().files == 204
+    assert bench.bundle.documents.counts().files_pending == 0
+
+
+def test_removed_file_no_longer_waits(bench: Bench) -> None:
+    (bench.root / "large.txt").write_text("word\n" * (LARGE_FILE_BYTES // 5 + 1))
+    bench.start()
+    (bench.root / "large.txt").unlink()
+    bench.start()
+    assert not bench.indexer.has_slow_files()
+    assert "large.txt" not in bench.bundle.documents.file_records()
