@@ -9,8 +9,8 @@ logger = logging.getLogger(__name__)
 POLICY_META = "secret_policy"
 """Key in the store's `meta`: the rules under which every file was read."""
 
-RULES_VERSION = 1
-"""Counted up when `indexing/secret_files.py` learns to tell more by what stands in a file."""
+RULES_VERSION = 2
+"""Increased when `indexing/secret_files.py` recognizes more by the content of a file."""
 
 
 def apply_secret_policy(documents: DocumentStore, *, index_secrets: bool) -> bool:

@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent_brain_server.indexing.loader import load_file
 from agent_brain_server.indexing.secret_files import holds_secret, is_secret_path
@@ -35,6 +37,50 @@ def test_files_kept_for_a_secret_are_known_by_name(path):
 @pytest.mark.parametrize(
     "path",
     [
+        # variables of a deployment
+        ".env-prod", ".env_staging", ".env~", ".env.bak", ".env.old", ".env2", ".env.prod.1", "app/.env.test",
+        ".dev.vars", ".secrets", "prod.env~", ".envrc.orig",
+        # what Terraform keeps
+        "terraform.tfvars", "infra/prod.auto.tfvars", "prod.tfvars.json", "x.tfstate",
+        "terraform.tfstate.1700000.backup",
+        ".terraform.tfstate.lock.info",
+        # clusters and clouds
+        "kubeconfig", "kubeconfig.yaml", "prod-kubeconfig.yml", "kubeconfig-prod", "kube-config.yaml",
+        "prod.kubeconfig", "kubeconfig.prod.yaml", ".dockerconfigjson", "ci/.dockercfg", "credentials.csv",
+        "accessKeys.csv", "me_accessKeys.csv", "rootkey.csv", "new_user_credentials.csv", "service-account.json",
+        "service_account_prod.json", "serviceAccountKey.json", "my-service-account.json",
+        "shop-firebase-adminsdk-x1-99.json", "gcp-key.json", "gcloud-service-key.json", "google-credentials.json",
+        ".azure/accessTokens.json", "msal_token_cache.json", "local.settings.json", "a.publishsettings",
+        "my.azurePubxml", "rclone.conf", ".boto", ".config/doctl/config.yaml",
+        # keys and stores
+        "key.ppk", "keys/host.agekey", "sops/age/keys.txt", "deploy_rsa", "github_ed25519", "id_rsa.bak",
+        "id_ed25519_sk", "ssh_host_rsa_key", "http.keytab", "vpn/office.ovpn", "secring.gpg", "debug.keystore",
+        "vault.1pux", "wallet.dat", "UTC--2016-03-01T00-00-00.0Z--abc", "logins.json", "key4.db", "cookies.txt",
+        # histories
+        ".bash_history", "home/.zsh_history", ".psql_history", ".python_history", ".node_repl_history", ".lesshst",
+        "fish_history", ".Rhistory", "ConsoleHost_history.txt", ".mysql_history~", ".viminfo", ".dbshell",
+        # logins of tools
+        ".pgpass", ".my.cnf", ".netrc~", ".pypirc", ".htpasswd", "htpasswd", ".s3cfg", ".git-credentials",
+        ".vault_pass", "kaggle.json", ".clasprc.json", ".sentryclirc", "sftp-config.json", ".vscode/sftp.json",
+        ".m2/settings.xml", ".gradle/gradle.properties", "android/key.properties", ".dbt/profiles.yml",
+        ".bundle/config", ".gem/credentials", "wp-config.php", "config/secrets.yml", ".streamlit/secrets.toml",
+        "credentials.xml", ".composer/auth.json", "github-recovery-codes.txt", "Backup-codes-me.txt",
+        "bitwarden_export_2024.json", "passwords.csv",
+        # coding agents
+        ".claude/projects/-home-me-x/0a1b.jsonl", ".claude/.credentials.json", ".claude.json",
+        ".claude/history.jsonl", ".codex/sessions/2025/01/02/rollout-1.jsonl", ".codex/auth.json",
+        ".gemini/oauth_creds.json", ".gemini/tmp/a1/logs.json", ".aider.chat.history.md", ".aider.input.history",
+        ".specstory/history/2025-01.md", ".copilot/session-state/x.json", ".continue/sessions/1.json",
+        "task/api_conversation_history.json",
+    ],
+)  # fmt: skip
+def test_is_secret_path_knows_what_tools_write(path):
+    assert is_secret_path(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
         ".env.example", ".env.sample", ".env.local.example", ".env.example.local", "example.env", "app.env.template",
         ".env.dist", "sample.env", "environment.py", "env.ts", ".environment/x.py", "id_rsa.pub", "id_rsa_test.py",
         "keys.py", "key", "monkey.md", "credentials.py", "credentials/x.py", "docker/config.json", ".aws/config",
@@ -43,6 +89,36 @@ def test_files_kept_for_a_secret_are_known_by_name(path):
 )  # fmt: skip
 def test_what_only_sounds_like_it_is_not(path):
     assert not is_secret_path(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".env-example", ".env_sample", ".env.prod.example", ".env.template", "env.d.ts", "environment.ts",
+        ".environment", "environments/prod.py", "env", "key", "docs/env.md", "secrets.md", "secrets.py", "secrets.ts",
+        "credentials.ts", "credentials.yaml", "credentials.md", "locales/en/secrets.json", "locales/en/auth.json",
+        "auth.json", "charts/x/templates/secrets.yaml", "main.tf", "variables.tf", "example.tfvars",
+        "terraform.tfvars.example", "kubeconfig.go", "kubeconfig.md", "kubeconfig_test.py", "kubeconfig.example.yaml",
+        "service-account.example.json", "service_account.py", "serviceaccount.yaml", "docs/service-account.md",
+        "wp-config-sample.php", "history.py", "bash_history.py", "history.md", "HISTORY.rst", "CHANGELOG.old.md",
+        "shell_history.rs", "rsa", "test_rsa.go", "id_rsa.pub", "deploy_rsa.pub", "ssh_host_rsa_key.pub",
+        "known_hosts", "authorized_keys", "age.py", "ppk.c", "putty.md", "accesskeys.ts", "access_keys.csv.py",
+        "data/customers.csv", "passwords.py", "config.json", ".claude/settings.json", ".claude/commands/review.md",
+        ".claude/agents/x.md", "CLAUDE.md", ".codex/config.toml", ".gemini/settings.json", "sessions/a.jsonl",
+        "data/train.jsonl", ".npmrc", ".yarnrc.yml", ".bashrc", ".gitconfig", "settings.xml", "gradle.properties",
+        "profiles.yml", "hosts.yml", "config/database.yml", "appsettings.json", "package.json", "README.md~",
+        "notes.txt.bak", "docker-compose.yml", "x.1", "man/tool.8", "codes.txt", "backup_codes.py",
+        "test/recovery-codes.test.ts", "cookies.py", "key.properties.md", "keytab.c", "~", "a~~",
+    ],
+)  # fmt: skip
+def test_is_secret_path_leaves_sources_and_examples(path):
+    assert not is_secret_path(path)
+
+
+@given(st.text(max_size=60))
+def test_is_secret_path_takes_any_name(path):
+    assert is_secret_path(path) in (True, False)
+    assert is_secret_path(f"{path}/.env.production")
 
 
 PROC_TYPE = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n"
@@ -62,6 +138,15 @@ PROC_TYPE = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n"
         ("chain.pem", "certificate\n" * 5000 + key()),
         (".npmrc", "registry=https://npm.example\n//npm.example/:_authToken=npm_abc\n"),
         ("web/.npmrc", "_password = abc\n"),
+        (".yarnrc.yml", 'nodeLinker: x\nnpmAuthToken: "abc-123"\n'),
+        ("deploy.txt", "# public key: age1x\nAGE-" + "SECRET-KEY-1" + ("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L" * 2)[:58]),
+        ("deploy", "PuTTY-User-" + "Key-File-3: ssh-ed25519\nEncryption: none\n"),
+        ("deploy", "untrusted comment: minisign encrypted " + "secret key\nRWRTY0Iy\n"),
+        (
+            "prod.yaml",
+            "users:\n- name: x\n  user:\n    client-key-" + "data: " + "TFMwdExTMUNSVWRKVGlCU1UwRWdVRkpK" + "\n",
+        ),
+        ("wg0.conf", "[Interface]\nPrivateKey = " + "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk" + "=\n"),
     ],
 )
 def test_files_that_show_a_key_or_a_login_are_known_by_it(path, text):
@@ -80,6 +165,13 @@ def test_files_that_show_a_key_or_a_login_are_known_by_it(path, text):
         (".npmrc", "//npm.example/:_authToken=${NPM_TOKEN}\nsave-exact=true\n"),
         (".npmrc", "; _authToken=abc\n"),
         ("npmrc.md", "_authToken=abc\n"),
+        (".yarnrc.yml", "npmAuthToken: ${NPM_TOKEN}\n"),
+        (".yarnrc.yml", 'npmAuthToken: "${NPM_TOKEN}"\n'),
+        ("age.md", "Keys begin with AGE-SECRET-KEY-1 and are secret.\nAGE-SECRET-KEY-1...\n"),
+        ("putty.py", 'HEAD = "PuTTY-User-Key-File-2:"\n'),
+        ("kube.go", "\tclient-key-data: []byte `json`\n"),
+        ("wg.md", "PrivateKey = <your key>\n"),
+        ("x.md", "This is the secret key of success.\n"),
     ],
 )
 def test_files_that_speak_of_keys_are_not(path, text):
@@ -87,12 +179,22 @@ def test_files_that_speak_of_keys_are_not(path, text):
 
 
 @pytest.mark.parametrize(
-    "unit", ["-----BEGIN PRIVATE KEY-----\n", "-----BEGIN A B C ", "PRIVATE KEY a:\n", "> > > ", "_auth"]
+    "unit",
+    [
+        "-----BEGIN PRIVATE KEY-----\n",
+        "-----BEGIN A B C ",
+        "PRIVATE KEY a:\n",
+        "> > > ",
+        "_auth",
+        "PrivateKey \t",
+        "\n ",
+        "npmAuth",
+    ],
 )
 def test_no_text_takes_long_to_look_through(unit):
-    text = unit * (1_000_000 // len(unit)) + "PRIVATE KEY"
+    text = unit * (1_000_000 // len(unit)) + "PRIVATE KEY PrivateKey client-key-data"
     began = time.process_time()
-    for path in ("a.pem", "a.py", ".npmrc"):
+    for path in ("a.pem", "a.py", ".npmrc", ".yarnrc.yml"):
         holds_secret(path, text)
     assert time.process_time() - began < 2
 
