@@ -6,6 +6,7 @@ import click
 
 from agent_brain_cli.options import Target, target_options
 from agent_brain_cli.render import Json, format_table, note, show, visible, write_value
+from agent_brain_cli.servers import membership_of
 from agent_brain_server.config.settings import check_own_file, list_secrets, read_own_file
 from agent_brain_server.config.trust import (
     RESTRICTED_KEYS,
@@ -19,9 +20,7 @@ from agent_brain_server.config.trust import (
 )
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.locking import is_stale
-from agent_brain_server.storage_paths import config_path
-
-RESTART = "A running server keeps its settings until: agent-brain stop && agent-brain start"
+from agent_brain_server.storage_paths import brain_home, config_path
 
 
 @click.command()
@@ -43,8 +42,18 @@ def trust(target: Target, revoke: bool, listing: bool) -> None:
         return
     document = revoke_own(target) if revoke else trust_own(target)
     show(document, render_revoked if revoke else render_trusted, as_json=target.as_json)
-    if document["changed"] and not is_stale(target.state_dir):
-        note(RESTART)
+    if document["changed"]:
+        note_restart(target)
+
+
+def note_restart(target: Target) -> None:
+    """Say how a server that runs takes up the change."""
+    if not is_stale(target.state_dir):
+        note("A running server keeps its settings until: agent-brain stop && agent-brain start")
+    elif membership_of(target).is_shared and not is_stale(brain_home()):
+        note(
+            "The shared daemon reads them when it opens the project's index again, at the latest when it is restarted."
+        )
 
 
 def trust_own(target: Target) -> Json:

@@ -134,3 +134,26 @@ def test_file_that_cannot_be_used_is_not_trusted(agent_brain, config_file, conte
 
 def test_revoke_and_list_exclude_each_other(agent_brain):
     assert agent_brain("trust", "--revoke", "--list").code == 2
+
+
+def test_daemon_uses_a_projects_file_once_it_is_trusted(agent_brain, config_file, environment, project):
+    home = Path(environment["AGENT_BRAIN_HOME"])
+    home.mkdir()
+    (home / "shared_config.json").write_text('{"port": 0}')
+    (project / "id_rsa").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nturnstile\n")
+    config_file.write_text(json.dumps({"mode": "shared", "index_secrets": True}))
+    try:
+        assert agent_brain("start", "--mode", "shared").code == 0
+        first = agent_brain("query", "turnstile", "--mode", "bm25", "--json")
+        assert "id_rsa" not in first.out
+        assert "index_secrets" in first.err
+        assert "not trusted" in agent_brain("logs", "--mode", "shared", "--level", "warning").out
+        trusted = agent_brain("trust")
+        assert "The shared daemon reads them" in trusted.err
+        assert agent_brain("stop", "--mode", "shared").code == 0
+        assert agent_brain("start", "--mode", "shared").code == 0
+        assert agent_brain("index").code == 0
+        second = agent_brain("query", "turnstile", "--mode", "bm25", "--json")
+        assert ("id_rsa" in second.out, second.err) == (True, "")
+    finally:
+        agent_brain("stop", "--mode", "shared", "--force")

@@ -9,7 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from agent_brain_server.config.addresses import is_loopback
 from agent_brain_server.config.settings import ProjectConfig, change_project_mode, load_settings, read_own_file
 from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.config.trust import (
@@ -84,23 +87,23 @@ def test_settings_are_classified_each_exactly_once():
 
 def test_project_file_sets_what_tunes_indexing(state_dir):
     path = write(state_dir, **TUNING)
-    settings = load_settings(state_dir)
-    assert settings.config.model_dump(include=set(TUNING)) == TUNING
-    assert {settings.origins[key] for key in TUNING} == {str(path)}
-    assert settings.ignored is None
+    loaded = load_settings(state_dir)
+    assert loaded.config.model_dump(include=set(TUNING)) == TUNING
+    assert {loaded.origins[key] for key in TUNING} == {str(path)}
+    assert loaded.ignored is None
     assert not may_need_trust(path)
 
 
 @pytest.mark.parametrize("key", HOSTILE)
 def test_project_file_untrusted_setting_is_ignored(state_dir, key):
     path = write(state_dir, chunk_size=256, **{key: HOSTILE[key]})
-    settings = load_settings(state_dir)
-    assert settings.config == ProjectConfig(chunk_size=256)
-    assert settings.origins[key] == "default"
-    assert settings.ignored is not None
-    assert dict(settings.ignored.values) == {key: HOSTILE[key]}
-    assert str(path) in settings.ignored.describe()
-    assert "agent-brain trust" in settings.ignored.hint
+    loaded = load_settings(state_dir)
+    assert loaded.config == ProjectConfig(chunk_size=256)
+    assert loaded.origins[key] == "default"
+    assert loaded.ignored is not None
+    assert dict(loaded.ignored.values) == {key: HOSTILE[key]}
+    assert str(path) in loaded.ignored.describe()
+    assert "agent-brain trust" in loaded.ignored.hint
     assert may_need_trust(path)
 
 
@@ -122,9 +125,9 @@ def test_project_file_untrusted_values_do_not_replace_the_users(state_dir):
 )
 def test_project_file_defaults_and_local_values_need_no_trust(state_dir, values):
     write(state_dir, **values)
-    settings = load_settings(state_dir)
-    assert settings.ignored is None
-    assert settings.config.model_dump(include=set(values)) == values
+    loaded = load_settings(state_dir)
+    assert loaded.ignored is None
+    assert loaded.config.model_dump(include=set(values)) == values
 
 
 @pytest.mark.parametrize(("key", "value"), [("data_dir", "a/../../b"), ("data_dir", "/"), ("index_secrets", 1)])
@@ -143,6 +146,26 @@ def test_project_file_ignored_value_of_wrong_type_is_refused(state_dir, values):
         load_settings(state_dir)
 
 
+ODD_TEXT = st.sampled_from(["..", "a/..", "/", "~", "./data", "localhost", "openai:x", "0.0.0.0", "http://127.0.0.1:9"])
+ODD_VALUES = st.none() | st.booleans() | st.integers(0, 9000) | st.floats() | st.text(max_size=9) | ODD_TEXT
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(values=st.dictionaries(st.sampled_from(list(ProjectConfig.model_fields)), ODD_VALUES, max_size=6))
+def test_no_untrusted_file_sets_more_than_it_may(state_dir, values):
+    write(state_dir, **values)
+    try:
+        config = load_settings(state_dir).config
+    except ConfigError:
+        return
+    default = ProjectConfig()
+    changed = {key for key in ProjectConfig.model_fields if getattr(config, key) != getattr(default, key)}
+    assert changed <= {*TUNING_KEYS, "bind_host", "data_dir", "log_dir"}
+    assert is_loopback(config.bind_host)
+    for directory in (config.data_dir, config.log_dir):
+        assert (state_dir / directory).resolve().is_relative_to(state_dir.resolve())
+
+
 def test_project_file_overridden_setting_is_not_reported(state_dir, monkeypatch):
     write(state_dir, embedding_model="openai:x", log_level="debug")
     monkeypatch.setenv("AGENT_BRAIN_EMBEDDING_MODEL", "ollama:mine")
@@ -154,10 +177,10 @@ def test_trusted_file_sets_everything_until_it_changes(state_dir):
     values = {"embedding_model": "openai:x", "data_dir": "/tmp/elsewhere", "index_secrets": True}
     path = write(state_dir, **values)
     trust(state_dir)
-    settings = load_settings(state_dir)
-    assert settings.config.model_dump(include=set(values)) == values
-    assert settings.origins["data_dir"] == str(path)
-    assert settings.ignored is None
+    loaded = load_settings(state_dir)
+    assert loaded.config.model_dump(include=set(values)) == values
+    assert loaded.origins["data_dir"] == str(path)
+    assert loaded.ignored is None
 
     path.write_text(path.read_text() + "\n")
     ignored = load_settings(state_dir).ignored
@@ -268,11 +291,11 @@ def test_secret_goes_to_a_trusted_address_only_if_shown(state_dir, monkeypatch):
     trust(state_dir)
     assert load_settings(state_dir).config.chroma_url == "https://chroma.example.com"
     monkeypatch.setenv("AGENT_BRAIN_CHROMA_TOKEN", "open sesame")  # set later, for another server
-    settings = load_settings(state_dir)
-    assert settings.config.chroma_token is None
-    assert settings.ignored is not None
-    assert "chroma_token" in settings.ignored.describe()
-    assert "sesame" not in settings.ignored.describe()
+    loaded = load_settings(state_dir)
+    assert loaded.config.chroma_token is None
+    assert loaded.ignored is not None
+    assert "chroma_token" in loaded.ignored.describe()
+    assert "sesame" not in loaded.ignored.describe()
     trust(state_dir, "chroma_token")
     assert load_settings(state_dir).config.chroma_token == "open sesame"
 
@@ -300,12 +323,12 @@ def test_received_secrets_are_those_of_addresses_in_the_file(state_dir):
 
 def test_daemon_gates_the_files_of_its_projects(state_dir):
     write(state_dir, **{**HOSTILE, "chunk_size": 256})
-    settings = DaemonSettings.load().load_project(state_dir)
-    assert (settings.config.chunk_size, settings.config.index_secrets) == (256, False)
-    assert settings.ignored is not None
-    assert set(settings.ignored.values) == {"index_secrets", "shared_server_url"}  # the daemon decides the others
+    loaded = DaemonSettings.load().load_project(state_dir)
+    assert (loaded.config.chunk_size, loaded.config.index_secrets) == (256, False)
+    assert loaded.ignored is not None
+    assert set(loaded.ignored.values) == {"index_secrets", "shared_server_url"}  # the daemon decides the others
     trust(state_dir)
-    settings = DaemonSettings.load().load_project(state_dir)
-    assert settings.config.index_secrets
-    assert settings.config.embedding_model == ProjectConfig().embedding_model
-    assert settings.ignored is None
+    loaded = DaemonSettings.load().load_project(state_dir)
+    assert loaded.config.index_secrets
+    assert loaded.config.embedding_model == ProjectConfig().embedding_model
+    assert loaded.ignored is None
