@@ -106,8 +106,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds",
         type=int,
-        help="rounds (seconds of lock, unauthorized and outward, questions of crosstalk and fresh, projects of closed, files of "
-        "flood, minutes of steady)",
+        help="rounds (seconds of lock, unauthorized and outward, questions of crosstalk and fresh, projects of closed, "
+        "files of flood, minutes of steady)",
     )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")

@@ -1,10 +1,13 @@
 """`agent-brain query`: the lines that answer a question."""
 
+from pathlib import Path
+
 import click
 
 from agent_brain_cli.client import Client
 from agent_brain_cli.indexing import connect, has_reached, wait_for_job
 from agent_brain_cli.options import Target, named_options, refuse_nan, resolve_languages, target_options
+from agent_brain_cli.path_globs import resolve_globs
 from agent_brain_cli.render import Json, note, show
 from agent_brain_cli.render_results import describe_freshness, describe_match, print_results
 from agent_brain_cli.servers import describe_versions, note_version
@@ -44,7 +47,14 @@ DEFAULT_WAIT_MS = 500  # a save is indexed in about 150 ms; without changes ther
 @click.option(
     "--type", "source_types", multiple=True, type=click.Choice(["doc", "code", "test"]), help="Only this; repeatable."
 )
-@click.option("--path", "file_paths", multiple=True, metavar="GLOB", help="Only files that match; repeatable.")
+@click.option(
+    "--path",
+    "file_paths",
+    multiple=True,
+    metavar="GLOB",
+    help="Only files that match: a path as results show it, from here or absolute, or a glob from the project root "
+    "as in .gitignore (src/**, *.md); repeatable.",
+)
 @click.option("--explain", is_flag=True, help="Include a score breakdown for each result.")
 @click.option(
     "--wait-ms",
@@ -55,13 +65,14 @@ DEFAULT_WAIT_MS = 500  # a save is indexed in about 150 ms; without changes ther
 )
 @click.option("--full", is_flag=True, help="Show every line of each result.")
 @target_options
-def query(target: Target, text: tuple[str, ...], full: bool, **options: object) -> None:
+def query(target: Target, text: tuple[str, ...], file_paths: tuple[str, ...], full: bool, **options: object) -> None:
     """Ask for the lines that answer a question.
 
     TEXT is words, names or both. A server is started where none runs, and a project that was never indexed is indexed
     first.
     """
     question = " ".join(text)
+    options["file_paths"] = resolve_globs(file_paths, target.project_root, Path.cwd().resolve())
     request = query_request(question, options)
     client = connect(target)
     answer = client.post("/query", request)

@@ -52,6 +52,17 @@ def test_filters_and_explain_reach_the_server(indexed):
     assert len(indexed("query", "lock", "-k", "1", "--json").json["results"]) == 1
 
 
+def test_path_of_a_result_can_be_passed_to_path(indexed):
+    elsewhere = indexed.project / "src"
+    for name in ("src/locking.py", "guide.md"):
+        word = "turnstile" if name.endswith(".py") else "wombat"
+        shown = indexed("query", word, "-k", "1", cwd=elsewhere).out.split(" ", 1)[0]
+        again = indexed("query", "lock wombat", "--path", shown, "--json", cwd=elsewhere)
+        assert {result["source"] for result in again.json["results"]} == {name}, (shown, again)
+    refused = indexed("query", "lock", "--path", "../../x", cwd=elsewhere)
+    assert (refused.code, len(refused.complaint)) == (2, 2)
+
+
 def test_no_result_is_no_error_and_has_a_hint(indexed):
     outcome = indexed("query", "wombat", "--path", "nowhere/**")
     assert outcome.code == 0
