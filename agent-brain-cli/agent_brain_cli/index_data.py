@@ -1,10 +1,10 @@
 """The files of an index, found and removed: only what the server itself makes, and nothing behind a symbolic link."""
 
 import os
-import shutil
 from pathlib import Path
 
 from agent_brain_server.errors import StateDirError
+from agent_brain_server.state_files import remove_tree
 from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, SCOPES_FILE, VECTORS_DIR, locate_below
 
 INDEX_DIRS = (DOCUMENTS_DIR, VECTORS_DIR, KEYWORDS_DIR)
@@ -70,14 +70,14 @@ def measure_bytes(path: Path) -> int:
 def remove_index_data(paths: list[Path]) -> None:
     """Remove what `find_index_data` has found; of a symbolic link only the link.
 
+    The document store is removed first, by one rename: a process that is killed later leaves no index that would answer
+    less than before.
+
     Raises:
         StateDirError: Something can't be removed.
     """
-    for path in paths:
+    for path in sorted(paths, key=lambda path: (path.name != SCOPES_FILE, path.name != DOCUMENTS_DIR)):
         try:
-            if path.is_symlink() or not path.is_dir():
-                path.unlink()
-            else:
-                shutil.rmtree(path)  # does not follow links
+            remove_tree(path)
         except OSError as exc:
             raise StateDirError(f"{exc.filename or path} cannot be removed: {exc.strerror}.") from exc

@@ -76,7 +76,7 @@ def render_status(document: Json) -> str:
     if index["skipped"]:
         fields["Skipped"] = count_reasons(index["skipped"])
     if repairs := index.get("repairs"):  # absent where an older server answers
-        fields["Mended"] = visible("; ".join(repairs))
+        fields["At start"] = visible("; ".join(repairs))
     if index["current_job"]:
         fields["Job"] = f"{index['current_job']['job_id']}, {describe_progress(index['current_job'])}"
     if index["last_job"] and index["last_job"]["state"] == "failed":

@@ -5,7 +5,6 @@ Only the daemon's own runtime file leads to it: that holds the token, and the in
 
 import contextlib
 import logging
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
 from agent_brain_server.membership import Membership, has_valid_registration
 from agent_brain_server.project_root import generate_project_id, require_text
 from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
+from agent_brain_server.state_files import remove_tree
 from agent_brain_server.storage_paths import brain_home, default_state_dir, shared_project_file, shared_project_home
 
 logger = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ def unregister_project(project_id: str, *, forget: bool = False) -> bool:
     try:
         registration.unlink(missing_ok=True)
         if forget:
-            shutil.rmtree(shared_project_home(project_id))  # does not follow links
+            remove_tree(shared_project_home(project_id))
     except OSError as exc:
         raise StateDirError(f"{exc.filename} cannot be removed: {exc.strerror}.") from exc
     finally:

@@ -14,6 +14,7 @@ import errno
 import os
 import secrets
 import shlex
+import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from agent_brain_server.ownership import is_own
 PRIVATE_FILE_MODE = 0o600  # runtime files hold a token, logs and indexes repeat the project's text
 PRIVATE_DIR_MODE = 0o700
 TEMPORARY_SUFFIX = ".tmp"
+REMOVED_INFIX = ".removed."
+"""Between the name of a directory that is being removed and a random text."""
 ROOT_UID = 0
 DIRECTORY_OPTIONS = "--state-dir for a project, AGENT_BRAIN_HOME for the shared daemon"
 
@@ -149,6 +152,34 @@ def remove_temporaries(path: Path) -> None:
             if name.startswith(f".{path.name}.") and name.endswith(TEMPORARY_SUFFIX):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=directory)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory, or a file or link of this name; links are not followed.
+
+    The directory is renamed first, so that a process that is killed meanwhile never leaves half of it under its name.
+
+    Raises:
+        OSError: Something cannot be removed.
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
+    removed = path.with_name(f"{path.name}{REMOVED_INFIX}{secrets.token_hex(4)}")
+    path.rename(removed)
+    shutil.rmtree(removed)
+
+
+def remove_leftovers(path: Path) -> bool:
+    """Finish removals of `path` by `remove_tree` that were killed half-way; return whether there were any."""
+    prefix = path.name + REMOVED_INFIX
+    try:
+        left = [name for name in os.listdir(path.parent) if name.startswith(prefix)]
+    except OSError:
+        return False
+    for name in left:
+        shutil.rmtree(path.with_name(name), ignore_errors=True)
+    return bool(left)
 
 
 def create_file(path: Path, data: bytes) -> bool:

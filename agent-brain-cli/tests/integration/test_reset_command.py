@@ -31,7 +31,7 @@ def test_the_index_goes_and_settings_and_logs_stay(agent_brain, state_dir):
     removed = {Path(item["path"]).name: item["bytes"] for item in outcome.json["removed"]}
     assert removed.keys() == {*INDEX_FILES, aside.name}
     assert removed["llamaindex"] > 10_000
-    assert sorted(path.name for path in (state_dir / "data").iterdir()) == ["notes.txt"]
+    assert sorted(path.name for path in (state_dir / "data").iterdir()) == ["notes.txt", "origin.json"]
     assert (state_dir / "config.json").exists()
     assert (state_dir / "logs" / "server.log").exists()
     assert agent_brain("status").code == 3
@@ -121,7 +121,7 @@ def test_in_shared_mode_the_daemon_goes_on_and_serves_the_project_anew(agent_bra
         agent_brain("stop", "--mode", "shared", "--force", "--timeout", "5")
     (data,) = home.glob("projects/*/data")
     assert agent_brain("reset", "--yes").code == 0
-    assert list(data.iterdir()) == []
+    assert [path.name for path in data.iterdir()] == ["origin.json"]
     assert (data.parent / "project.json").exists()
 
 

@@ -80,7 +80,7 @@ def test_a_chroma_server_is_named_with_what_it_lacks_and_why_it_fails():
 
 def test_what_was_mended_is_told():
     shown = render_status({**SERVER, "index": {**INDEX, "repairs": ["the keyword index was lost: making it again"]}})
-    assert "Mended" in shown
+    assert "At start" in shown
     assert "the keyword index was lost" in shown
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from agent_brain_server.errors import StateDirError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.services.scopes import keep_scopes_copy, read_scopes_copy
-from agent_brain_server.state_files import make_private_dir
+from agent_brain_server.state_files import make_private_dir, remove_leftovers
 from agent_brain_server.storage.database import FOREIGN_CODE
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
 from agent_brain_server.storage.origin import ensure_key, has_content, make_origin, read_origin
@@ -42,9 +42,14 @@ class Repairs:
     def __init__(self) -> None:
         self._made: list[str] = []
 
-    def note(self, text: str, *, exc_info: bool = False) -> None:
-        """Log a repair and remember it."""
-        logger.warning(text, exc_info=exc_info)
+    def note(self, text: str, *, level: int = logging.WARNING) -> None:
+        """Log what was found and done, and remember it.
+
+        Args:
+            text: One sentence.
+            level: `logging.INFO` for what is no fault.
+        """
+        logger.log(level, "%s", text)
         self._made.append(text)
 
     def made(self) -> list[str]:
@@ -66,6 +71,8 @@ def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
         StoreError: The disk is full or read-only, where another file would not help.
     """
     scopes = None
+    if remove_leftovers(directory):
+        logger.warning("The removal of the index was interrupted: finished it")
     origin = _claim_data(directory, repairs)
     if repairs.made():
         scopes = WHOLE_PROJECT
@@ -176,14 +183,22 @@ def reconcile_stores(
         repairs.note(f"the keyword index holds {held}: making it again")
         bm25.clear()
         documents.mark_all_pending()
-    if (lost := max(vectors.damaged_count, counts.embedded - vectors.count())) > 0:
+    lost = max(vectors.damaged_count, counts.embedded - vectors.count())
+    if lost > 0 and vectors.previous_model:
+        text = f"the embedding model changed, it was {vectors.previous_model}: re-embedding {count_noun(lost, 'chunk')}"
+        repairs.note(text, level=logging.INFO)
+    elif lost > 0:
         repairs.note(f"{count_noun(lost, 'vector')} damaged or lost: embedding again")
     strays = documents.match_embedded(vectors.keys())
     vectors.delete(strays)
+    if len(strays):
+        logger.info("Removed %s without a chunk, as after a kill", count_noun(len(strays), "vector"))
     if len(strays) and strays[-1] >= documents.next_key():
         # what its log held is gone: keys were given that it will give again, and the keyword index knows them
         repairs.note("the document store has lost its last changes: making the keyword index again")
         bm25.clear()
         documents.mark_all_pending()
     counts = documents.counts()
+    if counts.files_pending and not repairs.made():
+        logger.info("Found %s half indexed, as after a kill: indexing again", count_noun(counts.files_pending, "file"))
     return is_moved or is_lost or counts.files_pending > 0 or counts.embedded < counts.chunks

@@ -2,14 +2,13 @@
 
 import logging
 import os
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.state_files import remove_temporaries
+from agent_brain_server.state_files import REMOVED_INFIX, remove_leftovers, remove_temporaries, remove_tree
 from agent_brain_server.storage_paths import (
     PROJECT_ID,
     prepare_state_dir,
@@ -30,6 +29,9 @@ def load_projects() -> list[RegisteredProject]:
         names = sorted(os.listdir(projects_dir()))
     except FileNotFoundError:
         return []
+    for name in {name.partition(REMOVED_INFIX)[0] for name in names if REMOVED_INFIX in name}:
+        if remove_leftovers(projects_dir() / name):
+            logger.warning("The removal of the project %s was interrupted: finished it", name)
     found = [_load(name) for name in names if PROJECT_ID.fullmatch(name)]
     return [project for project in found if project is not None]
 
@@ -86,7 +88,7 @@ def delete_project(project_id: str, *, with_data: bool) -> None:
     try:
         shared_project_file(project_id).unlink(missing_ok=True)
         if with_data:
-            shutil.rmtree(shared_project_home(project_id))
+            remove_tree(shared_project_home(project_id))
     except FileNotFoundError:
         return
     except OSError as exc:

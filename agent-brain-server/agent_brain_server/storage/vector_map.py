@@ -98,7 +98,9 @@ class VectorMap:
         named = {"chroma_place": self._place.name, "chroma_home": self._place.home}
         self._identity = {"model": model, "store_id": store_id, **named}
         self._left = decode_left(self._database.get_meta("left_behind"))
-        if self._database.get_meta("model") != model or not self.matrix_name:
+        known_model = self._database.get_meta("model")
+        self.previous_model = known_model if known_model != model else None
+        if self.previous_model or not self.matrix_name:
             self.clear()
         elif self._database.get_meta("store_id") != store_id:
             self.forget_chunks()

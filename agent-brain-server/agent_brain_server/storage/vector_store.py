@@ -98,6 +98,12 @@ class VectorStoreManager:
         return self._map.find_fault() or gone
 
     @property
+    def previous_model(self) -> str | None:
+        """Name of the model whose vectors were dropped on opening, as another one is set now; None if none were."""
+        previous = self._map.previous_model
+        return None if previous is None else previous.rpartition("/")[0]
+
+    @property
     def chroma_fault(self) -> str | None:
         """Why Chroma can't answer or follow, its code first; None where it can, as far as is known."""
         fault = self._mirror.fault

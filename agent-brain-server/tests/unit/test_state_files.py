@@ -14,7 +14,9 @@ from agent_brain_server.state_files import (
     open_file,
     open_log,
     read_file,
+    remove_leftovers,
     remove_temporaries,
+    remove_tree,
     replace_file,
     require_safe_tree,
 )
@@ -147,6 +149,25 @@ def test_remove_temporaries_in_linked_directory_is_refused(state_dir: Path, tmp_
     with pytest.raises(UnsafePathError):
         remove_temporaries(state_dir / "data" / "bashrc")
     assert (tmp_path / ".bashrc.1.tmp").exists()
+
+
+def test_remove_tree_does_not_follow_links(state_dir: Path, precious: Path) -> None:
+    (state_dir / "data" / "inner").mkdir(parents=True)
+    (state_dir / "data" / "inner" / "link").symlink_to(precious.parent)
+    (state_dir / "link").symlink_to(precious.parent)
+    for name in ("data", "link"):
+        remove_tree(state_dir / name)
+    assert list(state_dir.iterdir()) == []
+    assert is_untouched(precious)
+
+
+def test_remove_leftovers_finishes_a_removal(state_dir: Path) -> None:
+    (state_dir / "data.removed.00").mkdir()
+    (state_dir / "data.removed.00" / "file").touch()
+    (state_dir / "data").mkdir()
+    assert remove_leftovers(state_dir / "data")
+    assert not remove_leftovers(state_dir / "data")
+    assert [path.name for path in state_dir.iterdir()] == ["data"]
 
 
 def test_make_private_dir_ignores_the_umask(tmp_path: Path) -> None:

@@ -105,3 +105,36 @@ def test_open_with_unusable_home_serves_the_index(
     second = open_bundle()
     assert second.repairs.made() == []
     assert second.documents.counts().files > 0
+
+
+def test_open_with_another_model_reports_the_change(
+    open_bundle: OpenBundle, run_job: RunJob, project: Path, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = open_bundle()
+    run_job(first)
+    deadline = time.monotonic() + LIMIT_S
+    while first.vectors.count() < first.documents.counts().chunks:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    first.close()
+    with closing(sqlite3.connect(data / "chroma_db" / "vectors.sqlite3")) as connection, connection:
+        connection.execute("UPDATE meta SET value = 'an older model/384' WHERE key = 'model'")
+    (data / "chroma_db" / "vectors.sqlite3.seal").unlink()
+    with caplog.at_level("INFO"):
+        second = open_bundle()
+    (said,) = second.repairs.made()
+    assert said.startswith("the embedding model changed, it was an older model: re-embedding")
+    assert "damaged" not in caplog.text
+
+
+def test_open_after_killed_reset_has_an_empty_index(open_bundle: OpenBundle, run_job: RunJob, data: Path) -> None:
+    first = open_bundle()
+    run_job(first)
+    first.close()
+    (data / "scopes.json").unlink()
+    (data / "llamaindex").rename(data / "llamaindex.removed.00")
+    second = open_bundle()
+    status = second.status()
+    assert (status.total_documents, status.last_indexed_at) == (0, None)
+    assert (second.bm25.count(), second.vectors.count()) == (0, 0)
+    assert not (data / "llamaindex.removed.00").exists()
