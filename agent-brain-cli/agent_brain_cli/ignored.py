@@ -18,5 +18,4 @@ def note_ignored(target: Target) -> None:
     except AgentBrainError:
         return  # reported where the settings are used
     if ignored:
-        note(f"Warning: {ignored.describe()}")
-        note(ignored.hint)
+        note(f"Warning: {ignored.describe()} {ignored.hint}")

@@ -4,6 +4,7 @@ Example:
     nodes = AgentBrainRetriever(Path.cwd(), top_k=5).retrieve("where is the lock released?")
 """
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,10 @@ class AgentBrainRetriever(BaseRetriever):
             await_first_index(server, time.monotonic() + self._index_timeout_s)
             answer = request_json(server, "POST", "/query", query)
         return [_node_of(result) for result in answer["results"]]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """Like `_retrieve`, in a thread: a server that starts does not block the event loop."""
+        return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
 def await_first_index(server: RuntimeState, deadline: float) -> None:

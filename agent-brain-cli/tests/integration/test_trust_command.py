@@ -41,11 +41,11 @@ def test_query_in_a_hostile_clone_stays_local(agent_brain, project, environment,
     assert answer.code == 0, answer.err
     assert {result["source"] for result in answer.json["results"]} >= {"src/locking.py"}
     assert "id_rsa" not in answer.out
-    warning, hint, *_ = answer.err.splitlines()
+    warning = answer.err.splitlines()[0]
     assert str(hostile) in warning
     assert all(key in warning for key in ("embedding_model", "bind_host", "data_dir", "log_dir", "index_secrets"))
     assert "chunk_size" not in warning
-    assert "agent-brain trust" in hint
+    assert "agent-brain trust" in warning
     status = command("status", "--json")
     assert (status.json["bind_host"], status.json["index"]["embedding_model"]) == ("127.0.0.1", "all-MiniLM-L6-v2")
     assert "embedding_model" in status.err

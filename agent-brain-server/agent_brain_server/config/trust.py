@@ -119,7 +119,7 @@ class Ignored:
     reason: str
     withheld: tuple[str, ...] = ()
 
-    hint = "See them with: agent-brain config. If you want them, allow them with: agent-brain trust"
+    hint = "See them with: agent-brain config. Allow them, if you want them, with: agent-brain trust"
 
     def describe(self) -> str:
         """Return what is ignored and why, in one sentence."""

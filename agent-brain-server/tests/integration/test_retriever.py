@@ -1,5 +1,6 @@
 """A LlamaIndex program queries a real server through the retriever: a project's own one, and the shared daemon."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,7 @@ def test_retriever_indexes_first_and_returns_nodes_with_place_and_score(root: Pa
     assert best[0].score is not None
     assert best[0].score > 0
     assert retriever.retrieve("FileLock release") == best
+    assert asyncio.run(retriever.aretrieve("FileLock release")) == best
 
 
 def test_retriever_in_an_empty_project_returns_nothing(root: Path) -> None:
