@@ -22,4 +22,5 @@ compile() { # compile OUTPUT ARGUMENT...
 }
 
 compile requirements/run.lock "$@"
-compile requirements/dev.lock --constraint requirements/run.lock --group agent-brain-server/pyproject.toml:dev "$@"
+compile requirements/dev.lock --constraint requirements/run.lock --group agent-brain-server/pyproject.toml:dev \
+    --group agent-brain-cli/pyproject.toml:dev "$@"
