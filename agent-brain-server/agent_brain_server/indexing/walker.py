@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_brain_server.git import GIT_DIR
+from agent_brain_server.git import GIT_DIR, find_own_work_tree, is_ignored
 from agent_brain_server.globs import GlobList, compile_choice, compile_globs
 from agent_brain_server.indexing import ignore_rules
 from agent_brain_server.indexing.file_types import find_unwanted
@@ -135,6 +135,31 @@ def walk_files(root: Path, start: Path, options: WalkOptions, targets: WalkTarge
     elif targets is None or is_below(prefix, targets.paths):
         collector.take(prefix)
     return collector.finish()
+
+
+def is_left_out(root: Path, path: bytes, options: WalkOptions, *, uses_git: bool) -> bool:
+    """Whether a rule or a glob leaves a file out, whatever exists at the moment.
+
+    That a walk did not find a file says less: it may not have existed then.
+
+    Args:
+        root: The project root.
+        path: Relative to it, outside of nested repositories, and not tracked by git.
+        options: Globs.
+        uses_git: Whether git names the files of this project.
+    """
+    name = path.decode("utf-8", "backslashreplace")
+    include = compile_choice(options.include_patterns, "include_patterns")
+    exclude = compile_globs(options.exclude_patterns, "exclude_patterns")
+    if (include is not None and not include.match_file(name)) or (exclude is not None and exclude.match_file(name)):
+        return True
+    if not EXCLUDED_NAMES.isdisjoint(path.split(b"/")):
+        return True
+    if uses_git:
+        top = find_own_work_tree(root)
+        return top is not None and is_ignored(top, root / os.fsdecode(path)) is True
+    rules = enter_directory(root, os.path.dirname(path))
+    return rules is None or rules.ignores(name, is_directory=False)
 
 
 def state_dir_pattern(root: Path, state_dir: Path | None) -> re.Pattern[bytes]:

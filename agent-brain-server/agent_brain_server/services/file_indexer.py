@@ -18,6 +18,7 @@ from agent_brain_server.indexing.walker import (
     WalkOptions,
     WalkTargets,
     is_bare_repository,
+    is_left_out,
     walk_files,
 )
 from agent_brain_server.indexing.worker_client import ChunkOptions, ReadOutcome, WorkerClient
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 MAX_SYNC_FILES = 300
 """More changed files than this are a job, whose progress can be followed and which a restart resumes."""
+
+MAX_JUDGED = 10
+"""Files of which git is asked, after a sync, whether it ignores them: a process each, and once for a growing log."""
 
 SLICE_FILES = 64
 """Files of a job after which a save beside it may be indexed."""
@@ -175,7 +179,7 @@ class FileIndexer:
         finally:
             self._writer.commit()
         return SyncOutcome(
-            ignored=set() if paths is None else self._find_ignored(paths, walk),
+            ignored=set() if paths is None else self._find_ignored(request, paths, walk),
             sizes=[(os.fsencode(file.path), file.size) for file in plan.changed],
             slow={os.fsencode(file.path) for file in plan.changed if file.path in self._slow},
             has_changed=bool(plan.changed or plan.removed),
@@ -287,14 +291,7 @@ class FileIndexer:
     ) -> tuple[Walk, IndexScope, ChangePlan]:
         """Walk what the request is about, or these paths of it, and compare it with the documents."""
         start = resolve_start(self._root, Path(request.folder_path))
-        options = WalkOptions(
-            include_patterns=tuple(request.include_patterns),
-            exclude_patterns=tuple(request.exclude_patterns),
-            recursive=request.recursive,
-            max_file_bytes=self._settings.max_file_bytes,
-            index_secrets=self._settings.index_secrets,
-            state_dir=self._state_dir,
-        )
+        options = self._walk_options(request)
         only = None if paths is None else frozenset(map(_to_name, paths))
         records = self._documents.file_records(only)
         targets = None if paths is None else self._targets(request, paths, records)
@@ -318,11 +315,23 @@ class FileIndexer:
         known = frozenset(path for path in paths if _to_name(path) in records)
         return WalkTargets(paths, known, self._uses_git[request.folder_path])
 
-    def _find_ignored(self, paths: frozenset[bytes], walk: Walk) -> set[bytes]:
-        """Return the existing files among the paths that the walk passed over."""
+    def _walk_options(self, request: IndexRequest) -> WalkOptions:
+        return WalkOptions(
+            include_patterns=tuple(request.include_patterns),
+            exclude_patterns=tuple(request.exclude_patterns),
+            recursive=request.recursive,
+            max_file_bytes=self._settings.max_file_bytes,
+            index_secrets=self._settings.index_secrets,
+            state_dir=self._state_dir,
+        )
+
+    def _find_ignored(self, request: IndexRequest, paths: frozenset[bytes], walk: Walk) -> set[bytes]:
+        """Return the files among the paths that a rule or a glob leaves out; some may be missing."""
         found = {file.path for file in walk.files} | {skip.path for skip in walk.skipped}
-        base = os.fsencode(self._root)
-        return {path for path in paths if _to_name(path) not in found and os.path.isfile(os.path.join(base, path))}
+        base, options = os.fsencode(self._root), self._walk_options(request)
+        unlisted = [p for p in paths if _to_name(p) not in found and os.path.isfile(os.path.join(base, p))]
+        uses_git = self._uses_git[request.folder_path]
+        return {p for p in unlisted[:MAX_JUDGED] if is_left_out(self._root, p, options, uses_git=uses_git)}
 
     def _index_changed(
         self,

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server.indexing.directory_scan import scan_directories
-from agent_brain_server.indexing.walker import WalkOptions, WalkTargets, is_below, walk_files
+from agent_brain_server.indexing.walker import WalkOptions, WalkTargets, is_below, is_left_out, walk_files
 
 NAMES = ("a", "b", "lib", "build", "node_modules", "x.py", "y.log", ".hidden")
 PATHS = st.lists(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map("/".join), min_size=1, max_size=12)
@@ -59,3 +59,22 @@ def test_scan_visits_every_directory_that_git_lists(paths: list[str], rules: lis
         listed = walk_files(root, root, WalkOptions())
         names = [file.path for file in listed.files] + [skip.path for skip in listed.skipped]
         assert {os.path.dirname(os.fsencode(name)) for name in names} <= visited
+
+
+@pytest.mark.parametrize("use_git", [True, False])
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(paths=PATHS, rules=RULES)
+def test_left_out_files_are_those_that_no_walk_finds(use_git: bool, paths: list[str], rules: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory).resolve()
+        make_tree(root, paths, rules, use_git=use_git)
+        walk = walk_files(root, root, WalkOptions())
+        listed = {file.path for file in walk.files} | {skip.path for skip in walk.skipped}
+        for path in {path for path in paths if (root / path).is_file()}:
+            assert is_left_out(root, path.encode(), WalkOptions(), uses_git=use_git) is (path not in listed)
+
+
+def test_missing_file_is_not_left_out(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    assert not is_left_out(tmp_path, b"not/there/yet.py", WalkOptions(), uses_git=True)
+    assert is_left_out(tmp_path, b"not/there/yet.py", WalkOptions(exclude_patterns=("not/",)), uses_git=True)
