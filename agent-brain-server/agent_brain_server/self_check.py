@@ -95,11 +95,11 @@ def check_watching(root: Path) -> Report:
     Raises:
         FileNotFoundError: There is no such directory.
     """
-    from agent_brain_server.indexing.walker import state_dir_pattern  # noqa: PLC0415 - loads the glob library
+    from agent_brain_server.indexing.walker import own_dirs_pattern  # noqa: PLC0415 - loads the glob library
     from agent_brain_server.services.tree_watch import TreeWatch  # noqa: PLC0415 - likewise
 
-    is_state = state_dir_pattern(root, None)
-    watch = TreeWatch(root, lambda path: bool(is_state.search(path + b"/")))
+    is_own = own_dirs_pattern(root)
+    watch = TreeWatch(root, lambda path: bool(is_own.search(path + b"/")))
     try:
         watch.rescan(())
         unwatched = {os.fsdecode(path) or ".": reason for path, reason in sorted(watch.unwatched().items())}

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +13,9 @@ from agent_brain_server.api.recovery import REBUILDABLE, Repairs, open_documents
 from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.named import identify_model
-from agent_brain_server.errors import StoreError
+from agent_brain_server.errors import ConfigError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
-from agent_brain_server.indexing.walker import state_dir_pattern
+from agent_brain_server.indexing.walker import own_dirs_pattern
 from agent_brain_server.models.health import IndexStatus, Mode, WatchStatus
 from agent_brain_server.models.projects import ProjectStatus
 from agent_brain_server.project_root import generate_project_id
@@ -101,12 +102,13 @@ class ServiceBundle:
     ) -> Self:
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
         shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
+        own_dirs = find_own_dirs(project_root, (own_state_dir or state_dir, state_dir, paths["data"], paths["logs"]))
         repairs = Repairs()
         with ExitStack() as closers:
             stores = documents, bm25, vectors = open_stores(paths, settings, closers, repairs)
             indexing = IndexingService(
                 project_root,
-                own_state_dir or state_dir,
+                own_dirs,
                 settings,
                 documents=documents,
                 bm25=bm25,
@@ -117,12 +119,10 @@ class ServiceBundle:
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors, repairs)
             is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
-            is_state = state_dir_pattern(project_root, own_state_dir or state_dir)
+            is_own = own_dirs_pattern(project_root, own_dirs)
             watcher = None
             if settings.watch:
-                watcher = TreeWatcher(
-                    project_root, documents, indexing, lambda path: bool(is_state.search(path + b"/"))
-                )
+                watcher = TreeWatcher(project_root, documents, indexing, lambda path: bool(is_own.search(path + b"/")))
             queries = QueryService(
                 *stores,
                 shared.embedder,
@@ -225,6 +225,20 @@ class ServiceBundle:
             vector_fault=self.vectors.chroma_fault,
             vectors_behind=self.vectors.count_behind(),
         )
+
+
+def find_own_dirs(project_root: Path, directories: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the directories that are never indexed, as each write in them would be a change to index.
+
+    Raises:
+        ConfigError: One of them is the project root.
+    """
+    if project_root in directories:
+        raise ConfigError(
+            f"State, indexes or logs would be kept in the project root {project_root} itself.",
+            hint="Name a directory for them alone with --state-dir, or in the settings data_dir and log_dir.",
+        )
+    return tuple(dict.fromkeys(directories))
 
 
 def open_stores(

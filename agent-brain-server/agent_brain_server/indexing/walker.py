@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class WalkOptions:
         recursive: Whether to descend into directories.
         max_file_bytes: Longer files are skipped.
         index_secrets: Take files that are kept for a secret, such as `.env`, too.
-        state_dir: Agent Brain's own directory, where it is not in its usual place.
+        own_dirs: Agent Brain's own directories besides the default state directory: indexes and logs may be elsewhere.
     """
 
     include_patterns: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class WalkOptions:
     recursive: bool = True
     max_file_bytes: int = DEFAULT_MAX_FILE_BYTES
     index_secrets: bool = False
-    state_dir: Path | None = None
+    own_dirs: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def is_left_out(root: Path, path: bytes, options: WalkOptions, *, uses_git: bool
     exclude = compile_globs(options.exclude_patterns, "exclude_patterns")
     if (include is not None and not include.match_file(name)) or (exclude is not None and exclude.match_file(name)):
         return True
-    if not EXCLUDED_NAMES.isdisjoint(path.split(b"/")):
+    if not EXCLUDED_NAMES.isdisjoint(path.split(b"/")) or own_dirs_pattern(root, options.own_dirs).search(path):
         return True
     if uses_git:
         top = find_own_work_tree(root)
@@ -162,12 +162,17 @@ def is_left_out(root: Path, path: bytes, options: WalkOptions, *, uses_git: bool
     return rules is None or rules.ignores(name, is_directory=False)
 
 
-def state_dir_pattern(root: Path, state_dir: Path | None) -> re.Pattern[bytes]:
-    """Return what finds a path inside a state directory, given relative to the root; a directory's ends in `/`."""
-    state_dirs = [STATE_DIRECTORY]
-    if state_dir is not None and state_dir.resolve().is_relative_to(root):
-        state_dirs.append(os.fsencode(state_dir.resolve().relative_to(root).as_posix()))
-    return re.compile(b"(?:^|/)(?:%s)/" % b"|".join(map(re.escape, state_dirs)))
+def own_dirs_pattern(root: Path, own_dirs: Sequence[Path] = ()) -> re.Pattern[bytes]:
+    """Return a pattern that finds paths in Agent Brain's own directories.
+
+    Args:
+        root: The project root, canonical; the paths are relative to it, and those of directories end in `/`.
+        own_dirs: Directories besides the default state directory; those outside the root have no effect.
+    """
+    inside = [path.resolve().relative_to(root) for path in own_dirs if path.resolve().is_relative_to(root)]
+    named = b"|".join(re.escape(os.fsencode(path.as_posix())) for path in inside)
+    default = b"(?:^|/)%s/" % re.escape(STATE_DIRECTORY)
+    return re.compile(b"%s|^(?:%s)/" % (default, named) if named else default)
 
 
 def is_below(path: bytes, directories: Collection[bytes]) -> bool:
@@ -218,7 +223,7 @@ class _Collector:
         self._files: list[FileStat] = []
         self._skips: list[Skip] = []
         self._uses_git = False
-        self._state_dirs = state_dir_pattern(root, options.state_dir)
+        self._own_dirs = own_dirs_pattern(root, options.own_dirs)
 
     def finish(self) -> Walk:
         return Walk(
@@ -353,7 +358,7 @@ class _Collector:
         for name, entry in found.items():
             path = directory + name
             is_directory = entry.is_dir(follow_symlinks=False)
-            if name in EXCLUDED_NAMES or (is_directory and self._is_state(path + b"/")):
+            if name in EXCLUDED_NAMES or (is_directory and self._is_own(path + b"/")):
                 continue
             if not rules.ignores(os.fsdecode(path), is_directory=is_directory):
                 yield path, entry
@@ -365,7 +370,7 @@ class _Collector:
             path: Relative to the root.
             is_file: It is known to be an ordinary file: what its name tells then need not be asked of the disk.
         """
-        if self._is_state(path):
+        if self._is_own(path):
             return
         try:
             name = path.decode("utf-8")
@@ -390,8 +395,8 @@ class _Collector:
         else:
             self._skip(path, reason)
 
-    def _is_state(self, path: bytes) -> bool:
-        return self._state_dirs.search(path) is not None
+    def _is_own(self, path: bytes) -> bool:
+        return self._own_dirs.search(path) is not None
 
     def _is_unwanted(self, name: str) -> bool:
         if self._include is not None and not self._include.match_file(name):

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,14 +88,14 @@ class FileIndexer:
 
     Args:
         project_root: Canonical root.
-        state_dir: Never walked into.
+        own_dirs: Agent Brain's own directories, which are never indexed.
         settings: Chunk sizes and limits where the request sets none.
     """
 
     def __init__(
         self,
         project_root: Path,
-        state_dir: Path,
+        own_dirs: Sequence[Path],
         settings: ProjectConfig,
         *,
         documents: DocumentStore,
@@ -104,7 +104,7 @@ class FileIndexer:
         metrics: Metrics,
     ) -> None:
         self._root = project_root
-        self._state_dir = state_dir
+        self._own_dirs = tuple(own_dirs)
         self._settings = settings
         self._documents = documents
         self._writer = writer
@@ -322,7 +322,7 @@ class FileIndexer:
             recursive=request.recursive,
             max_file_bytes=self._settings.max_file_bytes,
             index_secrets=self._settings.index_secrets,
-            state_dir=self._state_dir,
+            own_dirs=self._own_dirs,
         )
 
     def _find_ignored(self, request: IndexRequest, paths: frozenset[bytes], walk: Walk) -> set[bytes]:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class IndexingService:
 
     Args:
         project_root: Canonical root of the project.
-        state_dir: Never indexed.
+        own_dirs: Agent Brain's own directories, which are never indexed.
         settings: Model, chunk sizes and limits.
         documents: The truth.
         bm25: The keyword index, bound to the documents.
@@ -66,7 +66,7 @@ class IndexingService:
     def __init__(
         self,
         project_root: Path,
-        state_dir: Path,
+        own_dirs: Sequence[Path],
         settings: ProjectConfig,
         *,
         documents: DocumentStore,
@@ -84,7 +84,7 @@ class IndexingService:
         self._writer = IndexWriter(documents, bm25, vectors)
         self._files = FileIndexer(
             project_root,
-            state_dir,
+            own_dirs,
             settings,
             documents=documents,
             writer=self._writer,

@@ -11,7 +11,7 @@ from agent_brain_server.api.bundle import ServiceBundle, open_stores
 from agent_brain_server.api.recovery import Repairs, open_documents, reconcile_stores
 from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.errors import StoreError
+from agent_brain_server.errors import ConfigError, StoreError
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.storage.origin import ensure_key, make_origin
 from agent_brain_server.storage.schema import LAST_INDEXED_META
@@ -106,3 +106,26 @@ def test_reconciling_says_whether_work_is_left(open_bundle: OpenBundle, project:
         assert documents.counts().files == 0
         assert documents.get_meta(LAST_INDEXED_META) is None
         assert vectors.count() == 0
+
+
+def test_data_and_logs_in_the_tree_are_not_indexed(project: Path, run_job: RunJob) -> None:
+    state_dir = project / "state"
+    settings = ProjectConfig(watch=True, data_dir="../index data", log_dir=str(project / "my logs"))
+    (project / "my logs").mkdir(mode=0o700)
+    (project / "my logs" / "readme.md").write_text("# Not for the index\n")
+    (project / "index data").mkdir(mode=0o700)
+    (project / "index data" / "readme.md").write_text("# Not for the index\n")
+    with ExitStack() as opened:
+        bundle = ServiceBundle.open("project", project, state_dir, settings)
+        opened.callback(bundle.close)
+        run_job(bundle)
+        (project / "my logs" / "more.md").write_text("# Not for the index\n")
+        run_job(bundle)
+        assert [file for file in bundle.documents.file_records() if "readme" in file or "more" in file] == []
+        assert bundle.documents.counts().files > 0
+
+
+@pytest.mark.parametrize("settings", [{"data_dir": ".."}, {"log_dir": ".."}])
+def test_data_or_logs_in_the_root_are_refused(project: Path, settings: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="project root"):
+        ServiceBundle.open("project", project, project / "state", ProjectConfig(watch=False, **settings))

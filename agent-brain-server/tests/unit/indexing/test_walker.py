@@ -81,8 +81,9 @@ def test_directory_that_calls_itself_a_cache_is_left_out_without_git(tmp_path):
 def test_state_directory_is_never_walked(root):
     write(root, "a.py", ".claude/settings.json", ".claude/Agent Brain/config.json", "sub/.claude/Agent Brain/x.txt")
     write(root, "elsewhere/state/runtime.json")
-    found = walk(root, state_dir=root / "elsewhere" / "state")
-    assert paths_of(found) == [".claude/settings.json", "a.py"]
+    write(root, "data/llamaindex/note.md", "logs/server.md", "sub/logs/kept.md", "logs of mine/kept.md")
+    found = walk(root, own_dirs=(root / "elsewhere" / "state", root / "data", root / "logs", root.parent / "aside"))
+    assert paths_of(found) == [".claude/settings.json", "a.py", "logs of mine/kept.md", "sub/logs/kept.md"]
 
 
 def test_links_are_not_followed(root, tmp_path):

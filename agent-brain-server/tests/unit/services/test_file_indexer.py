@@ -44,7 +44,7 @@ def bench(bundle: ServiceBundle, project: Path, tmp_path: Path) -> Iterator[Work
     worker = WorkerClient(tmp_path / "worker.log")
     indexer = FileIndexer(
         project,
-        project / ".claude" / "Agent Brain",
+        (project / ".claude" / "Agent Brain",),
         ProjectConfig(),
         documents=bundle.documents,
         writer=IndexWriter(bundle.documents, bundle.bm25, bundle.vectors),
