@@ -14,7 +14,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from agent_brain_server.discovery import discover_or_start, request_json
 from agent_brain_server.errors import DeadlineError, ServerRefusedError
-from agent_brain_server.project_root import resolve_project_root
+from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.runtime import RuntimeState
 
 FIRST_INDEX_TIMEOUT_S = 600.0  # keyword answers for 100,000 files take minutes
@@ -32,6 +32,9 @@ class AgentBrainRetriever(BaseRetriever):
         top_k: Number of chunks to return.
         index_timeout_s: Longest wait for the first index, in seconds.
         options: Further fields of `POST /query`: `mode`, `alpha`, `languages`, `source_types`, `file_paths`, …
+
+    Raises:
+        ConfigError: The path is in no project, and is `/`, the home directory or one above it.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class AgentBrainRetriever(BaseRetriever):
     ) -> None:
         super().__init__()
         self._root = resolve_project_root(project)
+        require_project(self._root)
         self._index_timeout_s = index_timeout_s
         self._fields = {"top_k": top_k, **options}
 

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server import git as git_module
+from agent_brain_server import project_root
+from agent_brain_server.indexing import git_files
 from agent_brain_server.indexing.walker import WalkOptions, walk_files
 from agent_brain_server.project_root import resolve_project_root
 
@@ -203,6 +206,71 @@ def test_walk_and_root_run_nothing_of_a_repository(name: str, tmp_path: Path) ->
         assert start != trap.root or any(file.path.startswith("src/") for file in walk.files)
     git_module.is_ignored(trap.root, trap.root / "src")
     assert not trap.canary.exists()
+
+
+@pytest.mark.parametrize("make", [make_missing_blob, make_missing_tree])
+def test_git_without_a_switch_for_lazy_fetch_runs_nothing(
+    make: Callable[[Path], Trap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the releases that know `GIT_NO_LAZY_FETCH`, no transport is allowed to begin."""
+    trap = make(tmp_path)
+    monkeypatch.delitem(git_module.ENVIRONMENT, "GIT_NO_LAZY_FETCH")
+    answer = git_module.run_git(trap.root, *trap.naive)
+    assert answer is not None
+    assert b"transport 'file' not allowed" in answer.errors
+    assert walk_files(trap.root, trap.root, WalkOptions()).files
+    assert not trap.canary.exists()
+
+
+def test_configuration_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_repository(tmp_path / "repo")
+    os.mkfifo(tmp_path / "fifo")
+    git(root, "config", "include.path", str(tmp_path / "fifo"))
+    monkeypatch.setattr(project_root, "GIT_LIMIT_S", 0.5)
+    monkeypatch.setattr(git_files, "GIT_TIMEOUT_S", 0.5)
+    assert resolve_project_root(root / "src") == root / "src"
+    assert [file.path for file in walk_files(root, root, WalkOptions()).files] == SOURCES
+
+
+ORDINARY_USER = """
+import os, sys
+from pathlib import Path
+from agent_brain_server.discovery import discover
+from agent_brain_server.indexing.walker import WalkOptions, walk_files
+from agent_brain_server.project_root import resolve_project_root
+start = Path(sys.argv[1])
+discover(start)  # the interpreter's files are closed to the other user: import now what is imported late
+os.setgroups([])
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+os.chdir(start)
+root = resolve_project_root(start)
+print(root, [file.path for file in walk_files(root, root, WalkOptions()).files], discover(start))
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("owner", [0, STRANGER])
+def test_ordinary_user_is_not_led_by_repository_of_root_or_stranger(owner: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # pytest's own directories are closed to other users
+        place = Path(name).resolve()
+        place.chmod(0o755)
+        trap = make_missing_tree(place / "planted")
+        for path in (trap.root, *trap.root.rglob("*")):
+            os.chown(path, owner, owner)
+        (trap.root / ".claude" / "Agent Brain").mkdir(parents=True)
+        (trap.root / "pyproject.toml").touch()
+        work = trap.root / "work"
+        work.mkdir()
+        (work / "own.py").write_text("x = 1\n")
+        for path in (work, work / "own.py"):
+            os.chown(path, STRANGER - 1, STRANGER - 1)
+        command = [sys.executable, "-c", ORDINARY_USER, str(work), str(STRANGER - 1)]
+        environment = {**os.environ, "HOME": "/nonexistent", "AGENT_BRAIN_HOME": str(work / "brain")}
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, env=environment, check=False)
+        assert answer.stderr == ""
+        assert answer.stdout == f"{work} ['own.py'] None\n"
+        assert not trap.canary.exists()
 
 
 def test_bare_repository_is_not_indexed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.discovery import discover_or_start, request_json
-from agent_brain_server.errors import DeadlineError
+from agent_brain_server.errors import ConfigError, DeadlineError
 from agent_brain_server.lifecycle import stop_daemon, stop_server
 from agent_brain_server.storage_paths import prepare_brain_home, resolve_state_dir, shared_config_path
 
@@ -94,3 +94,11 @@ def test_query_uses_the_query_embedding_of_an_asymmetric_model(root: Path, tmp_p
         time.sleep(0.05)
     (best,) = retriever.retrieve("where is the key turned?")
     assert best.node.metadata["source"] == "src/locks.py"
+
+
+def test_retriever_in_home_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from agent_brain_server.retriever import AgentBrainRetriever
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="no project"):
+        AgentBrainRetriever(tmp_path)
