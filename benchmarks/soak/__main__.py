@@ -27,6 +27,7 @@ from benchmarks.soak.disk import check_read_only, loop_full_disk
 from benchmarks.soak.ending import loop_kill_compact, loop_kill_stop
 from benchmarks.soak.flood import loop_branches, loop_flood
 from benchmarks.soak.fresh import loop_fresh
+from benchmarks.soak.hostile_files import loop_hostile_files
 from benchmarks.soak.killing import loop_kill_daemon, loop_kill_server, loop_kill_worker
 from benchmarks.soak.listing import loop_list
 from benchmarks.soak.outcome import Outcome, format_results
@@ -95,6 +96,7 @@ CASES = {
     "steady": Case(26, loop_steady, 30, 0),
     "clock": Case(27, loop_clock, 20, 1),
     "flip-small": Case(28, loop_small_files, 100, 2),
+    "hostile-files": Case(32, loop_hostile_files, 600, 12),
     "outward": Case(30, loop_outward, 60, 2),
 }
 
@@ -107,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
         "--rounds",
         type=int,
         help="rounds (seconds of lock, unauthorized and outward, questions of crosstalk and fresh, projects of closed, "
-        "files of flood, minutes of steady)",
+        "files of flood and hostile-files, minutes of steady)",
     )
     parser.add_argument("--short", action="store_true", help="few rounds of everything")
     parser.add_argument("--out", type=Path, help="add the results to this file, one JSON object a line")

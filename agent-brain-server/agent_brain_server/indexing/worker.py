@@ -1,8 +1,8 @@
 """The indexing worker: a process of lowest priority that reads and chunks files, or embeds texts, and holds no state.
 
-The server runs one as `reader`, which is confined to the limits of `reading_limits` and ended by the kernel if a file
-exceeds them, and one as `embedder`, which keeps the model and has no such limits. It answers request frames on stdin
-with reply frames on stdout, in order:
+The server runs one as `reader`, and at times one as `slow_reader`, which the kernel confines to the limits of
+`reading_limits`, and one as `embedder`, which keeps the model and has no such limits. It answers request frames on
+stdin with reply frames on stdout, in order:
 
     {"op": "chunk", "root", "file": [path, size, mtime_ns], "chunk_size", "chunk_overlap", "max_bytes", "index_secrets",
      "cpu_s", "by_lines", "known_limits"}
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("agent_brain_server.indexing.worker")  # run as a program, this module is `__main__`
 
-READER_ROLE = "reader"
-"""Argument of a process that reads and chunks files."""
+EMBEDDER_ROLE = "embedder"
+"""Argument of a process that embeds; all others are confined to the limits of reading."""
 
 LOWEST_PRIORITY = 19
 """Nice level: a query that needs a core gets it before the worker does."""
@@ -143,7 +143,7 @@ def serve(requests: IO[bytes], replies: IO[bytes], collector: RecordCollector) -
 def main() -> None:
     """Run the worker on this process's stdin and stdout."""
     os.nice(LOWEST_PRIORITY)
-    if READER_ROLE in sys.argv[1:]:
+    if sys.argv[1:] != [EMBEDDER_ROLE]:
         confine_process()
     collector = RecordCollector()
     logging.basicConfig(handlers=[collector], level=logging.WARNING)

@@ -106,6 +106,7 @@ class WorkerClient:
         requests: Iterable[ReadRequest],
         options: ChunkOptions,
         should_interrupt: Callable[[], bool] | None = None,
+        role: Role = "reader",
     ) -> Iterator[ReadOutcome]:
         """Read and chunk files, in order.
 
@@ -117,6 +118,7 @@ class WorkerClient:
             requests: The files.
             options: How they are read and chunked.
             should_interrupt: Asked several times a second while a file is read; `True` ends the reader.
+            role: Which process reads.
 
         Raises:
             WorkerDiedError: The client was closed meanwhile.
@@ -126,7 +128,7 @@ class WorkerClient:
         while remaining:
             frames = (_chunk_request(root, request, options) for request in tuple(remaining))
             try:
-                for reply in self._exchange("reader", frames, FILES_AHEAD, should_interrupt):
+                for reply in self._exchange(role, frames, FILES_AHEAD, should_interrupt):
                     yield _read_reply(remaining.popleft().file, reply)
             except WorkerDiedError as error:
                 if self._closed:
@@ -152,9 +154,9 @@ class WorkerClient:
             shape = (reply.header["count"], reply.header["dimension"])
             yield np.frombuffer(reply.payload, dtype=np.float32).reshape(shape)
 
-    def release(self) -> None:
-        """End the workers and free their memory; the next request starts another."""
-        self._workers.end()
+    def release(self, role: Role | None = None) -> None:
+        """End the workers, or that of a role, and free their memory; the next request starts another."""
+        self._workers.end(role)
 
     def adopt(self, workers: Workers | None) -> None:
         """Continue with workers that another client handed over; `None` changes nothing."""

@@ -25,7 +25,9 @@ from agent_brain_server.processes import read_cpu_seconds, read_resident_bytes
 from agent_brain_server.state_files import open_log
 from agent_brain_server.types import LimitReason
 
-Role = Literal["reader", "embedder"]
+Role = Literal["reader", "slow_reader", "embedder"]
+"""Slow files are read by a process of their own, so that it can be ended for others and a warm one reads them."""
+
 DeathReason = LimitReason | Literal["killed"]
 
 REQUEST_TIMEOUT_S = 60.0
@@ -35,7 +37,7 @@ WATCH_INTERVAL_S = 0.1
 """How often a worker that is slow to answer is looked at."""
 
 INTERRUPT_AFTER_S = 0.5
-"""Most files are read before it would be worth to end the worker for something else, and to start another."""
+"""Ending the reader of ordinary files for something else is not worth it earlier, as another has to be started."""
 
 END_TIMEOUT_S = 1.0
 """A worker whose pipe broke is ending; it may finish by itself, so that its own exit code is seen."""
@@ -156,10 +158,11 @@ class WorkerProcess:
     def _check(self, watch: _Watch, should_interrupt: Callable[[], bool] | None) -> None:
         """End a worker that is not to continue."""
         waited_s = time.monotonic() - watch.began
-        if should_interrupt is not None and waited_s >= INTERRUPT_AFTER_S and should_interrupt():
+        is_due = self.role == "slow_reader" or waited_s >= INTERRUPT_AFTER_S
+        if should_interrupt is not None and is_due and should_interrupt():
             self.end()
             raise InterruptedReadError
-        if self.role == "reader" and read_resident_bytes(self.pid) > MAX_MEMORY_BYTES:
+        if self.role != "embedder" and read_resident_bytes(self.pid) > MAX_MEMORY_BYTES:
             self._exceeded = "memory_limit"
             self._process.kill()
         if watch.cpu_s is None:

@@ -45,6 +45,9 @@ MAX_JUDGED = 10
 SLICE_FILES = 64
 """Files of a job after which a save beside it may be indexed."""
 
+ORDINARY_BYTES = 64 * 1024
+"""Bytes of source up to which even hostile content is read in a fraction of a second; longer files come later."""
+
 MAX_SLICE_S = 1.0
 """Files that take longer than others make a slice shorter if a save waits."""
 
@@ -138,7 +141,7 @@ class FileIndexer:
         if job.request.force:
             self._slow.limited.forget()
         try:
-            unread = list(plan.changed)
+            unread = [*_ordinary(plan.changed), *_longer(plan.changed)]
             while True:
                 part, unread = unread[:SLICE_FILES], unread[SLICE_FILES:]
                 unread[:0] = self._index_changed(job, part, options, should_stop, should_yield)
@@ -175,7 +178,7 @@ class FileIndexer:
         counters = Counters()
         self._apply_removals(counters, walk, scope, plan)
         try:
-            self._index_changed(counters, plan.changed, self.chunk_options(request), should_stop)
+            self._index_in_time(counters, plan.changed, self.chunk_options(request), should_stop)
         finally:
             self._writer.commit()
         return SyncOutcome(
@@ -333,6 +336,16 @@ class FileIndexer:
         uses_git = self._uses_git[request.folder_path]
         return {p for p in unlisted[:MAX_JUDGED] if is_left_out(self._root, p, options, uses_git=uses_git)}
 
+    def _index_in_time(
+        self, job: Counters, changed: Sequence[FileStat], options: ChunkOptions, should_stop: Callable[[], bool]
+    ) -> None:
+        """Index files of ordinary length, and longer ones while there is time; the rest waits as slow files."""
+        self._index_changed(job, _ordinary(changed), options, should_stop)
+        if longer := _longer(changed):
+            self._writer.commit()
+            for file in self._index_changed(job, longer, options, should_stop, should_yield=lambda: True):
+                self._slow.add(file, options, job)
+
     def _index_changed(
         self,
         job: Counters,
@@ -389,6 +402,16 @@ class FileIndexer:
         job.chunks_written += written
         self._metrics.files_indexed.inc(len(batch.files))
         self._metrics.chunks_indexed.inc(written)
+
+
+def _ordinary(files: Iterable[FileStat]) -> list[FileStat]:
+    """Return the files that are certainly read quickly, in order."""
+    return [file for file in files if file.size <= ORDINARY_BYTES]
+
+
+def _longer(files: Iterable[FileStat]) -> list[FileStat]:
+    """Return the files that `_ordinary` leaves out, in order."""
+    return [file for file in files if file.size > ORDINARY_BYTES]
 
 
 def _to_name(path: bytes) -> str:

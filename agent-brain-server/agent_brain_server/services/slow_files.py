@@ -152,6 +152,8 @@ class SlowFiles:
             if outcome is not None:
                 del self._waiting[slow.file.path]
                 yield slow.job, outcome
+        if not self._waiting:
+            self._worker.release("slow_reader")
 
     def _read_one(self, slow: SlowFile, should_pause: Callable[[], bool]) -> ReadOutcome | None:
         """Read one file; `None` if it is to be tried again."""
@@ -181,5 +183,5 @@ class SlowFiles:
         return outcome
 
     def _ask(self, request: ReadRequest, options: ChunkOptions, should_pause: Callable[[], bool] | None) -> ReadOutcome:
-        (outcome,) = self._worker.read_files(self._root, [request], options, should_pause)
+        (outcome,) = self._worker.read_files(self._root, [request], options, should_pause, "slow_reader")
         return outcome

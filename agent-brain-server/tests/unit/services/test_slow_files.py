@@ -31,7 +31,7 @@ class Bench:
         self.worker = WorkerClient(log)
         self.indexer = FileIndexer(
             root,
-            root / ".claude" / "Agent Brain",
+            [root / ".claude" / "Agent Brain"],
             ProjectConfig(),
             documents=bundle.documents,
             writer=IndexWriter(bundle.documents, bundle.bm25, bundle.vectors),
@@ -159,9 +159,9 @@ def test_reader_killed_twice_from_outside_leaves_file_for_next_job(bench: Bench)
 
     def kill_reader(*arguments: object, **fields: object) -> object:
         read = read_files(*arguments, **fields)
-        bench.worker._running("reader")
-        os.kill(bench.worker.pids["reader"], signal.SIGSTOP)  # it must not answer before it is killed
-        process = bench.worker._workers.processes["reader"]
+        bench.worker._running("slow_reader")
+        os.kill(bench.worker.pids["slow_reader"], signal.SIGSTOP)  # it must not answer before it is killed
+        process = bench.worker._workers.processes["slow_reader"]
         process.is_alive = lambda: True
         process.kill()
         return read
