@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.log_lines import LineFilter, follow, open_log, read_last
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, colours_wanted, note, show, visible
@@ -47,6 +48,8 @@ def logs(target: Target, mode: str | None, following: bool, lines: int, level: s
     if following and (target.as_json or previous):
         raise click.UsageError("--follow goes with neither --json nor --previous: it does not come to an end.")
     shared = mode == "shared" or (mode is None and membership_of(target).is_shared)
+    if not shared:
+        note_ignored(target)
     log_dir = find_log_dir(target, shared=shared)
     wanted = LineFilter(level, generate_project_id(target.project_root) if shared and mode is None else None)
     path = log_dir / SERVER_LOG_FILE

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.index_data import find_index_data, locate_data, measure_bytes, remove_index_data
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
 from agent_brain_cli.render import Json, format_bytes, note, show, visible
@@ -41,6 +42,7 @@ def reset(target: Target, mode: str | None, yes: bool, timeout: float) -> None:
     shared = mode == "shared" or (mode is None and membership_of(target).is_shared)
     if not shared:
         require_own_state_dir(target.project_root, target.state_dir)
+        note_ignored(target)
     place = shared_project_home(generate_project_id(target.project_root)) if shared else target.state_dir
     data = locate_data(place, DATA_DIR if shared else load_settings(place).config.data_dir)
     found = find_index_data(data)

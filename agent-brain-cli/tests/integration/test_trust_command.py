@@ -53,7 +53,7 @@ def test_query_in_a_hostile_clone_stays_local(agent_brain, project, environment,
     assert not (tmp_path / "outside").exists()
 
 
-@pytest.mark.parametrize("arguments", [["init"], ["config"], ["status"]])
+@pytest.mark.parametrize("arguments", [["init"], ["config"], ["status"], ["logs"], ["reset", "--yes"]])
 def test_commands_report_what_is_ignored(agent_brain, hostile, arguments):
     assert "Warning" in agent_brain(*arguments).err
     hostile.write_text(json.dumps({"chunk_size": 256, "data_dir": "index"}))
