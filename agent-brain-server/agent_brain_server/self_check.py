@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from agent_brain_server import __version__
+from agent_brain_server.state_files import read_file
 from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR
 from agent_brain_server.telemetry import disable_telemetry
 
@@ -154,9 +155,13 @@ def _count_vectors(directory: Path) -> int:
 def _check_keywords(directory: Path) -> Report:
     import tantivy  # noqa: PLC0415 - a package that is missing is reported first
 
-    from agent_brain_server.indexing.bm25_index import BINDING_NAME, INDEX_VERSION  # noqa: PLC0415 - likewise
+    from agent_brain_server.indexing.bm25_index import (  # noqa: PLC0415 - likewise
+        BINDING_NAME,
+        INDEX_VERSION,
+        MAX_BINDING_BYTES,
+    )
 
-    binding = json.loads((directory / BINDING_NAME).read_text(encoding="utf-8"))
+    binding = json.loads(read_file(directory / BINDING_NAME, MAX_BINDING_BYTES))
     report: Report = {"keyword_version": binding.get("version"), "expected_keyword_version": INDEX_VERSION}
     return {**report, "keywords": int(tantivy.Index.open(str(directory)).searcher().num_docs)}
 

@@ -313,6 +313,9 @@ def _open(path: Path, flags: int, opener: Callable[[int], int] | None = None) ->
             raise _refuse(path, "is a symbolic link, which a state directory may not contain") from exc
         if exc.errno == errno.ENXIO:  # a FIFO without a reader, or a socket
             raise _refuse(path, "is not a regular file") from exc
+        if exc.errno == errno.EACCES:
+            with contextlib.suppress(OSError):
+                _require_own(path, path.lstat())  # the better reason, if it is one
         raise
 
 

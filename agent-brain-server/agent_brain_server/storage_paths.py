@@ -29,6 +29,9 @@ REGISTRY_LOCK_FILE = "registry.lock"
 SHARED_CONFIG_FILE = "shared_config.json"
 TRUSTED_FILE = "trusted.json"
 TRUSTED_LOCK_FILE = "trusted.lock"
+HOME_LINKS = (CONFIG_FILE, SHARED_CONFIG_FILE)
+"""In the user's home of Agent Brain: settings, which the user may keep elsewhere, behind a link."""
+
 PROJECTS_DIR = "projects"
 PROJECT_FILE = "project.json"
 OWNER_FILE = "owner.json"
@@ -272,7 +275,7 @@ def prepare_state_dir(state_dir: Path) -> None:
             os.fchmod(descriptor, PRIVATE_DIR_MODE)
         # in the home each project has its own tree, which is checked when it is opened; the settings in the home are
         # the user's own, who may keep them elsewhere
-        links_allowed = (CONFIG_FILE, SHARED_CONFIG_FILE) if _is_brain_home(state_dir) else ()
+        links_allowed = HOME_LINKS if _is_brain_home(state_dir) else ()
         require_safe_tree(state_dir, skip=(PROJECTS_DIR,), links_allowed=links_allowed)
         create_file(state_dir / IGNORE_FILE, IGNORE_RULES.encode())
     except OSError as exc:

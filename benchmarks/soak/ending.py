@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.lifecycle import start_server, stop_server
-from agent_brain_server.storage.database import Database
-from agent_brain_server.storage.vector_map import MAP_NAME, MAP_VERSION, SCHEMA
+from agent_brain_server.storage.vector_map import open_database
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.storage.vector_store import MAX_UNUSED_ROWS
 from agent_brain_server.storage_paths import DATA_DIR, VECTORS_DIR, resolve_state_dir
@@ -71,7 +70,7 @@ def loop_kill_compact(scratch: Path, rounds: int) -> Iterator[Outcome]:
 
 def add_unused_rows(directory: Path, count: int) -> None:
     """Add rows of texts that no chunk has, as years of changes leave them; the server must be stopped."""
-    database = Database(directory / MAP_NAME, schema=SCHEMA, version=MAP_VERSION)
+    database = open_database(directory)
     name = str(database.get_meta("matrix_name"))
     matrix = VectorMatrix(directory / name, DIMENSION)
     first = matrix.rows_on_disk()

@@ -11,16 +11,19 @@ from agent_brain_cli.diagnosis.finding import Finding, Patient
 from agent_brain_server import git
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.config.shared import DaemonSettings
-from agent_brain_server.errors import ConfigError
-from agent_brain_server.state_files import PRIVATE_DIR_MODE
+from agent_brain_server.errors import ConfigError, UnsafePathError
+from agent_brain_server.state_files import PRIVATE_DIR_MODE, read_file, require_safe_tree
 from agent_brain_server.storage_paths import (
     CONFIG_FILE,
+    HOME_LINKS,
     IGNORE_FILE,
     LOG_DIR,
+    PROJECTS_DIR,
     brain_home,
     runtime_path,
 )
 
+MAX_RULES_BYTES = 100_000  # ours has two lines
 FOR_OTHERS = 0o077  # what a mode must not hold: rights of the group and of everybody
 
 NOT_MADE_YET = "{} does not exist yet; the first start makes it"
@@ -59,6 +62,10 @@ def check_state_dir(patient: Patient) -> Finding:
         mode = stat.S_IMODE(facts.st_mode)
         step = f"chmod {PRIVATE_DIR_MODE:o} {shlex.quote(str(place))}"
         return Finding("state directory", "failed", f"{place} is open to other users (mode {mode:o})", step)
+    try:
+        require_safe_tree(place, skip=(PROJECTS_DIR,), links_allowed=HOME_LINKS if place == brain_home() else ())
+    except UnsafePathError as error:
+        return Finding("state directory", "failed", error.message, error.hint)
     return Finding("state directory", "ok", f"{place} is writable and closed to others")
 
 
@@ -121,8 +128,8 @@ def check_gitignore(patient: Patient) -> Finding:
 def ignores_all(rules: Path) -> bool:
     """Whether a `.gitignore` leaves out everything but what it names."""
     try:
-        return "*" in rules.read_text(encoding="utf-8").split()
-    except FileNotFoundError:
+        return b"*" in read_file(rules, MAX_RULES_BYTES).split()
+    except (FileNotFoundError, UnsafePathError):
         return False
 
 

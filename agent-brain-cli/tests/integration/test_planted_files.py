@@ -1,6 +1,7 @@
 """A clone whose state directory holds links: the command refuses it and touches nothing outside."""
 
 import os
+import shutil
 import stat
 
 import pytest
@@ -135,3 +136,32 @@ def test_start_in_copy_with_shared_inodes_leaves_the_original(agent_brain, state
     finally:
         agent_brain("stop")
     assert describe(outside) == before
+
+
+@pytest.mark.parametrize("name", ["logs/server.log", "data/bm25_index/index.json", ".gitignore"])
+def test_doctor_names_a_planted_file(agent_brain, state_dir, outside, name):
+    prepare_state_dir(state_dir)
+    (state_dir / name).unlink(missing_ok=True)
+    (state_dir / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(state_dir / name)
+    outcome = agent_brain("doctor", "--json")
+    findings = {found["check"]: found for found in outcome.json["checks"]}
+    assert findings["state directory"]["status"] == "failed"
+    assert str(state_dir / name) in findings["state directory"]["message"]
+
+
+def test_everything_is_private_without_a_umask(agent_brain, tmp_path):
+    shutil.rmtree(agent_brain.project / ".claude")
+    before = os.umask(0)
+    try:
+        outcome = agent_brain("query", "where is the lock released?")
+    finally:
+        os.umask(before)
+    try:
+        assert outcome.code == 0, outcome
+        places = (agent_brain.project / ".claude", tmp_path / "home")
+        found = [path for place in places for path in (place, *place.rglob("*"))]
+        assert len(found) > 10
+        assert [path for path in found if path.lstat().st_mode & 0o077] == []
+    finally:
+        agent_brain("stop")

@@ -233,3 +233,28 @@ def test_make_private_dir_root_leaves_other_users_alone(tmp_path: Path) -> None:
     assert list(theirs.iterdir()) == []
     (theirs / "roots").mkdir()
     make_private_dir(theirs / "roots" / "state")
+
+
+@needs_root
+def test_state_dir_of_root_names_its_owner_to_another_user(state_dir: Path) -> None:
+    (state_dir / "config.json").write_text("{}")
+    for directory in (state_dir.parent, *state_dir.parent.parents):
+        if directory.is_relative_to("/tmp") and directory != Path("/tmp"):
+            directory.chmod(0o755)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            open_file(state_dir / "config.json")
+        except UnsafePathError as exc:
+            os.write(writer, exc.message.encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        said = pipe.read().decode()
+    os.waitpid(child, 0)
+    assert said == f"{state_dir} belongs to another user (uid 0)."
