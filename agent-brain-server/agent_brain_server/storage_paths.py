@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from agent_brain_server.errors import InvalidRequestError, StateDirError, UnsafePathError
+from agent_brain_server.ownership import is_own_path
 from agent_brain_server.state_files import (
     PRIVATE_DIR_MODE,
     create_file,
@@ -264,10 +265,12 @@ def prepare_state_dir(state_dir: Path) -> None:
     """Create the state directory, private to this user and kept out of version control, and check what is in it.
 
     Raises:
-        UnsafePathError: It or something in it is a link, not a regular file, or belongs to another user.
+        UnsafePathError: It, the `.claude` around it or something in it is a link, not a regular file, or belongs to
+            another user.
         StateDirError: It cannot be created or written; the message says which and why.
     """
     _require_absolute(state_dir)
+    _require_own_marker(state_dir.parent)
     _make_private_dir(state_dir)
     try:
         with open_directory(state_dir) as descriptor:
@@ -373,6 +376,19 @@ def _absolute(path: Path) -> Path:
 def _require_absolute(path: Path) -> None:
     if not path.is_absolute():
         raise StateDirError(f"The state directory {path} is not an absolute path.")
+
+
+def _require_own_marker(parent: Path) -> None:
+    """Refuse a `.claude` of another user, who could exchange the state directory in it at any time.
+
+    Raises:
+        UnsafePathError: `parent` is one.
+    """
+    if parent.name == MARKER_DIR and os.path.lexists(parent) and not is_own_path(parent):
+        raise UnsafePathError(
+            f"{parent} belongs to another user.",
+            hint="Work as that user, or name another place for the index with --state-dir.",
+        )
 
 
 def _is_brain_home(directory: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.errors import StateDirError
+from agent_brain_server.errors import StateDirError, UnsafePathError
 from agent_brain_server.storage_paths import (
     brain_home,
     config_path,
@@ -151,3 +151,13 @@ def test_the_daemon_has_a_private_place_for_each_project(monkeypatch, tmp_path):
     assert mode_of(data) == 0o700
     assert data != resolve_shared_project_dir("p_01234568")
     assert data.is_relative_to(projects_dir())
+
+
+@needs_root
+def test_state_dir_in_a_marker_of_another_user_is_refused(tmp_path):
+    state_dir = resolve_state_dir(tmp_path)
+    prepare_state_dir(state_dir)
+    os.chown(state_dir.parent, NOBODY, NOBODY)
+    with pytest.raises(UnsafePathError, match="belongs to another user"):
+        prepare_state_dir(state_dir)
+    prepare_state_dir(tmp_path / "named")
