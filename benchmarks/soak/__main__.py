@@ -43,7 +43,7 @@ from benchmarks.soak.starting import (
 )
 from benchmarks.soak.steady import loop_steady
 from benchmarks.soak.stopping import loop_lock, loop_outliving_worker, loop_stop_start_status, loop_stranger
-from benchmarks.soak.unauthorized import loop_unauthorized
+from benchmarks.soak.unauthorized import loop_mixed, loop_unauthorized
 
 Loop = Callable[[Path, int], Iterator[Outcome]]
 
@@ -93,6 +93,7 @@ CASES = {
     "crowd": Case(25, loop_crowd, 10, 1),
     "slow": Case(25, loop_slow, 10, 1),
     "unauthorized": Case(25, loop_unauthorized, 15, 2),
+    "unauthorized-mixed": Case(25, loop_mixed, 15, 2),
     "steady": Case(26, loop_steady, 30, 0),
     "clock": Case(27, loop_clock, 20, 1),
     "flip-small": Case(28, loop_small_files, 100, 2),

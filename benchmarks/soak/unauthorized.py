@@ -36,9 +36,15 @@ HELD_SOCKETS = 6_000
 HELD_CONNECTIONS = 1_000
 """Idle connections that the other user keeps to the server, opened again when the server closes them."""
 
+MIXED = ("query", "health", "malformed", "hang up", "connect", "query", "malformed", "connect")
+"""What the threads of the mixed flood do: wait for an answer, close without waiting for one, only connect."""
+
 MAX_SLOWDOWN = 3.0
 PAUSE_S = 0.05
 """Between two queries of the owner; an agent asks less often."""
+
+WAITS = {"query": b"HTTP/1.1 401", "health": b"HTTP/1.1 200", "malformed": b"HTTP/1.1 400"}
+"""Kinds whose answer is waited for, and how it begins."""
 
 SPARE_FILES = 100
 MAX_FLOOD_S = 120.0
@@ -53,30 +59,41 @@ class Flood:
         threads: Threads that send requests without a token, each waiting for its answer.
         held_sockets: Sockets held elsewhere.
         held_connections: Idle connections to the server.
+        kinds: What the threads do, in turn.
     """
 
     port: int
     threads: int = THREADS
     held_sockets: int = HELD_SOCKETS
     held_connections: int = HELD_CONNECTIONS
+    kinds: tuple[str, ...] = ("query",)
 
 
 def loop_unauthorized(scratch: Path, seconds: int) -> Iterator[Outcome]:
-    """Time the owner's queries on a quiet machine and beside a flood of requests by another user."""
+    """Time the owner's queries on a quiet machine and beside requests of another user without a token."""
+    yield _compare(scratch, seconds, "without a token", ("query",))
+
+
+def loop_mixed(scratch: Path, seconds: int) -> Iterator[Outcome]:
+    """Do the same beside connections of every kind."""
+    yield _compare(scratch, seconds, "that ask, connect, hang up and send anything", MIXED)
+
+
+def _compare(scratch: Path, seconds: int, doing: str, kinds: tuple[str, ...]) -> Outcome:
     require(os.getuid() == 0, "only root can become another user")
     with project(scratch, "unauthorized") as root:
         work = prepare(root, SEED, start_server(root).state, resolve_state_dir(root))
         time_queries(work, 1.0)
         quiet = statistics.median(time_queries(work, seconds))
-        with flood(Flood(int(work.state.port or 0))) as counted:
+        with flood(Flood(int(work.state.port or 0), kinds=kinds)) as counted:
             flooded = statistics.median(time_queries(work, seconds))
         after = statistics.median(time_queries(work, seconds))
     found = (
         f"the owner's median {quiet:.1f} ms before, {flooded:.1f} ms meanwhile, {after:.1f} ms afterwards; "
-        f"{counted['refused']:,} requests refused, {counted['cut']:,} cut"
+        f"{counted['refused']:,} requests answered, {counted['cut']:,} cut"
     )
-    done = f"{THREADS} threads of another user without a token for {seconds} s, {HELD_SOCKETS:,} sockets held"
-    yield Outcome(25, done, found, kept=flooded <= MAX_SLOWDOWN * quiet)
+    done = f"{THREADS} threads of another user {doing} for {seconds} s, {HELD_SOCKETS:,} sockets held"
+    return Outcome(25, done, found, kept=flooded <= MAX_SLOWDOWN * max(quiet, after))
 
 
 def time_queries(work: IndexedProject, seconds: float) -> list[float]:
@@ -161,22 +178,35 @@ class Attacker:
             one.close()
 
     def _ask(self, number: int) -> None:
-        body = b'{"query": "lock chunk"}'
-        head = f"POST /query HTTP/1.1\r\nHost: 127.0.0.1:{self._order.port}\r\nContent-Type: application/json\r\n"
-        request = head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        kind = self._order.kinds[number % len(self._order.kinds)]
+        request = format_attack(kind, self._order.port)
         while not self._stopping.is_set():
             try:
                 with socket.create_connection(("127.0.0.1", self._order.port), timeout=LIMIT_S) as client:
                     client.sendall(request)
-                    status = client.recv(12)
+                    status = client.recv(12) if kind in WAITS else b""
             except OSError:
                 status = b""
-            if status == b"HTTP/1.1 401":
+            if status:
                 self._refused[number] += 1
-            elif not status:
-                self._cut[number] += 1
             else:
+                self._cut[number] += 1
+            expected = WAITS.get(kind, b"")
+            if status not in (b"", expected):
                 raise RuntimeError(f"another user was answered {status!r}")
+
+
+def format_attack(kind: str, port: int) -> bytes:
+    """Return what one connection of the other user sends."""
+    if kind == "connect":
+        return b""
+    if kind == "malformed":
+        return b"nonsense\r\n\r\n"
+    host = f" HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode()
+    if kind == "health":
+        return b"GET /health" + host + b"\r\n"
+    body = b'{"query": "lock chunk"}'
+    return b"POST /query" + host + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
 
 
 def _is_closed(connection: socket.socket) -> bool:

@@ -60,7 +60,7 @@ class AccessPolicy:
         if refusal is None and scope["path"] not in OPEN_PATHS and not await self._guard.is_own(peer):
             refusal = UnauthorizedError("The request shows no right to ask.")
         if not peer.is_own:
-            await self._guard.await_turn()
+            await self._guard.await_turn(peer)
         if refusal is not None:
             raise refusal
 

@@ -151,11 +151,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: RequestError) -> None:
-        """Answer with an error and end the connection; where an answer has begun, only end it."""
+        """Answer with an error and end the connection; if an answer has begun or too many are refused, only end it."""
         self._refusal = error
         self._stop_clock()
         self._unset_keepalive_if_required()
-        logger.info("a request was refused: %s", error.message)
+        is_untrusted = self._peer is not None and self._guard.is_untrusted(self._peer)
+        if self._peer is not None and is_untrusted and not self._guard.may_answer_now():
+            self._guard.cut(self._peer)
+            return
+        # another user must not be able to fill the log
+        logger.log(logging.DEBUG if is_untrusted else logging.INFO, "a request was refused: %s", error.message)
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if self._in_body and is_answering and not self.pipeline and not self.cycle.response_started:
             self.cycle.disconnected = True  # whoever waits for the rest of the body is told that it won't come

@@ -7,12 +7,14 @@ oldest is closed for a new one, and are answered at a fixed rate, so that they c
 
 import asyncio
 import ipaddress
+import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent_brain_server.api.peer import Address, SocketOwners, read_overflow_uid
+from agent_brain_server.errors import UnauthorizedError
 
 MAX_UNTRUSTED = 256
 """Connections; a client with a token sends it within milliseconds, long before 256 others have connected."""
@@ -22,6 +24,11 @@ UNTRUSTED_ANSWERS_PER_S = 100.0
 
 UNTRUSTED_BURST = 20
 """Answers without a delay after a pause: a probe of `/health`, or an agent that forgot the token, waits for nothing."""
+
+MAX_DELAY_S = 2.0
+"""Longest delay of an answer: clients that are further behind are cut off, so that no queue grows without end."""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +68,7 @@ class ConnectionGuard:
         self._uid = os.getuid() if uid is None else uid
         self._overflow_uid = read_overflow_uid()
         self._untrusted: dict[Peer, Callable[[], None]] = {}
-        self._next_answer = 0.0
+        self._next_answer = -math.inf
 
     def open(self) -> None:
         """Prepare to look up the owners of sockets."""
@@ -93,6 +100,10 @@ class ConnectionGuard:
         """Except a connection from the limits, because its client has shown the token."""
         self._untrusted.pop(peer, None)
 
+    def is_untrusted(self, peer: Peer) -> bool:
+        """Return whether a connection is open and limited."""
+        return peer in self._untrusted
+
     async def is_own(self, peer: Peer) -> bool:
         """Return whether the client's socket belongs to the user who runs the server; looked up once per connection."""
         if peer.is_own is None:
@@ -101,12 +112,42 @@ class ConnectionGuard:
             self.trust(peer)
         return peer.is_own
 
-    async def await_turn(self) -> None:
-        """Wait until another untrusted client may be answered."""
+    async def await_turn(self, peer: Peer) -> None:
+        """Wait until an untrusted client may be answered; the owner waits only where sockets cannot be told apart.
+
+        Raises:
+            UnauthorizedError: Too many clients wait; this one's connection is closed.
+        """
+        delay_s = self._book_answer()
+        if delay_s <= 0:
+            return
+        if peer.is_own is None and await self.is_own(peer):
+            return
+        if delay_s <= MAX_DELAY_S:
+            await asyncio.sleep(delay_s)
+            return
+        self.cut(peer)
+        raise UnauthorizedError("Too many clients without a token are waiting.")
+
+    def may_answer_now(self) -> bool:
+        """Return whether an untrusted client may be answered at once; if so, that counts as an answer."""
+        if self._next_answer > time.monotonic():
+            return False
+        self._book_answer()
+        return True
+
+    def cut(self, peer: Peer) -> None:
+        """Close the connection of an untrusted client."""
+        close = self._untrusted.pop(peer, None)
+        if close is not None:
+            close()
+
+    def _book_answer(self) -> float:
+        """Reserve the next answer to an untrusted client; return the seconds until then."""
         now = time.monotonic()
-        self._next_answer = max(self._next_answer, now - UNTRUSTED_BURST * self._interval_s) + self._interval_s
-        if self._next_answer > now:
-            await asyncio.sleep(self._next_answer - now)
+        first = max(self._next_answer, now - UNTRUSTED_BURST * self._interval_s)
+        self._next_answer = min(first, now + MAX_DELAY_S) + self._interval_s
+        return self._next_answer - now
 
     def _identify_now(self, peer: Peer) -> None:
         if not _is_local(peer):
@@ -133,6 +174,8 @@ class ConnectionGuard:
 def _is_local(peer: Peer) -> bool:
     if peer.client is None or peer.server is None:
         return False
+    if peer.client[0] in LOOPBACK:
+        return True
     try:
         address = ipaddress.ip_address(peer.client[0])
     except ValueError:

@@ -15,6 +15,7 @@ import pytest
 from agent_brain_server.api import connection_guard
 from agent_brain_server.api.connection_guard import UNTRUSTED_BURST, ConnectionGuard, Peer
 from agent_brain_server.api.peer import read_overflow_uid
+from agent_brain_server.errors import UnauthorizedError
 
 LIMIT_S = 60
 
@@ -127,7 +128,38 @@ def test_untrusted_answers_wait_their_turn() -> None:
 
     async def answer(count: int) -> float:
         began = asyncio.get_running_loop().time()
-        await asyncio.gather(*(guard.await_turn() for _ in range(count)))
+        await asyncio.gather(*(guard.await_turn(stranger(number)) for number in range(count)))
         return asyncio.get_running_loop().time() - began
 
     assert asyncio.run(answer(UNTRUSTED_BURST + 10)) >= 9 / 50  # a lower bound: a busy machine only adds to it
+
+
+def test_client_far_behind_is_cut_off() -> None:
+    guard = ConnectionGuard(answers_per_s=1)
+    closed: list[int] = []
+
+    async def answer(count: int) -> list[BaseException | None]:
+        peers = [stranger(number) for number in range(count)]
+        for number, peer in enumerate(peers):
+            guard.enter(peer, lambda number=number: closed.append(number))
+        return await asyncio.gather(*map(guard.await_turn, peers), return_exceptions=True)
+
+    answers = asyncio.run(answer(UNTRUSTED_BURST + 10))
+    refused = [number for number, answer in enumerate(answers) if isinstance(answer, UnauthorizedError)]
+    assert closed == refused
+    assert UNTRUSTED_BURST <= refused[0] < UNTRUSTED_BURST + 5
+    assert refused[-1] == UNTRUSTED_BURST + 9
+
+
+def test_owner_does_not_wait_behind_others(own_peer: Peer) -> None:
+    guard = ConnectionGuard(answers_per_s=0.001)  # without `open`, as where the kernel has no sock_diag
+
+    async def answer() -> None:
+        while guard.may_answer_now():
+            pass
+        await guard.await_turn(own_peer)
+
+    try:
+        asyncio.run(answer())
+    finally:
+        guard.close()
