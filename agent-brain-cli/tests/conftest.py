@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from process_guard import no_process_left  # noqa: F401 - a fixture of every module
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: its children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-COMMAND_TIMEOUT_S = 60  # far over what any command takes, so that a hang fails instead of blocking
+COMMAND_TIMEOUT_S = 180  # far over what any command takes, so that a hang fails instead of blocking
 
 LOCKING = '''"""One holder at a time."""
 
@@ -128,4 +129,4 @@ def make_project(place: Path) -> Path:
 def stop_server(command: Command) -> None:
     """Stop the project's server, if one was started."""
     if list(command.project.glob(".claude/*/*.lock")):
-        command("stop", "--force", "--timeout", "5")
+        command("stop", "--force", "--timeout", "60")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from process_guard import no_process_left  # noqa: F401 - a fixture of every module
 
 from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.config.settings import ProjectConfig
@@ -27,8 +28,8 @@ if os.environ.get("CI"):  # new examples are tried at every desk; what lands doe
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: its children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-JOB_LIMIT_S = 60.0
-CHROMA_LIMIT_S = 30.0
+JOB_LIMIT_S = 180.0
+CHROMA_LIMIT_S = 120.0
 ENDED = ("done", "failed", "cancelled")
 
 FILES = {
@@ -140,7 +141,7 @@ class ChromaRun:
 
     def get(self, path: str) -> Any:
         """Return what it answers."""
-        with urllib.request.urlopen(f"{self.url}/api/v2{path}", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.url}/api/v2{path}", timeout=60) as response:
             return json.load(response)
 
     def collections(self) -> dict[str, int]:

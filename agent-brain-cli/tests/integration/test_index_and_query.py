@@ -153,7 +153,7 @@ def run_on_terminal(command, *arguments: str, **variables: str) -> str:
     ) as process:
         os.close(follower)
         shown = read_terminal(leader)
-        process.wait(30)
+        process.wait(120)
     return shown
 
 
@@ -204,7 +204,7 @@ def test_interrupting_leaves_the_job_running_and_says_so(agent_brain, project):
     write_modules(project, 400)
     process = start_indexing(agent_brain)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "goes on" in err
     assert "Traceback" not in err
@@ -216,7 +216,7 @@ def test_a_server_that_dies_while_it_indexes_is_said_to_have_ended(agent_brain, 
     write_modules(project, 400)
     process = start_indexing(agent_brain)
     os.kill(agent_brain("status", "--json").json["pid"], signal.SIGKILL)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "ended while it was indexing" in err
 

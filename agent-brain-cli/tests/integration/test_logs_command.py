@@ -12,7 +12,7 @@ import pytest
 
 from agent_brain_server.storage_paths import resolve_state_dir
 
-LIMIT_S = 30
+LIMIT_S = 120
 
 
 @pytest.fixture(scope="module")

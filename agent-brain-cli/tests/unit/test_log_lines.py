@@ -11,7 +11,7 @@ from agent_brain_cli.log_lines import LineFilter, follow, open_log, parse_line, 
 from agent_brain_server import log
 
 EVERYTHING = LineFilter()
-FOLLOW_LIMIT_S = 20
+FOLLOW_LIMIT_S = 120
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from agent_brain_server.lifecycle import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 
-JOB_LIMIT_S = 60
+JOB_LIMIT_S = 180
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +281,7 @@ def test_a_wrong_token_is_no_worse_than_none_for_the_owner_alone(server: Runtime
 def test_a_request_that_breaks_off_harms_nobody(server: RuntimeState, client: httpx.Client) -> None:
     address = urlsplit(server.base_url)
     for _ in range(20):
-        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=5)
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)
         connection.putrequest("POST", "/query")
         connection.putheader("Content-Length", "1000")
         connection.endheaders(b'{"query": "half')

@@ -25,7 +25,7 @@ WHEEL = "requests-2.34.2-py3-none-any.whl"
 SHA256 = "2a0d60c172f83ac6ab31e4554906c0f3b3588d37b5cb939b1c061f4907e278e0"
 COMMAND_TIMEOUT = 120  # seconds: far over what any command takes, so that a hang fails
 
-FOLLOW_LIMIT_S = 30  # the index follows a save within a second; a busy machine may take its time
+FOLLOW_LIMIT_S = 120  # the index follows a save within a second; a busy machine may take its time
 
 
 @pytest.fixture(scope="session")

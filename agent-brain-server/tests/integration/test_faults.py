@@ -30,9 +30,9 @@ from agent_brain_server.storage_paths import (
 )
 
 REPOSITORY = Path(__file__).parents[3]
-SOAK_LIMIT_S = 120.0
-JOB_LIMIT_S = 60.0
-SERVED_AGAIN_S = 5.0  # on a busy machine
+SOAK_LIMIT_S = 300.0
+JOB_LIMIT_S = 180.0
+SERVED_AGAIN_S = 120.0
 FEW_FILES = 150
 
 START_WITH_FEW_FILES = """
@@ -128,7 +128,7 @@ def test_a_server_without_files_to_spare_answers_again_once_the_crowd_is_gone(ro
         began = time.monotonic()
         while True:
             try:
-                assert request_json(state, "GET", "/health/status", timeout=2)["project_root"] == str(root)
+                assert request_json(state, "GET", "/health/status", timeout=10)["project_root"] == str(root)
                 break
             except AgentBrainError:
                 assert time.monotonic() - began < SERVED_AGAIN_S

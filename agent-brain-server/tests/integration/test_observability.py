@@ -17,7 +17,7 @@ from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage.document_store import DATABASE_NAME
 from agent_brain_server.storage_paths import default_state_dir, resolve_state_dir
 
-LIMIT_S = 60
+LIMIT_S = 180
 
 
 @pytest.fixture

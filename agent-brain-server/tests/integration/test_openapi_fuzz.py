@@ -50,7 +50,7 @@ EXAMPLES = -(-REQUESTS // (len(SERVERS) * len(GenerationMode) * len(OPERATIONS))
 OTHER_IDS = ("p_00000000", "p_zzzzzzzz", "../p_00000000", "", "\u2028", None)
 """Of no project, and no ids at all."""
 
-REQUEST_LIMIT_S = 20
+REQUEST_LIMIT_S = 120
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -21,7 +21,7 @@ from agent_brain_server.processes import is_same_process
 from agent_brain_server.runtime import read_pointer, write_runtime
 from agent_brain_server.storage_paths import brain_home, default_state_dir, lock_path, pid_path, runtime_path
 
-WAIT_LIMIT_S = 30.0
+WAIT_LIMIT_S = 120.0
 FILES = 400
 
 
@@ -35,7 +35,7 @@ def home(tmp_path, monkeypatch):
     (brain_home() / "shared_config.json").write_text('{"port": 0}')
     yield brain_home()
     with contextlib.suppress(DeadlineError, StateDirError):
-        stop_daemon(force=True, timeout_s=10)
+        stop_daemon(force=True, timeout_s=60)
 
 
 @pytest.fixture

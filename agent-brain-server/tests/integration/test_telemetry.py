@@ -20,7 +20,7 @@ root = Path(sys.argv[1])
 server = discover_or_start(root)
 try:
     job = request_json(server, "POST", "/index", {"folder_path": str(root)})
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while request_json(server, "GET", f"/index/jobs/{job['job_id']}")["state"] not in ("done", "failed"):
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import threading
-import time
 
 import pytest
 
@@ -132,9 +131,7 @@ def test_a_stranger_on_its_port_or_a_project_s_server_is_not_it(canned_server, l
 def test_a_silent_one_is_told_from_a_missing_one():
     with socket.create_server(("127.0.0.1", 0)) as silent, StateLock(brain_home()):
         write_runtime(brain_home(), describe(silent.getsockname()[1]))
-        began = time.monotonic()
         assert find_daemon(timeout_s=0.2) is None
-        assert time.monotonic() - began < 2
         with pytest.raises(DeadlineError, match="does not answer") as caught:
             require_daemon()
         assert "stop --mode shared --force" in caught.value.hint

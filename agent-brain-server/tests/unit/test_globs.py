@@ -12,7 +12,7 @@ from pathspec import GitIgnoreSpec
 from agent_brain_server.errors import InvalidRequestError
 from agent_brain_server.globs import GlobError, compile_choice, compile_glob, compile_globs, compile_lines
 
-LIMIT_S = 5.0
+LIMIT_S = 20.0  # of CPU; a matcher that backtracks needs years
 """Any glob on any path takes some hundredths of a second here; what backtracks takes longer than the universe."""
 
 PARTS = st.one_of(
@@ -45,11 +45,11 @@ def test_one_glob_chooses_what_pathspec_chooses(glob, path):
 @settings(max_examples=60, deadline=None)
 def test_no_glob_takes_long_on_any_path(unit, letter):
     glob = compile_glob(unit * (497 // len(unit)) + "a*c")
-    began = time.perf_counter()
+    began = time.process_time()
     for path in ("a" * 4000, "ab" * 2000, "a/" * 2000 + "b", (letter + "a") * 2000):
         glob.covering.match(path)
         glob.naming.match(path)
-    assert time.perf_counter() - began < LIMIT_S
+    assert time.process_time() - began < LIMIT_S
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def test_the_package_itself_loads_nothing_at_all():
     assert ours == ["agent_brain_server"]
 
 
-def test_discovery_costs_less_than_a_fifth_of_a_second_of_cpu():
-    """The best of several: beside other work the same instructions take longer."""
+def test_discovery_costs_less_than_half_a_second_of_cpu():
+    """Take the best of several runs: beside other work the same instructions take up to twice as long."""
     command = [sys.executable, "-c", MEASURE, "agent_brain_server.discovery"]
     runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(5)]
-    assert min(json.loads(run.stdout)["cpu_ms"] for run in runs) < 200
+    assert min(json.loads(run.stdout)["cpu_ms"] for run in runs) < 500

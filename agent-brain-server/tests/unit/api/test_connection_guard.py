@@ -17,7 +17,7 @@ from agent_brain_server.api.connection_guard import UNTRUSTED_BURST, ConnectionG
 from agent_brain_server.api.peer import read_overflow_uid
 from agent_brain_server.errors import UnauthorizedError
 
-LIMIT_S = 60
+LIMIT_S = 120
 
 NAMESPACE_SCRIPT = """
 import asyncio, json, os, socket

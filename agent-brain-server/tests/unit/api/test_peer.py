@@ -16,7 +16,7 @@ from agent_brain_server.api.peer import Address, SocketDiag, SocketOwners, Socke
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux has these tables")
 
 FOREIGN_UID = 65533
-LIMIT_S = 30
+LIMIT_S = 120
 Find = Callable[[Address, Address], int | None]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from agent_brain_server.api.bundle import ServiceBundle
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 OpenBundle = Callable[..., ServiceBundle]
 RunJob = Callable[..., Any]

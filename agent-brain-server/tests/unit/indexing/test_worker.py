@@ -14,7 +14,7 @@ from agent_brain_server.indexing.frames import Frame, read_frame, write_frame
 from agent_brain_server.indexing.reading_limits import allow_cpu
 from agent_brain_server.indexing.worker import LOWEST_PRIORITY, Worker
 
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 
 
 @pytest.fixture(autouse=True)

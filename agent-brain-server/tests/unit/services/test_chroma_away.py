@@ -11,7 +11,7 @@ from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.storage import chroma_mirror, vector_store
 
-LIMIT_S = 30
+LIMIT_S = 120
 QUESTION = QueryRequest(query="where is the lock released?")
 MEANING = QueryRequest(query="where is the lock released?", mode="vector")
 

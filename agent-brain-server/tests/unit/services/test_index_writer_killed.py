@@ -12,7 +12,7 @@ from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 CHANGE_AND_DIE = """
 import os, signal, sys, time

@@ -14,7 +14,7 @@ from agent_brain_server.errors import ConflictError, InvalidRequestError, NotFou
 from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.models.query import QueryRequest
 
-IDLE_LIMIT_S = 60.0
+IDLE_LIMIT_S = 180.0
 
 RunJob = Callable[..., JobStatus]
 

@@ -13,7 +13,7 @@ from agent_brain_server.indexing.worker_process import WorkerProcess
 from agent_brain_server.services import indexing_slots
 from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
 
-WAIT_LIMIT_S = 10.0
+WAIT_LIMIT_S = 120.0
 
 
 def never() -> bool:

@@ -11,7 +11,7 @@ from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
 
 RunJob = Callable[..., JobStatus]
-LIMIT_S = 30
+LIMIT_S = 120
 MARK = "-----BEGIN PRIVATE KEY-----"
 KEY = f"{MARK}\n{'crocodile' * 7}\n"
 

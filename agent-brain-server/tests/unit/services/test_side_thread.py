@@ -7,7 +7,7 @@ import pytest
 
 from agent_brain_server.services.side_thread import SideThread
 
-WAIT_LIMIT_S = 10.0
+WAIT_LIMIT_S = 120.0
 
 asked: contextvars.ContextVar[str] = contextvars.ContextVar("asked")
 

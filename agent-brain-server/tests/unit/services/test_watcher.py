@@ -15,7 +15,7 @@ from agent_brain_server.models.query import QueryRequest
 
 OpenBundle = Callable[..., ServiceBundle]
 RunJob = Callable[..., JobStatus]
-LIMIT_S = 20.0
+LIMIT_S = 120.0
 
 
 @pytest.fixture

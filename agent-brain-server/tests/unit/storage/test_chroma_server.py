@@ -331,8 +331,8 @@ def test_that_a_server_went_away_is_noticed_with_nothing_to_write(open_store, ve
 
 
 def test_a_server_that_hangs_costs_a_timeout_and_no_more(open_store, vectors, monkeypatch):
-    monkeypatch.setattr(chroma_server, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr(chroma_mirror, "RETRY_S", 60.0)
+    monkeypatch.setattr(chroma_server, "TIMEOUT_S", 3.0)
+    monkeypatch.setattr(chroma_mirror, "RETRY_S", 600.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         store = open_store(chroma_server=ChromaServer(f"http://127.0.0.1:{silent.getsockname()[1]}"))
         fill(store, vectors)
@@ -341,7 +341,7 @@ def test_a_server_that_hangs_costs_a_timeout_and_no_more(open_store, vectors, mo
         began = time.monotonic()
         for _ in range(50):
             assert [hit.key for hit in store.search(query, 5)] == best_by_hand(vectors, query, 5)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 25 * chroma_server.TIMEOUT_S  # not one for each of the 50
     assert "chroma_unreachable" in (store.chroma_fault or "")
 
 

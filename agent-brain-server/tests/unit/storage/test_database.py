@@ -58,7 +58,7 @@ def test_many_threads_read_at_once_and_few_connections_stay(database):
 
     def read():
         with database.reading() as connection:
-            gate.wait(timeout=20)
+            gate.wait(timeout=120)
             connection.execute("SELECT 1").fetchone()
 
     threads = [threading.Thread(target=read) for _ in range(12)]
