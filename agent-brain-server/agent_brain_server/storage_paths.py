@@ -386,8 +386,8 @@ def _require_own_marker(parent: Path) -> None:
     """
     if parent.name == MARKER_DIR and os.path.lexists(parent) and not is_own_path(parent):
         raise UnsafePathError(
-            f"{parent} belongs to another user.",
-            hint="Work as that user, or name another place for the index with --state-dir.",
+            f"{parent} belongs to another user (uid {parent.lstat().st_uid}).",
+            hint="Run the command as that user, without sudo, or name a place of your own with --state-dir.",
         )
 
 
