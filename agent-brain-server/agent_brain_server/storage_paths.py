@@ -402,7 +402,9 @@ def _make_private_dir(directory: Path) -> None:
     try:
         make_private_dir(directory)
     except (FileExistsError, NotADirectoryError) as exc:
-        raise StateDirError(f"{directory} is not a directory.", hint="Move the file that is in the way.") from exc
+        raise StateDirError(
+            f"{directory} is not a directory.", hint="Move that file, or name another directory with --state-dir."
+        ) from exc
     except OSError as exc:
         raise StateDirError(f"The directory {directory} cannot be created: {exc.strerror}.") from exc
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):

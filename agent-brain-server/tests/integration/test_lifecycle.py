@@ -514,7 +514,7 @@ def test_another_user_neither_meets_nor_disturbs_the_server(monkeypatch):
             (root / ".claude").chmod(0o755)
             for action in (lambda: discover(root), lambda: stop_server(place), lambda: start_server(root)):
                 told = tell_as_nobody(action)
-                assert told.startswith("StateDirError")
+                assert told.startswith(("StateDirError", "UnsafePathError"))
                 assert "Permission denied" in told or "another user" in told
             assert discover(root) == state
         finally:
