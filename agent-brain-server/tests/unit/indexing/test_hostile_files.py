@@ -15,9 +15,11 @@ from agent_brain_server.indexing.grammars import GRAMMARS
 from agent_brain_server.indexing.loader import load_file
 from agent_brain_server.indexing.piece_limits import MAX_CHARACTERS_PER_TOKEN
 from agent_brain_server.indexing.rendered_text import render_html, render_notebook, render_pdf
+from agent_brain_server.indexing.secret_files import holds_secret
 from agent_brain_server.indexing.source_lines import Limits, SourceLines
 from agent_brain_server.indexing.token_estimate import estimate_tenths
 from agent_brain_server.indexing.walker import WalkOptions, walk_files
+from agent_brain_server.search.question import read_question
 from agent_brain_server.types import FileStat, SourceText
 
 LIMIT_S = 10.0
@@ -159,6 +161,29 @@ def test_notebook_of_many_sources_on_one_line_is_joined() -> None:
     text = render_notebook(json.dumps({"cells": [{"source": sources}]}))
     assert time.process_time() - began < LIMIT_S
     assert text.split() == " ".join(sources).split()
+
+
+@pytest.mark.parametrize("name", ["a.pem", "a.asc", ".npmrc", "kubeconfig.yaml"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        " ",
+        "\n",
+        "\t>|",
+        " \n",
+        "-----BEGIN PRIVATE KEY-----\n",
+        '"private_key" :   ',
+        "a-b:",
+        "_auth ",
+        "_password = ${",
+    ],
+)
+def test_long_text_is_searched_for_secrets_in_linear_time(name: str, unit: str) -> None:
+    text = unit * (300_000 // len(unit)) + "PRIVATE KEY"
+    began = time.process_time()
+    holds_secret(name, text)
+    read_question(text[:20_000])
+    assert time.process_time() - began < LIMIT_S
 
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
