@@ -248,7 +248,7 @@ def start_indexing(command) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 180
     while not command("status", "--json").json["index"]["current_job"]:
         assert time.monotonic() < deadline
         assert process.poll() is None

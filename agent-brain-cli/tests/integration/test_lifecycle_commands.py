@@ -212,7 +212,7 @@ def test_foreground_serves_until_it_is_interrupted(agent_brain, project, environ
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 180
         while not (resolve_state_dir(project) / "runtime.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)

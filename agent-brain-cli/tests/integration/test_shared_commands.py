@@ -308,7 +308,7 @@ def test_the_daemon_in_the_foreground_serves_until_it_is_interrupted(shared, pro
         command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 180
         while not (home / "runtime.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -15,6 +15,7 @@ def user_home(agent_brain, project, tmp_path):
     """Give the project to another user, whose home sudo kept in HOME."""
     home = tmp_path / "user"
     home.mkdir()
+    (project / ".claude").rmdir()
     for path in (home, project, *project.rglob("*")):
         os.chown(path, USER, USER)
     del agent_brain.environment["AGENT_BRAIN_HOME"]
@@ -35,6 +36,15 @@ def test_root_in_the_project_of_a_user_is_refused(agent_brain, user_home, projec
     assert outcome.code == 5, outcome.err
     assert f"uid {USER}" in outcome.err
     assert "sudo" in outcome.complaint[-1]
+    assert find_root_files(project, user_home) == []
+
+
+def test_root_with_the_marker_of_a_user_is_refused(agent_brain, user_home, project):
+    (project / ".claude").mkdir()
+    os.chown(project / ".claude", USER, USER)
+    outcome = agent_brain("query", "turnstile")
+    assert outcome.code == 5, outcome.err
+    assert "belongs to another user" in outcome.err
     assert find_root_files(project, user_home) == []
 
 

@@ -182,7 +182,7 @@ def write_many(project: Path, count: int) -> None:
 def test_a_cancelled_job_stops_and_what_it_indexed_stays(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
     write_many(project, 300)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while not bundle.indexing.get_job(job.job_id).progress.keywords_ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -198,7 +198,7 @@ def test_keywords_answer_while_vectors_follow_and_the_next_job_does_not_wait(
 ) -> None:
     write_many(project, 300)
     first = bundle.indexing.submit(IndexRequest(folder_path="."))
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while not bundle.indexing.get_job(first.job_id).progress.keywords_ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -223,7 +223,7 @@ def test_equal_waiting_jobs_are_one(bundle: ServiceBundle, project: Path) -> Non
 def test_a_worker_that_is_killed_costs_nothing(bundle: ServiceBundle, project: Path) -> None:
     write_many(project, 200)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     killed = 0
     while (status := bundle.indexing.get_job(job.job_id)).progress.phase in ("queued", "scanning", "chunking"):
         assert time.monotonic() < deadline
@@ -241,7 +241,7 @@ def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ServiceB
     write_many(project, 200)
     first = open_bundle()
     job = first.indexing.submit(IndexRequest(folder_path="."))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while first.indexing.get_job(job.job_id).progress.files_done == 0:
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -272,7 +272,7 @@ def test_a_lost_index_is_made_again(
     first.close()
     shutil.rmtree(project / ".claude/Agent Brain/data" / lost)
     second = open_bundle()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while second.indexing.is_busy():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -288,7 +288,7 @@ def test_a_moved_project_is_noticed(open_bundle: Callable[[], ServiceBundle], pr
     first.close()
     (project / "src/locks.py").unlink()
     second = open_bundle()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while second.indexing.is_busy():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -306,7 +306,7 @@ def test_a_keyword_index_that_lacks_a_file_is_made_again(
     first.bm25.commit()
     first.close()
     second = open_bundle()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while second.indexing.is_busy():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -365,7 +365,7 @@ def test_what_a_failed_keyword_index_dropped_is_not_taken_for_indexed(
 def test_a_worker_killed_while_embedding_is_replaced(bundle: ServiceBundle, project: Path) -> None:
     write_many(project, 100)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     killed = False
     while (status := bundle.indexing.get_job(job.job_id)).state not in ("done", "failed"):
         assert time.monotonic() < deadline, status
