@@ -40,6 +40,7 @@ MIXED = ("query", "health", "malformed", "hang up", "connect", "query", "malform
 """What the threads of the mixed flood do: wait for an answer, close without waiting for one, only connect."""
 
 MAX_SLOWDOWN = 3.0
+MAX_MIXED_SLOWDOWN = 6.0  # a connection costs the server some 0.15 ms before it can be closed, as much as its client
 PAUSE_S = 0.05
 """Between two queries of the owner; an agent asks less often."""
 
@@ -71,15 +72,15 @@ class Flood:
 
 def loop_unauthorized(scratch: Path, seconds: int) -> Iterator[Outcome]:
     """Time the owner's queries on a quiet machine and beside requests of another user without a token."""
-    yield _compare(scratch, seconds, "without a token", ("query",))
+    yield _compare(scratch, seconds, "without a token", ("query",), MAX_SLOWDOWN)
 
 
 def loop_mixed(scratch: Path, seconds: int) -> Iterator[Outcome]:
     """Do the same beside connections of every kind."""
-    yield _compare(scratch, seconds, "that ask, connect, hang up and send anything", MIXED)
+    yield _compare(scratch, seconds, "that ask, connect, hang up and send anything", MIXED, MAX_MIXED_SLOWDOWN)
 
 
-def _compare(scratch: Path, seconds: int, doing: str, kinds: tuple[str, ...]) -> Outcome:
+def _compare(scratch: Path, seconds: int, doing: str, kinds: tuple[str, ...], max_slowdown: float) -> Outcome:
     require(os.getuid() == 0, "only root can become another user")
     with project(scratch, "unauthorized") as root:
         work = prepare(root, SEED, start_server(root).state, resolve_state_dir(root))
@@ -93,7 +94,7 @@ def _compare(scratch: Path, seconds: int, doing: str, kinds: tuple[str, ...]) ->
         f"{counted['refused']:,} requests answered, {counted['cut']:,} cut"
     )
     done = f"{THREADS} threads of another user {doing} for {seconds} s, {HELD_SOCKETS:,} sockets held"
-    return Outcome(25, done, found, kept=flooded <= MAX_SLOWDOWN * max(quiet, after))
+    return Outcome(25, done, found, kept=flooded <= max_slowdown * max(quiet, after))
 
 
 def time_queries(work: IndexedProject, seconds: float) -> list[float]:
