@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from agent_brain_server.indexing.chunk_code import chunk_source
 from agent_brain_server.indexing.chunk_text import chunk_document, chunk_plain
@@ -17,6 +18,10 @@ from agent_brain_server.indexing.source_lines import Limits, Piece, SourceLines
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, SourceText
 
 logger = logging.getLogger(__name__)
+
+MANY_PIECES = 1_000
+"""Pieces of a file that cannot be parsed, above which they are made longer: 6,000 take seconds to write, and a save
+waits for them."""
 
 ID_DIGITS = 24
 """Hex digits: 96 bits; two chunks of a million projects with the same id are not to be expected."""
@@ -52,6 +57,8 @@ def _cut(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
         logger.warning(
             "%s is cut by lines, because its %s could not be cut", source.path, source.language, exc_info=True
         )
+    if lines.weigh(0, len(lines.rows)) > MANY_PIECES * limits.soft:
+        limits = replace(limits, soft=limits.hard)
     return [part for piece in chunk_plain(lines, source, limits) for part in split_piece(piece, limits)]
 
 
