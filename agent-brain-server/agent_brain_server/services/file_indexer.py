@@ -256,15 +256,6 @@ class FileIndexer:
         start = resolve_start(self._root, Path(request.folder_path))
         return request.model_copy(update={"folder_path": start.relative_to(self._root).as_posix()})
 
-    def is_behind(self, request: IndexRequest) -> bool:
-        """Whether the tree differs from what the index holds of it; costs a walk.
-
-        Raises:
-            NotFoundError: The folder does not exist.
-        """
-        _, _, plan = self._compare(request)
-        return bool(plan.changed or plan.removed)
-
     def _plan(self, job: RunningJob) -> ChangePlan:
         """Find out what there is to do; remove what has to go, before the reasons are recorded."""
         walk, scope, plan = self._compare(job.request)

@@ -21,6 +21,7 @@ from agent_brain_server.services.file_indexer import (
 )
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.tree_sync import TreeChanges
 from agent_brain_server.types import FileStat
 
 
@@ -99,16 +100,29 @@ def test_only_what_the_patterns_choose_is_judged(bench: Workbench, project: Path
     assert set(bench.bundle.documents.file_records()) == {"src/parser.py", "tests/test_parser.py"}
 
 
-def test_being_behind_is_known_before_anything_is_written(bench: Workbench, project: Path) -> None:
-    request = IndexRequest(folder_path=".")
-    assert bench.indexer.is_behind(request)
+def test_sync_judges_only_the_paths_it_is_given(bench: Workbench, project: Path) -> None:
     bench.run()
-    assert not bench.indexer.is_behind(request)
+    before = bench.bundle.documents.file_records()
+    (project / "src/parser.py").write_text("def changed(): pass\n")
+    (project / "src/new.py").write_text("def new(): pass\n")
     (project / "docs/guide.md").unlink()
-    assert bench.indexer.is_behind(request)
-    assert not bench.indexer.is_behind(IndexRequest(folder_path="src"))
-    with pytest.raises(NotFoundError):
-        bench.indexer.is_behind(IndexRequest(folder_path="docs/guide.md"))
+    changes = TreeChanges(frozenset({b"src/parser.py", b"tests"}))
+    outcome = bench.indexer.sync(IndexRequest(folder_path="."), changes, lambda: False)
+    assert outcome is not None
+    assert (outcome.has_changed, [path for path, _ in outcome.sizes]) == (
+        True,
+        [b"src/parser.py", b"tests/test_parser.py"],
+    )
+    after = bench.bundle.documents.file_records()
+    assert {path for path in after if after[path] != before.get(path)} == {"src/parser.py"}
+    assert before.keys() == after.keys()
+
+
+def test_sync_leaves_many_changes_to_a_job(bench: Workbench, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent_brain_server.services.file_indexer.MAX_SYNC_FILES", 3)
+    changes = TreeChanges(frozenset(), everything=True)
+    assert bench.indexer.sync(IndexRequest(folder_path="."), changes, lambda: False) is None
+    assert bench.bundle.documents.file_records() == {}
 
 
 def test_a_folder_is_remembered_by_one_name(bench: Workbench, project: Path) -> None:
