@@ -8,7 +8,7 @@ from agent_brain_server.storage_paths import config_path
 
 
 def note_ignored(target: Target) -> None:
-    """Say on stderr which settings of the project's file are ignored, and how to allow them."""
+    """Report on stderr which settings of the project's file are ignored, and how to allow them."""
     if not may_need_trust(config_path(target.state_dir)):
         return
     from agent_brain_server.config.settings import load_settings  # noqa: PLC0415 - costs a query a tenth of its time

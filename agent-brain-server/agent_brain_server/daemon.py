@@ -195,7 +195,7 @@ def ensure_pointer(daemon: RuntimeState, project_root: Path, state_dir: Path) ->
 
 
 def unregister_project(project_id: str, *, forget: bool = False) -> bool:
-    """Let the daemon, running or not, no longer serve a project.
+    """Unregister a project from the daemon, whether or not it runs.
 
     Args:
         project_id: Of a project that may be registered.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 WORD_LETTERS = 14
 BASE_FILES = 120
-DIRECTORIES = 150  # of a branch that has a tree of its own
+DIRECTORIES = 150  # that only one branch has
 PACKAGES = 60  # directories that npm installs
 GENERATED = 40
 
@@ -56,7 +56,7 @@ class Tree:
         return "".join(self.chance.choices(string.ascii_lowercase, k=WORD_LETTERS))
 
     def write(self, path: str, word: str | None = None) -> str:
-        """Write a source file with one word of its own; return the word."""
+        """Write a source file with one new word; return the word."""
         word = word or self.new_word()
         self.write_text(path, self.source(word))
         return word
@@ -254,7 +254,7 @@ def checkout(tree: Tree) -> Steps:
 
 
 def checkout_many_directories(tree: Tree) -> Steps:
-    """Switch to a branch that has 150 directories of its own, back and again."""
+    """Switch to a branch with 150 more directories, back and again."""
     tree.commit("before")
     name = tree.new_name()
     tree.git("checkout", "-q", "-b", name)
@@ -325,7 +325,7 @@ def reset_and_clean(tree: Tree) -> Steps:
 
 
 def worktree(tree: Tree) -> Steps:
-    """Add a linked worktree inside the project, which is a project of its own, and remove it."""
+    """Add a linked worktree inside the project, which is a separate project, and remove it."""
     tree.commit("before")
     path = tree.pick()
     word = tree.write(path)

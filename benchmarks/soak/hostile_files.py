@@ -121,7 +121,7 @@ def _describe_costs(costs: Costs) -> str:
 
 
 def _index_beside_saves(work: IndexedProject, directory: Path) -> Outcome:
-    """Let the files appear, and save an ordinary file every few seconds until all of them are indexed."""
+    """Create the files, and save an ordinary file every few seconds until all of them are indexed."""
     peak, stop = [0], Event()
     watch = Thread(target=_watch_memory, args=(work.state, peak, stop), daemon=True)
     watch.start()

@@ -28,7 +28,7 @@ from agent_brain_server.storage_paths import brain_home, config_path
 @click.option("--list", "listing", is_flag=True, help="List every config.json that you trust.")
 @target_options
 def trust(target: Target, revoke: bool, listing: bool) -> None:
-    """Let the project's own config.json set everything.
+    """Allow the project's own config.json to set everything.
 
     The file comes with the repository, so by itself it only tunes how the project is indexed: it cannot choose a remote
     model, an address, or a directory elsewhere. This shows what else it sets and records that you trust exactly this
@@ -47,7 +47,7 @@ def trust(target: Target, revoke: bool, listing: bool) -> None:
 
 
 def note_restart(target: Target) -> None:
-    """Say how a server that runs takes up the change."""
+    """Return how a running server applies the change."""
     if not is_stale(target.state_dir):
         note("A running server keeps its settings until: agent-brain stop && agent-brain start")
     elif membership_of(target).is_shared and not is_stale(brain_home()):

@@ -90,7 +90,7 @@ def _list(directory: bytes) -> tuple[set[bytes], list[bytes]]:
 
 
 def _is_linked_worktree(base: bytes, directory: bytes, names: set[bytes]) -> bool:
-    """Whether a directory below the root is a linked worktree: a project of its own."""
+    """Whether a directory below the root is a linked worktree, which is a separate project."""
     if not directory or b".git" not in names:
         return False
     marker = os.path.join(base, directory, b".git")

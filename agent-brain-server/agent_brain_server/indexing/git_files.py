@@ -112,7 +112,7 @@ def _take_output(
     Args:
         base: The folder.
         prefix: Where in the folder the repository is; empty, or ending in `/`.
-        below: What the repository's paths start with that lies above the folder.
+        below: The part of the repository's paths that is above the folder.
         output: stdout and stderr of `git ls-files`.
         listing: Gets the files.
     """
@@ -137,7 +137,10 @@ def _take_output(
 
 
 def _repository_kind(directory: bytes) -> str | None:
-    """Tell a repository from a linked worktree; return `None` for a link or a submodule that is not checked out."""
+    """Return `repository` or `worktree`.
+
+    `None` stands for a link, and for a submodule that is not checked out.
+    """
     marker = os.path.join(directory, os.fsencode(git.GIT_DIR))
     if os.path.islink(directory) or not os.path.exists(marker):
         return None

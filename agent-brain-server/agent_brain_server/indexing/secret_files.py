@@ -165,7 +165,7 @@ OTHER_KEYS = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""Keys of age, PuTTY, minisign, Kubernetes and WireGuard, each on a line of its own."""
+"""Keys of age, PuTTY, minisign, Kubernetes and WireGuard, each on a separate line."""
 
 KEY_WORDS = ("PuTTY-User-Key-File-", "AGE-SECRET-KEY-1", "secret key", "client-key-data", "PrivateKey")
 """One of these is in every text that `OTHER_KEYS` matches; looking for a word costs less than the pattern."""

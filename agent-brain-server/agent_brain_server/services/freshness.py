@@ -281,7 +281,7 @@ class Barrier:
         self._log.discard(self)
 
     def release(self) -> None:
-        """Tell the waiter that it is met."""
+        """Notify the waiter that it is met."""
         self._on_release()
 
 

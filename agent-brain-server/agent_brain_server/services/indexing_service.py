@@ -381,7 +381,7 @@ class IndexingService:
         """Index what takes long to read, until it is done or another job waits."""
         try:
             self._files.index_slow_files(self._should_pause)
-        except Exception as error:  # noqa: BLE001 - boundary: the thread goes on with the next job
+        except Exception as error:  # noqa: BLE001 - boundary: the thread continues with the next job
             self._fail_all(error)
             return
         self._embedding = [job for job in self._embedding if not job.cancelled.is_set()]

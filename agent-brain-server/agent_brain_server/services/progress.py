@@ -74,7 +74,7 @@ class RunningJob(Counters):
         return bind_job(self.status.job_id, self.correlation_id)
 
     def describe(self) -> str:
-        """Say in words what the keyword half has done."""
+        """Return a summary of the keyword half."""
         return f"{count_noun(self.files_total, 'file')}: {self.files_done:,} read, {self.files_removed:,} removed"
 
     def snapshot(self) -> JobStatus:

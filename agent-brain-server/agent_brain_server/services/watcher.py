@@ -54,7 +54,7 @@ MAX_IGNORED = 10_000
 
 
 class TreeWatcher:
-    """Follows the tree of one project in a thread of its own.
+    """Follows the tree of one project in a separate thread.
 
     Args:
         root: Canonical root of the project.
@@ -283,7 +283,7 @@ class TreeWatcher:
                 self._put_off(batch)
 
     def _put_off(self, batch: Batch) -> None:
-        """Let a batch that failed wait again, and pause, longer after each failure in a row."""
+        """Queue a failed batch again, and pause, longer after each failure in a row."""
         self._log.fail(batch)
         self._failures += 1
         self._stopping.wait(min(RETRY_S * 2 ** (self._failures - 1), MAX_RETRY_S))

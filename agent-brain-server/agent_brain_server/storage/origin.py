@@ -1,4 +1,4 @@
-"""Tell the indexes that this installation made from those that came with a repository.
+"""Distinguish indexes that this installation made from those that came with a repository.
 
 A repository can ship a complete and valid `data/` directory whose texts are false. So each data directory has a mark:
 a random text, authenticated with a key in the user's home that no repository can know. The document store carries the
