@@ -52,7 +52,7 @@ def describe_watch(watch: Json) -> str:
         path, reason = next(iter(watch["unwatched"].items()))
         text += f"; {watch['unwatched_directories']:,} compared every few seconds, such as {visible(path)}: {reason}"
     if watch["recrawls"]:
-        text += f"; compared as a whole {watch['recrawls']:,} times, last: {visible(watch['last_recrawl'])}"
+        text += f"; every file compared again {watch['recrawls']:,} times, last: {visible(watch['last_recrawl'])}"
     return text
 
 

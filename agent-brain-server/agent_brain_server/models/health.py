@@ -37,8 +37,8 @@ class WatchStatus(BaseModel):
         description="Directories that cannot be watched, with the reason, at most 20; compared every few seconds.",
     )
     unwatched_directories: int = Field(default=0, description="How many these are in all.")
-    recrawls: int = Field(default=0, description="How often every file was compared again since the server started.")
-    last_recrawl: str | None = Field(default=None, description="Why that was done last.")
+    recrawls: int = Field(default=0, description="How often events were lost, so that every file was compared again.")
+    last_recrawl: str | None = Field(default=None, description="Why that happened last.")
 
 
 class IndexStatus(BaseModel):

@@ -35,8 +35,8 @@ class WatchReport:
         state: `on`; `partial` if some directories can only be compared every few seconds; `off` by the settings.
         directories: Number of watched directories.
         unwatched: Directories that cannot be watched, relative to the root, each with the reason.
-        recrawls: How often every file had to be compared again since the start.
-        last_recrawl: Why that was done last.
+        recrawls: How often events were lost, so that every file was compared again.
+        last_recrawl: Why that happened last.
     """
 
     state: WatchState = "off"

@@ -43,12 +43,14 @@ class Events:
         directories: Directories that appeared, vanished or changed their mode.
         recheck: Why every file must be compared, or `None`.
         rescan: Whether the set of watched directories must be computed again as well.
+        is_recrawl: Whether that is so because events were lost.
     """
 
     paths: set[bytes] = field(default_factory=set)
     directories: set[bytes] = field(default_factory=set)
     recheck: str | None = None
     rescan: bool = False
+    is_recrawl: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything may have changed."""
@@ -204,7 +206,7 @@ class TreeWatch:
     def _take(self, event: Event, found: Events) -> None:
         descriptor, mask, name = event
         if mask & inotify.IN_Q_OVERFLOW:
-            found.recheck, found.rescan = "the kernel's event queue overflowed", True
+            found.recheck, found.rescan, found.is_recrawl = "the kernel's event queue overflowed", True, True
             return
         if descriptor in self._git:
             if name in GIT_RULE_FILES and not mask & inotify.IN_ATTRIB:
@@ -219,7 +221,7 @@ class TreeWatch:
             found.directories.add(path)
         elif not name:
             if path == ROOT and mask & (inotify.IN_DELETE_SELF | inotify.IN_MOVE_SELF):
-                found.recheck, found.rescan = "the project root was moved or removed", True
+                found.recheck, found.rescan, found.is_recrawl = "the project root was moved or removed", True, True
             elif mask & inotify.IN_ATTRIB and not mask & inotify.IN_DELETE_SELF:
                 found.directories.add(path)
         else:

@@ -18,7 +18,7 @@ from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, WatchReport
 from agent_brain_server.services.indexing_service import IndexingService
 from agent_brain_server.services.tree_sync import TreeChanges
-from agent_brain_server.services.tree_watch import ROOT, Events, TreeWatch
+from agent_brain_server.services.tree_watch import ROOT, TreeWatch
 from agent_brain_server.storage.document_store import DocumentStore
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,8 @@ class TreeWatcher:
             try:
                 self._follow()
             except Exception as error:  # noqa: BLE001 - boundary: no error may end the following
-                self._note_recrawl(error)
+                self._count_recrawl(f"{type(error).__name__}: {error}", error)
+                self._log.note((), recheck=True, rescan=True)
                 self._stopping.wait(RETRY_S)
 
     def _follow(self) -> None:
@@ -209,7 +210,9 @@ class TreeWatcher:
             if self._rules_generation != self._indexing.rules_generation:
                 self._forget_ignored()
             if events.recheck:
-                self._count_recrawl(events)
+                self._forget_ignored()
+            if events.is_recrawl:
+                self._count_recrawl(str(events.recheck))
             paths = {path for path in events.paths if path not in self._ignored} | events.directories
             if not paths and not events.recheck:
                 return
@@ -220,20 +223,11 @@ class TreeWatcher:
         self._rules_generation = self._indexing.rules_generation
         self._ignored = set()
 
-    def _count_recrawl(self, events: Events) -> None:
-        self._forget_ignored()
-        if events.recheck != self._last_recrawl:
-            logger.info("comparing the whole tree: %s", events.recheck)
-        self._recrawls += 1
-        self._last_recrawl = events.recheck
-
-    def _note_recrawl(self, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
+    def _count_recrawl(self, reason: str, error: Exception | None = None) -> None:
         if reason != self._last_recrawl:  # a project root that is gone stays gone for many tries
-            logger.warning("comparing the whole tree of %s again", self._root, exc_info=error)
+            logger.warning("comparing the whole tree of %s again: %s", self._root, reason, exc_info=error)
         self._recrawls += 1
         self._last_recrawl = reason
-        self._log.note((), recheck=True, rescan=True)
 
     def _index(self, batch: Batch) -> None:
         """Have a batch indexed; what fails is tried again, and stays counted meanwhile."""

@@ -121,7 +121,7 @@ def test_a_changed_rule_rechecks_everything(root: Path, open_watch: OpenWatch, n
     (root / name).write_text("*.log\n")
     events = watch.drain()
     assert events.recheck == f"{name} changed"
-    assert events.rescan
+    assert (events.rescan, events.is_recrawl) == (True, False)
 
 
 def test_git_index_and_exclude_recheck_everything(root: Path, open_watch: OpenWatch) -> None:
@@ -205,7 +205,7 @@ def test_an_overflow_rechecks_everything(root: Path, open_watch: OpenWatch) -> N
         if number % 2:
             (root / "src/b.py").touch()
     events = watch.drain()
-    assert events.rescan
+    assert (events.rescan, events.is_recrawl) == (True, True)
     assert events.recheck == "the kernel's event queue overflowed"
 
 
