@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("query:query", "Ask for the lines that answer a question."),
     "logs": ("logs:logs", "Show what the server has logged."),
     "config": ("config_cmd:config", "Show every setting and where its value comes from."),
-    "trust": ("trust:trust", "Let the project's own config.json set everything."),
+    "trust": ("trust:trust", "Allow the project's own config.json to set everything."),
     "doctor": ("doctor:doctor", "Check everything that Agent Brain needs, and say what to do."),
     "reset": ("reset:reset", "Remove the project's index."),
 }

@@ -175,7 +175,7 @@ def test_a_file_in_the_place_of_a_store_is_told_with_the_next_step(root: Path) -
         place.write_text("in the way")
         with pytest.raises(AgentBrainError, match=f"{name} is not a directory") as caught:
             start_server(root)
-        assert caught.value.hint == "Move the file that is in the way."
+        assert caught.value.hint == "Move that file, or name another directory with --state-dir."
         place.unlink()
         aside.rename(place)
     assert ask(start_server(root).state, "lock")
