@@ -128,7 +128,10 @@ def test_an_unusable_index_is_told_at_once_with_the_next_step(make_project: Call
     (state_dir / "data").write_text("in the way")
     with pytest.raises(AgentBrainError, match="data is not a directory") as caught:
         start_server(root)
-    assert (caught.value.exit_code, caught.value.hint) == (5, "Move that file, or name another directory with --state-dir.")
+    assert (caught.value.exit_code, caught.value.hint) == (
+        5,
+        "Move that file, or name another directory with --state-dir.",
+    )
     assert not runtime_path(state_dir).exists()
 
 
