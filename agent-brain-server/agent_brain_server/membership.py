@@ -89,7 +89,7 @@ def is_registered(project_root: Path) -> bool:
     """Return whether the daemon serves this project whenever it runs.
 
     A damaged registration counts: its directory has the project's id, and the next query repairs it. Otherwise the
-    project would change to a server and an index of its own.
+    project would change to a separate server and index.
 
     Args:
         project_root: Canonical root.

@@ -11,7 +11,7 @@ UID_MAP_FILE = Path("/proc/self/uid_map")
 def is_own(facts: os.stat_result) -> bool:
     """Return whether a file belongs to the user that this process acts for (its effective uid).
 
-    In a user namespace, the overflow uid stands for every user who does not exist there, so it is nobody's own.
+    In a user namespace, the overflow uid stands for all users who do not exist there, so it owns nothing.
     """
     user = os.geteuid()
     return facts.st_uid == user and not _is_placeholder(user)

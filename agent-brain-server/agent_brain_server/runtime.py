@@ -238,7 +238,7 @@ def validate_runtime(state: RuntimeState, *, state_dir: Path | None = None, time
     """Return whether the server of `state` answers.
 
     Its process runs as the current user, has the lock of the state directory open, and the port returns its instance
-    id. So no address is contacted because of a file that came with a repository, whoever holds the lock.
+    id. So no address is contacted because of a file that came with a repository, even if another user holds the lock.
 
     Args:
         state: The content of the runtime file.

@@ -47,7 +47,7 @@ def start(
     Returns when the server answers. It stays until `agent-brain stop`; only one that an agent had started before still
     ends by itself after three hours without a request. A running server of another version is replaced if it is idle.
     With --mode shared, the same for the daemon that projects share; a project that is meant for the daemon starts no
-    server of its own.
+    separate server.
     """
     overrides: Overrides = {name: value for name, value in (("bind_host", host), ("port", port)) if value is not None}
     if mode != "shared":

@@ -31,7 +31,7 @@ def other_version(agent_brain, tmp_path):
 
 @pytest.fixture
 def daemon(agent_brain, tmp_path):
-    """Let a daemon of the test listen on a free port, and stop it afterwards."""
+    """Configure the daemon of a test for a free port, and stop it afterwards."""
     home = Path(agent_brain.environment["AGENT_BRAIN_HOME"])
     home.mkdir()
     (home / "shared_config.json").write_text('{"port": 0}')

@@ -61,7 +61,6 @@ class TreeWatcher:
         documents: Names the indexed files, whose directories are watched whatever rules ignore them.
         indexing: Compares and indexes what changed.
         is_excluded: Whether a directory, relative to the root, holds an index and is never watched.
-        watch: The watches; made here by default.
     """
 
     def __init__(
@@ -70,13 +69,11 @@ class TreeWatcher:
         documents: DocumentStore,
         indexing: IndexingService,
         is_excluded: Callable[[bytes], bool],
-        *,
-        watch: TreeWatch | None = None,
     ) -> None:
         self._root = root
         self._documents = documents
         self._indexing = indexing
-        self._watch = watch or TreeWatch(root, is_excluded)
+        self._watch = TreeWatch(root, is_excluded)
         self._log = ChangeLog()
         self._stopping = threading.Event()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

@@ -56,7 +56,7 @@ CREATE INDEX jobs_by_state ON jobs (state, sequence);
 """
 
 ADDED_COLUMNS = ("correlation_id TEXT", "end_order INTEGER")
-"""Added to `jobs` where they are missing; readers that do not know them are not disturbed. `end_order` counts the jobs
+"""Added to `jobs` if they are missing; older readers ignore them. `end_order` counts the jobs
 that ended: times depend on a clock, and a clock can be set back."""
 
 SKIPS_OF_WALK = """

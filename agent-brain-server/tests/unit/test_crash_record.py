@@ -1,4 +1,4 @@
-"""A server that ended without cleaning up is logged by the next one, whoever removed its files."""
+"""A server that ended without cleaning up is logged by the next one, even if a client removed its files."""
 
 import logging
 

@@ -222,6 +222,28 @@ def test_a_local_directory_is_not_on_a_remote_mount(root: Path) -> None:
     assert find_remote_mounts(root) == {}
 
 
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        (
+            "1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /net rw - nfs4 host:/ rw\n",
+            {b"": "nfs4 does not report every change"},
+        ),
+        ("1 0 0:1 / / rw - nfs4 host:/ rw\n2 1 0:2 / /net/my\\040project rw - ext4 /dev/a rw\n", {}),
+        (
+            "1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /net/my\\040project/share rw shared:1 - fuse.sshfs h: rw\n",
+            {b"share": "fuse.sshfs does not report every change"},
+        ),
+    ],
+)
+def test_remote_mounts_are_found_at_above_and_below_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: str, expected: dict[bytes, str]
+) -> None:
+    (tmp_path / "mountinfo").write_text(mounts)
+    monkeypatch.setattr("agent_brain_server.services.tree_watch.MOUNTS", tmp_path / "mountinfo")
+    assert find_remote_mounts(Path("/net/my project")) == expected
+
+
 def watch_as(user: int, root: Path, results: "multiprocessing.SimpleQueue[object]") -> None:
     os.setuid(user)
     watch = TreeWatch(root, lambda _: False)
