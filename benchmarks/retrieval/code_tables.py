@@ -1,4 +1,4 @@
-"""The figures of labelled questions about code, as Markdown."""
+"""Format the results of labelled code queries as Markdown."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from benchmarks.retrieval.cross_validation import ALPHA_GRID, FACTOR_GRID, SUMMA
 from benchmarks.retrieval.summary import FLOOR, by_language
 
 PEERS_SHOWN = 2
-"""Published tools that stand beside each repository: the best ones."""
+"""How many published tools the table by repository shows, best first."""
 
 CATEGORY_TITLES = {
     "symbol": "a name",
-    "semantic": "a question in words",
+    "semantic": "a description",
     "architecture": "how something works",
 }
 COLUMNS = (*MODES, FLOOR)
@@ -21,39 +21,39 @@ COLUMNS = (*MODES, FLOOR)
 def format_code(figures: dict[str, Any]) -> str:
     """Return all tables."""
     parts = [
-        f"{figures['questions']} questions about {figures['repositories']} repositories in {figures['languages']} "
+        f"{figures['questions']} queries about {figures['repositories']} repositories in {figures['languages']} "
         f"languages, {figures['files']:,} files in {figures['chunks']:,} chunks. NDCG@10, ten results as returned:",
         _format_totals(figures),
-        "By kind of question:",
-        _format_groups("kind", "questions", figures["by_category"], CATEGORY_TITLES),
-        "By language, the mean over its repositories:",
+        "By kind of query:",
+        _format_groups("kind", "queries", figures["by_category"], CATEGORY_TITLES),
+        "By language, mean over its repositories:",
         _format_groups("language", "repositories", by_language(figures["by_repository"], COLUMNS), {}),
         "By repository:",
         _format_repositories(figures),
         *_format_ablation(figures),
         *_format_folds(figures["cross_validation"]),
-        "Tokens that are read until the first right result, all ten where none is right:",
+        "Tokens read until the first relevant result (all ten results if none is relevant):",
         format_reading(figures["reading"]),
     ]
     return "\n\n".join(parts)
 
 
 def format_reading(figures: dict[str, dict[str, float]]) -> str:
-    """Return the table of tokens that are read."""
+    """Return the table of tokens read."""
     rows = [
         [name, f"{row['median']:,.0f}", f"{row['mean']:,.0f}", f"{row['found']:.1%}"] for name, row in figures.items()
     ]
-    return format_table([["read in the order of", "median", "mean", "right one among ten"], *rows])
+    return format_table([["read in the order of", "median", "mean", "found in the first ten"], *rows])
 
 
 def format_alphas(scores: dict[float, float]) -> str:
-    """Return the table of scores by the weight of meaning."""
+    """Return the table of scores by `alpha`."""
     return format_table([[f"{float(alpha):g}" for alpha in scores], list(map(show, scores.values()))])
 
 
 def show(score: float | None) -> str:
     """Return a score, or a difference of two, with three digits."""
-    return "" if score is None else f"{round(score, 3) + 0:.3f}"  # adding 0 takes the sign from -0
+    return "" if score is None else f"{round(score, 3) + 0:.3f}"  # adding 0 turns -0 into 0
 
 
 def _format_totals(figures: dict[str, Any]) -> str:
@@ -94,9 +94,9 @@ def _format_ablation(figures: dict[str, Any]) -> list[str]:
     ]
     neutral = [show(figures["total"][mode] - ablation["neutral"][mode]) for mode in ("hybrid", "bm25")]
     return [
-        "What NDCG@10 loses without a weight of `search/ranking.py`, one at a time:",
-        format_table([["weight", "set to", "hybrid", "bm25"], *rows, ["all of them", "", *neutral]]),
-        f"By `alpha`, the weight of meaning in hybrid mode ({weights['alpha']:g} is the default):",
+        "Loss of NDCG@10 when one weight of `search/ranking.py` is disabled:",
+        format_table([["weight", "set to", "hybrid", "bm25"], *rows, ["all", "", *neutral]]),
+        f"NDCG@10 by `alpha`, the weight of the vectors in hybrid mode (default {weights['alpha']:g}):",
         format_alphas(ablation["alphas"]),
     ]
 
@@ -109,13 +109,13 @@ def _format_folds(figures: dict[str, Any] | None) -> list[str]:
         for number, fold in enumerate(figures["folds"], 1)
     ]
     total = ["all", str(sum(len(fold["repositories"]) for fold in figures["folds"])), "", show(figures["fitted"])]
-    heading = ["fold", "repositories", "fitted, on the others", "fitted, on the fold", "as shipped, on the fold"]
+    heading = ["fold", "repositories", "fitted, training", "fitted, held out", "shipped, held out"]
     return [
-        "Cross-validation over repositories, hybrid mode: weights and `alpha` are fitted by coordinate descent to the "
-        f"repositories outside of a fold, from weights that do nothing, over the values {_list(SUMMAND_GRID)} (what is "
-        f"added), {_list(FACTOR_GRID)} (factors) and {_list(ALPHA_GRID)} (`alpha`):",
+        "Cross-validation over repositories, hybrid mode. For each fold, weights and `alpha` are fitted to the other "
+        f"repositories by coordinate descent, starting from neutral weights, over the values {_list(SUMMAND_GRID)} "
+        f"(summands), {_list(FACTOR_GRID)} (factors) and {_list(ALPHA_GRID)} (`alpha`):",
         format_table([heading, *rows, [*total, show(figures["fixed"])]]),
-        "Fitted in each fold:",
+        "Fitted values:",
         _format_fitted(figures["folds"]),
     ]
 

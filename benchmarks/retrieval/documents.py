@@ -34,7 +34,7 @@ from benchmarks.retrieval.summary import summarize_reading
 RECALL_DEPTH = 5
 """Sections that an agent is taken to look at before it asks in another way."""
 
-DOCUMENTS_ALONE = "hybrid, documents alone"
+DOCUMENTS_ALONE = "hybrid, only documents"
 WAYS = (*MODES, DOCUMENTS_ALONE)
 
 

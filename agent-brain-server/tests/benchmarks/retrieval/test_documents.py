@@ -63,6 +63,6 @@ def test_recall_is_counted_by_wording_and_package_and_tokens_up_to_the_section()
 def test_the_tables_have_every_group() -> None:
     figures = summarize_questions([ask_with_answer_at(1, "x", "same"), ask_with_answer_at(6, "y", "other")])
     text = format_documents({"packages": ["x-1", "y-2"], "files": 3, "chunks": 4, **figures})
-    assert "| in the section's words | 1 | 1.00 |" in text
+    assert "| uses the section's words | 1 | 1.00 |" in text
     assert "| in other words | 1 | 0.00 |" in text
     assert "| **all** | 2 | 0.50 |" in text
