@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
 from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.project.context import ServerContext
 
 CONTRACT = (
     Path(__file__).resolve().parent.parent / ".speckit/features/109-multi-instance-architecture/contracts/openapi.json"

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.state_files import remove_tree
 from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, SCOPES_FILE, VECTORS_DIR, locate_below
+from agent_brain_server.support.state_files import remove_tree
 
 INDEX_DIRS = (DOCUMENTS_DIR, VECTORS_DIR, KEYWORDS_DIR)
 """A damaged store that was set aside has the name of one of these, a dot, and more."""

@@ -36,7 +36,7 @@ def connect(target: Target) -> Client:
         note(f"{doing} the server of {target.project_root}.")
         state = start_own_server(target)
     elif found.is_shared:
-        from agent_brain_server.daemon import ensure_pointer  # noqa: PLC0415 - a server of one's own needs none of it
+        from agent_brain_server.shared.daemon import ensure_pointer  # noqa: PLC0415 - a server of one's own needs none of it
 
         ensure_pointer(state, target.project_root, target.state_dir)
     return Client(state)
@@ -49,7 +49,7 @@ def start_own_server(target: Target) -> RuntimeState:
         DeadlineError: A server is there and does not answer.
         AgentBrainError: The server could not be started.
     """
-    from agent_brain_server.lifecycle import SILENT_LIMIT_S, start_server  # noqa: PLC0415 - a server that runs needs none
+    from agent_brain_server.lifecycle.control import SILENT_LIMIT_S, start_server  # noqa: PLC0415 - a server that runs needs none
 
     root, state_dir = target.project_root, target.state_dir
     return start_server(root, state_dir=state_dir, started_by="agent", silent_timeout_s=SILENT_LIMIT_S).state

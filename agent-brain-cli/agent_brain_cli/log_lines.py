@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from agent_brain_cli.render import Json
 from agent_brain_server.errors import UnsafePathError
-from agent_brain_server.state_files import open_file
 from agent_brain_server.storage_paths import PREVIOUS_LOG_FILE, SERVER_LOG_FILE
+from agent_brain_server.support.state_files import open_file
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FOLLOW_INTERVAL_S = 0.2  # a person sees a line come at once, and a process that looks five times a second costs nothing

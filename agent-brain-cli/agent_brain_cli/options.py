@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.languages import list_languages, resolve_language, suggest_language
 from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.storage_paths import resolve_state_dir
+from agent_brain_server.support.languages import list_languages, resolve_language, suggest_language
 
 LIFECYCLE_TIMEOUT_S = 30.0
 """A server starts in two seconds and drains for five when it stops; a loaded machine may take several times that."""

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from agent_brain_cli.render import Json, format_share, obeys_escapes
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import click
 
-from agent_brain_server.hidden_text import replace_hidden, reveal
+from agent_brain_server.support.text import replace_hidden, reveal
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent_brain_cli.excerpt import choose_excerpt
 from agent_brain_cli.render import Json, format_share, visible, visible_text
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 MAX_LINE_LENGTH = 300
 """Characters: a minified file must not fill the screen with one line."""

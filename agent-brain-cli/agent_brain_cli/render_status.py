@@ -3,7 +3,7 @@
 from agent_brain_cli.progress import count_reasons, describe_progress
 from agent_brain_cli.render import Json, format_duration, format_fields, format_moment, format_share, visible
 from agent_brain_server.runtime import RuntimeState
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 
 def runtime_document(state: RuntimeState, *, with_token: bool = False) -> Json:

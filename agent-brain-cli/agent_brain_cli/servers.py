@@ -10,7 +10,7 @@ from agent_brain_server.discovery import discover
 from agent_brain_server.runtime import RuntimeState
 
 if TYPE_CHECKING:
-    from agent_brain_server.membership import Membership
+    from agent_brain_server.shared.mode import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def stop_command(state: RuntimeState) -> str:
 
 def membership_of(target: Target) -> "Membership":
     """Return what the project says of the shared daemon."""
-    from agent_brain_server.membership import read_membership  # noqa: PLC0415 - who finds a server needs none of it
+    from agent_brain_server.shared.mode import read_membership  # noqa: PLC0415 - who finds a server needs none of it
 
     return read_membership(target.project_root, target.state_dir)
 
@@ -81,6 +81,6 @@ def attach_to_daemon(target: Target) -> RuntimeState:
         DeadlineError: One is there and does not answer.
         ServerRefusedError: The project has a server of its own that runs.
     """
-    from agent_brain_server.daemon import register_project, require_daemon  # noqa: PLC0415 - likewise
+    from agent_brain_server.shared.daemon import register_project, require_daemon  # noqa: PLC0415 - likewise
 
     return register_project(require_daemon(membership_of(target)), target.project_root, target.state_dir)

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import load_settings
-from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.storage_paths import make_child_environment
 
-REMOVAL_MODULE = "agent_brain_server.forget_vectors"
+REMOVAL_MODULE = "agent_brain_server.project.purge_vectors"
 REMOVAL_LIMIT_S = 30.0  # loading Chroma's client takes a second, and each of a few requests at most three
 
 

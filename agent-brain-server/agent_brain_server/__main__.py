@@ -20,20 +20,17 @@ from types import FrameType
 from typing import NoReturn
 
 from agent_brain_server import __version__
-from agent_brain_server.api.context import ServerContext
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import Settings, load_settings
-from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.config.trust import Ignored
-from agent_brain_server.crash_record import log_crash
 from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseError, StartError
-from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, read_holder, remove_remains
-from agent_brain_server.log import configure_logging
-from agent_brain_server.log_tail import read_log_tail
-from agent_brain_server.processes import measure_process_age
+from agent_brain_server.lifecycle.log import configure_logging, read_log_tail
+from agent_brain_server.lifecycle.registry import claim_state_dir
+from agent_brain_server.lifecycle.spawn import ReadyPipe
+from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, log_crash, read_holder, remove_remains
+from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project_root import require_project, resolve_project_root
-from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.runtime import RuntimeState, read_runtime
-from agent_brain_server.state_owner import claim_state_dir
 from agent_brain_server.storage_paths import (
     brain_home,
     make_child_environment,
@@ -41,7 +38,8 @@ from agent_brain_server.storage_paths import (
     resolve_log_dir,
     resolve_state_dir,
 )
-from agent_brain_server.telemetry import disable_telemetry
+from agent_brain_server.support.processes import measure_process_age
+from agent_brain_server.support.telemetry import disable_telemetry
 
 logger = logging.getLogger(__name__)
 

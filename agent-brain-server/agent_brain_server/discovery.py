@@ -18,11 +18,11 @@ All functions may be called from any number of processes and threads at once.
 from pathlib import Path
 
 from agent_brain_server.errors import ServerRefusedError, UnknownSchemaError
-from agent_brain_server.local_http import request_json
 from agent_brain_server.locking import cleanup_stale, is_stale
 from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.runtime import RuntimeState, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import resolve_state_dir
+from agent_brain_server.support.http_client import request_json
 
 __all__ = [
     "RuntimeState",
@@ -77,7 +77,9 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None, exac
     if own is not None:
         return own
     # only who finds no server of its own pays for these
-    from agent_brain_server import daemon, lifecycle, membership  # noqa: PLC0415
+    from agent_brain_server.lifecycle import control as lifecycle  # noqa: PLC0415
+    from agent_brain_server.shared import daemon  # noqa: PLC0415
+    from agent_brain_server.shared import mode as membership  # noqa: PLC0415
 
     belonging = membership.read_membership(root, place)
     if belonging.is_shared:
@@ -155,7 +157,8 @@ def _find_own_server(root: Path, place: Path) -> RuntimeState | None:
 
 def _find_shared_server(root: Path, place: Path) -> RuntimeState | None:
     # only who finds no server of its own pays for these
-    from agent_brain_server import daemon, membership  # noqa: PLC0415
+    from agent_brain_server.shared import daemon  # noqa: PLC0415
+    from agent_brain_server.shared import mode as membership  # noqa: PLC0415
 
     belonging = membership.read_membership(root, place)
     found = daemon.find_project(root, belonging) if belonging.is_shared else None

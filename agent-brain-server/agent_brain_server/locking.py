@@ -15,14 +15,59 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document
-from agent_brain_server.crash_record import record_crash
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.processes import MAX_PID, read_start_time
-from agent_brain_server.state_files import create_file, open_file, read_file, remove_temporaries
-from agent_brain_server.storage_paths import brain_home, lock_path, pid_path, runtime_path
+from agent_brain_server.storage_paths import brain_home, crash_path, lock_path, pid_path, runtime_path
+from agent_brain_server.support.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.support.processes import MAX_PID, read_start_time
+from agent_brain_server.support.state_files import create_file, open_file, read_file, remove_temporaries
+
+SCHEMA_VERSION = 1
+KEPT_KEYS = ("pid", "instance_id", "started_at", "version")
+"""Keys of `runtime.json` that identify the process; its token is not kept."""
+
+MAX_VALUE_LENGTH = 40  # of a time or an id; the file may come from a clone
+
+
+def record_crash(state_dir: Path, holder: tuple[int, str] | None) -> None:
+    """Record the server whose files are about to be removed; the caller holds the lock.
+
+    Args:
+        state_dir: Absolute.
+        holder: Pid and start time in the lock file, which a server removes when it ends in order.
+    """
+    document: dict[str, Any] = {}
+    with contextlib.suppress(UnreadableDocumentError):
+        document = read_document(runtime_path(state_dir)) or {}
+    # a pointer to the shared daemon has no instance id, and no server of this directory has crashed
+    server = {key: document[key] for key in KEPT_KEYS if key in document} if "instance_id" in document else {}
+    if holder is not None:
+        server.setdefault("pid", holder[0])
+    if server:
+        with contextlib.suppress(OSError, StateDirError):  # a full disk must not keep the server from starting
+            write_atomic(crash_path(state_dir), {"schema_version": SCHEMA_VERSION, **server})
+
+
+def log_crash(state_dir: Path) -> None:
+    """Log the recorded crash, if there is one, and remove the record."""
+    try:
+        document = read_document(crash_path(state_dir))
+    except UnreadableDocumentError as exc:
+        logger.warning("Ignored: %s", exc)
+        return
+    if document is None:
+        return
+    known = {key: str(document[key])[:MAX_VALUE_LENGTH] for key in KEPT_KEYS if key in document}
+    facts = [f"pid {known.get('pid', 'unknown')}"]
+    facts += [f"started {known['started_at']}"] if "started_at" in known else []
+    facts += [f"version {known['version']}"] if "version" in known else []
+    logger.warning(
+        "Recovered: the previous server (%s) ended without cleaning up; its files were removed", ", ".join(facts)
+    )
+    with contextlib.suppress(OSError):
+        crash_path(state_dir).unlink()
+
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agent_brain_server import git
 from agent_brain_server.errors import ConfigError
-from agent_brain_server.ownership import is_own_path
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support import git
+from agent_brain_server.support.state_files import is_own_path
+from agent_brain_server.support.text import count_noun
 
 GIT_LIMIT_S = 5.0  # a network disk or a hostile repository may hang git; then the markers decide
 MARKERS = (".claude", "pyproject.toml")

@@ -10,17 +10,17 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.errors import StateDirError, UnknownSchemaError
-from agent_brain_server.local_http import HEALTH_TIMEOUT_S, fetch_instance_id
-from agent_brain_server.processes import (
+from agent_brain_server.storage_paths import lock_path, prepare_brain_home, runtime_path, shared_config_path
+from agent_brain_server.support.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.support.http_client import HEALTH_TIMEOUT_S, fetch_instance_id
+from agent_brain_server.support.processes import (
     MAX_PID,
     has_file_open,
     is_own_process,
     is_same_process,
     measure_process_age,
 )
-from agent_brain_server.storage_paths import lock_path, prepare_brain_home, runtime_path, shared_config_path
 
 logger = logging.getLogger(__name__)
 

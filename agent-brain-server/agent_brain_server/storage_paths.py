@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from agent_brain_server.errors import InvalidRequestError, StateDirError, UnsafePathError
-from agent_brain_server.ownership import is_own_path
-from agent_brain_server.state_files import (
+from agent_brain_server.support.state_files import (
     PRIVATE_DIR_MODE,
     create_file,
+    is_own_path,
     make_private_dir,
     open_directory,
     require_safe_tree,

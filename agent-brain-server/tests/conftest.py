@@ -17,9 +17,9 @@ import pytest
 from hypothesis import settings
 from process_guard import no_process_left  # noqa: F401 - a fixture of every module
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.project.services import ServiceBundle
 
 settings.register_profile("repeatable", derandomize=True)
 if os.environ.get("CI"):  # new examples are tried at every desk; what lands does not depend on luck

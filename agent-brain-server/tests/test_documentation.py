@@ -13,12 +13,12 @@ import pytest
 from packaging.requirements import Requirement
 from pydantic import BaseModel
 
-from agent_brain_server.api.error_handlers import HTTP_PROBLEMS
+from agent_brain_server.api.errors import HTTP_PROBLEMS
 from agent_brain_server.config.settings import ENVIRONMENT_PREFIX, ProjectConfig
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.models.index import IndexRequest
-from agent_brain_server.models.projects import ProjectRegistration
 from agent_brain_server.models.query import QueryRequest
+from agent_brain_server.models.status import ProjectRegistration
 from agent_brain_server.runtime import SharedConfig
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from agent_brain_server.api.bundle import open_stores
-from agent_brain_server.api.recovery import Repairs
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.named import identify_model
-from agent_brain_server.services.vector_backlog import embedding_key, embedding_text
+from agent_brain_server.project.recovery import Repairs
+from agent_brain_server.project.services import open_stores
+from agent_brain_server.services.embedding_queue import embedding_key, embedding_text
 from agent_brain_server.storage_paths import resolve_storage_paths
 
 BATCH = 2_000  # chunks: three megabytes of vectors

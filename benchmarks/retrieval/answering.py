@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent_brain_server.api.bundle import ServiceBundle
-from agent_brain_server.indexing.token_estimate import estimate_tokens
+from agent_brain_server.indexing.chunking.source_lines import estimate_tokens
 from agent_brain_server.models.query import DEFAULT_ALPHA, QueryRequest
+from agent_brain_server.project.services import ServiceBundle
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, RankingWeights, rank_candidates
 from agent_brain_server.services.query_service import POOL_SIZE
 from agent_brain_server.types import ChunkFacts, Hit, SearchMode, SourceType

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.project.services import ServiceBundle
 from benchmarks.retrieval.ablation import ALPHAS, weight_names, without
 from benchmarks.retrieval.answering import (
     MODES,

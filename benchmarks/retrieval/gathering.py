@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.project.services import ServiceBundle
 from agent_brain_server.storage_paths import default_state_dir
 from agent_brain_server.types import SearchMode
 from benchmarks.retrieval.answering import (

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent_brain_server.api.bundle import ServiceBundle
-from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.project.services import ServiceBundle, SharedParts
 from agent_brain_server.storage_paths import default_state_dir
 
 POLL_S = 0.05

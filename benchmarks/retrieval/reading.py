@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_brain_server.indexing.token_estimate import estimate_tokens
-from agent_brain_server.tokens import STOP_WORDS
+from agent_brain_server.indexing.chunking.source_lines import estimate_tokens
+from agent_brain_server.support.tokens import STOP_WORDS
 from benchmarks.retrieval.query_set import Target
 from benchmarks.retrieval.scoring import DEPTH, Result, WholeFile, first_rank
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.daemon import list_projects, register_project
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.shared.daemon import list_projects, register_project
 from agent_brain_server.storage_paths import resolve_state_dir, shared_project_home
 from benchmarks.soak.killing import SEED, IndexedProject, prepare
 from benchmarks.soak.outcome import Outcome, require

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_brain_server.discovery import request_json
-from agent_brain_server.lifecycle import start_server
+from agent_brain_server.lifecycle.control import start_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 from benchmarks.soak.killing import SEED, IndexedProject, prepare

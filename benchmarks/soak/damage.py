@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from agent_brain_server.discovery import request_json
 from agent_brain_server.errors import AgentBrainError, ServerRefusedError
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, KEYWORDS_DIR, VECTORS_DIR, resolve_state_dir
 from benchmarks.soak.killing import MODES, SEED, IndexedProject, prepare
 from benchmarks.soak.outcome import BrokenPromiseError, Outcome, require

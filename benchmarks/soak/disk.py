@@ -14,7 +14,7 @@ from typing import Any
 
 from agent_brain_server.discovery import request_json
 from agent_brain_server.errors import AgentBrainError
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState
 from benchmarks.soak.corpus import ChangingTree
 from benchmarks.soak.outcome import Outcome, require
@@ -144,7 +144,7 @@ def _index(state: RuntimeState) -> dict[str, Any]:
 START_AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from agent_brain_server.lifecycle import start_server
+from agent_brain_server.lifecycle.control import start_server
 os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})
 try:
     start_server(Path(sys.argv[1]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.storage.vector_map import open_database
 from agent_brain_server.storage.vector_matrix import VectorMatrix
 from agent_brain_server.storage.vector_store import MAX_UNUSED_ROWS

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent_brain_server.lifecycle import start_server
+from agent_brain_server.lifecycle.control import start_server
 from benchmarks.client import Client
 from benchmarks.soak.fresh_scenarios import SCENARIOS, Expectation, Tree
 from benchmarks.soak.outcome import Outcome, require

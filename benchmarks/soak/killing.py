@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.daemon import register_project
 from agent_brain_server.discovery import discover, request_json
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.shared.daemon import register_project
 from agent_brain_server.storage_paths import resolve_state_dir, shared_project_home
 from benchmarks.soak.corpus import ChangingTree
 from benchmarks.soak.outcome import Outcome, require

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from agent_brain_server import registry
+from agent_brain_server.lifecycle import registry
 from agent_brain_server.locking import StateLock
-from agent_brain_server.processes import read_start_time
 from agent_brain_server.runtime import RuntimeState, write_runtime
 from agent_brain_server.storage_paths import brain_home, default_state_dir, prepare_state_dir
+from agent_brain_server.support.processes import read_start_time
 from benchmarks.soak.outcome import Outcome, require
 from benchmarks.soak.servers import own_home
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent_brain_server.lifecycle import start_server
+from agent_brain_server.lifecycle.control import start_server
 from agent_brain_server.storage_paths import resolve_state_dir
 from benchmarks.soak.killing import SEED, prepare
 from benchmarks.soak.outcome import Outcome, require

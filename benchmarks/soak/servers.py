@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.lifecycle.control import stop_server
 from agent_brain_server.storage_paths import HOME_VARIABLE, lock_path, pid_path, resolve_state_dir, runtime_path
 from benchmarks.soak.outcome import BrokenPromiseError
 

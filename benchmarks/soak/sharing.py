@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.lifecycle import start_daemon, stop_daemon
+from agent_brain_server.lifecycle.control import start_daemon, stop_daemon
 from agent_brain_server.runtime import RuntimeState
 from benchmarks.client import Client
 from benchmarks.processes import tree_memory, wait_until_childless

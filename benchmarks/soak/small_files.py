@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server import registry
 from agent_brain_server.config.settings import write_project_config
-from agent_brain_server.daemon import register_project
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle import registry
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.runtime import write_shared_config
+from agent_brain_server.shared.daemon import register_project
 from agent_brain_server.storage_paths import (
     brain_home,
     config_path,

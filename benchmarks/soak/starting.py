@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from agent_brain_server.discovery import discover
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.runtime import read_runtime
 from agent_brain_server.storage_paths import resolve_state_dir
 from benchmarks.soak.outcome import MILLISECONDS, Outcome, percentile, require

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.lifecycle import start_server
+from agent_brain_server.lifecycle.control import start_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 from benchmarks.client import Client, RefusedError

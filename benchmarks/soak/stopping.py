@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from agent_brain_server.discovery import discover
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import write_runtime
 from agent_brain_server.storage_paths import lock_path, pid_path, resolve_state_dir

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tantivy
 
-from agent_brain_server.services.vector_backlog import embedding_key, embedding_text
+from agent_brain_server.services.embedding_queue import embedding_key, embedding_text
 from agent_brain_server.storage.chunk_rows import SELECT_CHUNKS, stored_chunk_of
 from agent_brain_server.storage.document_store import DATABASE_NAME
 from agent_brain_server.storage.map_checksums import keep_sound_texts

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from agent_brain_server.lifecycle import start_server
+from agent_brain_server.lifecycle.control import start_server
 from agent_brain_server.storage_paths import resolve_state_dir
 from benchmarks.client import Client
 from benchmarks.soak.killing import SEED, IndexedProject, prepare

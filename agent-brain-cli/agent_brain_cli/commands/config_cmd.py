@@ -10,8 +10,8 @@ from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, format_table, note, show, write_value
 from agent_brain_cli.servers import membership_of
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import load_settings
-from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.config.trust import SECRET_KEYS, Ignored
 from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import read_runtime

@@ -15,7 +15,7 @@ from agent_brain_server.config.settings import ProjectConfig, load_settings
 from agent_brain_server.errors import AgentBrainError, ConfigError
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.storage_paths import DATA_DIR, brain_home, locate_below, shared_project_home
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 Check = Callable[[Patient], Finding]
 

@@ -9,7 +9,7 @@ from agent_brain_cli.options import Target, named_options, target_options
 from agent_brain_cli.progress import count_reasons, vector_share
 from agent_brain_cli.render import Json, format_share, show, visible
 from agent_brain_cli.servers import note_version
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 
 @click.command()

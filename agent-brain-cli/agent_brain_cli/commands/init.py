@@ -8,13 +8,13 @@ from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, note, show, visible
 from agent_brain_cli.servers import membership_of
-from agent_brain_server import registry
 from agent_brain_server.config.settings import change_project_mode, write_project_config
-from agent_brain_server.daemon import unregister_project
+from agent_brain_server.lifecycle import registry
+from agent_brain_server.lifecycle.registry import claim_state_dir, require_own_state_dir
 from agent_brain_server.locking import is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import write_shared_config
-from agent_brain_server.state_owner import claim_state_dir, require_own_state_dir
+from agent_brain_server.shared.daemon import unregister_project
 from agent_brain_server.storage_paths import brain_home, config_path, shared_config_path
 
 Mode = Literal["project", "shared"]

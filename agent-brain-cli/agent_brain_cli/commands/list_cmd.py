@@ -8,15 +8,15 @@ import click
 from agent_brain_cli.options import Target, target_options
 from agent_brain_cli.render import Json, format_table, note, show
 from agent_brain_cli.render_status import runtime_document
-from agent_brain_server import registry
-from agent_brain_server.daemon import unregister_project
 from agent_brain_server.errors import AgentBrainError
+from agent_brain_server.lifecycle import registry
+from agent_brain_server.lifecycle.registry import RegistryEntry
 from agent_brain_server.locking import is_stale
-from agent_brain_server.membership import read_registrations
-from agent_brain_server.registry import RegistryEntry
 from agent_brain_server.runtime import read_runtime, validate_runtime
+from agent_brain_server.shared.daemon import unregister_project
+from agent_brain_server.shared.mode import read_registrations
 from agent_brain_server.storage_paths import brain_home
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 MAX_CHECKS = 64  # at once: a silent server costs a time limit, and a registry may hold many
 CHECK_TIMEOUT_S = 0.8  # a server answers within 60 ms even while it indexes, and a list should be there in a second

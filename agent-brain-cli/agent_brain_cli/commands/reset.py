@@ -14,14 +14,14 @@ from agent_brain_cli.render import Json, format_bytes, note, show, visible
 from agent_brain_cli.servers import membership_of
 from agent_brain_cli.vectors_elsewhere import forget_vectors
 from agent_brain_server.config.settings import load_settings
-from agent_brain_server.daemon import find_daemon, register_project, require_daemon
 from agent_brain_server.discovery import request_json
 from agent_brain_server.errors import ConfigError, ConflictError
-from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.lifecycle.control import stop_server
+from agent_brain_server.lifecycle.registry import release_state_dir, require_own_state_dir
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, is_stale
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState
-from agent_brain_server.state_owner import release_state_dir, require_own_state_dir
+from agent_brain_server.shared.daemon import find_daemon, register_project, require_daemon
 from agent_brain_server.storage_paths import DATA_DIR, brain_home, shared_project_file, shared_project_home
 
 FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes what may be gigabytes

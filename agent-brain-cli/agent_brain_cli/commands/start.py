@@ -17,9 +17,9 @@ from agent_brain_cli.servers import (
     note_version,
     stop_command,
 )
-from agent_brain_server.daemon import count_projects
-from agent_brain_server.lifecycle import StartResult, start_daemon, start_server
+from agent_brain_server.lifecycle.control import StartResult, start_daemon, start_server
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.shared.daemon import count_projects
 
 MAX_PORT = 65_535
 ANY_PORT = 0  # the system chooses, so any port that a running server has will do

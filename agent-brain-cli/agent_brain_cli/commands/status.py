@@ -10,10 +10,10 @@ from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.render import Json, show
 from agent_brain_cli.render_status import render_daemon_status, render_status, runtime_document
 from agent_brain_cli.servers import describe_versions, look_for_server, membership_of, note_version
-from agent_brain_server.daemon import count_projects, find_daemon, list_projects, require_daemon
 from agent_brain_server.errors import DeadlineError, NotRunningError
 from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import RuntimeState, measure_uptime
+from agent_brain_server.shared.daemon import count_projects, find_daemon, list_projects, require_daemon
 from agent_brain_server.storage_paths import brain_home
 
 STATUS_TIMEOUT_S = 10.0  # a server that indexes answers in milliseconds

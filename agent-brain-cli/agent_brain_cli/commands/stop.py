@@ -5,10 +5,10 @@ import click
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
 from agent_brain_cli.render import Json, show
 from agent_brain_cli.servers import membership_of
-from agent_brain_server.daemon import require_daemon
 from agent_brain_server.errors import ConflictError, DaemonNotRunningError, NotRunningError
-from agent_brain_server.lifecycle import StopResult, stop_daemon, stop_server
-from agent_brain_server.state_owner import require_own_state_dir
+from agent_brain_server.lifecycle.control import StopResult, stop_daemon, stop_server
+from agent_brain_server.lifecycle.registry import require_own_state_dir
+from agent_brain_server.shared.daemon import require_daemon
 from agent_brain_server.storage_paths import brain_home
 
 

@@ -16,7 +16,7 @@ from agent_brain_server.storage_paths import make_child_environment
 Status = Literal["ok", "warning", "failed"]
 
 TRIAL_LIMIT_S = 60.0  # it takes two to three seconds here, and several times that on a loaded machine
-TRIAL_MODULE = "agent_brain_server.self_check"
+TRIAL_MODULE = "agent_brain_server.project.self_check"
 
 
 @dataclass(frozen=True, slots=True)

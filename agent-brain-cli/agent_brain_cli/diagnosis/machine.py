@@ -4,7 +4,7 @@ import shutil
 import sys
 
 from agent_brain_cli.diagnosis.finding import Finding, Patient
-from agent_brain_server import git
+from agent_brain_server.support import git
 
 OLDEST_PYTHON = (3, 11)
 NEWEST_PYTHON = (3, 13)  # the newest that the tests run on

@@ -8,11 +8,9 @@ import tempfile
 from pathlib import Path
 
 from agent_brain_cli.diagnosis.finding import Finding, Patient
-from agent_brain_server import git
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import load_settings
-from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.errors import ConfigError, UnsafePathError
-from agent_brain_server.state_files import PRIVATE_DIR_MODE, read_file, require_safe_tree
 from agent_brain_server.storage_paths import (
     CONFIG_FILE,
     HOME_LINKS,
@@ -22,6 +20,8 @@ from agent_brain_server.storage_paths import (
     brain_home,
     runtime_path,
 )
+from agent_brain_server.support import git
+from agent_brain_server.support.state_files import PRIVATE_DIR_MODE, read_file, require_safe_tree
 
 MAX_RULES_BYTES = 100_000  # ours has two lines
 FOR_OTHERS = 0o077  # what a mode must not hold: rights of the group and of everybody

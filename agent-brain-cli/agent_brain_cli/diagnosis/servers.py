@@ -4,13 +4,14 @@ import importlib.metadata
 import socket
 
 from agent_brain_cli.diagnosis.finding import Finding, Patient
-from agent_brain_server import __version__, registry
-from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server import __version__
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.errors import AgentBrainError
+from agent_brain_server.lifecycle import registry
 from agent_brain_server.locking import is_stale, read_pid
 from agent_brain_server.runtime import read_pointer, read_runtime, validate_runtime
 from agent_brain_server.storage_paths import brain_home, lock_path, pid_path, runtime_path
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 CLI_DISTRIBUTION = "agent-brain-cli"
 START = "agent-brain start"

@@ -5,7 +5,7 @@ from agent_brain_cli.diagnosis.finding import Finding, Patient
 from agent_brain_cli.render import Json
 from agent_brain_cli.servers import look_for_server
 from agent_brain_server.errors import AgentBrainError
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 INDEX_AGAIN = "agent-brain index --force"
 MENDED = "Nothing: the next start mends it (agent-brain start)."

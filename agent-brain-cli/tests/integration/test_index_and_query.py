@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from agent_brain_server.hidden_text import count_hidden
+from agent_brain_server.support.text import count_hidden
 
 
 def test_a_question_to_a_project_that_was_never_indexed_is_answered(agent_brain):

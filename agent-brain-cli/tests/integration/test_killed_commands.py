@@ -53,14 +53,14 @@ int ftruncate(int file, off_t size) { count_change(); return syscall(SYS_ftrunca
 REGISTER = """
 import sys
 from pathlib import Path
-from agent_brain_server import registry
+from agent_brain_server.lifecycle import registry
 registry.register(Path(sys.argv[1]), Path(sys.argv[1]) / ".claude")
 """
 
 ARM_AND_REGISTER = """
 import os, sys
 from pathlib import Path
-from agent_brain_server import registry
+from agent_brain_server.lifecycle import registry
 Path(os.environ["KILL_AT"]).write_text(sys.argv[2])
 registry.register(Path(sys.argv[1]), Path(sys.argv[1]) / ".claude")
 """

@@ -261,7 +261,7 @@ def register_all(roots, environment) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from agent_brain_server.registry import register\n"
+        "from agent_brain_server.lifecycle.registry import register\n"
         "from agent_brain_server.storage_paths import resolve_state_dir\n"
         "for root in map(Path, sys.argv[1:]):\n"
         "    register(root, resolve_state_dir(root))\n"

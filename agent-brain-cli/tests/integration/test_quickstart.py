@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.lifecycle.control import stop_server
 from agent_brain_server.storage_paths import MARKER_DIR, PRODUCT_DIR
 
 QUICKSTART = Path(__file__).parents[3] / ".speckit/features/109-multi-instance-architecture/quickstart.md"

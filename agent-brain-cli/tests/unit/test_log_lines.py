@@ -8,7 +8,7 @@ import time
 import pytest
 
 from agent_brain_cli.log_lines import LineFilter, follow, open_log, parse_line, read_last
-from agent_brain_server import log
+from agent_brain_server.lifecycle import log
 
 EVERYTHING = LineFilter()
 FOLLOW_LIMIT_S = 120

@@ -8,7 +8,7 @@ import pytest
 
 from agent_brain_cli.path_globs import resolve_globs
 from agent_brain_cli.render_results import locate
-from agent_brain_server.globs import compile_choice
+from agent_brain_server.support.globs import compile_choice
 
 FILES = [
     "a.py",

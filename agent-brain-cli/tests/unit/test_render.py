@@ -15,7 +15,7 @@ from agent_brain_cli.render import (
     visible,
     visible_text,
 )
-from agent_brain_server.hidden_text import count_hidden
+from agent_brain_server.support.text import count_hidden
 
 HOSTILE = [
     "\x1b[2J",  # clears the screen

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from agent_brain_server.api.access import PEER_KEY
 from agent_brain_server.api.connection_guard import ConnectionGuard, Peer
-from agent_brain_server.api.error_handlers import problem_response
+from agent_brain_server.api.errors import problem_response
 from agent_brain_server.errors import (
     HeadersTooLargeError,
     PayloadTooLargeError,

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from agent_brain_server.api import projects as seam
-from agent_brain_server.api.activity import Activity as ServerActivity
-from agent_brain_server.api.context import ServerContext
+from agent_brain_server.api.middleware import Activity as ServerActivity
+from agent_brain_server.project import projects as seam
+from agent_brain_server.project.context import ServerContext
 
 
 async def get_context(request: Request) -> ServerContext:

@@ -12,20 +12,18 @@ from starlette.concurrency import run_in_threadpool
 
 from agent_brain_server import __version__
 from agent_brain_server.api.access import AccessPolicy
-from agent_brain_server.api.activity import Activity
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.api.connection_guard import ConnectionGuard
-from agent_brain_server.api.context import ServerContext
-from agent_brain_server.api.error_handlers import PROBLEM_JSON, install_error_handlers
-from agent_brain_server.api.middleware import RequestBorder
-from agent_brain_server.api.projects import Projects, SingleProject
-from agent_brain_server.api.request_meter import RequestMeter
+from agent_brain_server.api.errors import PROBLEM_JSON, install_error_handlers
+from agent_brain_server.api.middleware import Activity, RequestBorder
+from agent_brain_server.api.request_metrics import RequestMeter
 from agent_brain_server.api.routers import docs_page, health, index, projects, query
 from agent_brain_server.api.routers import metrics as metrics_router
-from agent_brain_server.api.shared_parts import SharedParts
-from agent_brain_server.api.shared_projects import SharedProjects
 from agent_brain_server.errors import ConfigError
-from agent_brain_server.models.problem import Problem
+from agent_brain_server.models.index import Problem
+from agent_brain_server.project.context import ServerContext
+from agent_brain_server.project.projects import Projects, SingleProject
+from agent_brain_server.project.services import ServiceBundle, SharedParts
+from agent_brain_server.project.shared_projects import SharedProjects
 from agent_brain_server.services.metrics import Metrics
 
 if TYPE_CHECKING:

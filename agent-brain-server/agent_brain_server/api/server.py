@@ -22,17 +22,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 
 from agent_brain_server import __version__
-from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.connection import BoundedProtocol
 from agent_brain_server.api.connection_guard import ConnectionGuard
-from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
-from agent_brain_server.api.presence import Presence
+from agent_brain_server.api.middleware import Activity
 from agent_brain_server.errors import AgentBrainError, StartError
+from agent_brain_server.lifecycle.publisher import Presence
 from agent_brain_server.locking import StateLock
-from agent_brain_server.processes import read_start_time
+from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, format_base_url
+from agent_brain_server.support.processes import read_start_time
 
 logger = logging.getLogger(__name__)
 

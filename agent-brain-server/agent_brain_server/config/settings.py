@@ -15,19 +15,25 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from agent_brain_server.atomic_file import UnreadableDocumentError, read_document, serialize_document, write_atomic
-from agent_brain_server.config.addresses import find_chroma_fault, is_loopback
 from agent_brain_server.config.trust import (
     SECRET_KEYS,
     Ignored,
     ProjectFile,
+    find_chroma_fault,
     find_ignored,
     find_withheld,
+    is_loopback,
     read_project_file,
     renew_trust,
 )
 from agent_brain_server.errors import ConfigError, StateDirError
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
+from agent_brain_server.support.atomic_file import (
+    UnreadableDocumentError,
+    read_document,
+    serialize_document,
+    write_atomic,
+)
 
 ENVIRONMENT_PREFIX = "AGENT_BRAIN_"
 FLAG_ORIGIN = "flag"

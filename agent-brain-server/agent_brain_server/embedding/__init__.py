@@ -1,6 +1,6 @@
 """Texts to vectors."""
 
-from agent_brain_server.telemetry import disable_telemetry
+from agent_brain_server.support.telemetry import disable_telemetry
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 """Ships inside the package; everything else is an integration that has to be installed."""

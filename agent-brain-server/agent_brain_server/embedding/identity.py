@@ -3,6 +3,12 @@
 import hashlib
 from pathlib import Path
 
+
+def replace_surrogates(text: str) -> str:
+    """Put a question mark for each lone surrogate, which no tokenizer and no remote model takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 MODEL_DIR = Path(__file__).parent / "minilm"
 MODEL_FILES = ("model.onnx", "tokenizer.json")
 DIMENSION = 384

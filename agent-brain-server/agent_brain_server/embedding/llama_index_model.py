@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent_brain_server.embedding.text import replace_surrogates
+from agent_brain_server.embedding.identity import replace_surrogates
 from agent_brain_server.errors import UnavailableError
 from agent_brain_server.types import Vectors
 

@@ -16,8 +16,14 @@ from onnxruntime import InferenceSession, SessionOptions
 from tokenizers import Tokenizer
 
 from agent_brain_server.embedding import DEFAULT_MODEL
-from agent_brain_server.embedding.identity import DIMENSION, MAX_TOKENS, MODEL_DIR, MODEL_FILES, fingerprint_files
-from agent_brain_server.embedding.text import replace_surrogates
+from agent_brain_server.embedding.identity import (
+    DIMENSION,
+    MAX_TOKENS,
+    MODEL_DIR,
+    MODEL_FILES,
+    fingerprint_files,
+    replace_surrogates,
+)
 from agent_brain_server.errors import StoreError
 from agent_brain_server.types import Vectors
 

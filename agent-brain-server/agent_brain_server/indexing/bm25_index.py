@@ -5,20 +5,109 @@ import json
 import logging
 import math
 import shutil
+import struct
 import threading
+import uuid
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import tantivy
 
 from agent_brain_server.errors import StateDirError, StoreError
-from agent_brain_server.indexing.keyword_fields import ANALYZER, FIELD_BOOSTS, build_schema, document_of
-from agent_brain_server.indexing.segment_check import META_NAME, find_damaged_segment
-from agent_brain_server.state_files import read_file, replace_file
-from agent_brain_server.tokens import find_subject, query_terms
-from agent_brain_server.types import AllowedChunks, Hit, StoredChunk
+from agent_brain_server.support.state_files import read_file, replace_file
+from agent_brain_server.support.tokens import find_subject, index_text, query_terms
+from agent_brain_server.types import AllowedChunks, Chunk, Hit, StoredChunk
+
+ANALYZER = "words"
+
+FIELD_BOOSTS = {"body": 1.0, "symbols": 0.7, "path": 1.0, "heading": 0.5}
+"""Weight of a match by where it stands."""
+
+
+def build_schema() -> tantivy.Schema:
+    """Return the fields."""
+    builder = tantivy.SchemaBuilder()
+    builder.add_unsigned_field("key", fast=True)
+    for field in FIELD_BOOSTS:
+        builder.add_text_field(field, tokenizer_name=ANALYZER, index_option="freq")
+    for field in ("path_raw", "language", "source_type"):
+        builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
+    return builder.build()
+
+
+def document_of(stored: StoredChunk) -> tantivy.Document:
+    """Return a chunk as the index takes it in."""
+    chunk = stored.chunk
+    document = tantivy.Document()
+    document.add_unsigned("key", stored.key)
+    document.add_text("body", index_text(chunk.text))
+    document.add_text("symbols", index_text(" ".join(chunk.symbols)))
+    document.add_text("path", _path_words(chunk))
+    document.add_text("heading", index_text(chunk.heading or ""))
+    document.add_text("path_raw", chunk.path)
+    document.add_text("language", chunk.language)
+    document.add_text("source_type", chunk.source_type)
+    return document
+
+
+def _path_words(chunk: Chunk) -> str:
+    """Return the words of the path without the file's suffix, which says no more than the language does."""
+    return index_text(str(PurePosixPath(chunk.path).with_suffix("")))
+
+
+META_NAME = "meta.json"
+
+COMPONENTS = ("fast", "fieldnorm", "idx", "pos", "store", "term")
+"""Suffixes of the files that every segment has."""
+
+FOOTER = struct.Struct("<II")
+"""What a file ends in: how long the JSON before it is, and a number that every file has."""
+
+FOOTER_MAGIC = 1337
+
+CHECK_LIMIT = 128 * 1024 * 1024
+"""Bytes of all segments up to which they are checked: 4 GB in a second, so some 30 ms of a start."""
+
+
+def find_damaged_segment(directory: Path) -> str | None:
+    """Return the name of a file that is missing or was changed, None where every one is sound.
+
+    What a killed commit left is passed over: no segment counts that `meta.json` does not name.
+    """
+    try:
+        names = list(_list_files(json.loads((directory / META_NAME).read_bytes())))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return META_NAME
+    try:
+        if sum((directory / name).stat().st_size for name in names) > CHECK_LIMIT:
+            return None
+    except OSError as exc:
+        return str(exc.filename)
+    return next((name for name in names if not _is_sound(directory / name)), None)
+
+
+def _list_files(meta: dict[str, list[dict[str, object]]]) -> Iterator[str]:
+    for segment in meta["segments"]:
+        stem = uuid.UUID(str(segment["segment_id"])).hex  # nothing that leads to another directory
+        yield from (f"{stem}.{component}" for component in COMPONENTS)
+        deletes = segment["deletes"]
+        if isinstance(deletes, dict):
+            yield f"{stem}.{int(str(deletes['opstamp']))}.del"
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        data = memoryview(path.read_bytes())
+        length, magic = FOOTER.unpack(data[-FOOTER.size :])
+        end = len(data) - FOOTER.size - length
+        footer = json.loads(bytes(data[end : -FOOTER.size]))
+        return bool(magic == FOOTER_MAGIC and zlib.crc32(data[:end]) == footer["crc"])
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return False
+
 
 logger = logging.getLogger(__name__)
 

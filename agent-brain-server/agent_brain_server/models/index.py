@@ -4,6 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+
+class Problem(BaseModel):
+    """`application/problem+json`."""
+
+    type: str = Field(description="A URI reference that names the kind of problem.")
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable, snake_case: what programs branch on.")
+    hint: str = Field(description="What to do next.")
+
+
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 JobPhase = Literal["queued", "scanning", "chunking", "embedding", "finished"]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=500)]

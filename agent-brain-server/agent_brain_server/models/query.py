@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from agent_brain_server.languages import list_languages, resolve_language
 from agent_brain_server.models.index import Glob
+from agent_brain_server.support.languages import list_languages, resolve_language
 
 MAX_QUERY_LENGTH = 4000
 """Characters: far longer than any question, short enough that no query costs noticeable time."""

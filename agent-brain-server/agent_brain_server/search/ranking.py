@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from agent_brain_server.search import signals
 from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normalize_cosines
-from agent_brain_server.search.question import Question, read_question
+from agent_brain_server.search.parsed_query import Question, read_question
 from agent_brain_server.types import ChunkFacts, Hit, RankedChunk, SearchMode, Signal, SourceType
 
 

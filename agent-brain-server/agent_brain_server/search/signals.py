@@ -5,8 +5,8 @@ from collections.abc import Collection
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from agent_brain_server.search.question import MIN_PREFIX, Question
-from agent_brain_server.tokens import split_identifier, stem, tokenize
+from agent_brain_server.search.parsed_query import MIN_PREFIX, Question
+from agent_brain_server.support.tokens import split_identifier, stem, tokenize
 from agent_brain_server.types import ChunkFacts
 
 PACKAGE_STEMS = frozenset(("__init__", "__main__", "index", "init", "main", "mod", "lib", "package"))

@@ -10,19 +10,18 @@ from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import AgentBrainError, InvalidRequestError
-from agent_brain_server.globs import compile_choice, compile_globs
-from agent_brain_server.indexing.walk_start import resolve_start
-from agent_brain_server.indexing.walker import (
+from agent_brain_server.indexing.files.walker import (
     GitUnavailableError,
     Walk,
     WalkOptions,
     WalkTargets,
     is_bare_repository,
     is_left_out,
+    resolve_start,
     walk_files,
 )
-from agent_brain_server.indexing.worker_client import ChunkOptions, ReadOutcome, WorkerClient
-from agent_brain_server.indexing.worker_process import InterruptedReadError
+from agent_brain_server.indexing.worker.client import ChunkOptions, ReadOutcome, WorkerClient
+from agent_brain_server.indexing.worker.process import InterruptedReadError
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
@@ -32,6 +31,7 @@ from agent_brain_server.services.progress import Counters, RunningJob
 from agent_brain_server.services.slow_files import SlowFiles, is_suspect
 from agent_brain_server.services.tree_sync import SyncOutcome, TreeChanges
 from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.support.globs import compile_choice, compile_globs
 from agent_brain_server.types import FileChunks, FileRecord, FileStat, Skip
 
 logger = logging.getLogger(__name__)

@@ -11,25 +11,25 @@ from pathlib import Path
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
-from agent_brain_server.indexing.worker_client import WorkerClient
-from agent_brain_server.indexing.worker_process import Role
-from agent_brain_server.log import project_id
-from agent_brain_server.memory import RETURN_INTERVAL_S, return_free_memory
+from agent_brain_server.indexing.worker.client import WorkerClient
+from agent_brain_server.indexing.worker.process import Role
+from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
 from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.services.embedding_queue import VectorBacklog
 from agent_brain_server.services.file_indexer import FileIndexer, JobCancelledError
 from agent_brain_server.services.index_writer import IndexWriter
+from agent_brain_server.services.indexed_roots import forget_scopes, load_scopes, merge_scopes, remember_scope
 from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
 from agent_brain_server.services.jobs import JobQueue, describe_failure
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
-from agent_brain_server.services.scopes import forget_scopes, load_scopes, merge_scopes, remember_scope
 from agent_brain_server.services.tree_sync import SyncOutcome, SyncSlot, TreeChanges
-from agent_brain_server.services.vector_backlog import VectorBacklog
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.job_store import JobStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
+from agent_brain_server.support.processes import RETURN_INTERVAL_S, return_free_memory
 
 logger = logging.getLogger(__name__)
 

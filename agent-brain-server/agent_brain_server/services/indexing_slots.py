@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent_brain_server.indexing.worker_client import Workers
+from agent_brain_server.indexing.worker.client import Workers
 
 MIN_TURN_S = 2.0
 """A turn lasts at least this long: each change of project ends the batches on their way and opens stores for it."""

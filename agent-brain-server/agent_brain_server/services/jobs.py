@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError, StoreError
-from agent_brain_server.log import correlation_id
+from agent_brain_server.lifecycle.log import correlation_id
 from agent_brain_server.models.index import IndexRequest, JobState, JobStatus
 from agent_brain_server.services.progress import RunningJob
 from agent_brain_server.storage.job_store import FINISHED_STATES, JobStore, StoredJob

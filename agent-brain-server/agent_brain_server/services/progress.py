@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from agent_brain_server.log import bind_job
+from agent_brain_server.lifecycle.log import bind_job
 from agent_brain_server.models.index import IndexRequest, JobPhase, JobProgress, JobStatus
+from agent_brain_server.support.text import count_noun
 from agent_brain_server.types import Skip
-from agent_brain_server.wording import count_noun
 
 
 @dataclass(slots=True)

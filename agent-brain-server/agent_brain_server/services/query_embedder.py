@@ -6,7 +6,7 @@ from collections import OrderedDict
 import numpy as np
 import numpy.typing as npt
 
-from agent_brain_server.tokens import find_subject
+from agent_brain_server.support.tokens import find_subject
 from agent_brain_server.types import Embedder
 
 CACHED_QUERIES = 256

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 from agent_brain_server.errors import NotFoundError
-from agent_brain_server.hidden_text import count_hidden
 from agent_brain_server.models.query import (
     ChunkResponse,
     IndexFreshness,
@@ -16,12 +15,13 @@ from agent_brain_server.models.query import (
 )
 from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.search.retrievers import KeywordIndex, VectorIndex
+from agent_brain_server.services.executor import SideThread
 from agent_brain_server.services.freshness import Barrier, ChangeSource, WatchReport
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_embedder import QueryEmbedder
-from agent_brain_server.services.side_thread import SideThread
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
+from agent_brain_server.support.text import count_hidden
 from agent_brain_server.types import AllowedChunks, Chunk, Hit, QueryFilter, RankedChunk
 
 POOL_SIZE = 150

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent_brain_server.indexing.directory_scan import git_directories, scan_directories
-from agent_brain_server.indexing.walker import BARE_REPOSITORY, CACHE_MARKERS, IGNORE_FILE
+from agent_brain_server.indexing.files.directory_scan import git_directories, scan_directories
+from agent_brain_server.indexing.files.walker import BARE_REPOSITORY, CACHE_MARKERS, IGNORE_FILE
 from agent_brain_server.services import inotify
 from agent_brain_server.services.inotify import Event, Inotify, describe_watch_error
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agent_brain_server.log import project_id
+from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, WatchReport
 from agent_brain_server.services.indexing_service import IndexingService

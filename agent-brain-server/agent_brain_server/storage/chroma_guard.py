@@ -9,8 +9,8 @@ import contextlib
 from pathlib import Path
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.state_files import read_file, replace_file
 from agent_brain_server.storage.seal import SealState, break_seal, seal_files
+from agent_brain_server.support.state_files import read_file, replace_file
 
 DATABASE_NAME = "chroma.sqlite3"
 

@@ -10,7 +10,7 @@ from chromadb.api.models.Collection import Collection
 from chromadb.config import DEFAULT_DATABASE, DEFAULT_TENANT, Settings, System
 from chromadb.errors import NotFoundError
 
-from agent_brain_server.config.addresses import is_loopback
+from agent_brain_server.config.trust import is_loopback
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chroma_index import CONFIGURATION, ChromaCollection
 from agent_brain_server.types import ChromaServer, Hit, Vectors

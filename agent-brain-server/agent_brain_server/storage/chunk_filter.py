@@ -6,9 +6,9 @@ from collections import OrderedDict
 
 import numpy as np
 
-from agent_brain_server.globs import compile_choice
 from agent_brain_server.storage.chunk_rows import as_json
 from agent_brain_server.storage.database import Database
+from agent_brain_server.support.globs import compile_choice
 from agent_brain_server.types import AllowedChunks, Keys, QueryFilter
 
 MAX_CACHED_FILTERS = 16

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from agent_brain_server.tokens import whole_name
+from agent_brain_server.support.tokens import whole_name
 from agent_brain_server.types import Chunk, ChunkFacts, FileChunks, FileRecord, Keys, SourceType, StoredChunk
 
 SYMBOL_SEPARATOR = "\x1f"

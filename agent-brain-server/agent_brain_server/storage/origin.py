@@ -12,9 +12,7 @@ import logging
 import secrets
 from pathlib import Path
 
-from agent_brain_server.atomic_file import hold_exclusively
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.state_files import read_file, replace_file
 from agent_brain_server.storage_paths import (
     DATA_DIRS,
     SCOPES_FILE,
@@ -23,6 +21,8 @@ from agent_brain_server.storage_paths import (
     origin_path,
     prepare_brain_home,
 )
+from agent_brain_server.support.atomic_file import hold_exclusively
+from agent_brain_server.support.state_files import read_file, replace_file
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.state_files import open_file, read_file, replace_file
+from agent_brain_server.support.state_files import open_file, read_file, replace_file
 
 SEAL_SUFFIX = ".seal"
 

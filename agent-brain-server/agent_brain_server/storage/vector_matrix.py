@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.state_files import open_file
+from agent_brain_server.support.state_files import open_file
 from agent_brain_server.types import Vectors
 
 BYTES_PER_NUMBER = 4

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 

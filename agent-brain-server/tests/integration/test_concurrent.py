@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.locking import StateLock
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime

@@ -12,13 +12,13 @@ import yaml
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ValidationError
 
-from agent_brain_server import registry
 from agent_brain_server.config.settings import ProjectConfig, write_project_config
 from agent_brain_server.config.trust import SECRET_KEYS
-from agent_brain_server.daemon import register_project
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle import registry
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, SharedConfig, SharedPointer, write_shared_config
+from agent_brain_server.shared.daemon import register_project
 from agent_brain_server.storage_paths import (
     brain_home,
     config_path,

@@ -9,7 +9,7 @@ import pytest
 
 from agent_brain_server.discovery import discover, discover_async, discover_or_start, discover_or_start_async
 from agent_brain_server.errors import ConfigError
-from agent_brain_server.lifecycle import stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import stop_daemon, stop_server
 from agent_brain_server.storage_paths import brain_home, config_path, prepare_state_dir, resolve_state_dir
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from agent_brain_server.discovery import RuntimeState, discover, request_json
 from agent_brain_server.errors import AgentBrainError
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.locking import is_stale
 from agent_brain_server.storage_paths import (
     DATA_DIR,
@@ -38,7 +38,7 @@ FEW_FILES = 150
 START_WITH_FEW_FILES = """
 import resource, sys
 from pathlib import Path
-from agent_brain_server.lifecycle import start_server
+from agent_brain_server.lifecycle.control import start_server
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
 start_server(Path(sys.argv[2]))
 """

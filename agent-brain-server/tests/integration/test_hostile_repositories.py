@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server import git as git_module
 from agent_brain_server import project_root
-from agent_brain_server.indexing import git_files
-from agent_brain_server.indexing.walker import WalkOptions, walk_files
+from agent_brain_server.indexing.files import git_files
+from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
 from agent_brain_server.project_root import resolve_project_root
+from agent_brain_server.support import git as git_module
 
 LIMIT_S = 120
 STRANGER = 65533
@@ -236,7 +236,7 @@ ORDINARY_USER = """
 import os, sys
 from pathlib import Path
 from agent_brain_server.discovery import discover
-from agent_brain_server.indexing.walker import WalkOptions, walk_files
+from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
 from agent_brain_server.project_root import resolve_project_root
 start = Path(sys.argv[1])
 discover(start)  # the interpreter's files are closed to the other user: import now what is imported late

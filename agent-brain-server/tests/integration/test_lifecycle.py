@@ -23,10 +23,10 @@ from agent_brain_server.errors import (
     StartError,
     StateDirError,
 )
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
+from agent_brain_server.lifecycle.registry import entries
 from agent_brain_server.locking import is_stale, read_pid
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.registry import entries
 from agent_brain_server.runtime import read_runtime, write_runtime
 from agent_brain_server.storage_paths import (
     config_path,

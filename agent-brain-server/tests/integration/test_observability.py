@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from agent_brain_server.daemon import register_project
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.shared.daemon import register_project
 from agent_brain_server.storage.document_store import DATABASE_NAME
 from agent_brain_server.storage_paths import default_state_dir, resolve_state_dir
 

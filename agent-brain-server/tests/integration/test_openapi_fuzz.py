@@ -28,10 +28,10 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from agent_brain_server.daemon import list_projects, register_project
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.shared.daemon import list_projects, register_project
 from agent_brain_server.storage_paths import resolve_state_dir
 
 REPOSITORY = Path(__file__).resolve().parents[3]

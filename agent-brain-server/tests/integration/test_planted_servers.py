@@ -18,11 +18,11 @@ import pytest
 
 from agent_brain_server.discovery import discover
 from agent_brain_server.errors import AgentBrainError
-from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.lifecycle.control import stop_server
+from agent_brain_server.lifecycle.registry import register
 from agent_brain_server.locking import StateLock
-from agent_brain_server.processes import read_start_time
-from agent_brain_server.registry import register
 from agent_brain_server.storage_paths import lock_path, pid_path, prepare_state_dir, resolve_state_dir, runtime_path
+from agent_brain_server.support.processes import read_start_time
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 

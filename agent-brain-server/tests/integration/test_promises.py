@@ -14,7 +14,7 @@ import pytest
 
 from agent_brain_server.discovery import RuntimeState, discover, discover_or_start, request_json
 from agent_brain_server.errors import AgentBrainError, UnknownSchemaError
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.storage_paths import resolve_state_dir, runtime_path
 
 REPOSITORY = Path(__file__).parents[3]

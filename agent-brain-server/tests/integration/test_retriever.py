@@ -10,7 +10,7 @@ import pytest
 from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.discovery import discover_or_start, request_json
 from agent_brain_server.errors import ConfigError, DeadlineError
-from agent_brain_server.lifecycle import stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import stop_daemon, stop_server
 from agent_brain_server.storage_paths import prepare_brain_home, resolve_state_dir, shared_config_path
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own imports
@@ -48,7 +48,7 @@ def root(request, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_retriever_indexes_first_and_returns_nodes_with_place_and_score(root: Path) -> None:
-    from agent_brain_server.retriever import AgentBrainRetriever
+    from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     retriever = AgentBrainRetriever(root / "src", top_k=1, mode="bm25", languages=["python"])
     best = retriever.retrieve("FileLock release")
@@ -62,7 +62,7 @@ def test_retriever_indexes_first_and_returns_nodes_with_place_and_score(root: Pa
 
 
 def test_retriever_in_an_empty_project_returns_nothing(root: Path) -> None:
-    from agent_brain_server.retriever import AgentBrainRetriever
+    from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     for path in [path for path in root.rglob("*") if path.is_file() and ".claude" not in path.parts]:
         path.unlink()
@@ -70,7 +70,7 @@ def test_retriever_in_an_empty_project_returns_nothing(root: Path) -> None:
 
 
 def test_retriever_gives_up_at_its_deadline_and_the_job_continues(root: Path) -> None:
-    from agent_brain_server.retriever import AgentBrainRetriever
+    from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     with pytest.raises(DeadlineError):
         AgentBrainRetriever(root, index_timeout_s=0).retrieve("FileLock release")
@@ -78,7 +78,7 @@ def test_retriever_gives_up_at_its_deadline_and_the_job_continues(root: Path) ->
 
 
 def test_query_uses_the_query_embedding_of_an_asymmetric_model(root: Path, tmp_path: Path, monkeypatch) -> None:
-    from agent_brain_server.retriever import AgentBrainRetriever
+    from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     package = tmp_path / "integration" / "llama_index" / "embeddings"
     package.mkdir(parents=True)
@@ -97,7 +97,7 @@ def test_query_uses_the_query_embedding_of_an_asymmetric_model(root: Path, tmp_p
 
 
 def test_retriever_in_home_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agent_brain_server.retriever import AgentBrainRetriever
+    from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(ConfigError, match="no project"):

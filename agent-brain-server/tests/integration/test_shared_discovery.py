@@ -18,7 +18,6 @@ import pytest
 
 from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.config.trust import ProjectFile, trust_file
-from agent_brain_server.daemon import count_projects, find_daemon, list_projects, register_project, require_daemon
 from agent_brain_server.discovery import (
     discover,
     discover_async,
@@ -27,12 +26,19 @@ from agent_brain_server.discovery import (
     request_json,
 )
 from agent_brain_server.errors import ConfigError, DeadlineError, ServerRefusedError, StartError
-from agent_brain_server.launch import MAX_STARTS
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle.spawn import MAX_STARTS
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
-from agent_brain_server.membership import read_registrations
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import read_pointer
+from agent_brain_server.shared.daemon import (
+    count_projects,
+    find_daemon,
+    list_projects,
+    register_project,
+    require_daemon,
+)
+from agent_brain_server.shared.mode import read_registrations
 from agent_brain_server.storage_paths import (
     brain_home,
     default_state_dir,

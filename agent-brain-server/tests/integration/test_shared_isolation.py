@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agent_brain_server.lifecycle import start_daemon, stop_daemon
+from agent_brain_server.lifecycle.control import start_daemon, stop_daemon
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import brain_home, shared_project_home
 

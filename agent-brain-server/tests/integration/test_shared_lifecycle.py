@@ -12,14 +12,14 @@ import time
 import pytest
 
 from agent_brain_server.config.settings import write_project_config
-from agent_brain_server.daemon import find_daemon, register_project
 from agent_brain_server.discovery import discover, discover_or_start, request_json
 from agent_brain_server.errors import DeadlineError, StateDirError
-from agent_brain_server.lifecycle import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
 from agent_brain_server.locking import is_stale
-from agent_brain_server.processes import is_same_process
 from agent_brain_server.runtime import read_pointer, write_runtime
+from agent_brain_server.shared.daemon import find_daemon, register_project
 from agent_brain_server.storage_paths import brain_home, default_state_dir, lock_path, pid_path, runtime_path
+from agent_brain_server.support.processes import is_same_process
 
 WAIT_LIMIT_S = 120.0
 FILES = 400

@@ -13,7 +13,7 @@ import pytest
 
 from agent_brain_server import discovery, errors, runtime
 from agent_brain_server.config.settings import write_project_config
-from agent_brain_server.lifecycle import stop_daemon, stop_server
+from agent_brain_server.lifecycle.control import stop_daemon, stop_server
 from agent_brain_server.storage_paths import brain_home, resolve_state_dir
 
 SKILL = Path(__file__).parents[3] / "agent-brain-skill" / "Agent Brain" / "SKILL.md"

@@ -16,7 +16,7 @@ import pytest
 
 from agent_brain_server.api.connection_guard import MAX_UNTRUSTED
 from agent_brain_server.errors import ConfigError
-from agent_brain_server.lifecycle import start_server, stop_server
+from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 

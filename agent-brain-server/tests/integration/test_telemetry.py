@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from agent_brain_server.telemetry import SWITCHES
+from agent_brain_server.support.telemetry import SWITCHES
 
 ASK = """
 import json, sys, time
 from pathlib import Path
 from agent_brain_server.discovery import discover_or_start, request_json
-from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.lifecycle.control import stop_server
 from agent_brain_server.storage_paths import resolve_state_dir
 
 root = Path(sys.argv[1])
@@ -73,7 +73,7 @@ def test_an_embedder_in_a_program_of_ones_own_leaves_nothing(bare, tmp_path):
 
 
 def test_what_is_loaded_to_be_checked_leaves_nothing(project, bare, tmp_path):
-    code = "import sys; from agent_brain_server.self_check import main; main(sys.argv[1:])"
+    code = "import sys; from agent_brain_server.project.self_check import main; main(sys.argv[1:])"
     options = ["--model", "all-MiniLM-L6-v2", "--root", project, "--data", tmp_path / "none"]
     command = [sys.executable, "-c", code, *map(str, options)]
     done = subprocess.run(command, env=bare, capture_output=True, text=True, check=True, timeout=120)

@@ -18,8 +18,8 @@ from agent_brain_server.__main__ import (
     report_held,
 )
 from agent_brain_server.errors import ConfigError, PortInUseError, StartError
+from agent_brain_server.lifecycle.spawn import ReadyPipe
 from agent_brain_server.locking import StateLock
-from agent_brain_server.ready_pipe import ReadyPipe
 from agent_brain_server.storage_paths import prepare_state_dir
 
 

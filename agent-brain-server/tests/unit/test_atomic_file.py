@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.atomic_file import (
+from agent_brain_server.support.atomic_file import (
     MAX_DOCUMENT_BYTES,
     UnreadableDocumentError,
     read_document,
     write_atomic,
 )
-from agent_brain_server.state_files import remove_temporaries
+from agent_brain_server.support.state_files import remove_temporaries
 
 WRITE_FOR_EVER = """
 import sys
 from pathlib import Path
-from agent_brain_server.atomic_file import write_atomic
+from agent_brain_server.support.atomic_file import write_atomic
 number = 0
 while True:
     number += 1

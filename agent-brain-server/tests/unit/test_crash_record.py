@@ -4,8 +4,7 @@ import logging
 
 import pytest
 
-from agent_brain_server.crash_record import log_crash, record_crash
-from agent_brain_server.locking import StateLock, cleanup_stale
+from agent_brain_server.locking import StateLock, cleanup_stale, log_crash, record_crash
 from agent_brain_server.storage_paths import crash_path, lock_path, runtime_path
 
 RUNTIME = """{"mode": "project", "instance_id": "ds_1", "pid": 4711, "started_at": "2026-01-02T03:04:05+00:00",
@@ -19,7 +18,7 @@ def messages():
     collected = []
     handler = logging.Handler()
     handler.emit = lambda record: collected.append(record.getMessage())
-    logger = logging.getLogger("agent_brain_server.crash_record")
+    logger = logging.getLogger("agent_brain_server.locking")
     logger.addHandler(handler)
     yield collected
     logger.removeHandler(handler)

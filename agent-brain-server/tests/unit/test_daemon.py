@@ -7,16 +7,6 @@ import threading
 
 import pytest
 
-from agent_brain_server import daemon
-from agent_brain_server.daemon import (
-    count_projects,
-    find_daemon,
-    find_project,
-    list_projects,
-    register_project,
-    require_daemon,
-    unregister_project,
-)
 from agent_brain_server.errors import (
     ConfigError,
     DaemonNotRunningError,
@@ -27,10 +17,19 @@ from agent_brain_server.errors import (
     UnknownSchemaError,
 )
 from agent_brain_server.locking import StateLock
-from agent_brain_server.membership import Membership
-from agent_brain_server.processes import read_start_time
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, write_runtime
+from agent_brain_server.shared import daemon
+from agent_brain_server.shared.daemon import (
+    count_projects,
+    find_daemon,
+    find_project,
+    list_projects,
+    register_project,
+    require_daemon,
+    unregister_project,
+)
+from agent_brain_server.shared.mode import Membership
 from agent_brain_server.storage_paths import (
     brain_home,
     default_state_dir,
@@ -38,6 +37,7 @@ from agent_brain_server.storage_paths import (
     runtime_path,
     shared_project_file,
 )
+from agent_brain_server.support.processes import read_start_time
 
 MEMBER = Membership(is_shared=True)
 INSTANCE = "ds_012345"

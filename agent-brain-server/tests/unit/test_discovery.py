@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from agent_brain_server.discovery import discover, discover_async, discover_or_start
 from agent_brain_server.errors import UnknownSchemaError
-from agent_brain_server.lifecycle import stop_server
+from agent_brain_server.lifecycle.control import stop_server
 from agent_brain_server.locking import StateLock
-from agent_brain_server.processes import read_start_time
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, SharedPointer, write_pointer, write_runtime
 from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_state_dir, runtime_path
+from agent_brain_server.support.processes import read_start_time
 
 
 @pytest.fixture

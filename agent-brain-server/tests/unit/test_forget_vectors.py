@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from agent_brain_server import forget_vectors
 from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.project import purge_vectors as forget_vectors
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -24,7 +24,7 @@ def test_it_answers_with_json_whoever_s_settings_count(tmp_path, monkeypatch, by
         directory.mkdir()
         (directory / "config.json").write_text(json.dumps({"chroma_url": NOBODY}))
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(home))
-    command = [sys.executable, "-m", "agent_brain_server.forget_vectors", "--data", str(tmp_path / "data")]
+    command = [sys.executable, "-m", "agent_brain_server.project.purge_vectors", "--data", str(tmp_path / "data")]
     command += ["--state-dir", str(state_dir)] if by == "project" else []
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout) == {"removed": False, "fault": None}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server import git
-from agent_brain_server.processes import read_start_time
+from agent_brain_server.support import git
+from agent_brain_server.support.processes import read_start_time
 
 REPOSITORY = Path(__file__).parents[3]
 PRODUCT = ("agent-brain-server/agent_brain_server", "agent-brain-cli/agent_brain_cli")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
 from agent_brain_server.errors import InvalidRequestError
-from agent_brain_server.globs import GlobError, compile_choice, compile_glob, compile_globs, compile_lines
+from agent_brain_server.support.globs import GlobError, compile_choice, compile_glob, compile_globs, compile_lines
 
 LIMIT_S = 20.0  # of CPU; a matcher that backtracks needs years
 """Any glob on any path takes some hundredths of a second here; what backtracks takes longer than the universe."""

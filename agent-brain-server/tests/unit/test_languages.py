@@ -2,7 +2,13 @@
 
 import pytest
 
-from agent_brain_server.languages import LANGUAGE_ALIASES, LANGUAGES, list_languages, resolve_language, suggest_language
+from agent_brain_server.support.languages import (
+    LANGUAGE_ALIASES,
+    LANGUAGES,
+    list_languages,
+    resolve_language,
+    suggest_language,
+)
 
 ALIASES = {
     "py": "python", "golang": "go", "ts": "typescript", "tsx": "typescript", "js": "javascript", "c++": "cpp",

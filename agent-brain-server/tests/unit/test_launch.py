@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import ConfigError, DeadlineError, StartError, StateDirError
-from agent_brain_server.launch import MAX_STARTS, MAX_STDERR_BYTES, LaunchPlan, capitalise, launch
+from agent_brain_server.lifecycle.spawn import MAX_STARTS, MAX_STDERR_BYTES, LaunchPlan, capitalise, launch
 from agent_brain_server.locking import StateLock, is_stale
 from agent_brain_server.runtime import read_runtime
 from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir, stderr_log_path

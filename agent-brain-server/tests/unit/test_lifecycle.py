@@ -7,11 +7,11 @@ import time
 import pytest
 
 from agent_brain_server.errors import ConfigError, DeadlineError
-from agent_brain_server.lifecycle import start_daemon, start_server
+from agent_brain_server.lifecycle.control import start_daemon, start_server
 from agent_brain_server.locking import StateLock
-from agent_brain_server.processes import read_start_time
 from agent_brain_server.runtime import RuntimeState, write_runtime
 from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_state_dir
+from agent_brain_server.support.processes import read_start_time
 
 
 @pytest.fixture

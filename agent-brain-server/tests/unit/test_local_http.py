@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from agent_brain_server import local_http
 from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefusedError
-from agent_brain_server.local_http import MAX_HEALTH_BYTES, fetch_instance_id, request_json
+from agent_brain_server.support import http_client as local_http
+from agent_brain_server.support.http_client import MAX_HEALTH_BYTES, fetch_instance_id, request_json
 
 LIMIT_S = 120
 

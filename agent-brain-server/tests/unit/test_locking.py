@@ -18,8 +18,8 @@ from agent_brain_server.locking import (
     read_pid,
     release_lock,
 )
-from agent_brain_server.processes import read_start_time
 from agent_brain_server.storage_paths import crash_path, lock_path, pid_path, runtime_path
+from agent_brain_server.support.processes import read_start_time
 
 HOLD = """
 import sys, time

@@ -8,8 +8,14 @@ import warnings
 
 import pytest
 
-from agent_brain_server import log
-from agent_brain_server.log import JsonFormatter, bind_correlation_id, bind_job, configure_logging, correlation_id
+from agent_brain_server.lifecycle import log
+from agent_brain_server.lifecycle.log import (
+    JsonFormatter,
+    bind_correlation_id,
+    bind_job,
+    configure_logging,
+    correlation_id,
+)
 
 
 @pytest.fixture
@@ -78,7 +84,7 @@ def test_warnings_of_libraries_are_logged(tmp_path, logger):
 def test_the_log_is_rotated_by_size_and_five_old_ones_are_kept(tmp_path):
     # in a process of its own, so that the limit can be small without waiting for two megabytes
     script = (
-        "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server import log\n"
+        "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server.lifecycle import log\n"
         "log.MAX_LOG_BYTES = 1000\nlog.configure_logging(Path(sys.argv[1]))\n"
         "for number in range(200): logging.info('line %d', number)\n"
     )
@@ -109,7 +115,7 @@ def test_each_line_names_its_run_and_the_exception_of_another_process():
 
 def test_the_end_of_the_previous_run_outlives_any_number_of_rotations(tmp_path):
     script = (
-        "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server import log\n"
+        "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server.lifecycle import log\n"
         "log.MAX_LOG_BYTES = 1000\nlog.configure_logging(Path(sys.argv[1]))\n"
         "for number in range(int(sys.argv[3])): logging.info('%s %d', sys.argv[2], number)\n"
     )

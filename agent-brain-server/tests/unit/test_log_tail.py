@@ -2,8 +2,7 @@
 
 import logging
 
-from agent_brain_server.log import JsonFormatter
-from agent_brain_server.log_tail import TAIL_LINE_LENGTH, read_log_tail
+from agent_brain_server.lifecycle.log import TAIL_LINE_LENGTH, JsonFormatter, read_log_tail
 
 
 def test_the_tail_is_put_into_words(tmp_path):

@@ -8,15 +8,15 @@ import pytest
 from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.locking import StateLock
-from agent_brain_server.membership import (
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.runtime import SharedPointer, write_pointer
+from agent_brain_server.shared.mode import (
     Membership,
     has_valid_registration,
     is_registered,
     read_membership,
     read_registrations,
 )
-from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.runtime import SharedPointer, write_pointer
 from agent_brain_server.storage_paths import (
     brain_home,
     config_path,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.memory import return_free_memory
+from agent_brain_server.support.processes import return_free_memory
 
 
 def read_resident_kilobytes() -> int:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from agent_brain_server.ownership import is_own, is_own_path
+from agent_brain_server.support.state_files import is_own, is_own_path
 
 
 def test_own_file_and_directory_are_own(tmp_path):
@@ -31,7 +31,7 @@ def test_link_of_another_user_to_an_own_file_is_not_own(tmp_path):
 IN_A_NAMESPACE = """
 import os, sys
 from pathlib import Path
-from agent_brain_server.ownership import is_own_path
+from agent_brain_server.support.state_files import is_own_path
 file = Path(sys.argv[1])
 os.unshare(0x10000000) if hasattr(os, "unshare") else __import__("ctypes").CDLL(None).unshare(0x10000000)
 print(file.stat().st_uid == os.geteuid(), is_own_path(file))
@@ -53,7 +53,8 @@ def test_user_with_the_number_of_the_overflow_uid_owns_its_files(tmp_path):
     (tmp_path / "file").touch()
     os.chown(tmp_path / "file", 65534, 65534)
     code = (
-        "import encodings.ascii, os, sys; from pathlib import Path; from agent_brain_server.ownership import is_own\n"
+        "import encodings.ascii, os, sys; from pathlib import Path\n"
+        "from agent_brain_server.support.state_files import is_own\n"
         "found = Path(sys.argv[1]).stat(); os.setuid(65534); print(is_own(found))"
     )
     answer = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from process_guard import MARK, find_marked_processes
 
-from agent_brain_server.processes import read_start_time
+from agent_brain_server.support.processes import read_start_time
 
 LEAVING = """
 import subprocess

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.processes import (
+from agent_brain_server.support.processes import (
     MAX_PID,
     ProcessHandle,
     _ask_ps,
@@ -96,7 +96,7 @@ def test_ps_tells_living_from_dead_too(sleeper):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells both")
 def test_age_and_memory_of_a_process_are_known() -> None:
-    script = "import time; from agent_brain_server.processes import measure_process_age as age; "
+    script = "import time; from agent_brain_server.support.processes import measure_process_age as age; "
     script += "first = age(); time.sleep(0.5); print(first, age() - first)"
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)

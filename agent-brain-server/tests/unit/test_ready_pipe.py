@@ -12,7 +12,7 @@ import time
 import pytest
 
 from agent_brain_server.errors import DaemonNotRunningError, PortInUseError, StartError, StateDirError
-from agent_brain_server.ready_pipe import Failed, Held, Ready, ReadyPipe, receive_outcome
+from agent_brain_server.lifecycle.spawn import Failed, Held, Ready, ReadyPipe, receive_outcome
 from agent_brain_server.runtime import RuntimeState
 
 STATE = RuntimeState(

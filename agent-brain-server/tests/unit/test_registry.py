@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server import atomic_file
-from agent_brain_server.registry import RegistryEntry, entries, register, unregister
+from agent_brain_server.lifecycle.registry import RegistryEntry, entries, register, unregister
 from agent_brain_server.storage_paths import registry_path
+from agent_brain_server.support import atomic_file
 
 REGISTER_MANY = """
 import sys
 from pathlib import Path
-from agent_brain_server.registry import register
+from agent_brain_server.lifecycle.registry import register
 for number in range(10):
     path = Path(f"/projects/{sys.argv[1]}-{number}")
     assert register(path, path / "state")

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from agent_brain_server.errors import StateDirError, UnknownSchemaError
 from agent_brain_server.locking import StateLock
-from agent_brain_server.processes import read_start_time
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import (
     RuntimeState,
@@ -33,6 +32,7 @@ from agent_brain_server.runtime import (
     write_shared_config,
 )
 from agent_brain_server.storage_paths import brain_home, lock_path, runtime_path, shared_config_path
+from agent_brain_server.support.processes import read_start_time
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

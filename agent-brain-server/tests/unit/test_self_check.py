@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from agent_brain_server import self_check
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import JobStatus
-from agent_brain_server.self_check import check_model, check_packages, check_stores, check_watching
+from agent_brain_server.project import self_check
+from agent_brain_server.project.self_check import check_model, check_packages, check_stores, check_watching
+from agent_brain_server.project.services import ServiceBundle
 from agent_brain_server.storage.document_store import DATABASE_NAME
 
 MODEL = "all-MiniLM-L6-v2"
@@ -57,7 +57,7 @@ def test_the_report_is_json_and_holds_each_error(tmp_path: Path) -> None:
     documents = tmp_path / "llamaindex"
     documents.mkdir()
     (documents / DATABASE_NAME).write_bytes(b"no database" * 1000)
-    command = [sys.executable, "-m", "agent_brain_server.self_check", "--model", "nonsense"]
+    command = [sys.executable, "-m", "agent_brain_server.project.self_check", "--model", "nonsense"]
     command += ["--root", str(tmp_path / "gone"), "--data", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     report: dict[str, Any] = json.loads(done.stdout)

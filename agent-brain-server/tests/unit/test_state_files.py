@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import UnsafePathError
-from agent_brain_server.state_files import (
+from agent_brain_server.support.state_files import (
     create_file,
     make_private_dir,
     open_directory,

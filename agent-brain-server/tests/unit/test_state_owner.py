@@ -5,10 +5,10 @@ import shutil
 import pytest
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.registry import register
-from agent_brain_server.state_owner import (
+from agent_brain_server.lifecycle.registry import (
     claim_state_dir,
     find_other_owner,
+    register,
     release_state_dir,
     require_own_state_dir,
 )

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_brain_server.tokens import (
+from agent_brain_server.support.tokens import (
     MAX_WORD_LENGTH,
     find_subject,
     find_words,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.wording import count_noun
+from agent_brain_server.support.text import count_noun
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PACKAGES = [REPOSITORY / "agent-brain-server/agent_brain_server", REPOSITORY / "agent-brain-cli/agent_brain_cli"]

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from agent_brain_cli.commands.init import render_init
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import load_settings
-from agent_brain_server.config.shared import DaemonSettings
-from agent_brain_server.services.project_directory import describe_project, save_project
+from agent_brain_server.project.registrations import describe_project, save_project
 from agent_brain_server.storage_paths import (
     config_path,
     global_config_path,

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_brain_cli.commands.stop import render_stop
-from agent_brain_server import registry
+from agent_brain_server.lifecycle import registry
 from agent_brain_server.storage_paths import brain_home
 
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from agent_brain_cli.diagnosis import servers
-from agent_brain_server import registry
+from agent_brain_server.lifecycle import registry
 from agent_brain_server.locking import acquire_lock, release_lock
 from agent_brain_server.storage_paths import prepare_brain_home, prepare_state_dir, runtime_path
 

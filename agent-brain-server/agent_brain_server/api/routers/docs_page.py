@@ -11,7 +11,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/docs")
 async def show_calls(request: Request, context: Context) -> HTMLResponse:
     """Return the page; its policy allows the one style sheet that stands in it, and nothing else."""
-    from agent_brain_server.api.calls_page import hash_style, render_page  # noqa: PLC0415 - seldom asked for
+    from agent_brain_server.api.reference_page import hash_style, render_page  # noqa: PLC0415 - seldom asked for
 
     base_url = str(request.base_url).rstrip("/")
     page = render_page(request.app.openapi(), base_url, needs_project=context.mode == "shared")

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from agent_brain_server import __version__
 from agent_brain_server.api.deps import Activity, Context, ProjectId, Projects
-from agent_brain_server.models.health import HealthResponse, IndexStatus
+from agent_brain_server.models.status import HealthResponse, IndexStatus
 
 router = APIRouter(tags=["health"])
 

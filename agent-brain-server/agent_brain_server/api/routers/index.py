@@ -8,9 +8,9 @@ from fastapi import APIRouter, status
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.api.deps import ProjectId, Projects, ShuttingDown
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobAccepted, JobList, JobStatus
+from agent_brain_server.project.services import ServiceBundle
 
 router = APIRouter(prefix="/index", tags=["index"])
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response, status
 
 from agent_brain_server.api.deps import Activity, Projects
-from agent_brain_server.models.projects import (
+from agent_brain_server.models.status import (
     ProjectInfo,
     ProjectList,
     ProjectRegistration,

@@ -5,9 +5,9 @@ import asyncio
 from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
-from agent_brain_server.api import projects as seam
 from agent_brain_server.api.deps import ProjectId, Projects
 from agent_brain_server.models.query import ChunkResponse, QueryRequest, QueryResponse
+from agent_brain_server.project import projects as seam
 from agent_brain_server.services.freshness import Barrier
 
 MILLISECONDS = 1000

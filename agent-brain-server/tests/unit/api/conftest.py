@@ -8,11 +8,11 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app
 from agent_brain_server.api.server import describe_server
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.project.context import ServerContext
 
 TOKEN = "a secret of this test"
 

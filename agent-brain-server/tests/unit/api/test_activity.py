@@ -1,6 +1,6 @@
 """An idle server is one that nobody asked and that has nothing to do."""
 
-from agent_brain_server.api.activity import Activity
+from agent_brain_server.api.middleware import Activity
 
 
 def test_a_request_begins_the_idle_time_anew():

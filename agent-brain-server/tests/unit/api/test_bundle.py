@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle, open_stores
-from agent_brain_server.api.recovery import Repairs, open_documents, reconcile_stores
-from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import ConfigError, StoreError
 from agent_brain_server.models.index import JobStatus
+from agent_brain_server.project.recovery import Repairs, open_documents, reconcile_stores
+from agent_brain_server.project.services import ServiceBundle, SharedParts, open_stores
 from agent_brain_server.storage.origin import ensure_key, make_origin
 from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.storage_paths import resolve_storage_paths

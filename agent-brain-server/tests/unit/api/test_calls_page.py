@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from agent_brain_server.api.calls_page import hash_style, read_style, render_page
+from agent_brain_server.api.reference_page import hash_style, read_style, render_page
 
 PLACEHOLDER = re.compile(r"\b(?:JOB|CHUNK|PROJECT)_ID\b")
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from fastapi.testclient import TestClient
 
-from agent_brain_server.api.error_handlers import describe_errors, problem_response
+from agent_brain_server.api.errors import describe_errors, problem_response
 from agent_brain_server.errors import NotFoundError, UnauthorizedError, UnavailableError
 
 

@@ -5,10 +5,10 @@ import sys
 import pytest
 from fastapi.testclient import TestClient
 
-from agent_brain_server.api.context import ServerContext
 from agent_brain_server.api.main import create_app, open_projects
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import ConfigError, StoreError
+from agent_brain_server.project.context import ServerContext
 from agent_brain_server.services.metrics import Metrics
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server import registry
-from agent_brain_server.api.presence import Presence
+from agent_brain_server.lifecycle import registry
+from agent_brain_server.lifecycle.publisher import Presence
+from agent_brain_server.lifecycle.registry import RegistryEntry
 from agent_brain_server.locking import StateLock, read_holder, read_pid
-from agent_brain_server.processes import read_start_time
-from agent_brain_server.registry import RegistryEntry
 from agent_brain_server.runtime import RuntimeState, read_runtime
 from agent_brain_server.storage_paths import lock_path, pid_path, prepare_state_dir, registry_path, runtime_path
+from agent_brain_server.support.processes import read_start_time
 
 WAIT_LIMIT_S = 120.0
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from agent_brain_server import registry
-from agent_brain_server.api.bundle import ServiceBundle
-from agent_brain_server.api.projects import SingleProject
 from agent_brain_server.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
+from agent_brain_server.lifecycle import registry
+from agent_brain_server.lifecycle.registry import RegistryEntry
 from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.project.projects import SingleProject
+from agent_brain_server.project.services import ServiceBundle
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.registry import RegistryEntry
 from agent_brain_server.runtime import RuntimeState
 
 

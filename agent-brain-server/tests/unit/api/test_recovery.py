@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.project.services import ServiceBundle
 
 LIMIT_S = 180.0
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agent_brain_server.api.request_meter import BODY_KEY, MAX_SHOWN_CHARACTERS, describe_body
+from agent_brain_server.api.request_metrics import BODY_KEY, MAX_SHOWN_CHARACTERS, describe_body
 
 
 def test_the_question_is_told_and_cut() -> None:

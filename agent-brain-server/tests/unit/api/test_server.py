@@ -9,8 +9,8 @@ import threading
 import pytest
 from fastapi import FastAPI
 
-from agent_brain_server.api.activity import Activity
 from agent_brain_server.api.connection_guard import ConnectionGuard
+from agent_brain_server.api.middleware import Activity
 from agent_brain_server.api.server import (
     STOP_SIGNALS,
     ProjectServer,

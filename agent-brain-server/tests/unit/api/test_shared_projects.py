@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.shared_projects import SharedProjects
-from agent_brain_server.config.shared import DaemonSettings
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.errors import (
     ConflictError,
     InvalidRequestError,
@@ -18,10 +17,11 @@ from agent_brain_server.errors import (
 )
 from agent_brain_server.locking import StateLock
 from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.project.registrations import load_projects
+from agent_brain_server.project.shared_projects import SharedProjects
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, read_pointer
 from agent_brain_server.services.metrics import Metrics
-from agent_brain_server.services.project_directory import load_projects
 from agent_brain_server.storage_paths import (
     brain_home,
     default_state_dir,
@@ -148,7 +148,7 @@ def test_another_project_of_the_same_id_is_refused(
 ) -> None:
     projects.register(str(project))
     monkeypatch.setattr(
-        "agent_brain_server.services.project_directory.generate_project_id", lambda _: generate_project_id(project)
+        "agent_brain_server.project.registrations.generate_project_id", lambda _: generate_project_id(project)
     )
     with pytest.raises(ConflictError, match="has the same id") as refused:
         projects.register(str(tmp_path))

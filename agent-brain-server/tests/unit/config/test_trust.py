@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.config.addresses import is_loopback
+from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import ProjectConfig, change_project_mode, load_settings, read_own_file
-from agent_brain_server.config.shared import DaemonSettings
 from agent_brain_server.config.trust import (
     RESTRICTED_KEYS,
     SECRET_ADDRESSES,
@@ -22,6 +21,7 @@ from agent_brain_server.config.trust import (
     TUNING_KEYS,
     check_trusted,
     find_received,
+    is_loopback,
     list_trusted,
     may_need_trust,
     revoke_trust,

@@ -16,7 +16,7 @@ from rank_bm25 import BM25Okapi
 from agent_brain_server.errors import StoreError
 from agent_brain_server.indexing import bm25_index
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
-from agent_brain_server.tokens import query_terms, tokenize
+from agent_brain_server.support.tokens import query_terms, tokenize
 from agent_brain_server.types import AllowedChunks, Chunk, QueryFilter, StoredChunk
 
 

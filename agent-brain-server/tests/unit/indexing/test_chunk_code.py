@@ -3,11 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.chunk_code import chunk_source
-from agent_brain_server.indexing.file_types import detect_language
-from agent_brain_server.indexing.grammars import SlowSyntaxError
-from agent_brain_server.indexing.source_lines import Limits, SourceLines
-from agent_brain_server.indexing.token_estimate import estimate_tokens
+from agent_brain_server.indexing.chunking.code import chunk_source
+from agent_brain_server.indexing.chunking.grammars import SlowSyntaxError
+from agent_brain_server.indexing.chunking.source_lines import Limits, SourceLines, estimate_tokens
+from agent_brain_server.indexing.files.file_types import detect_language
 from agent_brain_server.types import SourceText
 
 SAMPLES = sorted((Path(__file__).parents[2] / "data" / "code").iterdir())

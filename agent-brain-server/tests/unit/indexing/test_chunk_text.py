@@ -1,9 +1,8 @@
 import subprocess
 import sys
 
-from agent_brain_server.indexing.chunk_text import chunk_document, chunk_plain
-from agent_brain_server.indexing.source_lines import Limits, SourceLines
-from agent_brain_server.indexing.token_estimate import estimate_tokens
+from agent_brain_server.indexing.chunking.source_lines import Limits, SourceLines, estimate_tokens
+from agent_brain_server.indexing.chunking.text import chunk_document, chunk_plain
 from agent_brain_server.types import SourceText
 
 SENTENCE = "The lock is released last, after the stores are closed. "
@@ -73,7 +72,7 @@ def test_a_long_line_is_cut_inside():
 
 def test_the_sentence_splitter_is_loaded_only_for_long_paragraphs():
     program = (
-        "import sys\nfrom agent_brain_server.indexing.chunker import chunk_file\n"
+        "import sys\nfrom agent_brain_server.indexing.chunking.chunker import chunk_file\n"
         "from agent_brain_server.types import SourceText\n"
         "chunk_file(SourceText('a.md', '# A\\n\\nwords\\n' * 900, 'markdown', 'doc', '', 0, 0),"
         " chunk_size=512, chunk_overlap=50)\n"

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.definition_queries import DEFINITION_QUERIES
-from agent_brain_server.indexing.definitions import find_definitions, unqualify
-from agent_brain_server.indexing.file_types import detect_language
-from agent_brain_server.indexing.grammars import GRAMMARS, grammar_name, parse
+from agent_brain_server.indexing.chunking.definition_queries import DEFINITION_QUERIES
+from agent_brain_server.indexing.chunking.definitions import find_definitions, unqualify
+from agent_brain_server.indexing.chunking.grammars import GRAMMARS, grammar_name, parse
+from agent_brain_server.indexing.files.file_types import detect_language
 
 SAMPLES = Path(__file__).parents[2] / "data" / "code"
 

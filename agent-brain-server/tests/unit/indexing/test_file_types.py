@@ -1,6 +1,6 @@
 import pytest
 
-from agent_brain_server.indexing.file_types import classify, find_unwanted
+from agent_brain_server.indexing.files.file_types import classify, find_unwanted
 
 
 @pytest.mark.parametrize(

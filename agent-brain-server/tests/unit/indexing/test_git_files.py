@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing import git_files
-from agent_brain_server.indexing.git_files import list_git_files
+from agent_brain_server.indexing.files import git_files
+from agent_brain_server.indexing.files.git_files import list_git_files
 
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org")
 

@@ -8,9 +8,9 @@ import tracemalloc
 
 import pytest
 
-from agent_brain_server.indexing import grammars
-from agent_brain_server.indexing.definitions import find_definitions
-from agent_brain_server.indexing.grammars import (
+from agent_brain_server.indexing.chunking import grammars
+from agent_brain_server.indexing.chunking.definitions import find_definitions
+from agent_brain_server.indexing.chunking.grammars import (
     GRAMMARS,
     MAX_PARSE_SECONDS,
     SlowSyntaxError,

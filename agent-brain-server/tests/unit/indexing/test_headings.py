@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_brain_server.indexing.headings import HEADING_FINDERS, find_sections, parse_marked_heading
+from agent_brain_server.indexing.chunking.text import HEADING_FINDERS, find_sections, parse_marked_heading
 
 REFERENCE_HEADING = re.compile(r" {0,3}(#{1,6})(?:\s+(.*?))?(?:\s+#+)?\s*$")
 """What a marked heading is, as a regular expression; it backtracks quadratically, so it is only used here."""

@@ -10,16 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.indexing.chunker import chunk_file
-from agent_brain_server.indexing.grammars import GRAMMARS
-from agent_brain_server.indexing.loader import load_file
-from agent_brain_server.indexing.piece_limits import MAX_CHARACTERS_PER_TOKEN
-from agent_brain_server.indexing.rendered_text import render_html, render_notebook, render_pdf
-from agent_brain_server.indexing.secret_files import holds_secret
-from agent_brain_server.indexing.source_lines import Limits, SourceLines
-from agent_brain_server.indexing.token_estimate import estimate_tenths
-from agent_brain_server.indexing.walker import WalkOptions, walk_files
-from agent_brain_server.search.question import read_question
+from agent_brain_server.indexing.chunking.chunker import chunk_file
+from agent_brain_server.indexing.chunking.grammars import GRAMMARS
+from agent_brain_server.indexing.chunking.source_lines import (
+    MAX_CHARACTERS_PER_TOKEN,
+    Limits,
+    SourceLines,
+    estimate_tenths,
+)
+from agent_brain_server.indexing.files.secret_files import holds_secret
+from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
+from agent_brain_server.indexing.reading.loader import load_file
+from agent_brain_server.indexing.reading.markup import render_html, render_notebook, render_pdf
+from agent_brain_server.search.parsed_query import read_question
 from agent_brain_server.types import FileStat, SourceText
 
 LIMIT_S = 10.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.ignore_rules import IGNORE_FILE, MAX_IGNORE_FILE_BYTES, IgnoreRules
+from agent_brain_server.indexing.files.ignore_rules import IGNORE_FILE, MAX_IGNORE_FILE_BYTES, IgnoreRules
 
 
 def test_without_files_nothing_is_ignored(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.indexing.loader import (
+from agent_brain_server.indexing.reading.loader import (
     COARSE_TICK_NS,
     FILE_TICK_NS,
     NS_PER_S,

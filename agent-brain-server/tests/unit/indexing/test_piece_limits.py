@@ -5,13 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.indexing.chunker import chunk_file
-from agent_brain_server.indexing.file_wire import decode_file, encode_file
-from agent_brain_server.indexing.grammars import GRAMMARS
-from agent_brain_server.indexing.headings import HEADING_FINDERS
-from agent_brain_server.indexing.piece_limits import MAX_CHARACTERS_PER_TOKEN, split_piece
-from agent_brain_server.indexing.source_lines import Limits, Piece
-from agent_brain_server.indexing.token_estimate import estimate_tenths
+from agent_brain_server.indexing.chunking.chunker import chunk_file
+from agent_brain_server.indexing.chunking.grammars import GRAMMARS
+from agent_brain_server.indexing.chunking.source_lines import (
+    MAX_CHARACTERS_PER_TOKEN,
+    Limits,
+    Piece,
+    estimate_tenths,
+    split_piece,
+)
+from agent_brain_server.indexing.chunking.text import HEADING_FINDERS
+from agent_brain_server.indexing.worker.wire import decode_file, encode_file
 from agent_brain_server.types import FileChunks, SourceText
 
 LANGUAGES = sorted({*GRAMMARS, *HEADING_FINDERS, "notebook", "text", "json"})

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfWriter
 
-from agent_brain_server.indexing.rendered_text import PAGE_BREAK, render_html, render_notebook, render_pdf
+from agent_brain_server.indexing.reading.markup import PAGE_BREAK, render_html, render_notebook, render_pdf
 
 
 @pytest.mark.parametrize(

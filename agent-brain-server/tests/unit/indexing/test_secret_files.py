@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_brain_server.indexing.loader import load_file
-from agent_brain_server.indexing.secret_files import holds_secret, is_secret_path
-from agent_brain_server.indexing.walker import WalkOptions, walk_files
+from agent_brain_server.indexing.files.secret_files import holds_secret, is_secret_path
+from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
+from agent_brain_server.indexing.reading.loader import load_file
 from agent_brain_server.types import FileStat, Skip, SourceText
 
 MATERIAL = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n"

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.bm25_index import BM25IndexManager
-from agent_brain_server.indexing.segment_check import COMPONENTS, find_damaged_segment
+from agent_brain_server.indexing.bm25_index import COMPONENTS, BM25IndexManager, find_damaged_segment
 from agent_brain_server.types import Chunk, StoredChunk
 
 

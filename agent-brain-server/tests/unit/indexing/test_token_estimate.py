@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 import agent_brain_server
-from agent_brain_server.indexing.token_estimate import estimate_tenths, estimate_tokens
+from agent_brain_server.indexing.chunking.source_lines import estimate_tenths, estimate_tokens
 
 PACKAGE = Path(agent_brain_server.__file__).parent
 TOKENIZER = PACKAGE / "embedding" / "minilm" / "tokenizer.json"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.indexing.directory_scan import scan_directories
-from agent_brain_server.indexing.walker import WalkOptions, WalkTargets, is_below, is_left_out, walk_files
+from agent_brain_server.indexing.files.directory_scan import scan_directories
+from agent_brain_server.indexing.files.walker import WalkOptions, WalkTargets, is_below, is_left_out, walk_files
 
 NAMES = ("a", "b", "lib", "build", "node_modules", "x.py", "y.log", ".hidden")
 PATHS = st.lists(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map("/".join), min_size=1, max_size=12)

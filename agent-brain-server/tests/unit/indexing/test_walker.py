@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
-from agent_brain_server.indexing.walker import WalkOptions, walk_files
+from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
 
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always")
 

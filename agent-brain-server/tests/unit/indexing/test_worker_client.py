@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent_brain_server.indexing.worker_client import (
+from agent_brain_server.indexing.worker.client import (
     ChunkOptions,
     ReadOutcome,
     ReadRequest,
     WorkerClient,
     WorkerRequestError,
 )
-from agent_brain_server.indexing.worker_process import InterruptedReadError, WorkerDiedError
+from agent_brain_server.indexing.worker.process import InterruptedReadError, WorkerDiedError
 from agent_brain_server.types import FileStat, Skip
 
 OPTIONS = ChunkOptions(chunk_size=512, chunk_overlap=50, max_file_bytes=1_000_000)

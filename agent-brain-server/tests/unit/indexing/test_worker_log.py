@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.worker_client import ChunkOptions, ReadRequest, WorkerClient, WorkerRequestError
-from agent_brain_server.indexing.worker_log import MAX_RECORDS, RecordCollector, relay_records
-from agent_brain_server.log import JsonFormatter, bind_job
+from agent_brain_server.indexing.worker.client import ChunkOptions, ReadRequest, WorkerClient, WorkerRequestError
+from agent_brain_server.indexing.worker.wire import MAX_RECORDS, RecordCollector, relay_records
+from agent_brain_server.lifecycle.log import JsonFormatter, bind_job
 from agent_brain_server.types import FileStat
 
 OPTIONS = ChunkOptions(chunk_size=512, chunk_overlap=50, max_file_bytes=1_000_000)

@@ -1,7 +1,7 @@
 import pytest
 
-from agent_brain_server.search.question import is_identifier, read_question
-from agent_brain_server.tokens import whole_name
+from agent_brain_server.search.parsed_query import is_identifier, read_question
+from agent_brain_server.support.tokens import whole_name
 
 
 def test_a_question_is_its_telling_words():

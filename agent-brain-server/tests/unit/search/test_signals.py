@@ -1,6 +1,6 @@
 import pytest
 
-from agent_brain_server.search.question import read_question
+from agent_brain_server.search.parsed_query import read_question
 from agent_brain_server.search.signals import (
     are_relatives,
     defines_name,
@@ -11,7 +11,7 @@ from agent_brain_server.search.signals import (
     spells_heading,
     stem_parts,
 )
-from agent_brain_server.tokens import stem, whole_name
+from agent_brain_server.support.tokens import stem, whole_name
 from agent_brain_server.types import ChunkFacts
 
 

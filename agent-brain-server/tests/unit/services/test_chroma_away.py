@@ -4,11 +4,10 @@ import time
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
-from agent_brain_server.api.projects import SingleProject
-from agent_brain_server.api.shared_parts import SharedParts
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.query import QueryRequest
+from agent_brain_server.project.projects import SingleProject
+from agent_brain_server.project.services import ServiceBundle, SharedParts
 from agent_brain_server.storage import chroma_mirror, vector_store
 
 LIMIT_S = 120

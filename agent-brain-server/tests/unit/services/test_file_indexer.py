@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server import project_root
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
-from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.indexing.worker.client import WorkerClient
 from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
+from agent_brain_server.project.services import ServiceBundle
 from agent_brain_server.services.file_indexer import (
     BATCH_FILES,
     FileIndexer,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.project.services import ServiceBundle
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.types import Chunk, FileChunks, FileRecord
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
+from agent_brain_server.project.services import ServiceBundle
 
 LIMIT_S = 180.0
 
 CHANGE_AND_DIE = """
 import os, signal, sys, time
 from pathlib import Path
-from agent_brain_server.api.bundle import ServiceBundle
+from agent_brain_server.project.services import ServiceBundle
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import IndexRequest
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
 from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.models.query import QueryRequest
+from agent_brain_server.project.services import ServiceBundle
 
 IDLE_LIMIT_S = 180.0
 

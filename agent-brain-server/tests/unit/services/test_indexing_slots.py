@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.worker_client import Workers
-from agent_brain_server.indexing.worker_process import WorkerProcess
+from agent_brain_server.indexing.worker.client import Workers
+from agent_brain_server.indexing.worker.process import WorkerProcess
 from agent_brain_server.services import indexing_slots
 from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import InvalidRequestError, StateDirError
-from agent_brain_server.services.project_directory import delete_project, describe_project, load_projects, save_project
+from agent_brain_server.project.registrations import delete_project, describe_project, load_projects, save_project
 from agent_brain_server.storage_paths import (
     brain_home,
     default_state_dir,

@@ -8,9 +8,13 @@ import pytest
 
 from agent_brain_server.errors import ConflictError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, is_stale
+from agent_brain_server.project.registrations import (
+    describe_project,
+    point_to_daemon,
+    try_point_to_daemon,
+    withdraw_pointer,
+)
 from agent_brain_server.runtime import read_pointer
-from agent_brain_server.services.project_directory import describe_project
-from agent_brain_server.services.project_pointers import point_to_daemon, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.storage_paths import default_state_dir, prepare_state_dir, runtime_path
 from agent_brain_server.types import RegisteredProject
 

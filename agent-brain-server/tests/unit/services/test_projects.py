@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import ConfigError, InvalidRequestError, NotFoundError, UnavailableError
-from agent_brain_server.services import projects as pool_module
-from agent_brain_server.services.project_directory import describe_project
-from agent_brain_server.services.projects import ProjectPool
+from agent_brain_server.project import pool as pool_module
+from agent_brain_server.project.pool import ProjectPool
+from agent_brain_server.project.registrations import describe_project
 from agent_brain_server.types import RegisteredProject
 
 WAIT_LIMIT_S = 120.0

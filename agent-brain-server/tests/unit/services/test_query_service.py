@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
-from agent_brain_server.services.side_thread import SideThread
+from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.services.executor import SideThread
 
 RunJob = Callable[..., JobStatus]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import IndexRequest
-from agent_brain_server.services.scopes import load_scopes, merge_scopes, remember_scope
+from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.services.indexed_roots import load_scopes, merge_scopes, remember_scope
 from agent_brain_server.storage.schema import SCOPES_META
 
 

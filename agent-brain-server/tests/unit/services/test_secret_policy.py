@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
+from agent_brain_server.project.services import ServiceBundle
 
 RunJob = Callable[..., JobStatus]
 LIMIT_S = 120

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from agent_brain_server.services.side_thread import SideThread
+from agent_brain_server.services.executor import SideThread
 
 WAIT_LIMIT_S = 120.0
 

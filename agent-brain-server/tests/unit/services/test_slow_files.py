@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.indexing.worker_client import WorkerClient
+from agent_brain_server.indexing.worker.client import WorkerClient
 from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
+from agent_brain_server.project.services import ServiceBundle
 from agent_brain_server.services import slow_files
 from agent_brain_server.services.file_indexer import FileIndexer
 from agent_brain_server.services.index_writer import IndexWriter

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import JobStatus
-from agent_brain_server.services.vector_backlog import embedding_key, embedding_text
+from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.services.embedding_queue import embedding_key, embedding_text
 from agent_brain_server.types import Chunk
 
 RunJob = Callable[..., JobStatus]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api.bundle import ServiceBundle
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
+from agent_brain_server.project.services import ServiceBundle
 
 OpenBundle = Callable[..., ServiceBundle]
 RunJob = Callable[..., JobStatus]

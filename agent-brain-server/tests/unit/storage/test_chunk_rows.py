@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent_brain_server.storage.chunk_rows import as_json, facts_of, keys_array, read_facts, stored_chunk_of
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.tokens import whole_name
+from agent_brain_server.support.tokens import whole_name
 from agent_brain_server.types import Chunk, FileChunks, FileRecord
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)

@@ -9,7 +9,7 @@ import pytest
 
 from agent_brain_server.errors import InvalidRequestError, StoreError
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
-from agent_brain_server.tokens import whole_name
+from agent_brain_server.support.tokens import whole_name
 from agent_brain_server.types import FileRecord, QueryFilter, Skip
 
 

@@ -3,7 +3,7 @@
 from fastapi.testclient import TestClient
 
 from agent_brain_server import __version__
-from agent_brain_server.api.context import ServerContext
+from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project_root import generate_project_id
 
 

@@ -1,0 +1,1 @@
+"""Cut one file into chunks."""

@@ -1,0 +1,1 @@
+"""Find the files of a project that belong in its index."""

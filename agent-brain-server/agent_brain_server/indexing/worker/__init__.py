@@ -1,0 +1,1 @@
+"""The indexing worker processes and the protocol they speak."""

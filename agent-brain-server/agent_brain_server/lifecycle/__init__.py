@@ -1,0 +1,1 @@
+"""Start and stop servers, and publish where they answer."""

@@ -1,0 +1,1 @@
+"""Composition: build, repair and pool the services of projects."""

@@ -1,0 +1,204 @@
+"""What is done about stores that are damaged, lost or no longer of one mind when they are opened."""
+
+import contextlib
+import itertools
+import json
+import logging
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+from agent_brain_server.errors import StateDirError, StoreError
+from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.services.indexed_roots import keep_scopes_copy, read_scopes_copy
+from agent_brain_server.storage.database import FOREIGN_CODE
+from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
+from agent_brain_server.storage.origin import ensure_key, has_content, make_origin, read_origin
+from agent_brain_server.storage.schema import ADDED_COLUMNS, LAST_INDEXED_META, ROOT_META, SCHEMA, SCOPES_META
+from agent_brain_server.storage.schema_check import open_inspected
+from agent_brain_server.storage.vector_store import VectorStoreManager
+from agent_brain_server.storage_paths import DATA_DIRS, SCOPES_FILE, origin_key_path
+from agent_brain_server.support.state_files import make_private_dir, remove_leftovers
+from agent_brain_server.support.text import count_noun
+
+logger = logging.getLogger(__name__)
+
+REBUILDABLE = frozenset({"store_damaged", "store_foreign", "store_version"})
+"""Codes of a document store that can be made again from the tree."""
+
+FOREIGN_TEXT = (
+    "the index was not made by this installation (it came with the repository or from an earlier version, or {key} was"
+    " replaced): it was set aside, and everything is indexed again"
+)
+
+WHOLE_PROJECT = json.dumps([{"folder_path": "."}])
+"""Scopes of a project whose own are not known."""
+
+
+class Repairs:
+    """What was found wrong when an index was opened and what was done, for the log and the status."""
+
+    def __init__(self) -> None:
+        self._made: list[str] = []
+
+    def note(self, text: str, *, level: int = logging.WARNING) -> None:
+        """Log what was found and done, and remember it.
+
+        Args:
+            text: One sentence.
+            level: `logging.INFO` for what is no fault.
+        """
+        logger.log(level, "%s", text)
+        self._made.append(text)
+
+    def made(self) -> list[str]:
+        """Return the repairs, the first one first."""
+        return list(self._made)
+
+
+def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
+    """Open the document store; a damaged or foreign one is set aside and an empty one takes its place.
+
+    What was indexed is remembered in a copy, or by what can still be read of the damaged store: a new one is filled
+    from the tree without being asked. Nothing of a foreign store is used.
+
+    Args:
+        directory: Of the store, in the data directory.
+        repairs: Takes what had to be repaired.
+
+    Raises:
+        StoreError: The disk is full or read-only, where another file would not help.
+    """
+    scopes = None
+    if remove_leftovers(directory):
+        logger.warning("The removal of the index was interrupted: finished it")
+    origin = _claim_data(directory, repairs)
+    if repairs.made():
+        scopes = WHOLE_PROJECT
+    try:
+        documents = DocumentStore(directory, origin=origin)
+    except StoreError as error:
+        if error.code not in REBUILDABLE:
+            raise
+        is_foreign = error.code == FOREIGN_CODE
+        aside = _choose_aside(directory, error.code)
+        repairs.note(f"the document store was set aside as {aside.name} ({error.message}): rebuilding it")
+        scopes = WHOLE_PROJECT if is_foreign else _salvage_scopes(directory / DATABASE_NAME)
+        directory.rename(aside)
+        documents = DocumentStore(directory, origin=origin)
+    if documents.get_meta(ROOT_META) is None and (scopes := read_scopes_copy(directory.parent) or scopes):
+        if not repairs.made():
+            repairs.note("the document store was lost: rebuilding it")
+        documents.set_meta(SCOPES_META, scopes)
+    keep_scopes_copy(documents)
+    return documents
+
+
+def _claim_data(directory: Path, repairs: Repairs) -> str | None:
+    """Return the mark of the data directory; its stores are set aside if it has none of this installation.
+
+    Returns:
+        None if this user's home cannot be used, where the mark could not be checked the next time either.
+    """
+    try:
+        key = ensure_key()
+    except (OSError, StateDirError) as exc:
+        logger.warning("Whether this installation made the index is not checked: %s", exc)
+        return None
+    data = directory.parent
+    try:
+        origin = read_origin(data, key)
+        if origin is not None:
+            return origin
+        if has_content(data):
+            repairs.note(FOREIGN_TEXT.format(key=origin_key_path()))
+            _set_aside_foreign(directory)
+        return make_origin(data, key)
+    except OSError as exc:
+        raise StoreError(f"{data} cannot be used: {exc.strerror or exc}.") from exc
+
+
+def _set_aside_foreign(directory: Path) -> None:
+    """Rename the document store and remove what is derived from it; no file of them is opened."""
+    data = directory.parent
+    (data / SCOPES_FILE).unlink(missing_ok=True)
+    for name in DATA_DIRS:
+        store = data / name
+        if store == directory:
+            store.rename(_choose_aside(directory, FOREIGN_CODE))
+        else:
+            shutil.rmtree(store)
+        make_private_dir(store)
+
+
+def _choose_aside(directory: Path, code: str) -> Path:
+    """Return a name that no directory has, and remove what was set aside before: one is enough to look at."""
+    for older in directory.parent.glob(f"{directory.name}.store_*"):
+        shutil.rmtree(older, ignore_errors=True)
+    wanted = directory.with_name(f"{directory.name}.{code}.{time.strftime('%Y%m%dT%H%M%S')}")
+    numbered = (wanted.with_name(f"{wanted.name}.{number}") for number in itertools.count(1))
+    return next(place for place in itertools.chain([wanted], numbered) if not place.exists())
+
+
+def _salvage_scopes(path: Path) -> str | None:
+    """Return what a damaged store says it was made of, where that can be read."""
+    with (
+        contextlib.suppress(sqlite3.Error),
+        open_inspected(path, schema=SCHEMA, added=ADDED_COLUMNS) as connection,
+    ):
+        if connection is None:
+            return None
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (SCOPES_META,)).fetchone()
+        return None if row is None else str(row[0])
+    return None
+
+
+def reconcile_stores(
+    project_root: Path,
+    documents: DocumentStore,
+    bm25: BM25IndexManager,
+    vectors: VectorStoreManager,
+    repairs: Repairs,
+) -> bool:
+    """Make the derived indexes agree with the documents after a kill, a loss or a move of the project.
+
+    Returns:
+        Whether there is work left: files to be read again, or chunks without a vector.
+    """
+    is_moved = documents.get_meta(ROOT_META) not in (None, str(project_root))
+    if is_moved:
+        repairs.note(f"the project was moved or copied to {project_root}: indexing it again")
+        documents.clear()
+        documents.set_meta(LAST_INDEXED_META, None)
+    is_lost = documents.get_meta(SCOPES_META) is not None and documents.get_meta(LAST_INDEXED_META) is None
+    documents.set_meta(ROOT_META, str(project_root))
+    had_files = documents.counts().files > 0
+    if bm25.bind_store(documents.store_id) and had_files:
+        repairs.note("the keyword index was lost, damaged or of another version: making it again")
+        documents.mark_all_pending()
+    counts = documents.counts()
+    if not counts.files_pending and bm25.count() != counts.chunks:
+        held = f"{bm25.count():,} of {count_noun(counts.chunks, 'chunk')}"
+        repairs.note(f"the keyword index holds {held}: making it again")
+        bm25.clear()
+        documents.mark_all_pending()
+    lost = max(vectors.damaged_count, counts.embedded - vectors.count())
+    if lost > 0 and vectors.previous_model:
+        text = f"the embedding model changed, it was {vectors.previous_model}: re-embedding {count_noun(lost, 'chunk')}"
+        repairs.note(text, level=logging.INFO)
+    elif lost > 0:
+        repairs.note(f"{count_noun(lost, 'vector')} damaged or lost: embedding again")
+    strays = documents.match_embedded(vectors.keys())
+    vectors.delete(strays)
+    if len(strays):
+        logger.info("Removed %s without a chunk, as after a kill", count_noun(len(strays), "vector"))
+    if len(strays) and strays[-1] >= documents.next_key():
+        # what its log held is gone: keys were given that it will give again, and the keyword index knows them
+        repairs.note("the document store has lost its last changes: making the keyword index again")
+        bm25.clear()
+        documents.mark_all_pending()
+    counts = documents.counts()
+    if counts.files_pending and not repairs.made():
+        logger.info("Found %s half indexed, as after a kill: indexing again", count_noun(counts.files_pending, "file"))
+    return is_moved or is_lost or counts.files_pending > 0 or counts.embedded < counts.chunks

@@ -1,0 +1,150 @@
+"""Fills in the vectors that chunks still lack, behind the keyword index, without holding anything else up."""
+
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, takewhile
+from typing import TypeVar
+
+import numpy as np
+
+from agent_brain_server.errors import StoreError
+from agent_brain_server.indexing.worker.client import WorkerClient
+from agent_brain_server.indexing.worker.process import WorkerDiedError
+from agent_brain_server.services.metrics import Metrics
+from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.vector_store import VectorStoreManager
+from agent_brain_server.types import Chunk, StoredChunk
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SLICE_CHUNKS = 512
+"""Chunks taken from the store at a time: some seconds of embedding, half a megabyte of text."""
+
+BATCH_CHUNKS = 8
+"""Chunks embedded and stored at a time: a tenth of a second, for which a save waits, and a short write."""
+
+MAX_DEATHS = 3
+"""Deaths of the worker in a row, without a vector between them, after which something about the texts kills it."""
+
+KEY_DIGITS = 32
+"""Hex digits of an embedding key: 128 bits, so that two texts never share one."""
+
+
+def embedding_text(chunk: Chunk) -> str:
+    """Return what is embedded for a chunk: its text below where it stands.
+
+    Path and enclosing definition tell what the lines alone often don't.
+    """
+    place = f"{chunk.path} > {chunk.heading}" if chunk.heading else chunk.path
+    return f"{place}\n{chunk.text}"
+
+
+def embedding_key(text: str) -> str:
+    """Return the name under which a text's vector is remembered."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:KEY_DIGITS]
+
+
+class VectorBacklog:
+    """Embeds what the document store says has no vector yet, newest first. For one thread at a time.
+
+    Args:
+        model: Name of the embedding model, as in the settings.
+    """
+
+    def __init__(
+        self,
+        documents: DocumentStore,
+        vectors: VectorStoreManager,
+        worker: WorkerClient,
+        metrics: Metrics,
+        *,
+        model: str,
+    ) -> None:
+        self._documents = documents
+        self._vectors = vectors
+        self._worker = worker
+        self._metrics = metrics
+        self._model = model
+
+    def is_empty(self) -> bool:
+        """Whether every chunk has its vector."""
+        counts = self._documents.counts()
+        return counts.embedded == counts.chunks
+
+    def fill(self, should_stop: Callable[[], bool]) -> None:
+        """Embed until nothing is left, or until `should_stop` says so between two batches.
+
+        A worker that ends, killed by the system or by hand, is replaced by the next one.
+
+        Raises:
+            WorkerDiedError: The worker ended again and again.
+            WorkerRequestError: The model could not be opened or failed.
+            StoreError: A store could not be written.
+        """
+        deaths, embedded = 0, 0
+        while not should_stop():
+            chunks = self._documents.unembedded(SLICE_CHUNKS)
+            if not chunks:
+                return
+            try:
+                self._embed(self._take_cached(chunks), should_stop)
+            except WorkerDiedError as error:
+                before, embedded = embedded, self._documents.counts().embedded
+                deaths = deaths + 1 if embedded == before else 1
+                if deaths == MAX_DEATHS:
+                    raise
+                logger.warning("%s Embedding on with another, model %s", error.message, self._model)
+
+    def drop_strays(self) -> None:
+        """Forget the vectors of chunks that are gone without the vectors' knowledge, as damaged ones are."""
+        self._vectors.delete(self._documents.match_embedded(self._vectors.keys()))
+
+    def catch_up(self) -> bool:
+        """Prepare for what so many vectors need: Chroma catches up by one write; returns whether it is still behind.
+
+        A Chroma that fails is left, and tried again later: the exact matrix has every vector and answers.
+        """
+        self._vectors.learn_components()
+        if not self._vectors.wants_chroma and not self._vectors.has_left_collections():
+            return False
+        with contextlib.suppress(StoreError):  # logged where it was met, and told by the status
+            return self._vectors.flush_chroma() > 0
+        return False
+
+    def _take_cached(self, chunks: Sequence[StoredChunk]) -> list[tuple[StoredChunk, str]]:
+        """Give chunks the vectors that equal texts had before; returns those that are left, with their texts."""
+        texts = [embedding_text(stored.chunk) for stored in chunks]
+        keys = [embedding_key(text) for text in texts]
+        cached = self._vectors.cached_vectors(keys)
+        known = [(stored, key) for stored, key in zip(chunks, keys, strict=True) if key in cached]
+        for batch in _batches(known):
+            keys_here = [stored.key for stored, _ in batch]
+            self._vectors.add(keys_here, [key for _, key in batch], np.stack([cached[key] for _, key in batch]))
+            self._documents.mark_embedded(keys_here)
+        return [(s, text) for s, text, key in zip(chunks, texts, keys, strict=True) if key not in cached]
+
+    def _embed(self, missing: Sequence[tuple[StoredChunk, str]], should_stop: Callable[[], bool]) -> None:
+        """Embed and store batch by batch. To stop, no more is sent: the worker keeps its model for what comes next."""
+        batches = list(_batches(missing))
+        wanted = takewhile(lambda _: not should_stop(), batches)
+        replies = self._worker.embed(self._model, ([text for _, text in batch] for batch in wanted))
+        began = time.perf_counter()
+        for batch, vectors in zip(batches, replies, strict=False):
+            self._metrics.embedding_seconds.inc(time.perf_counter() - began)
+            keys = [stored.key for stored, _ in batch]
+            self._vectors.add(keys, [embedding_key(text) for _, text in batch], vectors)
+            self._documents.mark_embedded(keys)
+            self._metrics.chunks_embedded.inc(len(batch))
+            self.catch_up()
+            began = time.perf_counter()
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    rest = iter(items)
+    while batch := tuple(islice(rest, BATCH_CHUNKS)):
+        yield batch

@@ -1,0 +1,1 @@
+"""The shared daemon as seen from one project."""

@@ -1,0 +1,164 @@
+"""Is a project meant for the shared daemon, and for which one?
+
+The settings say so with `"mode": "shared"`. Where they say nothing, the project belongs to the daemon for as long as it
+is registered there. That is a file in the user's directory, which stays whether the daemon runs, was stopped or killed:
+a project never changes from one index to another by itself. A pointer in the project's own state directory counts only
+while a daemon lives: it is a hint, and what a dead daemon left decides nothing.
+"""
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard
+from urllib.parse import urlsplit
+
+from agent_brain_server.config.settings import DEFAULT_ORIGIN, load_settings
+from agent_brain_server.config.trust import is_loopback
+from agent_brain_server.errors import ConfigError, StateDirError, UnknownSchemaError
+from agent_brain_server.locking import is_stale
+from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.runtime import read_pointer
+from agent_brain_server.storage_paths import (
+    PROJECT_ID,
+    brain_home,
+    projects_dir,
+    shared_config_path,
+    shared_project_file,
+)
+from agent_brain_server.support.atomic_file import UnreadableDocumentError, read_document
+
+logger = logging.getLogger(__name__)
+
+URL_KEY = "shared_server_url"
+HTTP_PORT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a project says of the shared daemon.
+
+    Attributes:
+        is_shared: The daemon is to serve it, whether or not that runs.
+        url: Where its settings say that the daemon answers; None where they leave that open.
+        origin: Where `url` comes from.
+    """
+
+    is_shared: bool
+    url: str | None = None
+    origin: str = DEFAULT_ORIGIN
+
+    def require_address(self, base_url: str) -> None:
+        """Return if a daemon that answers at `base_url` is the one that the project means.
+
+        Nothing is ever sent to the address in the settings: a project's file comes with a clone, from anybody.
+
+        Raises:
+            ConfigError: The settings name another address.
+        """
+        if self.url is None or _parse_address(self.url) == _parse_address(base_url):
+            return
+        raise ConfigError(
+            f"{self.origin}: {URL_KEY} is {self.url}, but the shared daemon answers at {base_url}.",
+            hint=f"Correct {URL_KEY} or remove it, or set the daemon's address in {shared_config_path()}.",
+            code="another_daemon",
+        )
+
+
+def read_membership(project_root: Path, state_dir: Path) -> Membership:
+    """Return what a project says of the shared daemon.
+
+    Args:
+        project_root: Canonical root.
+        state_dir: Absolute.
+    """
+    try:
+        settings = load_settings(state_dir)
+    except (ConfigError, StateDirError) as exc:
+        logger.info("Ignored: %s", exc)  # whoever starts a server is told
+        return Membership(is_shared=False)
+    if settings.origins["mode"] == DEFAULT_ORIGIN:
+        is_shared = is_registered(project_root) or _is_pointed(project_root, state_dir)
+    else:
+        is_shared = settings.config.mode == "shared"
+    return Membership(is_shared, settings.config.shared_server_url, settings.origins[URL_KEY])
+
+
+def is_registered(project_root: Path) -> bool:
+    """Return whether the daemon serves this project whenever it runs.
+
+    A damaged registration counts: its directory has the project's id, and the next query repairs it. Otherwise the
+    project would change to a separate server and index.
+
+    Args:
+        project_root: Canonical root.
+
+    Raises:
+        StateDirError: This user has no home directory.
+    """
+    try:
+        document = read_document(shared_project_file(generate_project_id(project_root)))
+    except UnreadableDocumentError:
+        return True
+    if document is None:
+        return False
+    root = document.get("project_root")
+    return root == str(project_root) or not _is_root(root)
+
+
+def has_valid_registration(project_root: Path) -> bool:
+    """Return whether the daemon, once it is restarted, finds this project's registration.
+
+    Args:
+        project_root: Canonical root.
+
+    Raises:
+        StateDirError: This user has no home directory.
+    """
+    return _read_registered_root(generate_project_id(project_root)) == str(project_root)
+
+
+def read_registrations() -> dict[str, Path]:
+    """Return the roots of the projects that the daemon serves whenever it runs, by project id.
+
+    Read from the daemon's files, so that it need not run; a torn file counts as absent.
+
+    Raises:
+        StateDirError: This user has no home directory.
+    """
+    directory = projects_dir()
+    names = sorted(os.listdir(directory)) if directory.is_dir() else []
+    found = {name: _read_registered_root(name) for name in names if PROJECT_ID.fullmatch(name)}
+    return {name: Path(root) for name, root in found.items() if root and generate_project_id(Path(root)) == name}
+
+
+def _read_registered_root(project_id: str) -> str | None:
+    with contextlib.suppress(UnreadableDocumentError):
+        root = (read_document(shared_project_file(project_id)) or {}).get("project_root")
+        return root if _is_root(root) else None
+    return None
+
+
+def _is_root(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_pointed(project_root: Path, state_dir: Path) -> bool:
+    try:
+        pointer = read_pointer(state_dir)
+    except UnknownSchemaError:
+        return False
+    # a copy of the project has the pointer of its original
+    return pointer is not None and pointer.project_root == str(project_root) and not is_stale(brain_home())
+
+
+def _parse_address(url: str) -> tuple[str, int]:
+    """Return host and port of `http://host:port`; every name of this machine's loopback is the same host."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        port = parts.port or HTTP_PORT
+    except ValueError:  # over 65535: nobody answers there
+        port = 0
+    return "localhost" if is_loopback(host) else host, port

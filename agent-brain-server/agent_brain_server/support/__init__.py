@@ -1,0 +1,1 @@
+"""Tools that know nothing of search: files, processes, git, logging, text."""
