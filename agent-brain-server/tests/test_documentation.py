@@ -23,6 +23,7 @@ from agent_brain_server.runtime import SharedConfig
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage_paths import HOME_VARIABLE, STATE_DIR_VARIABLE
 from agent_brain_server.types import SkipReason
+from benchmarks.soak.__main__ import CASES
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -194,3 +195,13 @@ def test_the_python_of_the_documents_imports_what_exists(path: Path) -> None:
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agent_brain"):
                 module = importlib.import_module(node.module)
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+def test_reliability_names_existing_tests_and_loops() -> None:
+    text = (REPOSITORY / "docs" / "RELIABILITY.md").read_text()
+    rows = re.findall(r"^\| \d+ \| .*? \| (.*?) \| (.*?) ?\|$", text.partition("### Lifecycle")[2], re.MULTILINE)
+    tests = {path for cell, _ in rows for path in re.findall(r"`((?:unit|integration)/[\w/]+\.py)`", cell)}
+    bases = (REPOSITORY / "agent-brain-server" / "tests", REPOSITORY / "agent-brain-cli" / "tests")
+    assert tests
+    assert [path for path in sorted(tests) if not any((base / path).is_file() for base in bases)] == []
+    assert {loop for _, cell in rows for loop in re.findall(r"`([\w-]+)`", cell)} == set(CASES)

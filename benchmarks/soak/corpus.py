@@ -1,20 +1,20 @@
-"""A small project whose files change at random, with both versions kept so that every answer can be traced to one."""
+"""A small project whose files change at random; both versions are kept so that every answer can be checked."""
 
 import random
 from pathlib import Path
 
 FILES = 60
-CHANGED = 14  # a round's share of them: a second of indexing
+CHANGED = 14  # in each round: a second of indexing
 ROUTINES = 3
 LINES = 9
 WORDS = ("lock", "chunk", "corpus", "posting", "recall", "token", "lease", "batch", "vector", "parser", "header")
 
 
 class ChangingTree:
-    """Files of a project, written anew in part with every round.
+    """Files of a project, some of which are rewritten in every round.
 
     Args:
-        root: Where they lie.
+        root: Directory of the files.
         seed: The same seed gives the same files.
     """
 
@@ -28,7 +28,7 @@ class ChangingTree:
             self._write(f"src/module_{number}.py")
 
     def change(self) -> None:
-        """Write some files anew, remove two and add two."""
+        """Rewrite some files, remove two and add two."""
         self.before = dict(self.present)
         paths = sorted(self.present)
         for path in self._random.sample(paths, CHANGED):
@@ -45,7 +45,7 @@ class ChangingTree:
         return path, self.present[path].split('"""')[1].split()[-1]
 
     def knows(self, source: str, start_line: int, end_line: int, text: str) -> bool:
-        """Whether these lines of this file read like that, now or before the last change."""
+        """Return whether a file has this text at these lines, now or before the last change."""
         versions = [files[source] for files in (self.present, self.before) if source in files]
         return any(is_excerpt(version, start_line, end_line, text) for version in versions)
 
@@ -65,5 +65,5 @@ class ChangingTree:
 
 
 def is_excerpt(whole: str, start_line: int, end_line: int, text: str) -> bool:
-    """Whether lines (1-based, inclusive) of a file read like that."""
+    """Return whether lines (1-based, inclusive) of a file have this text."""
     return "\n".join(whole.splitlines()[start_line - 1 : end_line]).strip() == text.strip()

@@ -1,4 +1,4 @@
-"""What people and tools do to a tree in a working day, and whether the next answer includes it."""
+"""Change a tree as people and tools do in a working day, and check that the next answer includes each change."""
 
 import itertools
 import json
@@ -18,19 +18,19 @@ from benchmarks.soak.servers import project, wait_until
 SEED = 20_261_126
 CLI_WAIT_MS = 500  # the default of `agent-brain query`
 TARGET_SHARE = 0.99
-LEAST_FOR_SHARE = 1_000  # a short run on a busy machine is judged by its lies alone
+LEAST_FOR_SHARE = 1_000  # a shorter run on a busy machine is judged by its stale answers alone
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the answers were.
+    """Counts of the answers.
 
     Attributes:
-        queries: All of them.
+        queries: Number of queries.
         lies: Answers that lack a change and report nothing pending, or that show a deleted file.
-        waited: Queries sent right after a change with the wait of the command.
-        included: Of these, the answers that had the change.
-        missed: Scenarios whose change a waiting answer lacked, counted.
+        waited: Number of queries with the `wait_ms` of the command.
+        included: How many of these had the change.
+        missed: Number of changes that such an answer lacked, by scenario.
         slowest_ms: Longest answer.
     """
 
@@ -43,7 +43,7 @@ class Tally:
 
 
 def loop_fresh(scratch: Path, queries: int) -> Iterator[Outcome]:
-    """Run every scenario again and again; query right after each change, with and without waiting."""
+    """Repeat every scenario; query right after each change, with and without `wait_ms`."""
     with project(scratch, "fresh mit Umlaut ä") as root:
         tree = Tree(root, random.Random(SEED))
         state = start_server(root).state
@@ -69,7 +69,7 @@ def loop_fresh(scratch: Path, queries: int) -> Iterator[Outcome]:
 
 
 def run_scenarios(client: Client, tree: Tree, queries: int) -> Tally:
-    """Go through the scenarios until enough queries were sent; each is left only when it ends with no change left."""
+    """Run complete scenarios until enough queries were sent."""
     tally = Tally()
     for number, (name, scenario) in enumerate(itertools.cycle(SCENARIOS.items())):
         if tally.queries >= queries:

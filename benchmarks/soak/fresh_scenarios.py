@@ -1,4 +1,4 @@
-"""The scenarios of the freshness loop: each is a generator that changes the tree and yields what must be found then."""
+"""Scenarios of the freshness loop: each generator changes the tree and yields what queries must find afterwards."""
 
 import os
 import random
@@ -12,14 +12,14 @@ from pathlib import Path
 
 WORD_LETTERS = 14
 BASE_FILES = 120
-DIRECTORIES = 150  # that only one branch has
+DIRECTORIES = 150  # that exist on one branch only
 PACKAGES = 60  # directories that npm installs
 GENERATED = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A word, and the one file in which it must be found; `None`: in no file."""
+    """A word, and the only file that must contain it (`None`: no file)."""
 
     word: str
     path: str | None
@@ -29,11 +29,11 @@ Steps = Iterator[Sequence[Expectation]]
 
 
 class Tree:
-    """A git repository with words that are each in one file.
+    """A git repository of words, each in one file only.
 
     Args:
         root: An existing directory.
-        chance: Makes the words and the choices.
+        chance: Source of the words and choices.
     """
 
     def __init__(self, root: Path, chance: random.Random) -> None:
@@ -98,7 +98,7 @@ def gone(word: str) -> Expectation:
 
 
 def save_in_place(tree: Tree) -> Steps:
-    """Write a file over itself, again and again, always of the same size."""
+    """Overwrite a file several times with content of the same size."""
     path, before = tree.pick(), None
     for _ in range(4):
         word = tree.write(path)

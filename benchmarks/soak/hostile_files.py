@@ -1,4 +1,4 @@
-"""Indexes files that are made to be expensive to read, and saves an ordinary file beside them."""
+"""Index files that are expensive to parse, and save an ordinary file meanwhile."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ KIB = 1024
 
 @dataclass
 class Costs:
-    """What reading the files has cost, and what became of them."""
+    """Cost and outcome of reading the files."""
 
     cpu_s: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Costs:
 
 
 def loop_hostile_files(scratch: Path, count: int) -> Iterator[Outcome]:
-    """Read hostile files one by one, then index all of them with a server, save beside them, and touch them."""
+    """Read hostile files one by one, then index all of them with a server, save a file meanwhile, and touch them."""
     with project(scratch, "hostile") as root:
         directory = scratch / "made"
         files = _write_files(directory, count)
@@ -56,7 +56,7 @@ def loop_hostile_files(scratch: Path, count: int) -> Iterator[Outcome]:
 
 
 def _write_files(directory: Path, count: int) -> list[FileStat]:
-    """Write files evenly taken out of all; return them relative to the directory."""
+    """Write a uniform sample of the files; return them relative to the directory."""
     files = []
     for name, data in islice(hostile_files(), 0, None, max(TOTAL // count, 1)):
         path = directory / name
@@ -91,7 +91,7 @@ def _read_one_by_one(directory: Path, files: list[FileStat], log_path: Path) -> 
 
 
 def _reset_peak(client: WorkerClient) -> tuple[float, int | None]:
-    """Begin to measure the reader's peak memory again; return the CPU that it has used, and its pid."""
+    """Reset the reader's peak memory; return its CPU seconds so far and its pid."""
     pid = client.pids.get("reader")
     if pid is None:
         return 0.0, None
@@ -115,13 +115,13 @@ def _describe_costs(costs: Costs) -> str:
     outcomes = ", ".join(f"{number} {name}" for name, number in costs.outcomes.most_common())
     return (
         f"{outcomes}; CPU at most {max(costs.cpu_s):.1f} s, median {percentile(costs.cpu_s, 0.5):.2f} s; memory at "
-        f"most {max(costs.peak_bytes) / 1e6:.0f} MB of {MAX_MEMORY_BYTES / 1e6:.0f} in what was not ended; chunks at "
+        f"most {max(costs.peak_bytes) / 1e6:.0f} of {MAX_MEMORY_BYTES / 1e6:.0f} MB in readers that ended; chunks at "
         f"most {max(costs.reply_share):.1f} times the file"
     )
 
 
 def _index_beside_saves(work: IndexedProject, directory: Path) -> Outcome:
-    """Create the files, and save an ordinary file every few seconds until all of them are indexed."""
+    """Add the files, and save an ordinary file every few seconds until all are indexed."""
     peak, stop = [0], Event()
     watch = Thread(target=_watch_memory, args=(work.state, peak, stop), daemon=True)
     watch.start()
@@ -145,21 +145,21 @@ def _index_beside_saves(work: IndexedProject, directory: Path) -> Outcome:
     watch.join()
     over = {reason: number for reason, number in status["skipped"].items() if reason.endswith(("limit", "crashed"))}
     found = (
-        f"visible after {percentile(delays, 0.5):.1f} s in the median, {max(delays):.1f} s at most; all files answered "
-        f"from by keyword after {indexed_s:.0f} s; over a limit: {over or 'none'}; "
+        f"visible after {percentile(delays, 0.5):.1f} s in the median, {max(delays):.1f} s at most; all files found "
+        f"by keyword after {indexed_s:.0f} s; over a limit: {over or 'none'}; "
         f"memory of readers at most {peak[0] / 1e6:.0f} MB"
     )
     is_kept = max(delays) <= VISIBLE_LIMIT_S and peak[0] <= MAX_MEMORY_BYTES
-    return Outcome(PROMISE, f"{len(delays)} saves beside them while a server indexes them", found, is_kept)
+    return Outcome(PROMISE, f"{len(delays)} saves while a server indexes them", found, is_kept)
 
 
 def _save(work: IndexedProject, number: int) -> float:
-    """Save a file; return the seconds until a query finds what is new in it."""
+    """Save a file; return the seconds until a query finds its new word."""
     began = time.monotonic()
     (work.root / "saved.py").write_text(f"def savedbeside{number}():\n    return {number}\n")
     body = {"query": f"savedbeside{number}", "mode": "bm25"}
     while not any(found["source"] == "saved.py" and body["query"] in found["text"] for found in _ask(work, body)):
-        require(time.monotonic() - began < END_LIMIT_S, "the save is not found")
+        require(time.monotonic() - began < END_LIMIT_S, "the saved file is not found")
         time.sleep(POLL_S)
     return time.monotonic() - began
 
@@ -169,7 +169,7 @@ def _ask(work: IndexedProject, body: dict[str, str]) -> list[dict[str, str]]:
 
 
 def _watch_memory(state: RuntimeState, peak: list[int], stop: Event) -> None:
-    """Note the highest peak of any reader of a server."""
+    """Record the highest peak memory of a server's readers."""
     while not stop.wait(POLL_S):
         with contextlib.suppress(OSError, StopIteration):
             for children in Path(f"/proc/{state.pid}/task").glob("*/children"):

@@ -1,11 +1,11 @@
-"""Files that are made to be expensive to read: every format with every pattern, 600 altogether."""
+"""Files that are expensive to parse: every format with every pattern, 600 in all."""
 
 import json
 import zlib
 from collections.abc import Callable, Iterator
 
 SIZE = 250_000
-"""Bytes of most files: below the size at which a file waits for the others."""
+"""Bytes of most files: below the size from which a file is read after all others."""
 
 LARGE_SIZE = 950_000
 """Bytes of generated sources: just below the default of `max_file_bytes`."""
@@ -32,7 +32,7 @@ NESTED = {
     "tex": r"\begin{a}{",
     "yaml": "[{a: ",
 }
-"""What opens a level, for formats in which braces do not."""
+"""Text that opens a level, for formats that do not use braces."""
 
 GENERATED = {
     "py": "class C{n}(B{n}):\n    def m{n}(self, a, b=1):\n        return [a, b, {{'k': self.x}}]\n",

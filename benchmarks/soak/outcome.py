@@ -1,4 +1,4 @@
-"""What a loop found, and how it is shown."""
+"""The outcome of a loop, and its report."""
 
 import json
 from dataclasses import dataclass
@@ -7,11 +7,9 @@ from typing import Any
 
 from benchmarks.report import format_table
 
-MILLISECONDS = 1000
-
 
 class BrokenPromiseError(Exception):
-    """A round did not end as promised; the message says how."""
+    """A round broke a promise; the message describes how."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +18,9 @@ class Outcome:
 
     Attributes:
         promise: Number in docs/RELIABILITY.md.
-        done: What was done, with its numbers.
-        found: What came out, with its numbers.
-        kept: Whether that is what was promised.
+        done: The action, with its numbers.
+        found: The result, with its numbers.
+        kept: Whether the promise was kept.
     """
 
     promise: int
@@ -35,7 +33,7 @@ class Outcome:
         return {"promise": self.promise, "done": self.done, "found": self.found, "kept": self.kept}
 
     def to_line(self) -> str:
-        """Return the line as it is printed."""
+        """Return the line for the terminal."""
         return f"{'ok    ' if self.kept else 'BROKEN'} {self.promise:>2}  {self.done}: {self.found}"
 
 
@@ -46,7 +44,7 @@ def require(condition: object, message: str) -> None:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the value below which a share of the values lies."""
+    """Return the given percentile of the values; `share` is between 0 and 1."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
@@ -54,7 +52,7 @@ def format_results(results: Path) -> str:
     """Return the table of docs/RELIABILITY.md.
 
     Args:
-        results: One JSON object a line, as the loops wrote them; of a case that was run twice the later run counts.
+        results: One JSON object per line, as the loops wrote them. The latest run of each case counts.
     """
     latest = {line["case"]: line for line in map(json.loads, results.read_text(encoding="utf-8").splitlines())}
     rows = [
@@ -66,4 +64,4 @@ def format_results(results: Path) -> str:
         f"Run {' and '.join(dates)} on {machine['cores']} cores of {machine['processor']}, {machine['system']}, "
         f"Python {machine['python']}."
     )
-    return f"{where}\n\n{format_table([['promise', 'what was done', 'what came out'], *rows])}"
+    return f"{where}\n\n{format_table([['promise', 'action', 'result'], *rows])}"

@@ -1,4 +1,4 @@
-"""Watches whom the processes of a server look up and connect to while it works: nobody but this machine."""
+"""Record which names a server's processes look up and which addresses they connect to: only this machine."""
 
 import contextlib
 import os
@@ -17,18 +17,22 @@ OUTWARD_PROMISE = 30
 SOURCE = Path(__file__).with_name("watched_network.c")
 FILE_VARIABLE = "WATCHED_NETWORK_FILE"
 SILENCED_BY = ("CI", "GITHUB_ACTIONS", "TF_BUILD")
-"""Where one of these is set some libraries report nothing by themselves."""
+"""Some libraries send no telemetry if one of these variables is set."""
 
 HERE = ("127.0.0.1", "::1", "localhost", "0.0.0.0")
 CHANGE_INTERVAL_S = 2.0
 
 
 def loop_outward(scratch: Path, seconds: int) -> Iterator[Outcome]:
-    """Let a server index, answer and rest for some seconds, and list whom its processes wanted to reach."""
-    done = f"every name looked up and every address connected to in {seconds} s of indexing and asking"
-    noted = scratch / "network"
+    """Run a server that indexes, answers and idles, and list every address that its processes tried to reach."""
+    done = f"every name looked up and every address connected to in {seconds} s of indexing and querying"
+    recorded = scratch / "network"
     try:
-        with _without(SILENCED_BY), use_library(SOURCE, {FILE_VARIABLE: str(noted)}), project(scratch, "out") as root:
+        with (
+            _without(SILENCED_BY),
+            use_library(SOURCE, {FILE_VARIABLE: str(recorded)}),
+            project(scratch, "out") as root,
+        ):
             work = prepare(root, SEED, start_server(root).state, resolve_state_dir(root))
             until = time.monotonic() + seconds
             while time.monotonic() < until:
@@ -39,16 +43,16 @@ def loop_outward(scratch: Path, seconds: int) -> Iterator[Outcome]:
     except FileNotFoundError as exc:
         yield Outcome(OUTWARD_PROMISE, done, f"skipped: {exc}")
         return
-    lines = noted.read_text().splitlines() if noted.exists() else []
+    lines = recorded.read_text().splitlines() if recorded.exists() else []
     strangers = sorted({line.split(" ", 2)[2] for line in lines} - set(HERE))
-    require(not strangers, f"somebody else was to be reached: {', '.join(strangers)}")
-    found = "none but this machine's own"
+    require(not strangers, f"other addresses were contacted: {', '.join(strangers)}")
+    found = "only this machine"
     yield Outcome(OUTWARD_PROMISE, done, f"{found}; {work.answers:,} results compared with the files")
 
 
 @contextlib.contextmanager
 def _without(names: tuple[str, ...]) -> Iterator[None]:
-    """Take variables out of the environment for the length of the block."""
+    """Remove variables from the environment during the block."""
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield

@@ -1,4 +1,4 @@
-"""A small library in front of the C library, in every process that is started while it is in use."""
+"""Preload a small C library into processes."""
 
 import contextlib
 import os
@@ -15,11 +15,11 @@ COMPILE_LIMIT_S = 60.0
 
 @contextlib.contextmanager
 def use_library(source: Path, variables: dict[str, str]) -> Iterator[None]:
-    """Compile a C file and preload it, in the block, into the processes that are started.
+    """Compile a C file and preload it into every process that is started in the block.
 
     Args:
         source: The C file.
-        variables: What it reads from the environment.
+        variables: Environment variables that it reads.
 
     Raises:
         FileNotFoundError: There is no C compiler.
@@ -28,7 +28,7 @@ def use_library(source: Path, variables: dict[str, str]) -> Iterator[None]:
     if compiler is None or sys.platform != "linux":
         raise FileNotFoundError("there is no C compiler, or this is not Linux")
     with contextlib.ExitStack() as stack:
-        # of its own, since LD_PRELOAD can't name a path with a space in it, as scratch directories have on purpose
+        # a separate directory: LD_PRELOAD cannot name a path with a space, which the loops' directories have on purpose
         library = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="preload_"))) / f"{source.stem}.so"
         subprocess.run(
             [compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True, timeout=COMPILE_LIMIT_S

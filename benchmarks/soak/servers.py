@@ -1,4 +1,4 @@
-"""Real servers of scratch projects: found in the process table, waited for, ended by pid."""
+"""Server processes of temporary projects: find, wait for and kill them."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from agent_brain_server.storage_paths import HOME_VARIABLE, lock_path, pid_path,
 from benchmarks.soak.outcome import BrokenPromiseError
 
 POLL_S = 0.002
-LIMIT_S = 120.0  # far over what anything takes on a busy machine, so that a hang ends
+LIMIT_S = 120.0  # only a hang takes this long, also on a busy machine
 
 
 def find_servers(root: Path) -> list[int]:
@@ -29,7 +29,7 @@ def find_servers(root: Path) -> list[int]:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:
-    """Send a signal; False where the process has ended."""
+    """Send a signal; return whether the process existed."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -38,7 +38,7 @@ def kill(pid: int, number: int = signal.SIGKILL) -> bool:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process has ended with all its threads, and so has closed its files; a zombie has."""
+    """Return whether a process has ended with all its threads, and so closed its files; a zombie counts as ended."""
     process = Path(f"/proc/{pid}")
     try:
         state = (process / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
@@ -51,7 +51,7 @@ def wait_until(condition: Callable[[], object], what: str, limit_s: float = LIMI
     """Wait for a condition.
 
     Raises:
-        BrokenPromiseError: It did not come true in time.
+        BrokenPromiseError: The condition is not met within the limit.
     """
     deadline = time.monotonic() + limit_s
     while not condition():
@@ -61,13 +61,13 @@ def wait_until(condition: Callable[[], object], what: str, limit_s: float = LIMI
 
 
 def can_connect(port: int) -> bool:
-    """Whether anybody listens on a port of this machine."""
+    """Return whether a process listens on a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def find_remains(root: Path) -> list[str]:
-    """Return the names of what a server has left in the state directory."""
+def find_leftovers(root: Path) -> list[str]:
+    """Return the names of runtime files that a server left in the state directory."""
     state_dir = resolve_state_dir(root)
     paths = (runtime_path(state_dir), lock_path(state_dir), pid_path(state_dir))
     return [path.name for path in paths if path.exists()]
@@ -75,7 +75,7 @@ def find_remains(root: Path) -> list[str]:
 
 @contextlib.contextmanager
 def own_home(directory: Path) -> Iterator[None]:
-    """Let this process, and what it starts, use a home of its own for the length of the block."""
+    """Use a separate Agent Brain home in this process and its children during the block."""
     before = os.environ.get(HOME_VARIABLE)
     os.environ[HOME_VARIABLE] = str(directory)
     try:
@@ -88,7 +88,7 @@ def own_home(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def project(directory: Path, name: str) -> Iterator[Path]:
-    """Make an empty project for the length of the block; its server is stopped at the end, whatever happened."""
+    """Create an empty project for the duration of the block; its server is always stopped at the end."""
     root = (directory / name).resolve()
     root.mkdir(parents=True)
     (root / "pyproject.toml").touch()
@@ -97,7 +97,17 @@ def project(directory: Path, name: str) -> Iterator[Path]:
     finally:
         for pid in find_servers(root):
             kill(pid, signal.SIGCONT)
-        with contextlib.suppress(Exception):  # what went wrong is on its way already
+        with contextlib.suppress(Exception):  # the original error is more useful
             stop_server(resolve_state_dir(root), timeout_s=10, force=True)
         for pid in find_servers(root):
             kill(pid)
+
+
+def find_worker(server: int) -> int | None:
+    """Return the pid of a server's indexing worker, or `None` if it has none."""
+    try:
+        children = Path(f"/proc/{server}/task").glob("*/children")
+        pids = [int(word) for child in children for word in child.read_text().split()]
+        return next((pid for pid in pids if b"indexing.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()), None)
+    except OSError:
+        return None

@@ -1,7 +1,7 @@
-"""Many projects behind one daemon: does any answer hold a line of another project, and what does the daemon need?
+"""Many projects behind one daemon: no answer contains lines of another project, and idle projects cost little.
 
-Both loops use a daemon of their own with a home of its own, over projects that are written for them: all files use the
-same words, and every chunk names its project, so that a line that strays is seen.
+Both loops start a separate daemon with generated projects. All files use the same words, and every chunk names its
+project, so that a result from another project is recognized.
 """
 
 import random
@@ -26,18 +26,18 @@ WORDS = ("lock", "chunk", "corpus", "posting", "recall", "token", "lease", "batc
 MODES = ("hybrid", "bm25", "vector")
 CLIENTS = 4
 JOB_LIMIT_S = 1800
-WORKER_END_S = 60  # longest wait for the indexing workers, which end 20 seconds after their last work
+WORKER_END_S = 60  # the indexing workers end 20 seconds after their last work
 MEMORY_LIMIT_MB = 400
 OPENING_LIMIT_MS = 300
 MAX_OPEN = 8
-TURNS = 3  # each project is asked as often, and has been closed in between
+TURNS = 3  # queries to each project, which is closed in between
 
 MAX_MIXED_PROJECTS, MAX_MIXED_FILES = 20, 50
 MAX_CLOSED_FILES = 200
 
 
 def write_project(root: Path, number: int, files: int) -> Path:
-    """Write a project in the words of all of them, with its own number in every function; returns its root."""
+    """Write a project with its number in every function; return its root."""
     words = random.Random(number)
     for file in range(files):
         path = root / f"src/package_{file % 10}/module_{file}.py"
@@ -56,13 +56,13 @@ def _write_function(words: random.Random, project: int, file: int, order: int) -
 
 
 def marker(project: int) -> str:
-    """Return the word that stands in every chunk of a project and nowhere else."""
+    """Return a word that is in every chunk of a project and nowhere else."""
     return f"property_of_project_{project:04d}_alone"
 
 
 @contextmanager
 def run_daemon(directory: Path) -> Iterator[RuntimeState]:
-    """Run a daemon of its own for the length of a block."""
+    """Run a separate daemon during the block."""
     with own_home(directory / "home"):
         try:
             yield start_daemon(overrides={"port": 0, "max_open_projects": MAX_OPEN}).state
@@ -76,16 +76,16 @@ def register(client: Client, root: Path) -> str:
 
 
 def index(client: Client, project_id: str) -> str:
-    """Have a project indexed and return the job's id."""
+    """Start to index a project; return the job's id."""
     return str(client.call("POST", "/index", {"folder_path": ".", "project_id": project_id})["job_id"])
 
 
 def await_keywords(client: Client, project_id: str, job_id: str) -> None:
-    """Wait until a project can be answered from."""
+    """Wait until a project can answer by keywords."""
     deadline = time.monotonic() + JOB_LIMIT_S
     path = f"/index/jobs/{job_id}?project_id={project_id}"
     while not client.call("GET", path)["progress"]["keywords_ready"]:
-        require(time.monotonic() < deadline, "a project is never indexed")
+        require(time.monotonic() < deadline, "a project is not indexed in time")
         time.sleep(0.02)
 
 
@@ -97,11 +97,11 @@ def await_jobs(client: Client, jobs: Sequence[tuple[str, str]]) -> None:
         while (job := client.call("GET", path))["state"] in ("queued", "running"):
             require(time.monotonic() < deadline, f"a job does not end: {job}")
             time.sleep(0.1)
-        require(job["state"] == "done", f"a job ended otherwise: {job}")
+        require(job["state"] == "done", f"a job failed: {job}")
 
 
 def ask(client: Client, project_id: str, chance: random.Random) -> list[dict[str, Any]]:
-    """Ask a random question about a project and return the results."""
+    """Send a random query to a project and return the results."""
     question = " ".join(chance.sample((*WORDS, "property", "project", "alone", "value"), 3))
     body = {"query": question, "project_id": project_id, "mode": chance.choice(MODES), "top_k": 20}
     results: list[dict[str, Any]] = client.call("POST", "/query", body)["results"]
@@ -109,14 +109,14 @@ def ask(client: Client, project_id: str, chance: random.Random) -> list[dict[str
 
 
 def loop_crosstalk(directory: Path, queries: int) -> Iterator[Outcome]:
-    """Index projects and query them at random, all at once; count what strays. Few queries go to few projects."""
+    """Index projects and query them at random at the same time; count results of other projects."""
     projects, files = min(MAX_MIXED_PROJECTS, queries // 50), min(MAX_MIXED_FILES, queries // 20)
     roots = [write_project(directory / f"project {number}", number, files) for number in range(projects)]
     with run_daemon(directory) as daemon, Client(daemon.model_dump()) as client:
         ids = [register(client, root) for root in roots]
         jobs = [(project_id, index(client, project_id)) for project_id in ids]
         await_keywords(client, *jobs[0])  # the other projects are indexed meanwhile
-        found, strayed = [0] * CLIENTS, [0] * CLIENTS
+        found, foreign = [0] * CLIENTS, [0] * CLIENTS
 
         def query(worker: int) -> None:
             chance = random.Random(worker)
@@ -124,25 +124,25 @@ def loop_crosstalk(directory: Path, queries: int) -> Iterator[Outcome]:
                 for turn in range(queries // CLIENTS):
                     project = chance.randrange(projects)
                     if turn % 50 == 0:
-                        index(own, ids[project])  # what is indexed is looked through again all the while
+                        index(own, ids[project])  # keep a job running
                     results = ask(own, ids[project], chance)
                     found[worker] += len(results)
-                    strayed[worker] += sum(marker(project) not in result["text"] for result in results)
+                    foreign[worker] += sum(marker(project) not in result["text"] for result in results)
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             list(pool.map(query, range(CLIENTS)))
-        with Client(daemon.model_dump()) as fresh:  # the other connection has been idle for longer than it is kept
+        with Client(daemon.model_dump()) as fresh:  # the other connection was closed as idle
             await_jobs(fresh, jobs)
     yield Outcome(
         ISOLATION_PROMISE,
-        f"{queries:,} random queries over {projects} projects that were indexed meanwhile",
-        f"{sum(found):,} results, {sum(strayed)} of another project",
-        kept=not sum(strayed) and sum(found) > 0,
+        f"{queries:,} random queries to {projects} projects during indexing",
+        f"{sum(found):,} results, {sum(foreign)} from another project",
+        kept=not sum(foreign) and sum(found) > 0,
     )
 
 
 def loop_closed(directory: Path, projects: int) -> Iterator[Outcome]:
-    """Index projects, then query them in turn, so that each has been closed meanwhile; measure time and memory."""
+    """Index projects, then query them in turn, so that each was closed in between; measure time and memory."""
     files = min(MAX_CLOSED_FILES, 4 * projects)
     roots = [write_project(directory / f"project {number}", number, files) for number in range(projects)]
     with run_daemon(directory) as daemon, Client(daemon.model_dump()) as client:
@@ -174,9 +174,9 @@ def loop_closed(directory: Path, projects: int) -> Iterator[Outcome]:
     p50, p95, worst = percentile(times, 0.5), percentile(times, 0.95), max(times)
     yield Outcome(
         COST_PROMISE,
-        f"{projects} projects of {files} files, {open_now} open; each asked {TURNS} times after it was closed",
-        f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, at most {worst:.0f} ms; the daemon's memory {memory.rss:.0f} MB, "
-        f"{max(peak[1]):.0f} MB at most with the workers, while all were indexed in {indexed_s:.0f} s",
+        f"{projects} projects of {files} files, {open_now} open; each queried {TURNS} times after it was closed",
+        f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, at most {worst:.0f} ms; daemon {memory.rss:.0f} MB, "
+        f"{max(peak[1]):.0f} MB at most with the workers while all were indexed in {indexed_s:.0f} s",
         kept=p95 <= OPENING_LIMIT_MS and memory.rss <= MEMORY_LIMIT_MB,
     )
 

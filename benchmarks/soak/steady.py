@@ -1,4 +1,4 @@
-"""Half an hour of 50 questions a second while files change, with latency and memory minute by minute."""
+"""Half an hour of 50 queries a second while files change; latency and memory are measured by minute."""
 
 import itertools
 import os
@@ -19,13 +19,13 @@ from benchmarks.soak.outcome import Outcome, percentile, require
 from benchmarks.soak.servers import project, wait_until
 from benchmarks.soak.stores import find_faults
 
-RATE = 50  # questions a second
+RATE = 50  # queries a second
 ASKERS = 4
 CHANGE_INTERVAL_S = 2.0  # 14 files saved, two removed, two added
 MINUTE_S = 60.0
-SHORT_S = 10.0  # of the run with `--rounds 0`
-MAX_SLOWER = 1.5  # p99 of the last third against the first
-MAX_GROWTH = 0.05  # of memory, from the end of the first third on
+SHORT_S = 10.0  # duration with `--rounds 0`
+MAX_SLOWER = 1.5  # p99 of the last third relative to the first
+MAX_GROWTH = 0.05  # memory, from the end of the first third
 FILTERS: tuple[dict[str, Any], ...] = (
     {"mode": "hybrid"},
     {"mode": "bm25"},
@@ -36,7 +36,7 @@ FILTERS: tuple[dict[str, Any], ...] = (
 
 @dataclass
 class Measured:
-    """What one asker or the observer saw, with the seconds since the beginning."""
+    """Measurements, each with the seconds since the start."""
 
     latencies_ms: list[tuple[float, float]] = field(default_factory=list)
     memory_mb: list[tuple[float, float]] = field(default_factory=list)
@@ -44,13 +44,13 @@ class Measured:
 
 
 def loop_steady(scratch: Path, minutes: int) -> Iterator[Outcome]:
-    """Ask and change for some minutes; 0 minutes are ten seconds, too few for a trend: only errors count then."""
+    """Query and change files for some minutes. 0 means ten seconds, too short for a trend: only errors count."""
     seconds = minutes * MINUTE_S or SHORT_S
     with project(scratch, "steady") as root:
         work = prepare(root, SEED, start_server(root).state, resolve_state_dir(root))
         measured = _run(work, seconds)
         wait_until(lambda: not work.ask("GET", "/health/status")["indexing_in_progress"], "the end of the last job")
-        wait_until(lambda: not find_faults(work.stores, work.tree.present), "an index that is true to the tree")
+        wait_until(lambda: not find_faults(work.stores, work.tree.present), "an index equal to the tree")
     slice_s = min(MINUTE_S, seconds / 3)
     yield _judge(measured, seconds, slice_s, has_trend=minutes > 0)
 
@@ -80,7 +80,7 @@ def _run(work: IndexedProject, seconds: float) -> Measured:
 def _ask(
     work: IndexedProject, number: int, began: float, until: float, measured: Measured, lock: threading.Lock
 ) -> None:
-    """Ask at a fixed rate; what is late is asked at once, so that a pause shows in every question."""
+    """Send queries at a fixed rate; late ones are sent at once, so that a pause shows in every latency."""
     chance = random.Random(number)
     with Client(work.state.model_dump(mode="json")) as client:
         for turn in itertools.count():
@@ -107,7 +107,7 @@ def read_memory_mb(state: RuntimeState) -> float:
 
 def _judge(measured: Measured, seconds: float, slice_s: float, *, has_trend: bool) -> Outcome:
     asked = len(measured.latencies_ms)
-    require(asked > seconds * RATE / 2, f"only {asked} questions were answered")
+    require(asked > seconds * RATE / 2, f"only {asked} queries were answered")
     third = seconds / 3
     first = percentile(_between(measured.latencies_ms, 0, third), 0.99)
     last = percentile(_between(measured.latencies_ms, 2 * third, seconds), 0.99)
@@ -127,9 +127,7 @@ def _judge(measured: Measured, seconds: float, slice_s: float, *, has_trend: boo
     )
     is_steady = last <= first * MAX_SLOWER and growth <= MAX_GROWTH
     kept = not measured.errors and (is_steady or not has_trend)
-    done = (
-        f"{RATE} questions a second for {seconds / MINUTE_S:.1f} min, 18 files changed every {CHANGE_INTERVAL_S:.0f} s"
-    )
+    done = f"{RATE} queries a second for {seconds / MINUTE_S:.1f} min, 18 files changed every {CHANGE_INTERVAL_S:.0f} s"
     return Outcome(26, done, found, kept=kept)
 
 

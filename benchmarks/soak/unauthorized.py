@@ -1,8 +1,8 @@
-"""Another user of the machine asks without a token, from several threads, while the owner works.
+"""Measure the owner's queries while another user of the machine floods the server without a token.
 
-`python -m benchmarks.soak.unauthorized` is that user: it reads a JSON object from standard input, changes to another
-user id, opens its sockets, prints a line, and sends requests until its standard input is closed. Everything stays on
-the loopback interface, and both the number of sockets and the time are bounded.
+`python -m benchmarks.soak.unauthorized` is that user. It reads a JSON object from standard input, changes to another
+user id, opens its sockets, prints a line, and sends requests until its standard input is closed. All traffic stays on
+the loopback interface; the number of sockets and the time are bounded.
 """
 
 import contextlib
@@ -27,25 +27,25 @@ from benchmarks.soak.outcome import Outcome, require
 from benchmarks.soak.servers import LIMIT_S, project
 
 FOREIGN_UID = 65_533
-"""A user without processes, who is not the overflow uid either."""
+"""A uid without processes that is not the overflow uid."""
 
 THREADS = 8
 HELD_SOCKETS = 6_000
-"""Both ends of connections that the other user holds to itself: rows of /proc/net/tcp."""
+"""Both ends of connections within the other user's process: rows of /proc/net/tcp."""
 
 HELD_CONNECTIONS = 1_000
-"""Idle connections that the other user keeps to the server, opened again when the server closes them."""
+"""Idle connections to the server, opened again when the server closes them."""
 
 MIXED = ("query", "health", "malformed", "hang up", "connect", "query", "malformed", "connect")
-"""What the threads of the mixed flood do: wait for an answer, close without waiting for one, only connect."""
+"""Kinds of requests of the mixed flood, one for each thread."""
 
 MAX_SLOWDOWN = 3.0
 MAX_MIXED_SLOWDOWN = 6.0  # a connection costs the server some 0.15 ms before it can be closed, as much as its client
 PAUSE_S = 0.05
-"""Between two queries of the owner; an agent asks less often."""
+"""Pause between two queries of the owner; an agent queries less often."""
 
 WAITS = {"query": b"HTTP/1.1 401", "health": b"HTTP/1.1 200", "malformed": b"HTTP/1.1 400"}
-"""Kinds whose answer is waited for, and how it begins."""
+"""Kinds that wait for an answer, and how it begins."""
 
 SPARE_FILES = 100
 MAX_FLOOD_S = 120.0
@@ -53,14 +53,14 @@ MAX_FLOOD_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """What the other user does.
+    """The other user's requests.
 
     Attributes:
         port: The server's port on 127.0.0.1.
         threads: Threads that send requests without a token, each waiting for its answer.
-        held_sockets: Sockets held elsewhere.
+        held_sockets: Open sockets that do not concern the server.
         held_connections: Idle connections to the server.
-        kinds: What the threads do, in turn.
+        kinds: Kinds of requests, distributed over the threads.
     """
 
     port: int
@@ -71,13 +71,13 @@ class Flood:
 
 
 def loop_unauthorized(scratch: Path, seconds: int) -> Iterator[Outcome]:
-    """Time the owner's queries on a quiet machine and beside requests of another user without a token."""
-    yield _compare(scratch, seconds, "without a token", ("query",), MAX_SLOWDOWN)
+    """Measure the owner's queries before, during and after queries of another user without a token."""
+    yield _compare(scratch, seconds, "query without a token", ("query",), MAX_SLOWDOWN)
 
 
 def loop_mixed(scratch: Path, seconds: int) -> Iterator[Outcome]:
-    """Do the same beside connections of every kind."""
-    yield _compare(scratch, seconds, "that ask, connect, hang up and send anything", MIXED, MAX_MIXED_SLOWDOWN)
+    """Do the same with connections of every kind."""
+    yield _compare(scratch, seconds, "query, connect, hang up and send garbage", MIXED, MAX_MIXED_SLOWDOWN)
 
 
 def _compare(scratch: Path, seconds: int, doing: str, kinds: tuple[str, ...], max_slowdown: float) -> Outcome:
@@ -90,7 +90,7 @@ def _compare(scratch: Path, seconds: int, doing: str, kinds: tuple[str, ...], ma
             flooded = statistics.median(time_queries(work, seconds))
         after = statistics.median(time_queries(work, seconds))
     found = (
-        f"the owner's median {quiet:.1f} ms before, {flooded:.1f} ms meanwhile, {after:.1f} ms afterwards; "
+        f"the owner's median {quiet:.1f} ms before, {flooded:.1f} ms during, {after:.1f} ms after; "
         f"{counted['refused']:,} requests answered, {counted['cut']:,} cut"
     )
     done = f"{THREADS} threads of another user {doing} for {seconds} s, {HELD_SOCKETS:,} sockets held"
@@ -98,7 +98,7 @@ def _compare(scratch: Path, seconds: int, doing: str, kinds: tuple[str, ...], ma
 
 
 def time_queries(work: IndexedProject, seconds: float) -> list[float]:
-    """Return the milliseconds of the owner's queries, one after another, for a number of seconds."""
+    """Send the owner's queries one after another for some seconds; return the milliseconds of each."""
     found = []
     deadline = time.monotonic() + seconds
     with Client({"base_url": work.state.base_url, "token": work.state.token}) as client:
@@ -111,14 +111,14 @@ def time_queries(work: IndexedProject, seconds: float) -> list[float]:
 
 @contextlib.contextmanager
 def flood(order: Flood) -> Iterator[dict[str, int]]:
-    """Run the other user's process for the length of the block; the dictionary is filled at its end."""
+    """Run the other user's process during the block; the dictionary is filled at the end."""
     counted: dict[str, int] = {}
     argv = [sys.executable, "-m", "benchmarks.soak.unauthorized"]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
     ) as process:
         try:
-            assert process.stdin and process.stdout  # pipes, as asked for
+            assert process.stdin and process.stdout  # set by PIPE
             process.stdin.write(json.dumps(asdict(order)) + "\n")
             process.stdin.flush()
             require(process.stdout.readline() == "ready\n", "the other user's process did not start")
@@ -131,10 +131,10 @@ def flood(order: Flood) -> Iterator[dict[str, int]]:
 
 
 class Attacker:
-    """Sends requests without a token until told to stop.
+    """Sends requests without a token until stopped.
 
     Args:
-        order: How many.
+        order: Number and kinds of the requests.
     """
 
     def __init__(self, order: Flood) -> None:
@@ -144,7 +144,7 @@ class Attacker:
         self._cut = [0] * order.threads
 
     def run(self) -> None:
-        """Open the sockets, flood until standard input ends, and print what the server answered."""
+        """Open the sockets, flood until standard input ends, and print the counts of answers."""
         with contextlib.ExitStack() as stack:
             self._hold_sockets(stack)
             threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(self._order.threads)]
@@ -194,11 +194,11 @@ class Attacker:
                 self._cut[number] += 1
             expected = WAITS.get(kind, b"")
             if status not in (b"", expected):
-                raise RuntimeError(f"another user was answered {status!r}")
+                raise RuntimeError(f"the server answered {status!r} to another user")
 
 
 def format_attack(kind: str, port: int) -> bytes:
-    """Return what one connection of the other user sends."""
+    """Return the bytes that one connection sends."""
     if kind == "connect":
         return b""
     if kind == "malformed":
@@ -220,13 +220,13 @@ def _is_closed(connection: socket.socket) -> bool:
 
 
 def main() -> None:
-    """Carry out the order on standard input as another user."""
+    """Run the flood that standard input describes as another user."""
     order = Flood(**json.loads(sys.stdin.readline()))
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = order.held_sockets + order.held_connections + SPARE_FILES
     require(hard >= needed, f"this process may open {hard} files: too few for the loop")
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    socket.getaddrinfo("127.0.0.1", 0)  # what this imports is not readable for the other user everywhere
+    socket.getaddrinfo("127.0.0.1", 0)  # import now: its modules may be unreadable for the other user
     os.setgroups([])
     os.setgid(FOREIGN_UID)
     os.setuid(FOREIGN_UID)
