@@ -39,6 +39,9 @@ logger = logging.getLogger(__name__)
 MAX_SYNC_FILES = 300
 """More changed files than this are a job, whose progress can be followed and which a restart resumes."""
 
+MAX_FIRST_FILES = 16
+"""Files that were modified last are indexed before such a job: one of them may be the save that a query asks about."""
+
 MAX_JUDGED = 10
 """Files of which git is asked, after a sync, whether it ignores them: a process each, and once for a growing log."""
 
@@ -160,7 +163,7 @@ class FileIndexer:
             should_stop: Whether to stop at the next batch.
 
         Returns:
-            `None` if so much changed that a job has to do it; nothing is written then.
+            `None` if so much changed that a job has to do it; only the files modified last are indexed then.
 
         Raises:
             NotFoundError: The folder does not exist.
@@ -174,6 +177,7 @@ class FileIndexer:
             paths = None
             walk, scope, plan = self._compare(request, paths, written)
         if len(plan.changed) > MAX_SYNC_FILES:
+            self._index_newest(plan.changed, self.chunk_options(request), should_stop)
             return None
         counters = Counters()
         self._apply_removals(counters, walk, scope, plan)
@@ -326,6 +330,16 @@ class FileIndexer:
         unlisted = [p for p in paths if _to_name(p) not in found and os.path.isfile(os.path.join(base, p))]
         uses_git = self._uses_git[request.folder_path]
         return {p for p in unlisted[:MAX_JUDGED] if is_left_out(self._root, p, options, uses_git=uses_git)}
+
+    def _index_newest(
+        self, changed: Iterable[FileStat], options: ChunkOptions, should_stop: Callable[[], bool]
+    ) -> None:
+        """Index the files modified last; a job that indexes the others first could take minutes."""
+        newest = sorted(_ordinary(changed), key=lambda file: file.mtime_ns, reverse=True)[:MAX_FIRST_FILES]
+        try:
+            self._index_changed(Counters(), newest, options, should_stop)
+        finally:
+            self._writer.commit()
 
     def _index_in_time(
         self, job: Counters, changed: Sequence[FileStat], options: ChunkOptions, should_stop: Callable[[], bool]

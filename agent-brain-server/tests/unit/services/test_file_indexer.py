@@ -1,5 +1,6 @@
 """The keyword half of a job with the real worker: what is asked, what is read, what is counted."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -118,11 +119,17 @@ def test_sync_judges_only_the_paths_it_is_given(bench: Workbench, project: Path)
     assert before.keys() == after.keys()
 
 
-def test_sync_leaves_many_changes_to_a_job(bench: Workbench, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sync_of_many_changes_indexes_only_the_newest(
+    bench: Workbench, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agent_brain_server.services.file_indexer.MAX_SYNC_FILES", 3)
+    monkeypatch.setattr("agent_brain_server.services.file_indexer.MAX_FIRST_FILES", 1)
+    newest = project / "src/locks.py"
+    os.utime(newest, (newest.stat().st_atime, newest.stat().st_mtime + 10))
     changes = TreeChanges(frozenset(), everything=True)
     assert bench.indexer.sync(IndexRequest(folder_path="."), changes, lambda: False) is None
-    assert bench.bundle.documents.file_records() == {}
+    assert set(bench.bundle.documents.file_records()) == {"src/locks.py"}
+    assert bench.bundle.bm25.count() == bench.bundle.documents.counts().chunks > 0
 
 
 def test_a_folder_is_remembered_by_one_name(bench: Workbench, project: Path) -> None:
