@@ -15,11 +15,12 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 BUILD_LIMIT_S = 300  # compressing the model takes two seconds
 PACKAGES = ["agent-brain-server", "agent-brain-cli"]
+SKILL = "agent_brain_cli/skill/SKILL.md"
 SETUP = (REPOSITORY / "scripts" / "setup.sh").read_text(encoding="utf-8")
 
 
-def build(package: str, target: str, directory: Path) -> Path:
-    """Build `target`, wheel or sdist, of a package and return the file."""
+def build(package: str | Path, target: str, directory: Path) -> Path:
+    """Build `target`, wheel or sdist, of a package's directory and return the file."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(directory)]
     done = subprocess.run(
         command, cwd=REPOSITORY / package, capture_output=True, text=True, timeout=BUILD_LIMIT_S, check=False
@@ -34,7 +35,8 @@ def list_sources(package: str) -> set[str]:
     directory = REPOSITORY / package
     module = package.replace("-", "_")
     found = (path for path in (directory / module).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {path.relative_to(directory).as_posix() for path in found}
+    built = {SKILL} if package == "agent-brain-cli" else set()
+    return {path.relative_to(directory).as_posix() for path in found} | built
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -72,3 +74,19 @@ def test_the_source_distribution_builds_the_same(package: str, tmp_path: Path) -
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert list_sources(package) | {"README.md", "LICENSE", "pyproject.toml"} <= names
     assert not [name for name in names if "__pycache__" in name]
+
+
+def test_wheel_of_cli_holds_skill_also_from_source_distribution(tmp_path: Path) -> None:
+    skill = (REPOSITORY / "agent-brain-skill" / "Agent Brain" / "SKILL.md").read_bytes()
+    archive = build("agent-brain-cli", "sdist", tmp_path / "sdist")
+    with tarfile.open(archive) as sources:
+        sources.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("agent_brain_cli-*")
+    for directory in (REPOSITORY / "agent-brain-cli", unpacked):
+        with zipfile.ZipFile(build(directory, "wheel", tmp_path / f"wheel of {directory.name}")) as wheel:
+            assert wheel.read(SKILL) == skill
+
+
+def test_cli_requires_server_of_its_own_version() -> None:
+    project = tomllib.loads((REPOSITORY / "agent-brain-cli" / "pyproject.toml").read_text())["project"]
+    assert f"agent-brain-server=={project['version']}" in project["dependencies"]
