@@ -19,7 +19,7 @@ from process_guard import no_process_left  # noqa: F401 - a fixture of every mod
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import IndexRequest, JobStatus
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 
 settings.register_profile("repeatable", derandomize=True)
 if os.environ.get("CI"):  # new examples are tried at every desk; what lands does not depend on luck
@@ -64,16 +64,16 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_bundle(project: Path) -> Iterator[Callable[..., ServiceBundle]]:
+def open_bundle(project: Path) -> Iterator[Callable[..., ProjectServices]]:
     """Return a function that opens the project's services; whatever it opened is closed at the end.
 
     The tree is watched only where a test asks for it: the others decide themselves what is indexed when.
     """
-    opened: list[ServiceBundle] = []
+    opened: list[ProjectServices] = []
 
-    def open_now(*, watch: bool = False) -> ServiceBundle:
+    def open_now(*, watch: bool = False) -> ProjectServices:
         state_dir = project / ".claude" / "Agent Brain"
-        opened.append(ServiceBundle.open("project", project, state_dir, ProjectConfig(watch=watch)))
+        opened.append(ProjectServices.open("project", project, state_dir, ProjectConfig(watch=watch)))
         return opened[-1]
 
     yield open_now
@@ -82,7 +82,7 @@ def open_bundle(project: Path) -> Iterator[Callable[..., ServiceBundle]]:
 
 
 @pytest.fixture
-def bundle(open_bundle: Callable[[], ServiceBundle]) -> ServiceBundle:
+def bundle(open_bundle: Callable[[], ProjectServices]) -> ProjectServices:
     """Return the project's services, with nothing indexed."""
     return open_bundle()
 
@@ -91,7 +91,7 @@ def bundle(open_bundle: Callable[[], ServiceBundle]) -> ServiceBundle:
 def run_job() -> Callable[..., JobStatus]:
     """Return a function that indexes and waits for the end."""
 
-    def run(bundle: ServiceBundle, folder: str = ".", **options: Any) -> JobStatus:
+    def run(bundle: ProjectServices, folder: str = ".", **options: Any) -> JobStatus:
         job = bundle.indexing.submit(IndexRequest(folder_path=folder, **options))
         deadline = time.monotonic() + JOB_LIMIT_S
         while (job := bundle.indexing.get_job(job.job_id)).state not in ENDED:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agent_brain_server.indexing.chunking.source_lines import estimate_tokens
 from agent_brain_server.models.query import DEFAULT_ALPHA, QueryRequest
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, RankingWeights, rank_candidates
 from agent_brain_server.services.query_service import POOL_SIZE
 from agent_brain_server.types import ChunkFacts, Hit, SearchMode, SourceType
@@ -46,7 +46,7 @@ class Setting:
     weights: RankingWeights = DEFAULT_WEIGHTS
 
 
-def ask(bundle: ServiceBundle, query: str, mode: SearchMode, source_types: tuple[SourceType, ...] = ()) -> Answer:
+def ask(bundle: ProjectServices, query: str, mode: SearchMode, source_types: tuple[SourceType, ...] = ()) -> Answer:
     """Ask the product as a client does, except for HTTP."""
     request = QueryRequest(query=query, mode=mode, top_k=DEPTH, source_types=list(source_types))
     results = bundle.queries.answer(request).results
@@ -56,7 +56,7 @@ def ask(bundle: ServiceBundle, query: str, mode: SearchMode, source_types: tuple
     )
 
 
-def gather_candidates(bundle: ServiceBundle, query: str) -> Candidates:
+def gather_candidates(bundle: ProjectServices, query: str) -> Candidates:
     """Retrieve as the product does where no filter and no threshold is set."""
     bm25 = bundle.bm25.search(query, POOL_SIZE)
     nearest = bundle.vectors.search(bundle.embedder.embed(query), POOL_SIZE)

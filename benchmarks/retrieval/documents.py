@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from benchmarks.retrieval.ablation import ALPHAS, weight_names, without
 from benchmarks.retrieval.answering import (
     MODES,
@@ -19,7 +19,7 @@ from benchmarks.retrieval.answering import (
     rank,
     require_agreement,
 )
-from benchmarks.retrieval.indexes import make_shared_parts, open_index
+from benchmarks.retrieval.indexes import make_shared_services, open_index
 from benchmarks.retrieval.package_docs import (
     WORDINGS,
     DocumentQuestion,
@@ -73,7 +73,7 @@ def measure_documents(work: Path, *, recut: bool, list_missed: bool) -> dict[str
         list_missed: Print the questions whose section is not among the first five.
     """
     packages, questions = load_questions()
-    shared = make_shared_parts()
+    shared = make_shared_services()
     asked: list[AskedQuestion] = []
     files = chunks = 0
     for package in packages:
@@ -92,7 +92,7 @@ def measure_documents(work: Path, *, recut: bool, list_missed: bool) -> dict[str
     return {"packages": names, "files": files, "chunks": chunks, **summarize_questions(asked)}
 
 
-def ask_question(bundle: ServiceBundle, question: DocumentQuestion) -> AskedQuestion:
+def ask_question(bundle: ProjectServices, question: DocumentQuestion) -> AskedQuestion:
     """Ask in every way."""
     by_mode = {mode: ask(bundle, question.text, mode) for mode in MODES}
     candidates = gather_candidates(bundle, question.text)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.storage_paths import default_state_dir
 from agent_brain_server.types import SearchMode
 from benchmarks.retrieval.answering import (
@@ -66,7 +66,7 @@ class AskedRepository:
     queries: tuple[AskedQuery, ...]
 
 
-def ask_repository(bundle: ServiceBundle, repository: LabelledRepository, tree: Path) -> AskedRepository:
+def ask_repository(bundle: ProjectServices, repository: LabelledRepository, tree: Path) -> AskedRepository:
     """Ask every question of a repository.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import IndexRequest, JobStatus
-from agent_brain_server.project.services import ServiceBundle, SharedParts
+from agent_brain_server.project.services import ProjectServices, SharedServices
 from agent_brain_server.storage_paths import default_state_dir
 
 POLL_S = 0.05
@@ -20,13 +20,15 @@ STALL_LIMIT_S = 120.0
 ENDED = ("done", "failed", "cancelled")
 
 
-def make_shared_parts() -> SharedParts:
+def make_shared_services() -> SharedServices:
     """Return what the indexes of one run share: the model for questions is loaded once."""
-    return SharedParts.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
+    return SharedServices.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
 
 
 @contextmanager
-def open_index(tree: Path, state_dir: Path, shared: SharedParts, *, recut: bool = False) -> Iterator[ServiceBundle]:
+def open_index(
+    tree: Path, state_dir: Path, shared: SharedServices, *, recut: bool = False
+) -> Iterator[ProjectServices]:
     """Open the services over a tree whose index is complete and as the tree is now.
 
     Args:
@@ -41,7 +43,7 @@ def open_index(tree: Path, state_dir: Path, shared: SharedParts, *, recut: bool 
     root = tree.resolve()
     settings = ProjectConfig(watch=False)
     own = default_state_dir(root)
-    bundle = ServiceBundle.open("project", root, state_dir.resolve(), settings, own_state_dir=own, shared=shared)
+    bundle = ProjectServices.open("project", root, state_dir.resolve(), settings, own_state_dir=own, shared=shared)
     try:
         wait_for_job(bundle, bundle.indexing.submit(IndexRequest(folder_path=".", force=recut)).job_id)
         if bundle.queries.freshness().vector_coverage < 1:
@@ -51,7 +53,7 @@ def open_index(tree: Path, state_dir: Path, shared: SharedParts, *, recut: bool 
         bundle.close()
 
 
-def wait_for_job(bundle: ServiceBundle, job_id: str) -> None:
+def wait_for_job(bundle: ProjectServices, job_id: str) -> None:
     """Return when a job is done.
 
     Raises:
@@ -67,7 +69,7 @@ def wait_for_job(bundle: ServiceBundle, job_id: str) -> None:
     _report(bundle, job)
 
 
-def _report(bundle: ServiceBundle, job: JobStatus) -> None:
+def _report(bundle: ProjectServices, job: JobStatus) -> None:
     if job.state != "done":
         raise RuntimeError(f"indexing {bundle.project_root} {job.state}: {job.error}")
     if job.progress.files_changed:

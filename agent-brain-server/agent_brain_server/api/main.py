@@ -22,7 +22,7 @@ from agent_brain_server.errors import ConfigError
 from agent_brain_server.models.index import Problem
 from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project.projects import Projects, SingleProject
-from agent_brain_server.project.services import ServiceBundle, SharedParts
+from agent_brain_server.project.services import ProjectServices, SharedServices
 from agent_brain_server.project.shared_projects import SharedProjects
 from agent_brain_server.services.metrics import Metrics
 
@@ -101,9 +101,9 @@ def open_projects(context: ServerContext, metrics: Metrics) -> Projects:
     if context.project_root is None:
         raise ConfigError("A server of one project needs the project's root.")
     settings = context.settings
-    shared = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1, metrics=metrics)
+    shared = SharedServices.make(settings.embedding_model, max_concurrent_indexing=1, metrics=metrics)
     open_bundle = partial(
-        ServiceBundle.open, context.mode, context.project_root, context.state_dir, settings, shared=shared
+        ProjectServices.open, context.mode, context.project_root, context.state_dir, settings, shared=shared
     )
     return SingleProject(open_bundle(), open_bundle)
 

@@ -14,7 +14,7 @@ from agent_brain_server.types import RegisteredProject
 
 
 class OpenProject(Protocol):
-    """What the pool needs to know of an open index; `ServiceBundle` is one."""
+    """What the pool needs to know of an open index; `ProjectServices` is one."""
 
     def is_busy(self) -> bool:
         """Whether a job runs or waits."""

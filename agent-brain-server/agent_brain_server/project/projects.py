@@ -11,7 +11,7 @@ from agent_brain_server.errors import ConflictError, NotFoundError, UnavailableE
 from agent_brain_server.lifecycle import registry
 from agent_brain_server.models.status import ProjectInfo, UnregisteredProject
 from agent_brain_server.project.pool import is_busy
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.services.metrics import IndexFigures
 from agent_brain_server.storage_paths import require_project_id
@@ -43,7 +43,7 @@ class ProjectsHealth:
     fault: str | None = None
 
 
-def measure_index(bundle: ServiceBundle) -> IndexFigures:
+def measure_index(bundle: ProjectServices) -> IndexFigures:
     """Return what `/metrics` tells of an open index."""
     queued, running = bundle.indexing.count_unfinished()
     return IndexFigures(
@@ -60,10 +60,10 @@ def measure_index(bundle: ServiceBundle) -> IndexFigures:
 class Projects(Protocol):
     """The projects of a server. Every method may be called from any thread; most of them block."""
 
-    def lease(self, project_id: str | None) -> AbstractContextManager[ServiceBundle]:
+    def lease(self, project_id: str | None) -> AbstractContextManager[ProjectServices]:
         """Lend the services of the project that a request means; they are not closed meanwhile."""
 
-    def lease_named(self, project_id: str) -> AbstractContextManager[ServiceBundle]:
+    def lease_named(self, project_id: str) -> AbstractContextManager[ProjectServices]:
         """Lend the services of the project that a path names: the id counts in every mode."""
 
     def list_projects(self) -> list[ProjectInfo]:
@@ -102,7 +102,7 @@ class SingleProject:
         reopen: Opens them anew where their files were removed or gave up; None where that is not wanted.
     """
 
-    def __init__(self, bundle: ServiceBundle, reopen: Callable[[], ServiceBundle] | None = None) -> None:
+    def __init__(self, bundle: ProjectServices, reopen: Callable[[], ProjectServices] | None = None) -> None:
         self._bundle = bundle
         self._reopen = reopen
         self._project_id = bundle.project_id
@@ -112,7 +112,7 @@ class SingleProject:
         self._mender: threading.Thread | None = None
 
     @contextmanager
-    def lease(self, project_id: str | None) -> Iterator[ServiceBundle]:
+    def lease(self, project_id: str | None) -> Iterator[ProjectServices]:
         """Lend the services, whatever the id.
 
         Raises:
@@ -143,7 +143,7 @@ class SingleProject:
     def _is_mending(self) -> bool:
         return self._mender is not None and self._mender.is_alive()
 
-    def _mend(self, reopen: Callable[[], ServiceBundle]) -> None:
+    def _mend(self, reopen: Callable[[], ProjectServices]) -> None:
         """Close the services once nobody uses them, and open them again as soon as that can be done."""
         self._bundle.retire()
         with self._changed:
@@ -161,7 +161,7 @@ class SingleProject:
                 self._closing.wait(MEND_RETRY_S)
 
     @contextmanager
-    def lease_named(self, project_id: str) -> Iterator[ServiceBundle]:
+    def lease_named(self, project_id: str) -> Iterator[ProjectServices]:
         """Lend the services if the id is the project's.
 
         Raises:

@@ -33,7 +33,7 @@ from agent_brain_server.types import ChromaServer
 
 
 @dataclass(frozen=True, slots=True)
-class SharedParts:
+class SharedServices:
     """What the bundles of one server have in common."""
 
     embedder: QueryEmbedder
@@ -60,7 +60,7 @@ MAX_UNWATCHED_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceBundle:
+class ProjectServices:
     """Everything that serves one project."""
 
     mode: Mode
@@ -87,7 +87,7 @@ class ServiceBundle:
         settings: ProjectConfig,
         *,
         own_state_dir: Path | None = None,
-        shared: SharedParts | None = None,
+        shared: SharedServices | None = None,
     ) -> Self:
         """Open the stores, make the derived ones agree with the documents, and start the services.
 
@@ -121,10 +121,10 @@ class ServiceBundle:
         state_dir: Path,
         settings: ProjectConfig,
         own_state_dir: Path | None,
-        shared: SharedParts | None,
+        shared: SharedServices | None,
     ) -> Self:
         paths = resolve_storage_paths(state_dir, data_dir=settings.data_dir, log_dir=settings.log_dir)
-        shared = shared or SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
+        shared = shared or SharedServices.make(settings.embedding_model, max_concurrent_indexing=1)
         own_dirs = find_own_dirs(project_root, (own_state_dir or state_dir, state_dir, paths["data"], paths["logs"]))
         repairs = Repairs()
         with ExitStack() as closers:

@@ -24,7 +24,7 @@ from agent_brain_server.project.registrations import (
     try_point_to_daemon,
     withdraw_pointer,
 )
-from agent_brain_server.project.services import ServiceBundle, SharedParts, make_chroma_server
+from agent_brain_server.project.services import ProjectServices, SharedServices, make_chroma_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage.job_store import has_unfinished_jobs
@@ -54,12 +54,12 @@ class SharedProjects:
     def __init__(self, settings: DaemonSettings, metrics: Metrics) -> None:
         self._settings = settings
         shared = settings.shared
-        self._parts = SharedParts.make(
+        self._parts = SharedServices.make(
             shared.embedding_model,
             max_concurrent_indexing=shared.max_concurrent_indexing,
             metrics=metrics,
         )
-        self._pool: ProjectPool[ServiceBundle] = ProjectPool(
+        self._pool: ProjectPool[ProjectServices] = ProjectPool(
             self._open_bundle, max_open=shared.max_open_projects, idle_s=shared.project_idle_seconds
         )
         self._base_url = ""
@@ -71,7 +71,7 @@ class SharedProjects:
         for project in load_projects():
             self._pool.admit(project)
 
-    def lease(self, project_id: str | None) -> AbstractContextManager[ServiceBundle]:
+    def lease(self, project_id: str | None) -> AbstractContextManager[ProjectServices]:
         """Lend the services of a registered project, opened if need be.
 
         Raises:
@@ -83,7 +83,7 @@ class SharedProjects:
         log.project_id.set(project.project_id)  # until the handler returns: each runs in a context of its own
         return self._pool.lease(project.project_id)
 
-    def lease_named(self, project_id: str) -> AbstractContextManager[ServiceBundle]:
+    def lease_named(self, project_id: str) -> AbstractContextManager[ProjectServices]:
         """Lend the services of a registered project, as `lease` does."""
         return self.lease(project_id)
 
@@ -185,12 +185,12 @@ class SharedProjects:
             withdraw_pointer(project, base_url=self._base_url)
         self._pool.close()
 
-    def _open_bundle(self, project: RegisteredProject) -> ServiceBundle:
+    def _open_bundle(self, project: RegisteredProject) -> ProjectServices:
         own_state_dir = project.place()
         settings = self._settings.load_project(own_state_dir)
         if settings.ignored:
             logger.warning("%s %s", settings.ignored.describe(), settings.ignored.hint)
-        return ServiceBundle.open(
+        return ProjectServices.open(
             "shared",
             project.root,
             shared_project_home(project.project_id),

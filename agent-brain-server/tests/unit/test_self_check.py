@@ -12,7 +12,7 @@ import pytest
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.project import self_check
 from agent_brain_server.project.self_check import check_model, check_packages, check_stores, check_watching
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.storage.document_store import DATABASE_NAME
 
 MODEL = "all-MiniLM-L6-v2"
@@ -40,7 +40,7 @@ def test_a_directory_that_cannot_be_watched_is_an_error(tmp_path: Path) -> None:
 
 
 def test_stores_are_counted_beside_the_server_that_writes_them(
-    bundle: ServiceBundle, run_job: Callable[..., JobStatus]
+    bundle: ProjectServices, run_job: Callable[..., JobStatus]
 ) -> None:
     run_job(bundle)
     counts = bundle.documents.counts()

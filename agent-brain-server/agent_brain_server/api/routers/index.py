@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from agent_brain_server.api.deps import ProjectId, Projects, ShuttingDown
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobAccepted, JobList, JobStatus
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 
 router = APIRouter(prefix="/index", tags=["index"])
 
@@ -75,7 +75,7 @@ def stream_job(
 
 
 async def _lease_and_follow(
-    job_id: str, lease: AbstractContextManager[ServiceBundle], stopping: asyncio.Event
+    job_id: str, lease: AbstractContextManager[ProjectServices], stopping: asyncio.Event
 ) -> AsyncIterator[str]:
     # taken here: a stream that nobody reads never begins, and would never give its lease back
     with ExitStack() as leases:
@@ -84,7 +84,7 @@ async def _lease_and_follow(
             yield event
 
 
-async def _follow(job_id: str, bundle: ServiceBundle, stopping: asyncio.Event) -> AsyncIterator[str]:
+async def _follow(job_id: str, bundle: ProjectServices, stopping: asyncio.Event) -> AsyncIterator[str]:
     shown, silent_s = "", 0.0
     while not stopping.is_set() and not bundle.retired.is_set():
         job = bundle.indexing.get_job(job_id)

@@ -7,7 +7,7 @@ import pytest
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.projects import SingleProject
-from agent_brain_server.project.services import ServiceBundle, SharedParts
+from agent_brain_server.project.services import ProjectServices, SharedServices
 from agent_brain_server.storage import chroma_mirror, vector_store
 
 LIMIT_S = 120
@@ -27,8 +27,8 @@ def open_on_chroma(own_server, monkeypatch):
     def open_now(project):
         state_dir = project / ".claude" / "Agent Brain"
         settings = ProjectConfig(watch=False, chroma_url=own_server.url)
-        parts = SharedParts.make(settings.embedding_model, max_concurrent_indexing=1)
-        opened.append(ServiceBundle.open("project", project, state_dir, settings, shared=parts))
+        parts = SharedServices.make(settings.embedding_model, max_concurrent_indexing=1)
+        opened.append(ProjectServices.open("project", project, state_dir, settings, shared=parts))
         return opened[-1]
 
     yield open_now

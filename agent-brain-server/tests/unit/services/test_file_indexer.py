@@ -13,7 +13,7 @@ from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.indexing.worker.client import WorkerClient
 from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services.file_indexer import (
     BATCH_FILES,
     FileIndexer,
@@ -31,7 +31,7 @@ class Workbench:
     """An indexer with its stores, for jobs that the test runs itself."""
 
     indexer: FileIndexer
-    bundle: ServiceBundle
+    bundle: ProjectServices
 
     def run(self, *, stop_after: int | None = None, **fields: object) -> RunningJob:
         request = IndexRequest.model_validate({"folder_path": ".", **fields})
@@ -42,7 +42,7 @@ class Workbench:
 
 
 @pytest.fixture
-def bench(bundle: ServiceBundle, project: Path, tmp_path: Path) -> Iterator[Workbench]:
+def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Workbench]:
     worker = WorkerClient(tmp_path / "worker.log")
     indexer = FileIndexer(
         project,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.types import Chunk, FileChunks, FileRecord
 
@@ -15,11 +15,11 @@ def make_file(path: str, *texts: str) -> FileChunks:
 
 
 @pytest.fixture
-def writer(bundle: ServiceBundle) -> IndexWriter:
+def writer(bundle: ProjectServices) -> IndexWriter:
     return IndexWriter(bundle.documents, bundle.bm25, bundle.vectors)
 
 
-def test_a_file_counts_as_indexed_only_once_keywords_find_it(bundle: ServiceBundle, writer: IndexWriter) -> None:
+def test_a_file_counts_as_indexed_only_once_keywords_find_it(bundle: ProjectServices, writer: IndexWriter) -> None:
     assert writer.write([make_file("a.py", "zebra", "giraffe")], []) == 2
     assert bundle.documents.pending_paths() == ["a.py"]
     assert bundle.bm25.search("zebra", 5) == []
@@ -28,7 +28,7 @@ def test_a_file_counts_as_indexed_only_once_keywords_find_it(bundle: ServiceBund
     assert len(bundle.bm25.search("zebra", 5)) == 1
 
 
-def test_writing_again_replaces(bundle: ServiceBundle, writer: IndexWriter) -> None:
+def test_writing_again_replaces(bundle: ProjectServices, writer: IndexWriter) -> None:
     for texts in (("zebra", "giraffe"), ("giraffe",)):
         writer.write([make_file("a.py", *texts)], [])
         writer.commit()
@@ -36,7 +36,7 @@ def test_writing_again_replaces(bundle: ServiceBundle, writer: IndexWriter) -> N
     assert bundle.bm25.count() == bundle.documents.counts().chunks == 1
 
 
-def test_a_file_that_became_a_binary_leaves_every_store(bundle: ServiceBundle, writer: IndexWriter) -> None:
+def test_a_file_that_became_a_binary_leaves_every_store(bundle: ProjectServices, writer: IndexWriter) -> None:
     writer.write([make_file("a.py", "zebra")], [])
     writer.commit()
     writer.write([], [(FileRecord("a.py", 9, 9, "", "skipped"), "binary")])
@@ -46,7 +46,7 @@ def test_a_file_that_became_a_binary_leaves_every_store(bundle: ServiceBundle, w
     assert bundle.documents.skip_counts() == {"binary": 1}
 
 
-def test_removed_and_cleared_files_are_in_no_store(bundle: ServiceBundle, writer: IndexWriter) -> None:
+def test_removed_and_cleared_files_are_in_no_store(bundle: ProjectServices, writer: IndexWriter) -> None:
     writer.write([make_file("a.py", "zebra"), make_file("b.py", "giraffe")], [])
     writer.commit()
     writer.remove(["a.py"])

@@ -10,14 +10,14 @@ import pytest
 
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 
 LIMIT_S = 180.0
 
 CHANGE_AND_DIE = """
 import os, signal, sys, time
 from pathlib import Path
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import IndexRequest
 
@@ -35,7 +35,7 @@ def die_around(store, method, moment):
     setattr(store, method, wrapped)
 
 root, moment, name, method = Path(sys.argv[1]), *sys.argv[2:]
-bundle = ServiceBundle.open("project", root, root / ".claude" / "Agent Brain", ProjectConfig(watch=False))
+bundle = ProjectServices.open("project", root, root / ".claude" / "Agent Brain", ProjectConfig(watch=False))
 run_job()
 (root / "src/locks.py").unlink()
 (root / "docs/guide.md").write_bytes(bytes(range(32)) * 100)
@@ -58,7 +58,7 @@ run_job()
     ],
 )
 def test_what_is_gone_is_not_shown_and_soon_in_no_store(
-    project: Path, open_bundle: Callable[[], ServiceBundle], run_job: Callable[..., JobStatus], instant: str
+    project: Path, open_bundle: Callable[[], ProjectServices], run_job: Callable[..., JobStatus], instant: str
 ) -> None:
     command = [sys.executable, "-c", CHANGE_AND_DIE, str(project), *instant.split()]
     assert subprocess.run(command, timeout=LIMIT_S, check=False).returncode == -signal.SIGKILL

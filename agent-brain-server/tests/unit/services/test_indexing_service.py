@@ -12,25 +12,25 @@ import pytest
 from agent_brain_server.errors import ConflictError, InvalidRequestError, NotFoundError, StoreError
 from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.models.query import QueryRequest
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 
 IDLE_LIMIT_S = 180.0
 
 RunJob = Callable[..., JobStatus]
 
 
-def sources(bundle: ServiceBundle, query: str, mode: str = "bm25") -> list[str]:
+def sources(bundle: ProjectServices, query: str, mode: str = "bm25") -> list[str]:
     return [result.source for result in bundle.queries.answer(QueryRequest(query=query, mode=mode)).results]  # type: ignore[arg-type]
 
 
-def wait_until_idle(bundle: ServiceBundle) -> None:
+def wait_until_idle(bundle: ProjectServices) -> None:
     deadline = time.monotonic() + IDLE_LIMIT_S
     while bundle.is_busy():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_a_job_brings_every_file_into_all_three_stores(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_a_job_brings_every_file_into_all_three_stores(bundle: ProjectServices, run_job: RunJob) -> None:
     job = run_job(bundle)
     counts = bundle.documents.counts()
     assert job.state == "done"
@@ -45,14 +45,14 @@ def test_a_job_brings_every_file_into_all_three_stores(bundle: ServiceBundle, ru
     assert status.last_indexed_at is not None
 
 
-def test_nothing_changed_means_nothing_read(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_nothing_changed_means_nothing_read(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     again = run_job(bundle)
     assert (again.state, again.progress.files_changed, again.progress.chunks_written) == ("done", 0, 0)
     assert run_job(bundle, force=True).progress.files_changed == 4
 
 
-def test_changed_new_and_deleted_files_are_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_changed_new_and_deleted_files_are_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "src/parser.py").write_text("def decode_trailer(line):\n    return line\n")
     (project / "src/new.py").write_text("def freshly_added():\n    pass\n")
@@ -67,7 +67,7 @@ def test_changed_new_and_deleted_files_are_followed(bundle: ServiceBundle, proje
     assert counts.chunks == bundle.bm25.count() == bundle.vectors.count()
 
 
-def test_a_folder_decides_about_itself_alone(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_a_folder_decides_about_itself_alone(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     shutil.rmtree(project / "docs")
     (project / "src/parser.py").unlink()
@@ -78,7 +78,7 @@ def test_a_folder_decides_about_itself_alone(bundle: ServiceBundle, project: Pat
     assert "docs/guide.md" not in bundle.documents.file_records()
 
 
-def test_patterns_choose_the_files(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_patterns_choose_the_files(bundle: ProjectServices, run_job: RunJob) -> None:
     assert run_job(bundle, include_patterns=["*.md"]).progress.files_total == 1
     assert run_job(bundle, exclude_patterns=["tests/"]).progress.files_total == 3
     assert run_job(bundle, exclude_patterns=["docs/"]).progress.files_removed == 1
@@ -86,7 +86,7 @@ def test_patterns_choose_the_files(bundle: ServiceBundle, run_job: RunJob) -> No
 
 
 def test_what_cannot_be_indexed_is_counted_and_the_rest_is(
-    bundle: ServiceBundle, project: Path, run_job: RunJob
+    bundle: ProjectServices, project: Path, run_job: RunJob
 ) -> None:
     (project / "picture.xyz").write_bytes(b"\0\1\2\3" * 1000)
     (project / "empty.py").write_bytes(b"")
@@ -109,7 +109,7 @@ def test_what_cannot_be_indexed_is_counted_and_the_rest_is(
     assert bundle.status().skipped == job.progress.files_skipped
 
 
-def test_a_chunk_that_was_damaged_leaves_no_vector_behind(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_a_chunk_that_was_damaged_leaves_no_vector_behind(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     with bundle.documents.database.writing() as connection:
         connection.execute("UPDATE texts SET text = 'damaged' WHERE key = 1")
@@ -125,7 +125,7 @@ def test_a_chunk_that_was_damaged_leaves_no_vector_behind(bundle: ServiceBundle,
 
 
 def test_a_damaged_document_store_is_set_aside_and_made_again(
-    open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob
+    open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob
 ) -> None:
     first = open_bundle()
     run_job(first)
@@ -155,7 +155,7 @@ def test_a_damaged_document_store_is_set_aside_and_made_again(
     ],
 )
 def test_a_folder_that_cannot_be_indexed_is_refused_at_once(
-    bundle: ServiceBundle, project: Path, folder: str, error: type[Exception]
+    bundle: ProjectServices, project: Path, folder: str, error: type[Exception]
 ) -> None:
     (project / "leaving").symlink_to("/etc")
     (project / "dangling").symlink_to("nowhere")
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_indexed_is_refused_at_once(
     assert bundle.indexing.list_jobs() == []
 
 
-def test_a_bad_glob_or_overlap_is_refused_at_once(bundle: ServiceBundle) -> None:
+def test_a_bad_glob_or_overlap_is_refused_at_once(bundle: ProjectServices) -> None:
     with pytest.raises(InvalidRequestError, match="include_patterns"):
         bundle.indexing.submit(IndexRequest(folder_path=".", include_patterns=["!"]))
     with pytest.raises(InvalidRequestError, match="chunk_overlap"):
@@ -179,7 +179,9 @@ def write_many(project: Path, count: int) -> None:
         (project / f"src/module_{number}.py").write_text(f"def routine_{number}():\n{body}\n")
 
 
-def test_a_cancelled_job_stops_and_what_it_indexed_stays(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_a_cancelled_job_stops_and_what_it_indexed_stays(
+    bundle: ProjectServices, project: Path, run_job: RunJob
+) -> None:
     write_many(project, 300)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
@@ -194,7 +196,7 @@ def test_a_cancelled_job_stops_and_what_it_indexed_stays(bundle: ServiceBundle, 
 
 
 def test_keywords_answer_while_vectors_follow_and_the_next_job_does_not_wait(
-    bundle: ServiceBundle, project: Path
+    bundle: ProjectServices, project: Path
 ) -> None:
     write_many(project, 300)
     first = bundle.indexing.submit(IndexRequest(folder_path="."))
@@ -213,14 +215,14 @@ def test_keywords_answer_while_vectors_follow_and_the_next_job_does_not_wait(
         bundle.indexing.clear()
 
 
-def test_equal_waiting_jobs_are_one(bundle: ServiceBundle, project: Path) -> None:
+def test_equal_waiting_jobs_are_one(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 100)
     bundle.indexing.submit(IndexRequest(folder_path="."))
     waiting = [bundle.indexing.submit(IndexRequest(folder_path="src")).job_id for _ in range(3)]
     assert len(set(waiting)) < 3
 
 
-def test_a_worker_that_is_killed_costs_nothing(bundle: ServiceBundle, project: Path) -> None:
+def test_a_worker_that_is_killed_costs_nothing(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 200)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
@@ -237,7 +239,7 @@ def test_a_worker_that_is_killed_costs_nothing(bundle: ServiceBundle, project: P
     assert bundle.documents.counts().files_pending == 0
 
 
-def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ServiceBundle], project: Path) -> None:
+def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ProjectServices], project: Path) -> None:
     write_many(project, 200)
     first = open_bundle()
     job = first.indexing.submit(IndexRequest(folder_path="."))
@@ -255,7 +257,7 @@ def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ServiceB
     assert counts.chunks == counts.embedded == second.bm25.count() == second.vectors.count()
 
 
-def test_clearing_forgets_everything(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_clearing_forgets_everything(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     assert bundle.indexing.clear().removed_documents == 4
     assert bundle.documents.counts().chunks == bundle.bm25.count() == bundle.vectors.count() == 0
@@ -265,7 +267,7 @@ def test_clearing_forgets_everything(bundle: ServiceBundle, run_job: RunJob) -> 
 
 @pytest.mark.parametrize("lost", ["bm25_index", "chroma_db"])
 def test_a_lost_index_is_made_again(
-    open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob, lost: str
+    open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob, lost: str
 ) -> None:
     first = open_bundle()
     run_job(first)
@@ -281,7 +283,7 @@ def test_a_lost_index_is_made_again(
     assert second.bm25.count() == second.vectors.count() == counts.embedded == counts.chunks
 
 
-def test_a_moved_project_is_noticed(open_bundle: Callable[[], ServiceBundle], project: Path, run_job: RunJob) -> None:
+def test_a_moved_project_is_noticed(open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob) -> None:
     first = open_bundle()
     run_job(first)
     first.documents.set_meta("project_root", "/somewhere/else")
@@ -298,7 +300,7 @@ def test_a_moved_project_is_noticed(open_bundle: Callable[[], ServiceBundle], pr
 
 
 def test_a_keyword_index_that_lacks_a_file_is_made_again(
-    open_bundle: Callable[[], ServiceBundle], run_job: RunJob
+    open_bundle: Callable[[], ProjectServices], run_job: RunJob
 ) -> None:
     first = open_bundle()
     run_job(first)
@@ -315,7 +317,7 @@ def test_a_keyword_index_that_lacks_a_file_is_made_again(
 
 
 def test_the_end_of_a_job_that_cannot_be_written_is_remembered(
-    bundle: ServiceBundle, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise StoreError("the disk is full")
@@ -332,7 +334,7 @@ def test_the_end_of_a_job_that_cannot_be_written_is_remembered(
 
 
 def test_a_step_that_fails_outside_of_any_job_is_tried_again(
-    bundle: ServiceBundle, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent_brain_server.services.indexing_service.RETRY_S", 0.01)
     mark_running = bundle.indexing._jobs._store.mark_running
@@ -348,7 +350,7 @@ def test_a_step_that_fails_outside_of_any_job_is_tried_again(
 
 
 def test_what_a_failed_keyword_index_dropped_is_not_taken_for_indexed(
-    bundle: ServiceBundle, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         bundle.bm25._writer = None  # as after a write that failed
@@ -362,7 +364,7 @@ def test_what_a_failed_keyword_index_dropped_is_not_taken_for_indexed(
     assert bundle.bm25.count() == bundle.documents.counts().chunks
 
 
-def test_a_worker_killed_while_embedding_is_replaced(bundle: ServiceBundle, project: Path) -> None:
+def test_a_worker_killed_while_embedding_is_replaced(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 100)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180

@@ -8,13 +8,13 @@ import pytest
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services.executor import SideThread
 
 RunJob = Callable[..., JobStatus]
 
 
-def test_a_hit_whose_chunk_is_gone_is_dropped(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_a_hit_whose_chunk_is_gone_is_dropped(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     bundle.documents.remove_files(["src/locks.py"])  # and from neither index: as after a kill in between
     for mode in ("bm25", "vector", "hybrid"):
@@ -22,7 +22,7 @@ def test_a_hit_whose_chunk_is_gone_is_dropped(bundle: ServiceBundle, run_job: Ru
         assert "src/locks.py" not in [result.source for result in answer.results]
 
 
-def test_the_answer_says_how_fresh_it_is(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_the_answer_says_how_fresh_it_is(bundle: ProjectServices, run_job: RunJob) -> None:
     empty = bundle.queries.answer(QueryRequest(query="anything"))
     assert (empty.results, empty.total_results, empty.index.last_indexed_at) == ([], 0, None)
     run_job(bundle)
@@ -34,14 +34,14 @@ def test_the_answer_says_how_fresh_it_is(bundle: ServiceBundle, run_job: RunJob)
     assert (stale.files_pending, stale.vector_coverage) == (4, 0.0)
 
 
-def test_as_many_as_asked_for_and_no_more(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_as_many_as_asked_for_and_no_more(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     for top_k in (1, 2, 100):
         answer = bundle.queries.answer(QueryRequest(query="header lock installer", top_k=top_k))
         assert answer.total_results == len(answer.results) <= top_k
 
 
-def test_meaning_finds_what_shares_no_word(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_meaning_finds_what_shares_no_word(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     by_meaning = bundle.queries.answer(QueryRequest(query="put up the program", alpha=1.0)).results
     assert by_meaning[0].source == "docs/guide.md"
@@ -49,7 +49,7 @@ def test_meaning_finds_what_shares_no_word(bundle: ServiceBundle, run_job: RunJo
 
 
 def test_a_question_beside_others_is_answered_alike(
-    bundle: ServiceBundle, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_job(bundle)
     request = QueryRequest(query="put up the program")
@@ -60,7 +60,7 @@ def test_a_question_beside_others_is_answered_alike(
     assert any(result.vector_score is not None for result in with_one)
 
 
-def test_unknown_chunks_and_bad_globs_are_named(bundle: ServiceBundle, project: Path) -> None:
+def test_unknown_chunks_and_bad_globs_are_named(bundle: ProjectServices, project: Path) -> None:
     with pytest.raises(NotFoundError):
         bundle.queries.get_chunk("0" * 24)
     with pytest.raises(InvalidRequestError):

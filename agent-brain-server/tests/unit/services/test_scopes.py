@@ -3,7 +3,7 @@
 import pytest
 
 from agent_brain_server.models.index import IndexRequest
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services.indexed_roots import load_scopes, merge_scopes, remember_scope
 from agent_brain_server.storage.schema import SCOPES_META
 
@@ -39,7 +39,7 @@ def test_a_job_takes_the_place_of_what_lies_in_it(jobs: list[IndexRequest], scop
     assert merged == scopes
 
 
-def test_scopes_outlive_the_server_and_foreign_ones_are_forgotten(bundle: ServiceBundle) -> None:
+def test_scopes_outlive_the_server_and_foreign_ones_are_forgotten(bundle: ProjectServices) -> None:
     remember_scope(bundle.documents, SRC_PYTHON)
     assert load_scopes(bundle.documents) == [SRC_PYTHON]
     bundle.documents.set_meta(SCOPES_META, '[{"unknown": 1}]')

@@ -8,7 +8,7 @@ from pathlib import Path
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 
 RunJob = Callable[..., JobStatus]
 LIMIT_S = 120
@@ -16,12 +16,12 @@ MARK = "-----BEGIN PRIVATE KEY-----"
 KEY = f"{MARK}\n{'crocodile' * 7}\n"
 
 
-def indexed(bundle: ServiceBundle) -> set[str]:
+def indexed(bundle: ProjectServices) -> set[str]:
     records = bundle.documents.file_records().values()
     return {record.path for record in records if record.state == "indexed"}
 
 
-def answers(bundle: ServiceBundle, query: str) -> list[str]:
+def answers(bundle: ProjectServices, query: str) -> list[str]:
     return [result.source for result in bundle.queries.answer(QueryRequest(query=query, mode="bm25")).results]
 
 
@@ -32,18 +32,18 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def obeys(bundle: ServiceBundle, secrets: set[str], *, index_secrets: bool) -> bool:
+def obeys(bundle: ProjectServices, secrets: set[str], *, index_secrets: bool) -> bool:
     left_out = {skip.path for skip in bundle.documents.skips() if skip.reason == "secret"}
     found = (left_out, indexed(bundle) & secrets)
     return not bundle.is_busy() and found == ((set(), secrets) if index_secrets else (secrets, set()))
 
 
-def open_with(project: Path, *, index_secrets: bool) -> ServiceBundle:
+def open_with(project: Path, *, index_secrets: bool) -> ProjectServices:
     settings = ProjectConfig(watch=False, index_secrets=index_secrets)
-    return ServiceBundle.open("project", project, project / ".claude" / "Agent Brain", settings)
+    return ProjectServices.open("project", project, project / ".claude" / "Agent Brain", settings)
 
 
-def test_secrets_are_skipped_and_counted(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_secrets_are_skipped_and_counted(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     (project / ".env").write_text("PASSWORD=crocodile\n")
     (project / "deploy_key").write_text(KEY)
     job = run_job(bundle)
@@ -58,7 +58,7 @@ def test_secrets_are_skipped_and_counted(bundle: ServiceBundle, project: Path, r
 
 
 def test_the_watcher_takes_out_what_becomes_a_secret(
-    open_bundle: Callable[..., ServiceBundle], project: Path, run_job: RunJob
+    open_bundle: Callable[..., ProjectServices], project: Path, run_job: RunJob
 ) -> None:
     (project / "notes.txt").write_text("crocodile notes\n")
     (project / "settings.txt").write_text("crocodile settings\n")

@@ -10,7 +10,7 @@ import pytest
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.indexing.worker.client import WorkerClient
 from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services import slow_files
 from agent_brain_server.services.file_indexer import FileIndexer
 from agent_brain_server.services.index_writer import IndexWriter
@@ -26,7 +26,7 @@ NO_CPU_S = 0.02
 class Bench:
     """A project with its indexer, which the test runs itself."""
 
-    def __init__(self, bundle: ServiceBundle, root: Path, log: Path) -> None:
+    def __init__(self, bundle: ProjectServices, root: Path, log: Path) -> None:
         self.bundle, self.root = bundle, root
         self.worker = WorkerClient(log)
         self.indexer = FileIndexer(
@@ -56,7 +56,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(bundle: ServiceBundle, project: Path, tmp_path: Path) -> Iterator[Bench]:
+def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(bundle, project, tmp_path / "worker.log")
     yield made
     made.worker.close()
@@ -138,7 +138,7 @@ def test_force_parses_remembered_content_again(bench: Bench) -> None:
 
 
 def test_limited_contents_survive_restart_of_same_version(
-    bundle: ServiceBundle, monkeypatch: pytest.MonkeyPatch
+    bundle: ProjectServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slow_files, "MAX_REMEMBERED", 2)
     contents = LimitedContents(bundle.documents)

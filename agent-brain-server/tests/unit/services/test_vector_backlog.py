@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent_brain_server.models.index import JobStatus
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services.embedding_queue import embedding_key, embedding_text
 from agent_brain_server.types import Chunk
 
@@ -24,7 +24,7 @@ def test_keys_tell_texts_apart_and_take_any_text() -> None:
     assert {len(key) for key in keys} == {32}
 
 
-def test_a_text_that_was_embedded_once_needs_no_worker(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_a_text_that_was_embedded_once_needs_no_worker(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     before = bundle.metrics.chunks_embedded._value.get()
     run_job(bundle, force=True)
@@ -34,13 +34,13 @@ def test_a_text_that_was_embedded_once_needs_no_worker(bundle: ServiceBundle, ru
     assert bundle.metrics.chunks_embedded._value.get() == before
 
 
-def test_every_chunk_has_the_vector_of_its_own_text(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_every_chunk_has_the_vector_of_its_own_text(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     assert_vectors_are_of_their_texts(bundle)
 
 
 def test_a_chunk_below_another_heading_gets_another_vector(
-    bundle: ServiceBundle, project: Path, run_job: RunJob
+    bundle: ProjectServices, project: Path, run_job: RunJob
 ) -> None:
     guide = project / "docs/guide.md"
     words = "It waits until the door opens, takes what lies behind it, and goes away again. " * 3
@@ -53,7 +53,7 @@ def test_a_chunk_below_another_heading_gets_another_vector(
     assert_vectors_are_of_their_texts(bundle)
 
 
-def assert_vectors_are_of_their_texts(bundle: ServiceBundle) -> None:
+def assert_vectors_are_of_their_texts(bundle: ProjectServices) -> None:
     keys = bundle.vectors.keys()
     chunks = bundle.documents.chunks_by_keys(keys)
     model = bundle.embedder.open()

@@ -11,19 +11,19 @@ import pytest
 
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 
-OpenBundle = Callable[..., ServiceBundle]
+OpenBundle = Callable[..., ProjectServices]
 RunJob = Callable[..., JobStatus]
 LIMIT_S = 120.0
 
 
 @pytest.fixture
-def bundle(open_bundle: OpenBundle) -> ServiceBundle:
+def bundle(open_bundle: OpenBundle) -> ProjectServices:
     return open_bundle(watch=True)
 
 
-def find(bundle: ServiceBundle, name: str) -> list[str]:
+def find(bundle: ProjectServices, name: str) -> list[str]:
     results = bundle.queries.answer(QueryRequest(query=name, mode="bm25")).results
     return [result.source for result in results if name in result.symbols]
 
@@ -35,7 +35,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_save_is_found_and_so_is_what_it_replaced(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_a_save_is_found_and_so_is_what_it_replaced(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "src/parser.py").write_text("def decode_trailer(line):\n    return line\n")
     wait_for(lambda: find(bundle, "decode_trailer") == ["src/parser.py"])
@@ -43,14 +43,14 @@ def test_a_save_is_found_and_so_is_what_it_replaced(bundle: ServiceBundle, proje
     wait_for(lambda: bundle.queries.freshness().files_pending == 0)
 
 
-def test_a_save_by_rename_is_found(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_a_save_by_rename_is_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "src/.parser.py.new").write_text("def renamed_into_place():\n    pass\n")
     os.replace(project / "src/.parser.py.new", project / "src/parser.py")
     wait_for(lambda: find(bundle, "renamed_into_place") == ["src/parser.py"])
 
 
-def test_new_directories_are_followed_all_the_way_down(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_new_directories_are_followed_all_the_way_down(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "lib/inner").mkdir(parents=True)
     (project / "lib/inner/fresh.py").write_text("def first_in_new_directory():\n    pass\n")
@@ -59,14 +59,14 @@ def test_new_directories_are_followed_all_the_way_down(bundle: ServiceBundle, pr
     wait_for(lambda: find(bundle, "second_in_new_directory") == ["lib/inner/second.py"])
 
 
-def test_deleted_files_and_directories_are_forgotten(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_deleted_files_and_directories_are_forgotten(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     shutil.rmtree(project / "src")
     wait_for(lambda: bundle.documents.counts().files == 2)
     assert find(bundle, "parse_http_header") == []
 
 
-def test_a_thousand_files_at_once_are_found(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_a_thousand_files_at_once_are_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     for number in range(1000):
         (project / f"src/bulk_{number}.py").write_text(f"def bulk_{number}():\n    pass\n")
@@ -85,7 +85,7 @@ def test_what_changed_while_no_server_ran_is_caught_up_with(
     wait_for(lambda: find(second, "changed_in_the_dark") == ["src/parser.py"])
 
 
-def test_what_was_not_indexed_stays_out(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_what_was_not_indexed_stays_out(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle, "src", include_patterns=["*.py"])
     (project / "docs/guide.md").write_text("# Changed\n")
     (project / "src/notes.md").write_text("# New\n")
@@ -94,13 +94,13 @@ def test_what_was_not_indexed_stays_out(bundle: ServiceBundle, project: Path, ru
     assert set(bundle.documents.file_records()) == {"src/locks.py", "src/parser.py"}
 
 
-def test_nothing_is_watched_before_something_is_indexed(bundle: ServiceBundle, project: Path) -> None:
+def test_nothing_is_watched_before_something_is_indexed(bundle: ProjectServices, project: Path) -> None:
     (project / "src/parser.py").write_text("def unasked():\n    pass\n")
     time.sleep(1.0)
     assert bundle.indexing.list_jobs() == []
 
 
-def ask(bundle: ServiceBundle, word: str) -> list[str]:
+def ask(bundle: ProjectServices, word: str) -> list[str]:
     """Return the files that answer with a word, as soon as an answer reports nothing pending."""
     deadline = time.monotonic() + 6 * LIMIT_S
     while True:
@@ -121,7 +121,7 @@ def git(project: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=project, check=True, capture_output=True)
 
 
-def test_query_right_after_each_save_sees_it(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_query_right_after_each_save_sees_it(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     for number in range(20):
         write(project / "src/parser.py", f"savedword{number:02}")
@@ -130,7 +130,7 @@ def test_query_right_after_each_save_sees_it(bundle: ServiceBundle, project: Pat
             assert ask(bundle, f"savedword{number - 1:02}") == []
 
 
-def test_query_without_waiting_counts_the_save(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_query_without_waiting_counts_the_save(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     assert ask(bundle, "nothing") == []
     write(project / "src/parser.py", "notwaitedfor")
@@ -138,13 +138,13 @@ def test_query_without_waiting_counts_the_save(bundle: ServiceBundle, project: P
     assert answer.results or answer.index.files_pending > 0
 
 
-def test_deleted_file_is_never_answered(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_deleted_file_is_never_answered(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "src/parser.py").unlink()
     assert find(bundle, "parse_http_header") == []
 
 
-def test_two_saves_within_one_tick_are_told_apart(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_two_saves_within_one_tick_are_told_apart(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     path = project / "src/parser.py"
     write(path, "firstsave")
@@ -155,7 +155,7 @@ def test_two_saves_within_one_tick_are_told_apart(bundle: ServiceBundle, project
     assert ask(bundle, "nextssave") == ["src/parser.py"]
 
 
-def test_new_directory_is_watched_before_it_has_files(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_new_directory_is_watched_before_it_has_files(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "lib/deep").mkdir(parents=True)
     assert ask(bundle, "nothing") == []
@@ -167,7 +167,7 @@ def test_new_directory_is_watched_before_it_has_files(bundle: ServiceBundle, pro
     assert ask(bundle, "secondindirectory") == ["lib/deep/two.py"]
 
 
-def test_package_with_empty_init_is_watched(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_package_with_empty_init_is_watched(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "pkg").mkdir()
     (project / "pkg/__init__.py").touch()
@@ -176,7 +176,7 @@ def test_package_with_empty_init_is_watched(bundle: ServiceBundle, project: Path
     assert ask(bundle, "inthepackage") == ["pkg/module.py"]
 
 
-def test_empty_project_is_watched(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_empty_project_is_watched(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     for name in ("src", "tests", "docs"):
         shutil.rmtree(project / name)
     run_job(bundle)
@@ -184,7 +184,7 @@ def test_empty_project_is_watched(bundle: ServiceBundle, project: Path, run_job:
     assert ask(bundle, "firstofall") == ["first.py"]
 
 
-def test_swapped_directory_is_watched_by_inode(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_swapped_directory_is_watched_by_inode(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     for number in range(3):
         write(project / "gen.new/out.py", f"generated{number}")
@@ -195,7 +195,7 @@ def test_swapped_directory_is_watched_by_inode(bundle: ServiceBundle, project: P
         assert ask(bundle, f"savedagain{number}") == ["gen/out.py"]
 
 
-def test_file_replaced_by_directory_is_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_file_replaced_by_directory_is_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "src/parser.py").unlink()
     write(project / "src/parser.py/inner.py", "insidenow")
@@ -203,7 +203,7 @@ def test_file_replaced_by_directory_is_followed(bundle: ServiceBundle, project: 
     assert find(bundle, "parse_http_header") == []
 
 
-def test_branch_switches_and_stashes_are_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_branch_switches_and_stashes_are_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q", "-b", "main")
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "base")
@@ -228,7 +228,7 @@ def test_branch_switches_and_stashes_are_followed(bundle: ServiceBundle, project
     assert ask(bundle, "aftertheestash") == ["fresh/new.py"]
 
 
-def test_changed_ignore_rules_are_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_changed_ignore_rules_are_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q")
     run_job(bundle)
     write(project / "maybe/file.py", "maybeignored")
@@ -241,7 +241,7 @@ def test_changed_ignore_rules_are_followed(bundle: ServiceBundle, project: Path,
         assert ask(bundle, "maybeignored") == ["maybe/file.py"]
 
 
-def test_forced_add_of_ignored_file_is_followed(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_forced_add_of_ignored_file_is_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     (project / ".gitignore").write_text("ignored/\n")
     git(project, "init", "-q")
     run_job(bundle)
@@ -255,7 +255,7 @@ def test_forced_add_of_ignored_file_is_followed(bundle: ServiceBundle, project: 
     assert ask(bundle, "changedinside") == []
 
 
-def test_growing_log_does_not_delay_other_saves(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_growing_log_does_not_delay_other_saves(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q")
     (project / ".gitignore").write_text("ignored.log\n")
     run_job(bundle)
@@ -283,7 +283,7 @@ def test_unwatched_part_is_compared_and_reported(
     wait_for(lambda: find(bundle, "polledinstead") == ["src/parser.py"])
 
 
-def test_removed_root_is_followed_when_it_returns(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_removed_root_is_followed_when_it_returns(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     away = project.with_name("away")
     os.rename(project, away)
@@ -295,7 +295,7 @@ def test_removed_root_is_followed_when_it_returns(bundle: ServiceBundle, project
 
 
 def test_save_during_a_long_job_is_indexed_before_its_end(
-    bundle: ServiceBundle, project: Path, run_job: RunJob
+    bundle: ProjectServices, project: Path, run_job: RunJob
 ) -> None:
     run_job(bundle)
     for number in range(600):
@@ -306,7 +306,7 @@ def test_save_during_a_long_job_is_indexed_before_its_end(
     assert ask(bundle, "bulkword599") == ["bulk/file_599.py"]
 
 
-def test_directory_with_kept_times_is_read_again(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_directory_with_kept_times_is_read_again(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     for number in range(3):
         write(project / "new/out.py", f"sametimes{number}")
@@ -316,7 +316,7 @@ def test_directory_with_kept_times_is_read_again(bundle: ServiceBundle, project:
         assert ask(bundle, f"sametimes{number}") == ["gen/out.py"]
 
 
-def test_name_that_is_not_utf8_stops_nothing(bundle: ServiceBundle, project: Path, run_job: RunJob) -> None:
+def test_name_that_is_not_utf8_stops_nothing(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     Path(os.fsdecode(os.fsencode(project) + b"/src/bad\xff.py")).write_text("x = 1\n")
     Path(os.fsdecode(os.fsencode(project) + b"/dir\xff")).mkdir()

@@ -11,16 +11,16 @@ from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import ConfigError, StoreError
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.project.recovery import Repairs, open_documents, reconcile_stores
-from agent_brain_server.project.services import ServiceBundle, SharedParts, open_stores
+from agent_brain_server.project.services import ProjectServices, SharedServices, open_stores
 from agent_brain_server.storage.origin import ensure_key, make_origin
 from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.storage_paths import resolve_storage_paths
 
 RunJob = Callable[..., JobStatus]
-OpenBundle = Callable[..., ServiceBundle]
+OpenBundle = Callable[..., ProjectServices]
 
 
-def test_both_statuses_agree_with_the_stores(bundle: ServiceBundle, run_job: RunJob) -> None:
+def test_both_statuses_agree_with_the_stores(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     short, whole, counts = bundle.project_status(), bundle.status(), bundle.documents.counts()
     assert (short.total_documents, short.total_chunks) == (counts.files, counts.chunks)
@@ -42,12 +42,12 @@ def test_closing_closes_every_store_and_can_be_repeated(open_bundle: OpenBundle)
 
 
 def test_bundles_share_the_parts_that_they_are_given(project: Path, tmp_path: Path) -> None:
-    shared = SharedParts.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
+    shared = SharedServices.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
     with ExitStack() as opened:
         bundles = []
         for name in ("one", "two"):
             arguments = ("shared", project, tmp_path / name, ProjectConfig(watch=False))
-            bundles.append(ServiceBundle.open(*arguments, shared=shared))
+            bundles.append(ProjectServices.open(*arguments, shared=shared))
             opened.callback(bundles[-1].close)
         assert bundles[0].embedder is bundles[1].embedder is shared.embedder
         assert bundles[0].documents.store_id != bundles[1].documents.store_id
@@ -82,7 +82,7 @@ def test_what_opened_before_a_failure_is_closed(project: Path, tmp_path: Path) -
     in_the_way = paths["chroma_db"] / "vectors.sqlite3"
     in_the_way.mkdir()
     with pytest.raises(StoreError, match="vectors"):
-        ServiceBundle.open("project", project, state_dir, ProjectConfig(watch=False))
+        ProjectServices.open("project", project, state_dir, ProjectConfig(watch=False))
     opened = [str(link.resolve()) for link in Path("/proc/self/fd").iterdir()]
     assert [path for path in opened if path.startswith(str(state_dir))] == []
 
@@ -115,7 +115,7 @@ def test_data_and_logs_in_the_tree_are_not_indexed(project: Path, run_job: RunJo
     (project / "index data").mkdir(mode=0o700)
     (project / "index data" / "readme.md").write_text("# Not for the index\n")
     with ExitStack() as opened:
-        bundle = ServiceBundle.open("project", project, state_dir, settings)
+        bundle = ProjectServices.open("project", project, state_dir, settings)
         opened.callback(bundle.close)
         run_job(bundle)
         (project / "my logs" / "more.md").write_text("# Not for the index\n")
@@ -127,4 +127,4 @@ def test_data_and_logs_in_the_tree_are_not_indexed(project: Path, run_job: RunJo
 @pytest.mark.parametrize("settings", [{"data_dir": ".."}, {"log_dir": ".."}])
 def test_data_or_logs_in_the_root_are_refused(project: Path, settings: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="project root"):
-        ServiceBundle.open("project", project, project / "state", ProjectConfig(watch=False, **settings))
+        ProjectServices.open("project", project, project / "state", ProjectConfig(watch=False, **settings))

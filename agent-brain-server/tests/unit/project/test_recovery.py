@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 
 LIMIT_S = 180.0
 
-OpenBundle = Callable[..., ServiceBundle]
+OpenBundle = Callable[..., ProjectServices]
 RunJob = Callable[..., Any]
 
 
@@ -36,7 +36,7 @@ def plant_text(data: Path) -> None:
     database.with_name("documents.sqlite3.seal").unlink()
 
 
-def wait_until_indexed(bundle: ServiceBundle, files: int) -> None:
+def wait_until_indexed(bundle: ProjectServices, files: int) -> None:
     deadline = time.monotonic() + LIMIT_S
     while bundle.documents.counts().files < files or bundle.is_busy():
         assert time.monotonic() < deadline, bundle.status()

@@ -11,7 +11,7 @@ from agent_brain_server.lifecycle import registry
 from agent_brain_server.lifecycle.registry import RegistryEntry
 from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.project.projects import SingleProject
-from agent_brain_server.project.services import ServiceBundle
+from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState
 
@@ -22,17 +22,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def single(bundle: ServiceBundle) -> SingleProject:
+def single(bundle: ProjectServices) -> SingleProject:
     return SingleProject(bundle)
 
 
 @pytest.mark.parametrize("project_id", [None, "", "p_00000000", "../../etc"])
-def test_an_id_in_a_request_is_ignored(single: SingleProject, bundle: ServiceBundle, project_id: str | None) -> None:
+def test_an_id_in_a_request_is_ignored(single: SingleProject, bundle: ProjectServices, project_id: str | None) -> None:
     with single.lease(project_id) as lent:
         assert lent is bundle
 
 
-def test_an_id_in_a_path_counts(single: SingleProject, bundle: ServiceBundle) -> None:
+def test_an_id_in_a_path_counts(single: SingleProject, bundle: ProjectServices) -> None:
     with single.lease_named(generate_project_id(bundle.project_root)) as lent:
         assert lent is bundle
     with pytest.raises(NotFoundError) as unknown, single.lease_named("p_00000000"):
@@ -60,14 +60,14 @@ def test_what_is_for_the_daemon_alone_is_refused_with_the_way_there(
     assert "agent-brain start --mode shared" in refused.value.hint
 
 
-def test_health_names_the_project_and_counts_none(single: SingleProject, bundle: ServiceBundle) -> None:
+def test_health_names_the_project_and_counts_none(single: SingleProject, bundle: ProjectServices) -> None:
     health = single.health()
     assert (health.project_id, health.active_projects) == (generate_project_id(bundle.project_root), None)
     assert health.fault is None
 
 
 def test_it_is_busy_while_a_job_waits_or_runs(
-    single: SingleProject, bundle: ServiceBundle, run_job: Callable[..., JobStatus]
+    single: SingleProject, bundle: ProjectServices, run_job: Callable[..., JobStatus]
 ) -> None:
     assert not single.is_busy()
     bundle.indexing.submit(IndexRequest(folder_path="."))
@@ -77,7 +77,7 @@ def test_it_is_busy_while_a_job_waits_or_runs(
     assert b"agent_brain_documents 4.0" in single.render_metrics()
 
 
-def test_a_server_that_answers_is_listed(single: SingleProject, bundle: ServiceBundle) -> None:
+def test_a_server_that_answers_is_listed(single: SingleProject, bundle: ProjectServices) -> None:
     assert registry.entries() == []
     state = RuntimeState(
         mode="project",
@@ -93,7 +93,7 @@ def test_a_server_that_answers_is_listed(single: SingleProject, bundle: ServiceB
     assert registry.entries() == [RegistryEntry(bundle.project_root, bundle.state_dir)]
 
 
-def test_closing_closes_the_stores(open_bundle: Callable[[], ServiceBundle]) -> None:
+def test_closing_closes_the_stores(open_bundle: Callable[[], ProjectServices]) -> None:
     bundle = open_bundle()
     SingleProject(bundle).close()
     with pytest.raises(StoreError):
