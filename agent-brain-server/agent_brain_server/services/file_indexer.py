@@ -40,7 +40,7 @@ MAX_SYNC_FILES = 300
 """More changed files than this are a job, whose progress can be followed and which a restart resumes."""
 
 MAX_FIRST_FILES = 16
-"""Files that were modified last are indexed before such a job: one of them may be the save that a query asks about."""
+"""Files modified last are indexed before such a job, while there is time: a query may ask about one of them."""
 
 MAX_JUDGED = 10
 """Files of which git is asked, after a sync, whether it ignores them: a process each, and once for a growing log."""
@@ -336,8 +336,12 @@ class FileIndexer:
     ) -> None:
         """Index the files modified last; a job that indexes the others first could take minutes."""
         newest = sorted(_ordinary(changed), key=lambda file: file.mtime_ns, reverse=True)[:MAX_FIRST_FILES]
+        until = time.monotonic() + MAX_SLICE_S
         try:
-            self._index_changed(Counters(), newest, options, should_stop)
+            for file in newest:
+                self._index_changed(Counters(), [file], options, should_stop)
+                if time.monotonic() > until:
+                    break
         finally:
             self._writer.commit()
 
