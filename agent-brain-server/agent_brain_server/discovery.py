@@ -78,6 +78,7 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None, exac
         return own
     # only who finds no server of its own pays for these
     from agent_brain_server.lifecycle import control as lifecycle  # noqa: PLC0415
+    from agent_brain_server.lifecycle.registry import SERVER_RUNNING_CODE  # noqa: PLC0415
     from agent_brain_server.shared import daemon  # noqa: PLC0415
     from agent_brain_server.shared import mode as membership  # noqa: PLC0415
 
@@ -90,7 +91,7 @@ def discover_or_start(project_root: Path, *, state_dir: Path | None = None, exac
         try:
             return daemon.open_project(root, place, belonging)
         except ServerRefusedError as refusal:
-            if refusal.code != daemon.SERVER_RUNNING_CODE:
+            if refusal.code != SERVER_RUNNING_CODE:
                 raise
         # a server of its own has come first: it is waited for
     limit_s = lifecycle.SILENT_LIMIT_S

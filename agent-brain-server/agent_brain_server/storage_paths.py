@@ -54,7 +54,9 @@ SCOPES_FILE = "scopes.json"  # beside the stores: what was indexed, for a docume
 
 STATE_DIR_VARIABLE = "DOC_SERVE_STATE_DIR"
 HOME_VARIABLE = "AGENT_BRAIN_HOME"
-OWN_PLACE_HINT = f"It serves one project: unset {STATE_DIR_VARIABLE} if that names it, or give another --state-dir."
+SINGLE_PROJECT_HINT = (
+    f"It serves one project: unset {STATE_DIR_VARIABLE} if that names it, or give another --state-dir."
+)
 
 PROJECT_ID = re.compile(r"p_[0-9a-f]{8}")
 """What a project id looks like; it names a directory, so nothing else may pass for one."""

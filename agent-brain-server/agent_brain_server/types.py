@@ -6,13 +6,10 @@ the integer that the document store gave it and by which the derived indexes (BM
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
-
-from agent_brain_server.storage_paths import default_state_dir
 
 SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
@@ -275,38 +272,6 @@ class ChromaServer:
 
     url: str
     token: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RegisteredProject:
-    """A project that the shared daemon serves.
-
-    Attributes:
-        project_id: Names the daemon's directory of it.
-        root: Canonical.
-        registered_at: ISO 8601 with zone.
-        state_dir: Its own one, where its settings lie and the pointer to the daemon; None is the default place.
-    """
-
-    project_id: str
-    root: Path
-    registered_at: str
-    state_dir: Path | None = None
-
-    def place(self) -> Path:
-        """Return the project's own state directory.
-
-        Raises:
-            StateDirError: It is the default one, and that is a symlink that leads out of the project.
-        """
-        return self.state_dir or default_state_dir(self.root)
-
-    def has_root(self) -> bool:
-        """Whether the root is there and can be looked at."""
-        try:
-            return self.root.is_dir()
-        except OSError:  # behind a directory that is closed, or on a disk that fails
-            return False
 
 
 def is_in(path: str, places: Collection[str]) -> bool:

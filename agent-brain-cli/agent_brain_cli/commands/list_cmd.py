@@ -14,7 +14,6 @@ from agent_brain_server.lifecycle.registry import RegistryEntry
 from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import read_runtime, validate_runtime
 from agent_brain_server.shared.daemon import unregister_project
-from agent_brain_server.shared.mode import read_registrations
 from agent_brain_server.storage_paths import brain_home
 from agent_brain_server.support.text import count_noun
 
@@ -44,7 +43,7 @@ def list_servers(target: Target, prune: bool) -> None:
         found_daemon = checked_daemon.result()
     forgettable = ("forgotten", "gone") if prune else ("forgotten",)
     forget([entry for entry, found in checked.items() if found["state"] in forgettable])
-    registrations = read_registrations()
+    registrations = {project.project_id: project.root for project in registry.list_registrations()}
     if prune and found_daemon["state"] in ("running", "stopped"):  # a silent one would be waited for
         registrations = drop_gone(registrations)
     daemon = describe_daemon(found_daemon, len(registrations))

@@ -22,7 +22,7 @@ from agent_brain_server.errors import (
     PortInUseError,
     ServerRefusedError,
 )
-from agent_brain_server.lifecycle.registry import make_refusal, require_own_state_dir
+from agent_brain_server.lifecycle.registry import make_owner_error, require_own_state_dir
 from agent_brain_server.lifecycle.spawn import LaunchPlan, StartedBy, capitalise, launch
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
 from agent_brain_server.project_root import require_text
@@ -320,7 +320,7 @@ def _bound_check(remaining_s: float) -> float:
 def _require_same_project(state: RuntimeState, plan: LaunchPlan) -> None:
     if plan.project_root is None or state.project_root == str(plan.project_root):
         return
-    raise make_refusal(plan.state_dir, state.project_root)
+    raise make_owner_error(plan.state_dir, state.project_root)
 
 
 def _find_holder(state_dir: Path) -> ProcessHandle | None:

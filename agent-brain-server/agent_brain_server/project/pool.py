@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from agent_brain_server.errors import AgentBrainError, InvalidRequestError, NotFoundError, UnavailableError
+from agent_brain_server.lifecycle.registry import RegisteredProject
 from agent_brain_server.storage_paths import require_project_id
-from agent_brain_server.types import RegisteredProject
 
 
 class OpenProject(Protocol):

@@ -11,28 +11,35 @@ from pathlib import Path
 from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.errors import AgentBrainError, ConflictError, InvalidRequestError, NotFoundError, StoreError
 from agent_brain_server.lifecycle import log
-from agent_brain_server.models.status import ProjectInfo, UnregisteredProject
-from agent_brain_server.project.pool import ProjectPool
-from agent_brain_server.project.projects import ProjectsHealth, measure_index
-from agent_brain_server.project.registrations import (
-    delete_project,
-    describe_project,
-    is_saved,
-    load_projects,
+from agent_brain_server.lifecycle.registry import (
+    RegisteredProject,
+    delete_registration,
+    finish_removals,
+    is_registration_saved,
+    list_registrations,
+    make_registration,
     point_to_daemon,
-    save_project,
+    save_registration,
     try_point_to_daemon,
     withdraw_pointer,
 )
+from agent_brain_server.models.status import ProjectInfo, UnregisteredProject
+from agent_brain_server.project.pool import ProjectPool
+from agent_brain_server.project.projects import ProjectsHealth, measure_index
 from agent_brain_server.project.services import ProjectServices, SharedServices, make_chroma_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage.job_store import has_unfinished_jobs
 from agent_brain_server.storage.vector_removal import remove_from_server
-from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, OWN_PLACE_HINT, VECTORS_DIR, shared_project_home
+from agent_brain_server.storage_paths import (
+    DATA_DIR,
+    DOCUMENTS_DIR,
+    SINGLE_PROJECT_HINT,
+    VECTORS_DIR,
+    shared_project_home,
+)
 from agent_brain_server.support.processes import return_free_memory
 from agent_brain_server.support.text import count_noun
-from agent_brain_server.types import RegisteredProject
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +75,8 @@ class SharedProjects:
         self._unfinished: deque[RegisteredProject] = deque()
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="projects", daemon=True)
-        for project in load_projects():
+        finish_removals()
+        for project in list_registrations():
             self._pool.admit(project)
 
     def lease(self, project_id: str | None) -> AbstractContextManager[ProjectServices]:
@@ -101,16 +109,16 @@ class SharedProjects:
             StateDirError: The daemon's directory can't be written.
         """
         root, named = _resolve_root(project_root), None if state_dir is None else _resolve_place(state_dir)
-        project = describe_project(root, named)
+        project = make_registration(root, named)
         with self._changing[project.project_id]:
             known = self._find(project.project_id)
             if known is not None:
                 project = replace(known, state_dir=named or known.state_dir)
             self._require_own(project, root)
             point_to_daemon(project, self._base_url)
-            if project != known or not is_saved(project):
+            if project != known or not is_registration_saved(project):
                 try:
-                    save_project(project)
+                    save_registration(project)
                 except AgentBrainError:
                     withdraw_pointer(project)
                     raise
@@ -135,7 +143,7 @@ class SharedProjects:
             self._pool.dismiss(project_id)
             withdraw_pointer(project)
             fault = self._forget_vectors(project_id) if forget else None
-            delete_project(project_id, with_data=forget)
+            delete_registration(project_id, with_data=forget)
         logger.info("Unregistered %s, %s", project_id, project.root)
         return UnregisteredProject(
             project_id=project_id, project_root=str(project.root), data_removed=forget, vector_fault=fault
@@ -186,7 +194,7 @@ class SharedProjects:
         self._pool.close()
 
     def _open_bundle(self, project: RegisteredProject) -> ProjectServices:
-        own_state_dir = project.place()
+        own_state_dir = project.locate_state_dir()
         settings = self._settings.load_project(own_state_dir)
         if settings.ignored:
             logger.warning("%s %s", settings.ignored.describe(), settings.ignored.hint)
@@ -254,7 +262,7 @@ class SharedProjects:
                 raise ConflictError(
                     f"The state directory {project.state_dir} is that of {other.root}.",
                     code="state_dir_in_use",
-                    hint=OWN_PLACE_HINT,
+                    hint=SINGLE_PROJECT_HINT,
                 )
 
     def _find(self, project_id: str) -> RegisteredProject | None:

@@ -20,20 +20,19 @@ from agent_brain_server.errors import (
     UnknownSchemaError,
 )
 from agent_brain_server.lifecycle.control import DEFAULT_LIMIT_S, SILENT_LIMIT_S, start_daemon
+from agent_brain_server.lifecycle.registry import SERVER_RUNNING_CODE, delete_registration, has_valid_registration
 from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
 from agent_brain_server.project_root import generate_project_id, require_text
 from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
-from agent_brain_server.shared.mode import Membership, has_valid_registration
-from agent_brain_server.storage_paths import brain_home, default_state_dir, shared_project_file, shared_project_home
+from agent_brain_server.shared.mode import Membership
+from agent_brain_server.storage_paths import brain_home, default_state_dir, shared_project_file
 from agent_brain_server.support.http_client import HEALTH_PATH, HEALTH_TIMEOUT_S, request_json
-from agent_brain_server.support.state_files import remove_tree
 
 logger = logging.getLogger(__name__)
 
 FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes what may be gigabytes
 REGISTER_TIMEOUT_S = 10.0  # the daemon may have to wait for the project's lock
 LOOKERS_LIMIT_S = 5.0  # a look takes microseconds of computing
-SERVER_RUNNING_CODE = "project_server_running"
 LEAVE_HINT = f"{DaemonNotRunningError.default_hint}, or do without it: agent-brain init --mode project"
 ENDING_PAUSE_S = 0.02  # a daemon that is about to end still holds its lock
 
@@ -225,11 +224,7 @@ def unregister_project(project_id: str, *, forget: bool = False) -> bool:
     if not lock.acquire(record_pid=False):
         return False
     try:
-        registration.unlink(missing_ok=True)
-        if forget:
-            remove_tree(shared_project_home(project_id))
-    except OSError as exc:
-        raise StateDirError(f"{exc.filename} cannot be removed: {exc.strerror}.") from exc
+        delete_registration(project_id, with_data=forget)
     finally:
         lock.release()
     return True

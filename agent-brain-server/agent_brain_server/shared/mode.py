@@ -6,28 +6,18 @@ a project never changes from one index to another by itself. A pointer in the pr
 while a daemon lives: it is a hint, and what a dead daemon left decides nothing.
 """
 
-import contextlib
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 from urllib.parse import urlsplit
 
 from agent_brain_server.config.settings import DEFAULT_ORIGIN, load_settings
 from agent_brain_server.config.trust import is_loopback
 from agent_brain_server.errors import ConfigError, StateDirError, UnknownSchemaError
+from agent_brain_server.lifecycle.registry import is_registered
 from agent_brain_server.locking import is_stale
-from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import read_pointer
-from agent_brain_server.storage_paths import (
-    PROJECT_ID,
-    brain_home,
-    projects_dir,
-    shared_config_path,
-    shared_project_file,
-)
-from agent_brain_server.support.atomic_file import UnreadableDocumentError, read_document
+from agent_brain_server.storage_paths import brain_home, shared_config_path
 
 logger = logging.getLogger(__name__)
 
@@ -83,65 +73,6 @@ def read_membership(project_root: Path, state_dir: Path) -> Membership:
     else:
         is_shared = settings.config.mode == "shared"
     return Membership(is_shared, settings.config.shared_server_url, settings.origins[URL_KEY])
-
-
-def is_registered(project_root: Path) -> bool:
-    """Return whether the daemon serves this project whenever it runs.
-
-    A damaged registration counts: its directory has the project's id, and the next query repairs it. Otherwise the
-    project would change to a separate server and index.
-
-    Args:
-        project_root: Canonical root.
-
-    Raises:
-        StateDirError: This user has no home directory.
-    """
-    try:
-        document = read_document(shared_project_file(generate_project_id(project_root)))
-    except UnreadableDocumentError:
-        return True
-    if document is None:
-        return False
-    root = document.get("project_root")
-    return root == str(project_root) or not _is_root(root)
-
-
-def has_valid_registration(project_root: Path) -> bool:
-    """Return whether the daemon, once it is restarted, finds this project's registration.
-
-    Args:
-        project_root: Canonical root.
-
-    Raises:
-        StateDirError: This user has no home directory.
-    """
-    return _read_registered_root(generate_project_id(project_root)) == str(project_root)
-
-
-def read_registrations() -> dict[str, Path]:
-    """Return the roots of the projects that the daemon serves whenever it runs, by project id.
-
-    Read from the daemon's files, so that it need not run; a torn file counts as absent.
-
-    Raises:
-        StateDirError: This user has no home directory.
-    """
-    directory = projects_dir()
-    names = sorted(os.listdir(directory)) if directory.is_dir() else []
-    found = {name: _read_registered_root(name) for name in names if PROJECT_ID.fullmatch(name)}
-    return {name: Path(root) for name, root in found.items() if root and generate_project_id(Path(root)) == name}
-
-
-def _read_registered_root(project_id: str) -> str | None:
-    with contextlib.suppress(UnreadableDocumentError):
-        root = (read_document(shared_project_file(project_id)) or {}).get("project_root")
-        return root if _is_root(root) else None
-    return None
-
-
-def _is_root(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and "\0" not in value
 
 
 def _is_pointed(project_root: Path, state_dir: Path) -> bool:

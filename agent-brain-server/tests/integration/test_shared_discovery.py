@@ -27,6 +27,7 @@ from agent_brain_server.discovery import (
 )
 from agent_brain_server.errors import ConfigError, DeadlineError, ServerRefusedError, StartError
 from agent_brain_server.lifecycle.control import start_daemon, start_server, stop_daemon, stop_server
+from agent_brain_server.lifecycle.registry import list_registrations
 from agent_brain_server.lifecycle.spawn import MAX_STARTS
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
 from agent_brain_server.project_root import generate_project_id
@@ -38,7 +39,6 @@ from agent_brain_server.shared.daemon import (
     register_project,
     require_daemon,
 )
-from agent_brain_server.shared.mode import read_registrations
 from agent_brain_server.storage_paths import (
     brain_home,
     default_state_dir,
@@ -163,7 +163,7 @@ def test_one_call_starts_the_daemon_tells_it_of_the_project_and_leaves_a_pointer
     assert find_processes(brain_home()) == [state.pid]
     assert count_projects(state) == 2
     assert [project["project_root"] for project in list_projects(state)] == [str(root) for root in projects[:2]]
-    assert set(read_registrations().values()) == set(projects[:2])
+    assert {project.root for project in list_registrations()} == set(projects[:2])
 
 
 def test_many_processes_at_once_get_one_daemon_and_each_its_project(projects):

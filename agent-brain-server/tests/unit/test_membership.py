@@ -7,16 +7,11 @@ import pytest
 
 from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.errors import ConfigError
+from agent_brain_server.lifecycle.registry import has_valid_registration, is_registered, list_registrations
 from agent_brain_server.locking import StateLock
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import SharedPointer, write_pointer
-from agent_brain_server.shared.mode import (
-    Membership,
-    has_valid_registration,
-    is_registered,
-    read_membership,
-    read_registrations,
-)
+from agent_brain_server.shared.mode import Membership, read_membership
 from agent_brain_server.storage_paths import (
     brain_home,
     config_path,
@@ -132,7 +127,7 @@ def test_the_pointer_of_the_original_does_not_make_a_copy_a_member(project, tmp_
 def test_a_registration_of_another_project_is_not_believed(project):
     register(project, project_root="/elsewhere")
     assert not is_registered(project)
-    assert read_registrations() == {}
+    assert list_registrations() == []
 
 
 @pytest.mark.parametrize("root", [3, None, "with\0zero"])
@@ -140,7 +135,7 @@ def test_damaged_registration_counts_and_is_not_valid(project, root):
     register(project, project_root=root)
     assert is_registered(project)
     assert not has_valid_registration(project)
-    assert read_registrations() == {}
+    assert list_registrations() == []
 
 
 def test_registrations_are_listed_without_what_is_torn_or_strange(project, tmp_path, home):
@@ -149,7 +144,7 @@ def test_registrations_are_listed_without_what_is_torn_or_strange(project, tmp_p
     register(other).write_text("{")
     (home / "projects" / "notes").mkdir()
     (home / "projects" / "p_00000000").write_text("a file")
-    assert read_registrations() == {generate_project_id(project): project}
+    assert [found.root for found in list_registrations()] == [project]
     assert is_registered(project)
     assert is_registered(other)
     assert has_valid_registration(project)
@@ -157,7 +152,7 @@ def test_registrations_are_listed_without_what_is_torn_or_strange(project, tmp_p
 
 
 def test_without_a_directory_of_projects_none_is_registered():
-    assert read_registrations() == {}
+    assert list_registrations() == []
 
 
 @pytest.mark.parametrize(

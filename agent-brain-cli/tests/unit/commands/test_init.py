@@ -7,7 +7,7 @@ import pytest
 from agent_brain_cli.commands.init import render_init
 from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import load_settings
-from agent_brain_server.project.registrations import describe_project, save_project
+from agent_brain_server.lifecycle.registry import make_registration, save_registration
 from agent_brain_server.storage_paths import (
     config_path,
     global_config_path,
@@ -58,7 +58,7 @@ def test_init_keeps_the_mode_in_force(run, project, extra):
 
 
 def test_init_leaves_a_registered_project_to_the_daemon(run, project):
-    save_project(describe_project(project))
+    save_registration(make_registration(project))
     kept = run("init", "--json").json
     assert (kept["created"], kept["mode"]) == (True, "shared")
     assert run("init", "--json").json["mode"] == "shared"

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import ConflictError
-from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, is_stale
-from agent_brain_server.project.registrations import (
-    describe_project,
+from agent_brain_server.lifecycle.registry import (
+    RegisteredProject,
+    make_registration,
     point_to_daemon,
     try_point_to_daemon,
     withdraw_pointer,
 )
+from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, is_stale
 from agent_brain_server.runtime import read_pointer
 from agent_brain_server.storage_paths import default_state_dir, prepare_state_dir, runtime_path
-from agent_brain_server.types import RegisteredProject
 
 URL = "http://127.0.0.1:45123"
 
@@ -25,7 +25,7 @@ URL = "http://127.0.0.1:45123"
 def project(tmp_path: Path) -> RegisteredProject:
     root = (tmp_path / "Projekt ä").resolve()
     root.mkdir()
-    return describe_project(root)
+    return make_registration(root)
 
 
 def test_a_pointer_is_written_again_and_withdrawn_and_the_lock_is_free(project: RegisteredProject) -> None:
@@ -54,7 +54,7 @@ def test_a_pointer_to_a_successor_is_left_where_only_the_own_one_is_meant(projec
 
 
 def test_a_state_directory_elsewhere_is_pointed_from(project: RegisteredProject, tmp_path: Path) -> None:
-    elsewhere = describe_project(project.root, tmp_path / "Zustand")
+    elsewhere = make_registration(project.root, tmp_path / "Zustand")
     point_to_daemon(elsewhere, URL)
     assert read_pointer(tmp_path / "Zustand") is not None
     assert not (project.root / ".claude").exists()
@@ -68,7 +68,7 @@ def test_a_project_server_that_runs_is_neither_overwritten_nor_taken_away(projec
     place = default_state_dir(project.root)
     prepare_state_dir(place)
     with StateLock(place):
-        with pytest.raises(ConflictError, match="server of its own") as refused:
+        with pytest.raises(ConflictError, match="separate server") as refused:
             point_to_daemon(project, URL)
         assert refused.value.code == "project_server_running"
         assert str(project.root) in refused.value.hint
@@ -92,7 +92,7 @@ def test_somebody_who_only_looks_at_the_lock_is_waited_for(project: RegisteredPr
 
 
 def test_another_project_s_pointer_is_left(project: RegisteredProject, tmp_path: Path) -> None:
-    other = describe_project(tmp_path, default_state_dir(project.root))
+    other = make_registration(tmp_path, default_state_dir(project.root))
     point_to_daemon(other, URL)
     withdraw_pointer(project)
     assert read_pointer(default_state_dir(project.root)) is not None

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import ConfigError, InvalidRequestError, NotFoundError, UnavailableError
+from agent_brain_server.lifecycle.registry import RegisteredProject, make_registration
 from agent_brain_server.project import pool as pool_module
 from agent_brain_server.project.pool import ProjectPool
-from agent_brain_server.project.registrations import describe_project
-from agent_brain_server.types import RegisteredProject
 
 WAIT_LIMIT_S = 120.0
 
@@ -85,7 +84,7 @@ def ids(tmp_path: Path) -> list[RegisteredProject]:
     roots = [tmp_path / f"project {number}" for number in range(5)]
     for root in roots:
         root.mkdir()
-    return [describe_project(root) for root in roots]
+    return [make_registration(root) for root in roots]
 
 
 def admit(pool: ProjectPool[Index], projects: list[RegisteredProject]) -> list[str]:

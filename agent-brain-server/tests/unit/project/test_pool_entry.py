@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import AgentBrainError, ConfigError, StoreError
+from agent_brain_server.lifecycle.registry import RegisteredProject
 from agent_brain_server.project.pool import PoolEntry, describe_failure, is_busy, is_unused
-from agent_brain_server.types import RegisteredProject
 
 PROJECT = RegisteredProject("p_12345678", Path("/srv/secret place"), "2026-01-02T03:04:05+00:00")
 

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import InvalidRequestError, StateDirError
-from agent_brain_server.project.registrations import delete_project, describe_project, load_projects, save_project
+from agent_brain_server.lifecycle.registry import (
+    RegisteredProject,
+    delete_registration,
+    list_registrations,
+    make_registration,
+    save_registration,
+)
 from agent_brain_server.storage_paths import (
     brain_home,
     default_state_dir,
@@ -15,7 +21,6 @@ from agent_brain_server.storage_paths import (
     shared_project_file,
     shared_project_home,
 )
-from agent_brain_server.types import RegisteredProject
 
 
 @pytest.fixture(autouse=True)
@@ -28,13 +33,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def project(tmp_path: Path) -> RegisteredProject:
     root = tmp_path / "projekt ä"
     root.mkdir()
-    return describe_project(root)
+    return make_registration(root)
 
 
 def test_what_is_saved_is_loaded_and_deleted(project: RegisteredProject) -> None:
-    assert load_projects() == []
-    save_project(project)
-    assert load_projects() == [project]
+    assert list_registrations() == []
+    save_registration(project)
+    assert list_registrations() == [project]
     path = shared_project_file(project.project_id)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert json.loads(path.read_text()) == {
@@ -45,30 +50,30 @@ def test_what_is_saved_is_loaded_and_deleted(project: RegisteredProject) -> None
     }
     data = resolve_shared_project_dir(project.project_id)
     (data / "index").write_text("x")
-    delete_project(project.project_id, with_data=False)
-    assert load_projects() == []
+    delete_registration(project.project_id, with_data=False)
+    assert list_registrations() == []
     assert (data / "index").exists()
-    delete_project(project.project_id, with_data=True)
-    delete_project(project.project_id, with_data=True)
+    delete_registration(project.project_id, with_data=True)
+    delete_registration(project.project_id, with_data=True)
     assert not data.exists()
 
 
 def test_a_place_elsewhere_is_remembered(project: RegisteredProject, tmp_path: Path) -> None:
     place = tmp_path / "Ort ü"
-    moved = describe_project(project.root, place)
-    save_project(moved)
-    assert load_projects() == [moved]
-    assert (moved.place(), project.place()) == (place, default_state_dir(project.root))
-    save_project(project)
-    assert load_projects() == [project]
+    moved = make_registration(project.root, place)
+    save_registration(moved)
+    assert list_registrations() == [moved]
+    assert (moved.locate_state_dir(), project.locate_state_dir()) == (place, default_state_dir(project.root))
+    save_registration(project)
+    assert list_registrations() == [project]
 
 
 @pytest.mark.parametrize("place", [3, "relative", "/with\0zero", "", None])
 def test_a_place_that_is_none_is_the_default_one(project: RegisteredProject, place: object) -> None:
-    save_project(project)
+    save_registration(project)
     path = shared_project_file(project.project_id)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state_dir": place}))
-    assert load_projects() == [project]
+    assert list_registrations() == [project]
 
 
 @pytest.mark.parametrize(
@@ -78,34 +83,34 @@ def test_a_place_that_is_none_is_the_default_one(project: RegisteredProject, pla
 def test_what_cannot_be_understood_is_reported_and_left(
     project: RegisteredProject, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save_project(project)
+    save_registration(project)
     path = shared_project_file(project.project_id)
     path.write_text(content)
-    assert load_projects() == []
+    assert list_registrations() == []
     assert "project.json" in caplog.text
     assert path.read_text() == content
 
 
 def test_a_file_of_another_project_is_not_believed(project: RegisteredProject, tmp_path: Path) -> None:
-    save_project(project)
+    save_registration(project)
     path = shared_project_file(project.project_id)
     path.write_text(path.read_text().replace(str(tmp_path)[-4:], "else"))
-    assert load_projects() == []
+    assert list_registrations() == []
 
 
 def test_a_root_that_has_become_a_loop_of_links_keeps_nobody_from_starting(project: RegisteredProject) -> None:
-    save_project(project)
+    save_registration(project)
     project.root.rmdir()
     project.root.symlink_to(project.root)
-    assert load_projects() == [project]
+    assert list_registrations() == [project]
     assert not project.has_root()
 
 
 def test_strange_names_in_the_directory_are_passed_over(project: RegisteredProject) -> None:
-    save_project(project)
+    save_registration(project)
     (shared_project_home(project.project_id).parent / "notes").mkdir()
     (shared_project_home("p_00000000")).mkdir()
-    assert load_projects() == [project]
+    assert list_registrations() == [project]
 
 
 @pytest.mark.parametrize("bad", ["", "..", "p_12345678/../..", "p_1234567G", "p_123456789", "p_12345678\n"])
@@ -119,4 +124,4 @@ def test_no_place_outside_can_be_named(bad: str, home: Path) -> None:
 def test_a_place_that_cannot_be_written_is_told(project: RegisteredProject, home: Path) -> None:
     home.write_text("in the way")
     with pytest.raises(StateDirError):
-        save_project(project)
+        save_registration(project)

@@ -15,9 +15,9 @@ from agent_brain_server.errors import (
     StateDirError,
     UnavailableError,
 )
+from agent_brain_server.lifecycle.registry import list_registrations
 from agent_brain_server.locking import StateLock
 from agent_brain_server.models.index import IndexRequest, JobStatus
-from agent_brain_server.project.registrations import load_projects
 from agent_brain_server.project.shared_projects import SharedProjects
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, read_pointer
@@ -80,7 +80,7 @@ def test_a_project_is_registered_once_with_a_file_and_a_pointer(projects: Shared
     assert (info.project_id, info.project_root) == (generate_project_id(project), str(project))
     assert (info.state_dir, info.is_open, info.is_root_missing) == (None, False, False)
     assert projects.list_projects() == [info]
-    assert [registered.root for registered in load_projects()] == [project]
+    assert [registered.root for registered in list_registrations()] == [project]
     pointer = read_pointer(default_state_dir(project))
     assert pointer is not None
     assert pointer.base_url == STATE.base_url
@@ -91,12 +91,12 @@ def test_registering_again_writes_a_registration_that_was_damaged(
     projects: SharedProjects, project: Path, text: bytes | None
 ) -> None:
     registered, _ = projects.register(str(project))
-    (saved,) = load_projects()
+    (saved,) = list_registrations()
     path = shared_project_file(registered.project_id)
     path.unlink() if text is None else path.write_bytes(text)
-    assert load_projects() == []
+    assert list_registrations() == []
     assert projects.register(str(project)) == (registered, False)
-    assert load_projects() == [saved]
+    assert list_registrations() == [saved]
     pointer = read_pointer(default_state_dir(project))
     assert pointer is not None
     assert pointer.base_url == STATE.base_url
@@ -132,7 +132,7 @@ def test_what_is_no_absolute_place_is_refused(projects: SharedProjects, project:
     with pytest.raises(InvalidRequestError) as refused:
         projects.register(str(project), place)
     assert refused.value.code == "invalid_state_dir"
-    assert load_projects() == []
+    assert list_registrations() == []
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_another_project_of_the_same_id_is_refused(
 ) -> None:
     projects.register(str(project))
     monkeypatch.setattr(
-        "agent_brain_server.project.registrations.generate_project_id", lambda _: generate_project_id(project)
+        "agent_brain_server.lifecycle.registry.generate_project_id", lambda _: generate_project_id(project)
     )
     with pytest.raises(ConflictError, match="has the same id") as refused:
         projects.register(str(tmp_path))
