@@ -1,45 +1,18 @@
-"""`agent-brain doctor`: everything that Agent Brain needs, checked on this machine, with what to do."""
+"""`agent-brain doctor`: find what keeps Agent Brain from working, and how to correct it."""
 
-import subprocess
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import asdict
 
 import click
 
-from agent_brain_cli.diagnosis import machine, places, servers, stores
-from agent_brain_cli.diagnosis.finding import Finding, Patient
+from agent_brain_cli.checks import CHECKS, CheckContext, run_check
 from agent_brain_cli.options import Target, target_options
 from agent_brain_cli.render import Json, colours_wanted, show, visible
 from agent_brain_cli.servers import membership_of
 from agent_brain_server.config.settings import ProjectConfig, load_settings
-from agent_brain_server.errors import AgentBrainError, ConfigError
-from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.storage_paths import DATA_DIR, brain_home, locate_below, shared_project_home
+from agent_brain_server.errors import ConfigError
+from agent_brain_server.storage_paths import brain_home
 from agent_brain_server.support.text import count_noun
-
-Check = Callable[[Patient], Finding]
-
-CHECKS: dict[str, Check] = {
-    "python": machine.check_python,
-    "packages": machine.check_packages,
-    "model": machine.check_model,
-    "git": machine.check_git,
-    "disk": machine.check_disk,
-    "watching": machine.check_watching,
-    "settings": places.check_settings,
-    "state directory": places.check_state_dir,
-    "file modes": places.check_modes,
-    "home": places.check_home,
-    "locks": places.check_locks,
-    "version control": places.check_gitignore,
-    "server": servers.check_server,
-    "stale files": servers.check_stale_files,
-    "port": servers.check_port,
-    "registry": servers.check_registry,
-    "versions": servers.check_versions,
-    "index": stores.check_stores,
-}
-"""By the name that a check's finding has, in the order in which they are told."""
 
 EXIT_FAILED = 1
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -48,55 +21,39 @@ COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 @click.command()
 @target_options
 def doctor(target: Target) -> None:
-    """Check everything that Agent Brain needs, and say what to do.
+    """Check that Agent Brain can work here, and show how to correct what is wrong.
 
-    One line for each check: ok, warning or failed, and the next step. Nothing is changed and nothing is started. Ends
-    with exit code 1 where a check has failed.
+    Prints one line for each check: ok, warning or failed, what was found, and the next step. Changes nothing and starts
+    no server. Exits with code 1 if a check failed.
     """
-    patient = describe_patient(target)
-    findings = [examine(name, check, patient) for name, check in CHECKS.items()]
-    counts = Counter(finding.status for finding in findings)
+    context = make_context(target)
+    results = {name: run_check(name, context) for name in CHECKS}
+    counts = Counter(result.status for result in results.values())
     document: Json = {
         "project_root": str(target.project_root),
-        "state_dir": str(patient.place),
-        "mode": "shared" if patient.is_shared else "project",
-        "checks": [
-            {"check": each.check, "status": each.status, "message": each.message, "next_step": each.next_step}
-            for each in findings
-        ],
+        "state_dir": str(context.state_dir),
+        "mode": "shared" if context.is_shared else "project",
+        "checks": [{"check": name, **asdict(result)} for name, result in results.items()],
         "failed": counts["failed"],
         "warnings": counts["warning"],
     }
-    show(document, render_findings, as_json=target.as_json)
+    show(document, render_results, as_json=target.as_json)
     if counts["failed"]:
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def describe_patient(target: Target) -> Patient:
-    """Return what is to be looked at."""
-    shared = membership_of(target).is_shared
+def make_context(target: Target) -> CheckContext:
+    """Return the context of the checks of a project."""
+    is_shared = membership_of(target).is_shared
     try:
         config = load_settings(target.state_dir).config
-    except ConfigError:  # told by its own check
+    except ConfigError:  # reported by the check of the settings
         config = ProjectConfig()
-    if shared:
-        data = shared_project_home(generate_project_id(target.project_root)) / DATA_DIR
-        return Patient(target, config, True, brain_home(), data)
-    return Patient(target, config, False, target.state_dir, locate_below(target.state_dir, config.data_dir))
+    return CheckContext(target, config, is_shared, brain_home() if is_shared else target.state_dir)
 
 
-def examine(name: str, check: Check, patient: Patient) -> Finding:
-    """Run one check; one that can't be run has failed."""
-    try:
-        return check(patient)
-    except AgentBrainError as error:
-        return Finding(name, "failed", error.message, error.hint)
-    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
-        return Finding(name, "failed", f"could not be checked: {error}", "Repair what is named, and look again.")
-
-
-def render_findings(document: Json) -> str:
-    """Return one line for each check, and how many have failed."""
+def render_results(document: Json) -> str:
+    """Return one line for each check, and a summary."""
     width = max(map(len, CHECKS))
     lines = []
     for each in document["checks"]:

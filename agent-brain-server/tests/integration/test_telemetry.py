@@ -72,15 +72,6 @@ def test_an_embedder_in_a_program_of_ones_own_leaves_nothing(bare, tmp_path):
     assert find_left(tmp_path / "Heim ü") == []
 
 
-def test_what_is_loaded_to_be_checked_leaves_nothing(project, bare, tmp_path):
-    code = "import sys; from agent_brain_server.project.self_check import main; main(sys.argv[1:])"
-    options = ["--model", "all-MiniLM-L6-v2", "--root", project, "--data", tmp_path / "none"]
-    command = [sys.executable, "-c", code, *map(str, options)]
-    done = subprocess.run(command, env=bare, capture_output=True, text=True, check=True, timeout=120)
-    assert json.loads(done.stdout)["packages"]["found"] == {"missing": [], "broken": {}}
-    assert find_left(tmp_path / "Heim ü") == []
-
-
 def test_whoever_asked_for_reports_does_not_get_them(bare, tmp_path):
     loud = {name: "0" if value == "1" else "True" for name, value in SWITCHES.items()}
     run(EMBED, "lock", {**bare, **loud})

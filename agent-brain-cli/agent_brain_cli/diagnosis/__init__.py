@@ -1,1 +1,0 @@
-"""What `agent-brain doctor` checks: the machine, the places, the servers, the index."""
