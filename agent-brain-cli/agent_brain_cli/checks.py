@@ -36,7 +36,7 @@ from agent_brain_server.storage_paths import (
 )
 from agent_brain_server.support import git
 from agent_brain_server.support.state_files import PRIVATE_DIR_MODE, read_file, require_safe_tree
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -272,8 +272,8 @@ def check_index(context: CheckContext) -> CheckResult:
     job = index["last_job"]
     if job and job["state"] == "failed" and not index["indexing_in_progress"]:
         return CheckResult("failed", f"the last job failed: {job['error']}", "agent-brain index")
-    counts = f"{count_noun(index['total_documents'], 'file')}, {count_noun(index['total_chunks'], 'chunk')}"
-    return CheckResult("ok", f"{counts}, {count_noun(index['total_vectors'], 'vector')}")
+    counts = f"{pluralize(index['total_documents'], 'file')}, {pluralize(index['total_chunks'], 'chunk')}"
+    return CheckResult("ok", f"{counts}, {pluralize(index['total_vectors'], 'vector')}")
 
 
 def _find_existing(path: Path) -> Path:

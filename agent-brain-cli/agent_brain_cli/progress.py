@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from agent_brain_cli.render import Json, format_share, obeys_escapes
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -41,9 +41,9 @@ def describe_progress(job: Json) -> str:
     if progress["phase"] == "queued":
         return "waiting for its turn"
     if progress["phase"] == "scanning":
-        return f"scanning: {count_noun(progress['files_total'], 'file')}"
+        return f"scanning: {pluralize(progress['files_total'], 'file')}"
     if not progress["keywords_ready"]:
-        return f"reading: {progress['files_done']:,} of {count_noun(progress['files_changed'], 'file')}"
+        return f"reading: {progress['files_done']:,} of {pluralize(progress['files_changed'], 'file')}"
     return f"vectors: {progress['vectors_done']:,} of {progress['vectors_total']:,} ({format_share(vector_share(job))})"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent_brain_cli.excerpt import choose_excerpt
 from agent_brain_cli.render import Json, format_share, visible, visible_text
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 MAX_LINE_LENGTH = 300
 """Characters: a minified file must not fill the screen with one line."""
@@ -73,7 +73,7 @@ def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) 
         facts=" · ".join(_facts(result)),
         lines=tuple(lines if full else map(_shorten, lines)),
         first_line=result["start_line"] + start,
-        rest=f"… {count_noun(hidden, 'more line')} (--full shows all)" if hidden else "",
+        rest=f"… {pluralize(hidden, 'more line')} (--full shows all)" if hidden else "",
         language=result["language"],
         explanation=_explain(result),
     )
@@ -101,7 +101,7 @@ def _facts(result: Json) -> Iterator[str]:
     if result["heading"]:
         yield visible(result["heading"])
     if result.get("hidden_characters"):  # a server of an older version does not count them
-        yield f"{count_noun(result['hidden_characters'], 'hidden character')} made visible"
+        yield f"{pluralize(result['hidden_characters'], 'hidden character')} made visible"
     yield f"score {result['score']:.3f}"
 
 
@@ -171,7 +171,7 @@ def describe_freshness(answer: Json) -> str | None:
     if index.get("checking"):
         lacks.append("the tree is being compared with it")
     elif index["files_pending"]:
-        lacks.append(f"{count_noun(index['files_pending'], 'changed file')} not in it yet")
+        lacks.append(f"{pluralize(index['files_pending'], 'changed file')} not in it yet")
     if answer["mode"] != "bm25" and index["vector_coverage"] < 1:
         lacks.append(f"{format_share(index['vector_coverage'])} of it has vectors")
     remarks = [f"The index is not complete: {', and '.join(lacks)}."] if lacks else []

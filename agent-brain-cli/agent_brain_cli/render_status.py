@@ -3,7 +3,7 @@
 from agent_brain_cli.progress import count_reasons, describe_progress
 from agent_brain_cli.render import Json, format_duration, format_fields, format_moment, format_share, visible
 from agent_brain_server.runtime import RuntimeState
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 
 def runtime_document(state: RuntimeState, *, with_token: bool = False) -> Json:
@@ -16,7 +16,7 @@ def render_server(document: Json) -> str:
     where = f"{document['base_url']} (pid {document['pid']})"
     if document["mode"] == "project":
         return f"{where} serves {visible(document['project_root'])}"
-    count = count_noun(document["active_projects"], "active project")
+    count = pluralize(document["active_projects"], "active project")
     served = f", serves {visible(document['project_root'])}" if document.get("project_root") else ""
     return f"{where} (shared){served}, {count}"
 
@@ -26,7 +26,7 @@ def describe_process(document: Json) -> str:
     text = f"{document['base_url']} (pid {document['pid']}, up {format_duration(document['uptime_seconds'])})"
     if document["mode"] == "project":
         return text
-    return f"{text} (shared), {count_noun(document['active_projects'], 'active project')}"
+    return f"{text} (shared), {pluralize(document['active_projects'], 'active project')}"
 
 
 def render_daemon_status(document: Json) -> str:
@@ -63,14 +63,14 @@ def render_status(document: Json) -> str:
         "Server": describe_process(document),
         "Project": document["project_root"],
         "State": index["state_dir"],  # the server knows where it keeps things, and so which of the modes is in use
-        "Index": f"{count_noun(index['total_documents'], 'file')}, {count_noun(index['total_chunks'], 'chunk')}",
+        "Index": f"{pluralize(index['total_documents'], 'file')}, {pluralize(index['total_chunks'], 'chunk')}",
         "Vectors": f"{index['total_vectors']:,} ({format_share(index['vector_coverage'])}), {index['embedding_model']}",
         "Indexed": describe_last_indexing(index),
     }
     if watch := index.get("watch"):  # absent if an older server answers
         fields["Watching"] = describe_watch(watch)
     if server := index.get("vector_server"):
-        fields["Chroma"] = f"{server}, {count_noun(index['vectors_behind'], 'change')} behind"
+        fields["Chroma"] = f"{server}, {pluralize(index['vectors_behind'], 'change')} behind"
     if index.get("vector_fault"):
         fields["Fault"] = index["vector_fault"]
     if index["skipped"]:

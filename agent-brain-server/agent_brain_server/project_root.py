@@ -11,7 +11,7 @@ from pathlib import Path
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.support import git
 from agent_brain_server.support.state_files import is_own_path
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 GIT_LIMIT_S = 5.0  # a network disk or a hostile repository may hang git; then the markers decide
 MARKERS = (".claude", "pyproject.toml")
@@ -81,7 +81,7 @@ def describe_large_project(files: int) -> str | None:
     if files <= LARGE_PROJECT_FILES:
         return None
     return (
-        f"There are {count_noun(files, 'file')} to index, which takes a while; leave out what is not searched with: "
+        f"There are {pluralize(files, 'file')} to index, which takes a while; leave out what is not searched with: "
         "agent-brain index --exclude 'GLOB'"
     )
 

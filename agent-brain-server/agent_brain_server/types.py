@@ -164,7 +164,7 @@ class StoreCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkFacts:
+class ChunkMetadata:
     """What ranking needs of a candidate; the text is fetched for the few that are answered.
 
     Attributes:
@@ -236,7 +236,7 @@ class Signal:
 class RankedChunk:
     """A chunk with its final score and where that came from; absent retrievers are None."""
 
-    facts: ChunkFacts
+    metadata: ChunkMetadata
     score: float
     vector_score: float | None
     bm25_score: float | None

@@ -8,7 +8,7 @@ from agent_brain_server.models.query import DEFAULT_ALPHA, QueryRequest
 from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, RankingWeights, rank_candidates
 from agent_brain_server.services.query_service import POOL_SIZE
-from agent_brain_server.types import ChunkFacts, Hit, SearchMode, SourceType
+from agent_brain_server.types import ChunkMetadata, Hit, SearchMode, SourceType
 from benchmarks.retrieval.scoring import DEPTH, Passage
 
 MODES: tuple[SearchMode, ...] = ("hybrid", "bm25", "vector")
@@ -34,7 +34,7 @@ class Candidates:
     query: str
     bm25_hits: tuple[Hit, ...]
     vector_hits: tuple[Hit, ...]
-    facts: Mapping[int, ChunkFacts]
+    facts: Mapping[int, ChunkMetadata]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
         mode=setting.mode,
         weights=setting.weights,
     )
-    return tuple(Passage(r.facts.path, r.facts.start_line, r.facts.end_line) for r in ranked[:DEPTH])
+    return tuple(Passage(r.metadata.path, r.metadata.start_line, r.metadata.end_line) for r in ranked[:DEPTH])
 
 
 def require_agreement(candidates: Candidates, answers: Mapping[SearchMode, Answer]) -> None:

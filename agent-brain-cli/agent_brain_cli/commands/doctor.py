@@ -12,7 +12,7 @@ from agent_brain_cli.servers import membership_of
 from agent_brain_server.config.settings import ProjectConfig, load_settings
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.storage_paths import brain_home
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 EXIT_FAILED = 1
 COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -61,5 +61,5 @@ def render_results(document: Json) -> str:
         shown = click.style(status, fg=COLOURS[each["status"]]) if colours_wanted() else status
         step = f" → {each['next_step']}" if each["next_step"] else ""
         lines.append(f"{shown}  {each['check']:<{width}}  {visible(each['message'] + step)}")
-    lines.append(f"{document['failed']} failed, {count_noun(document['warnings'], 'warning')}")
+    lines.append(f"{document['failed']} failed, {pluralize(document['warnings'], 'warning')}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from agent_brain_cli.options import Target, named_options, target_options
 from agent_brain_cli.progress import count_reasons, vector_share
 from agent_brain_cli.render import Json, format_share, show, visible
 from agent_brain_cli.servers import note_version
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 
 @click.command()
@@ -64,6 +64,6 @@ def render_job(job: Json) -> str:
     vectors = "all vectors are there" if share >= 1 else f"vectors follow ({format_share(share)})"
     skipped = f" Left out: {visible(count_reasons(progress['files_skipped']))}." if progress["files_skipped"] else ""
     return (
-        f"Indexed {count_noun(progress['files_total'], 'file')} ({progress['files_changed']:,} read, "
+        f"Indexed {pluralize(progress['files_total'], 'file')} ({progress['files_changed']:,} read, "
         f"{progress['files_removed']:,} removed): keyword answers are complete, {vectors}.{skipped}"
     )

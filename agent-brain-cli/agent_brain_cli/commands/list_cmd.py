@@ -15,7 +15,7 @@ from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import read_runtime, validate_runtime
 from agent_brain_server.shared.daemon import unregister_project
 from agent_brain_server.storage_paths import brain_home
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 MAX_CHECKS = 64  # at once: a silent server costs a time limit, and a registry may hold many
 CHECK_TIMEOUT_S = 0.8  # a server answers within 60 ms even while it indexes, and a list should be there in a second
@@ -56,7 +56,7 @@ def list_servers(target: Target, prune: bool) -> None:
     projects = merge(own, served)
     show({"projects": projects, "daemon": daemon}, render_list, as_json=target.as_json)
     if gone := sum(project["state"] == "gone" for project in projects):
-        note(f"{count_noun(gone, 'project')} gone. Forget with: agent-brain list --prune")
+        note(f"{pluralize(gone, 'project')} gone. Forget with: agent-brain list --prune")
 
 
 def is_meant(entry: RegistryEntry, target: Target) -> bool:
@@ -153,7 +153,7 @@ def render_list(document: Json) -> str:
     rows = [[show_cell(project, column) for column in columns] for project in projects]
     daemon = document["daemon"]
     if daemon:
-        count = count_noun(daemon["active_projects"], "active project" if daemon["state"] == "running" else "project")
+        count = pluralize(daemon["active_projects"], "active project" if daemon["state"] == "running" else "project")
         row = {**daemon, "name": "shared daemon", "state": f"{daemon['state']}, {count}"}
         rows.insert(0, [show_cell({**row, "project_root": daemon["state_dir"]}, column) for column in columns])
     return format_table(("PROJECT", "URL", "MODE", "PID", "STATE", "ROOT"), rows)

@@ -20,7 +20,7 @@ from agent_brain_server.storage.schema_check import open_inspected
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import DATA_DIRS, SCOPES_FILE, origin_key_path
 from agent_brain_server.support.state_files import make_private_dir, remove_leftovers
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 logger = logging.getLogger(__name__)
 
@@ -179,20 +179,20 @@ def reconcile_stores(
         documents.mark_all_pending()
     counts = documents.counts()
     if not counts.files_pending and bm25.count() != counts.chunks:
-        held = f"{bm25.count():,} of {count_noun(counts.chunks, 'chunk')}"
+        held = f"{bm25.count():,} of {pluralize(counts.chunks, 'chunk')}"
         repairs.note(f"the keyword index holds {held}: making it again")
         bm25.clear()
         documents.mark_all_pending()
     lost = max(vectors.damaged_count, counts.embedded - vectors.count())
     if lost > 0 and vectors.previous_model:
-        text = f"the embedding model changed, it was {vectors.previous_model}: re-embedding {count_noun(lost, 'chunk')}"
+        text = f"the embedding model changed, it was {vectors.previous_model}: re-embedding {pluralize(lost, 'chunk')}"
         repairs.note(text, level=logging.INFO)
     elif lost > 0:
-        repairs.note(f"{count_noun(lost, 'vector')} damaged or lost: embedding again")
+        repairs.note(f"{pluralize(lost, 'vector')} damaged or lost: embedding again")
     strays = documents.match_embedded(vectors.keys())
     vectors.delete(strays)
     if len(strays):
-        logger.info("Removed %s without a chunk, as after a kill", count_noun(len(strays), "vector"))
+        logger.info("Removed %s without a chunk, as after a kill", pluralize(len(strays), "vector"))
     if len(strays) and strays[-1] >= documents.next_key():
         # what its log held is gone: keys were given that it will give again, and the keyword index knows them
         repairs.note("the document store has lost its last changes: making the keyword index again")
@@ -200,5 +200,5 @@ def reconcile_stores(
         documents.mark_all_pending()
     counts = documents.counts()
     if counts.files_pending and not repairs.made():
-        logger.info("Found %s half indexed, as after a kill: indexing again", count_noun(counts.files_pending, "file"))
+        logger.info("Found %s half indexed, as after a kill: indexing again", pluralize(counts.files_pending, "file"))
     return is_moved or is_lost or counts.files_pending > 0 or counts.embedded < counts.chunks

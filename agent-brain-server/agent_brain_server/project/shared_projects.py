@@ -39,7 +39,7 @@ from agent_brain_server.storage_paths import (
     shared_project_home,
 )
 from agent_brain_server.support.processes import return_free_memory
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class SharedProjects:
     def health(self) -> ProjectsHealth:
         """Return how many projects are registered, and whether roots are gone."""
         gone = len(self._missing)
-        fault = f"{count_noun(gone, 'registered project')} without a root; GET /projects tells which" if gone else None
+        fault = f"{pluralize(gone, 'registered project')} without a root; GET /projects tells which" if gone else None
         return ProjectsHealth(active_projects=len(self._pool), fault=fault)
 
     def is_busy(self) -> bool:

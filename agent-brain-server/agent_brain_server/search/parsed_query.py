@@ -30,7 +30,7 @@ PERSONS = frozenset(("i", "me", "my", "mine", "we", "us", "our", "ours", "you", 
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ParsedQuery:
     """A query, read.
 
     Attributes:
@@ -51,7 +51,7 @@ class Question:
 
 
 @lru_cache(maxsize=256)
-def read_question(query: str) -> Question:
+def parse_query(query: str) -> ParsedQuery:
     """Read a query."""
     written = find_words(query)
     telling = [word for word in written if word.lower() not in STOP_WORDS] or written
@@ -59,7 +59,7 @@ def read_question(query: str) -> Question:
     is_symbol = len(written) == 1 or QUALIFIED_NAME.fullmatch(query.strip()) is not None
     are_names = is_symbol or len(written) <= MAX_NAME_WORDS
     names = frozenset(whole_name(word) for word in telling if are_names or is_identifier(word))
-    return Question(
+    return ParsedQuery(
         terms=terms,
         terms_by_beginning=_group_by_beginning(terms),
         names=names,

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from agent_brain_server.search import signals
 from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normalize_cosines
-from agent_brain_server.search.parsed_query import Question, read_question
-from agent_brain_server.types import ChunkFacts, Hit, RankedChunk, SearchMode, Signal, SourceType
+from agent_brain_server.search.parsed_query import ParsedQuery, parse_query
+from agent_brain_server.types import ChunkMetadata, Hit, RankedChunk, SearchMode, Signal, SourceType
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +26,15 @@ class RankingWeights:
         defines_name: The chunk defines a name that the question spells out (0.005, 0.002).
         defines_bare_name: The same once more where the question is that name and nothing else (0.000, 0.001; of the
             questions that are names, 0.001 and 0.005).
-        spells_file_name: The file's name is made of the question's words (0.009, 0.011).
-        spells_heading: The headings above a section of a document have the question's words; nothing for questions
+        filename_match: The file's name is made of the question's words (0.009, 0.011).
+        heading_match: The headings above a section of a document have the question's words; nothing for questions
             about code, and 0.035 for those about documentation.
-        lies_deeper: The file lies deeper than others; negative, as details do (0.007, 0.005).
+        path_depth: The file lies deeper than others; negative, as details do (0.007, 0.005).
         file_evidence: What all the chunks of the file that were found add up to (0.020, 0.016).
         test_factor: What is left of a test's score where the question does not speak of tests (0.005, 0.011).
         doc_factor: What is left of a document's score where the question does not speak of documentation (0.005,
             0.004). Less would serve questions about code as well, and hide the sections that explain it.
-        aside_factor: What is left of the score of what lies aside, as examples, foreign and superseded code do (0.002,
-            0.003).
+        peripheral_factor: Score multiplier for peripheral files: examples, foreign and superseded code (0.002, 0.003).
         name_vector_factor: What is left of the vector side's weight where the question is a name and nothing else: a
             name means little to a model of prose (0.001; of the questions that are names, 0.004).
         decay: What is left of the score of a file's second chunk; of its third, that of this, and so on (0.061, 0.064).
@@ -44,13 +43,13 @@ class RankingWeights:
 
     defines_name: float = 0.3
     defines_bare_name: float = 0.5
-    spells_file_name: float = 0.1
-    spells_heading: float = 0.2
-    lies_deeper: float = -0.4
+    filename_match: float = 0.1
+    heading_match: float = 0.2
+    path_depth: float = -0.4
     file_evidence: float = 0.3
     test_factor: float = 0.3
     doc_factor: float = 0.85
-    aside_factor: float = 0.5
+    peripheral_factor: float = 0.5
     name_vector_factor: float = 0.2
     decay: float = 0.5
 
@@ -60,13 +59,13 @@ DEFAULT_WEIGHTS = RankingWeights()
 NEUTRAL_WEIGHTS = RankingWeights(
     defines_name=0,
     defines_bare_name=0,
-    spells_file_name=0,
-    spells_heading=0,
-    lies_deeper=0,
+    filename_match=0,
+    heading_match=0,
+    path_depth=0,
     file_evidence=0,
     test_factor=1,
     doc_factor=1,
-    aside_factor=1,
+    peripheral_factor=1,
     name_vector_factor=1,
     decay=1,
 )
@@ -93,7 +92,7 @@ def rank_candidates(
     query: str,
     bm25_hits: Sequence[Hit],
     vector_hits: Sequence[Hit],
-    facts: Mapping[int, ChunkFacts],
+    facts: Mapping[int, ChunkMetadata],
     *,
     alpha: float,
     mode: SearchMode,
@@ -116,14 +115,14 @@ def rank_candidates(
     """
     bm25 = _scores_by_key(bm25_hits, facts) if mode != "vector" else {}
     vector = _scores_by_key(vector_hits, facts) if mode != "bm25" else {}
-    question = read_question(query)
+    question = parse_query(query)
     if question.is_symbol:
         alpha = _lessen(alpha, weights.name_vector_factor)
     fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
     scorer = _Scorer(question, fused, facts, weights)
     return [
         RankedChunk(
-            facts=facts[key],
+            metadata=facts[key],
             score=-negative,
             vector_score=vector.get(key),
             bm25_score=bm25.get(key),
@@ -144,7 +143,11 @@ class _Scorer:
     """
 
     def __init__(
-        self, question: Question, fused: Mapping[int, float], facts: Mapping[int, ChunkFacts], weights: RankingWeights
+        self,
+        question: ParsedQuery,
+        fused: Mapping[int, float],
+        facts: Mapping[int, ChunkMetadata],
+        weights: RankingWeights,
     ) -> None:
         self._question = question
         self._fused = fused
@@ -191,17 +194,17 @@ class _Scorer:
                 yield Signal(name, value, weight * value)
                 score += weight * value
         further = ("is_further_chunk", self._weights.decay**earlier)
-        for name, factor in (self._factors[facts.source_type], ("lies_aside", of_file.factor), further):
+        for name, factor in (self._factors[facts.source_type], ("is_peripheral", of_file.factor), further):
             scaled = _scale(score, factor)
             if scaled != score:
                 yield Signal(name, 1.0, scaled - score)
             score = scaled
 
-    def _weigh_chunk(self, facts: ChunkFacts) -> tuple[_Weighted, ...]:
+    def _weigh_chunk(self, facts: ChunkMetadata) -> tuple[_Weighted, ...]:
         """Return the signals of a chunk alone: of the sort that its file and the question can have."""
         if facts.source_type == "doc":
-            value = signals.spells_heading(self._question, facts.heading)
-            return (("spells_heading", value, self._weights.spells_heading),)
+            value = signals.heading_match(self._question, facts.heading)
+            return (("heading_match", value, self._weights.heading_match),)
         value = signals.defines_name(self._question, facts)
         if not value:
             return ()
@@ -209,7 +212,7 @@ class _Scorer:
         return (defines, ("defines_bare_name", value * self._question.is_symbol, self._weights.defines_bare_name))
 
 
-def _scores_by_key(hits: Iterable[Hit], facts: Mapping[int, ChunkFacts]) -> dict[int, float]:
+def _scores_by_key(hits: Iterable[Hit], facts: Mapping[int, ChunkMetadata]) -> dict[int, float]:
     """Return the scores of the hits that still exist."""
     scores = dict(hits)
     return scores if scores.keys() <= facts.keys() else {key: scores[key] for key in scores if key in facts}
@@ -227,10 +230,10 @@ def _fuse(bm25: Mapping[int, float], vector: Mapping[int, float], alpha: float) 
 
 
 def _gather_files(
-    fused: Mapping[int, float], facts: Mapping[int, ChunkFacts]
-) -> tuple[dict[str, list[ChunkFacts]], dict[str, float]]:
+    fused: Mapping[int, float], facts: Mapping[int, ChunkMetadata]
+) -> tuple[dict[str, list[ChunkMetadata]], dict[str, float]]:
     """Return each file's candidates, and what their scores add up to as a share of the file with the most."""
-    files: dict[str, list[ChunkFacts]] = defaultdict(list)
+    files: dict[str, list[ChunkMetadata]] = defaultdict(list)
     total: dict[str, float] = defaultdict(float)
     for key in sorted(fused):  # floating-point sums depend on the order
         chunk = facts[key]
@@ -241,26 +244,26 @@ def _gather_files(
 
 
 def _weigh_files(
-    question: Question,
-    files: Mapping[str, Sequence[ChunkFacts]],
+    question: ParsedQuery,
+    files: Mapping[str, Sequence[ChunkMetadata]],
     evidence: Mapping[str, float],
     weights: RankingWeights,
 ) -> dict[str, _FileWeight]:
     """Return the signals of each file, which all of its chunks share."""
-    least_depth = min(map(signals.depth_of, files), default=0)
+    least_depth = min(map(signals.count_directories, files), default=0)
     found: dict[str, _FileWeight] = {}
     for path, chunks in files.items():
         weighted = (
-            ("spells_file_name", signals.spells_file_name(question, path), weights.spells_file_name),
-            ("lies_deeper", signals.lies_deeper(path, least_depth), weights.lies_deeper),
+            ("filename_match", signals.filename_match(question, path), weights.filename_match),
+            ("path_depth", signals.path_depth(path, least_depth), weights.path_depth),
             ("file_evidence", evidence[path], weights.file_evidence),
         )
         is_document = chunks[0].source_type == "doc"  # as all of its chunks are
-        aside = signals.lies_aside(question, path, is_document=is_document, others=files)
+        aside = signals.is_peripheral(question, path, is_document=is_document, others=files)
         total = 0.0
         for _, signal, weight in weighted:
             total += weight * signal
-        found[path] = _FileWeight(weighted, total, weights.aside_factor if aside else 1.0)
+        found[path] = _FileWeight(weighted, total, weights.peripheral_factor if aside else 1.0)
     return found
 
 

@@ -5,9 +5,9 @@ from collections.abc import Collection
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from agent_brain_server.search.parsed_query import MIN_PREFIX, Question
+from agent_brain_server.search.parsed_query import MIN_PREFIX, ParsedQuery
 from agent_brain_server.support.tokens import split_identifier, stem, tokenize
-from agent_brain_server.types import ChunkFacts
+from agent_brain_server.types import ChunkMetadata
 
 PACKAGE_STEMS = frozenset(("__init__", "__main__", "index", "init", "main", "mod", "lib", "package"))
 """File names that stand for their directory: the directory's name says what is in them."""
@@ -42,12 +42,12 @@ DEEPEST = 5
 """Directories below the candidate nearest to the root from which on depth makes no difference."""
 
 
-def defines_name(question: Question, facts: ChunkFacts) -> float:
+def defines_name(question: ParsedQuery, facts: ChunkMetadata) -> float:
     """Say whether the chunk defines a name that the question spells out."""
     return 0.0 if question.names.isdisjoint(facts.names) else 1.0
 
 
-def spells_file_name(question: Question, path: str) -> float:
+def filename_match(question: ParsedQuery, path: str) -> float:
     """Say whether each part of the file's name is a word of the question or a relative of one.
 
     A file that is named after a thing is where the thing is, as `throttle.go` is for "request throttling".
@@ -55,27 +55,27 @@ def spells_file_name(question: Question, path: str) -> float:
     parts = stem_parts(path)
     for part in parts:  # a loop, as most files fail at the first part, and hundreds are looked at for each question
         alike = question.terms_by_beginning.get(part[:MIN_PREFIX])
-        if not alike or not any(are_relatives(part, term) for term in alike):
+        if not alike or not any(are_related(part, term) for term in alike):
             return 0.0
     return float(bool(parts))
 
 
-def lies_deeper(path: str, least_depth: int) -> float:
+def path_depth(path: str, least_depth: int) -> float:
     """Say how much deeper the file lies than the candidate nearest to the root: details lie below what uses them."""
-    return min(1.0, (depth_of(path) - least_depth) / DEEPEST)
+    return min(1.0, (count_directories(path) - least_depth) / DEEPEST)
 
 
-def depth_of(path: str) -> int:
+def count_directories(path: str) -> int:
     """Return how many directories a path has."""
     return path.count("/")
 
 
-def spells_heading(question: Question, heading: str | None) -> float:
+def heading_match(question: ParsedQuery, heading: str | None) -> float:
     """Say what share of the question's words stands in the headings above a section of a document."""
     return len(question.terms & heading_terms(heading)) / len(question.terms) if heading and question.terms else 0.0
 
 
-def lies_aside(question: Question, path: str, *, is_document: bool, others: Collection[str]) -> bool:
+def is_peripheral(question: ParsedQuery, path: str, *, is_document: bool, others: Collection[str]) -> bool:
     """Tell whether a file lies beside what the question is about: examples, foreign or superseded code, changelogs.
 
     One that the question speaks of does not, as examples don't for "example of a custom loader".
@@ -88,12 +88,12 @@ def lies_aside(question: Question, path: str, *, is_document: bool, others: Coll
     """
     if (current := path_without_version(path)) and current in others:
         return True
-    words = aside_words(path, is_document)
+    words = peripheral_words(path, is_document)
     return bool(words) and words.isdisjoint(question.terms)
 
 
 @lru_cache(maxsize=1 << 14)
-def aside_words(path: str, is_document: bool) -> frozenset[str]:
+def peripheral_words(path: str, is_document: bool) -> frozenset[str]:
     """Return the stemmed words of a path that tell that the file lies aside; a hidden directory is named by its dot."""
     *directories, name = path.lower().replace("-", "_").split("/")
     plain = [directory.strip("._") for directory in directories]
@@ -127,7 +127,7 @@ def stem_parts(path: str) -> frozenset[str]:
     return frozenset(stem(part) for part in split_identifier(name))
 
 
-def are_relatives(one: str, other: str) -> bool:
+def are_related(one: str, other: str) -> bool:
     """Tell whether two stemmed words come from one: beyond a stemmer's rules, by how much of a beginning they share."""
     if one == other:
         return True

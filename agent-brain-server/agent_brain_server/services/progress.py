@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from agent_brain_server.lifecycle.log import bind_job
 from agent_brain_server.models.index import IndexRequest, JobPhase, JobProgress, JobStatus
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import Skip
 
 
@@ -75,7 +75,7 @@ class RunningJob(Counters):
 
     def describe(self) -> str:
         """Return a summary of the keyword half."""
-        return f"{count_noun(self.files_total, 'file')}: {self.files_done:,} read, {self.files_removed:,} removed"
+        return f"{pluralize(self.files_total, 'file')}: {self.files_done:,} read, {self.files_removed:,} removed"
 
     def snapshot(self) -> JobStatus:
         """Return the job with its counters as they are now."""

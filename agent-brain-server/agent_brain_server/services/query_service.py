@@ -108,14 +108,14 @@ class QueryService:
         while True:
             ranked = self._rank(request, allowed, limit)
             with self._metrics.time_stage("fetch"):
-                chunks = self._documents.chunks_by_keys(item.facts.key for item in ranked)
-            found = [item for item in ranked if item.facts.key in chunks]  # others were replaced a moment ago
-            existing = self._existing({chunks[item.facts.key].path for item in found})
-            kept = [item for item in found if chunks[item.facts.key].path in existing]
+                chunks = self._documents.chunks_by_keys(item.metadata.key for item in ranked)
+            found = [item for item in ranked if item.metadata.key in chunks]  # others were replaced a moment ago
+            existing = self._existing({chunks[item.metadata.key].path for item in found})
+            kept = [item for item in found if chunks[item.metadata.key].path in existing]
             # a deleted file may have crowded out another one: rank again, with room for both
             if len(kept) == len(found) or len(ranked) < limit or limit >= MAX_RANKED:
                 return [
-                    _result(item, chunks[item.facts.key], explain=request.explain) for item in kept[: request.top_k]
+                    _result(item, chunks[item.metadata.key], explain=request.explain) for item in kept[: request.top_k]
                 ]
             limit = min(limit + len(found) - len(kept), MAX_RANKED)
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from agent_brain_server.support.tokens import whole_name
-from agent_brain_server.types import Chunk, ChunkFacts, FileChunks, FileRecord, Keys, SourceType, StoredChunk
+from agent_brain_server.types import Chunk, ChunkMetadata, FileChunks, FileRecord, Keys, SourceType, StoredChunk
 
 SYMBOL_SEPARATOR = "\x1f"
 """Between the names of the `symbols` column: ASCII's unit separator, which no name contains."""
@@ -68,11 +68,11 @@ def as_json(values: Iterable[object]) -> str:
     return json.dumps([int(value) if isinstance(value, np.integer) else value for value in values])
 
 
-def facts_of(row: Sequence[Any]) -> ChunkFacts:
+def facts_of(row: Sequence[Any]) -> ChunkMetadata:
     """Read the columns `FACT_COLUMNS`; the many chunks of one file share its path."""
     key, path, start_line, end_line, language, source_type, symbols, heading = row
     names = tuple(whole_name(symbols).split(SYMBOL_SEPARATOR)) if symbols else ()
-    return ChunkFacts(key, intern(path), start_line, end_line, intern(language), source_type, names, heading)
+    return ChunkMetadata(key, intern(path), start_line, end_line, intern(language), source_type, names, heading)
 
 
 def stored_chunk_of(row: Sequence[Any]) -> StoredChunk:
@@ -111,7 +111,7 @@ def fetch_rows(connection: sqlite3.Connection, query: str, values: Sequence[obje
         connection.text_factory = str
 
 
-def read_facts(rows: Sequence[Sequence[Any]]) -> dict[int, ChunkFacts]:
+def read_facts(rows: Sequence[Sequence[Any]]) -> dict[int, ChunkMetadata]:
     """Read the columns `FACT_COLUMNS` of many chunks; a damaged row that holds something else is left out."""
     whole = rows if _are_whole(rows) else [row for row in rows if _are_whole([row])]
     return {row[0]: facts_of(row) for row in whole}

@@ -30,7 +30,7 @@ from agent_brain_server.storage.schema import ADDED_COLUMNS, SCHEMA, SCHEMA_VERS
 from agent_brain_server.types import (
     AllowedChunks,
     Chunk,
-    ChunkFacts,
+    ChunkMetadata,
     FileChunks,
     FileRecord,
     Keys,
@@ -190,7 +190,7 @@ class DocumentStore:
         found = self._read_chunks("WHERE c.key IN (SELECT value FROM json_each(?))", as_json(keys))
         return {stored.key: stored.chunk for stored in found}
 
-    def facts_by_keys(self, keys: Collection[int]) -> dict[int, ChunkFacts]:
+    def facts_by_keys(self, keys: Collection[int]) -> dict[int, ChunkMetadata]:
         """Return what ranking needs of the chunks that exist, by key, without reading their texts."""
         known = self._facts.at(self._generation)
         wanted = set(keys)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 
 
-def count_noun(count: int | None, noun: str) -> str:
+def pluralize(count: int | None, noun: str) -> str:
     """Return `1 file`, `2 files`, `1,234 files`; where the number is not known, `? files`.
 
     Args:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PACKAGES = [REPOSITORY / "agent-brain-server/agent_brain_server", REPOSITORY / "agent-brain-cli/agent_brain_cli"]
@@ -16,7 +16,7 @@ NUMBER_BEFORE_PLURAL = re.compile(rf"(?:\{{[^{{}}]+\}}) (?:[a-z]+ )?(?:{COUNTED}
     [(0, "0 files"), (1, "1 file"), (2, "2 files"), (1234, "1,234 files"), (None, "? files")],
 )
 def test_a_number_and_its_noun_agree(count: int | None, text: str) -> None:
-    assert count_noun(count, "file") == text
+    assert pluralize(count, "file") == text
 
 
 def test_no_message_has_a_plural_beside_a_number_of_its_own() -> None:

@@ -27,7 +27,7 @@ from typing import IO, TYPE_CHECKING, Any
 from agent_brain_server.indexing.reading.limits import EXIT_OUT_OF_MEMORY, allow_cpu, confine_process
 from agent_brain_server.indexing.worker.wire import Frame, RecordCollector, read_frame, write_frame
 from agent_brain_server.support.processes import return_free_memory
-from agent_brain_server.support.text import count_noun
+from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import FileStat, Skip
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def describe_request(header: dict[str, Any]) -> str:
     if header.get("op") not in ("chunk", "embed"):
         return "A request of no known kind"
     if header["op"] == "embed":
-        return f"Embedding {count_noun(len(header['texts']), 'text')} with the model {header['model']}"
+        return f"Embedding {pluralize(len(header['texts']), 'text')} with the model {header['model']}"
     return f"Reading {header['file'][0]}"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, NEUTRAL_WEIGHTS, RankingWeights
-from agent_brain_server.types import ChunkFacts, Hit
+from agent_brain_server.types import ChunkMetadata, Hit
 from benchmarks.retrieval.ablation import (
     ALPHAS,
     measure_alphas,
@@ -24,7 +24,8 @@ def make_repository(name: str, target: str) -> AskedRepository:
     """Return a repository with one question: words find a.py twice and then b.py, meaning finds b.py alone."""
     places = {1: ("a.py", 1), 2: ("a.py", 11), 3: ("b.py", 1)}
     facts = {
-        key: ChunkFacts(key, path, line, line + 9, "python", "code", (), None) for key, (path, line) in places.items()
+        key: ChunkMetadata(key, path, line, line + 9, "python", "code", (), None)
+        for key, (path, line) in places.items()
     }
     candidates = Candidates("zebra", (Hit(1, 1.0), Hit(2, 0.9), Hit(3, 0.8)), (Hit(3, 0.9),), facts)
     query = LabelledQuery("zebra", "symbol", (Target(target),))

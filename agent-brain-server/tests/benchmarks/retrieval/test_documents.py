@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent_brain_server.types import ChunkFacts, Hit
+from agent_brain_server.types import ChunkMetadata, Hit
 from benchmarks.retrieval.answering import Answer, Candidates, Setting
 from benchmarks.retrieval.documents import WAYS, AskedQuestion, summarize_questions
 from benchmarks.retrieval.package_docs import DocumentQuestion, Section
@@ -20,7 +20,7 @@ def ask_with_answer_at(rank: int, package: str, wording: str) -> AskedQuestion:
     passages[rank - 1] = Passage("a.md", 20, 25)
     answer = Answer(tuple(passages), (7,) * 10)
     facts = {
-        key: ChunkFacts(key, "a.md", line, line + 9, "markdown", "doc", (), None)
+        key: ChunkMetadata(key, "a.md", line, line + 9, "markdown", "doc", (), None)
         for key, line in enumerate([1, *range(100, 140, 10), 11], 1)
     }
     candidates = Candidates("?", tuple(Hit(key, 1.0 - key / 100) for key in facts), (), facts)

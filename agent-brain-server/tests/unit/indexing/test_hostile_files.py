@@ -22,7 +22,7 @@ from agent_brain_server.indexing.files.secret_files import holds_secret
 from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
 from agent_brain_server.indexing.reading.loader import load_file
 from agent_brain_server.indexing.reading.markup import render_html, render_notebook, render_pdf
-from agent_brain_server.search.parsed_query import read_question
+from agent_brain_server.search.parsed_query import parse_query
 from agent_brain_server.types import FileStat, SourceText
 
 LIMIT_S = 10.0
@@ -185,7 +185,7 @@ def test_long_text_is_searched_for_secrets_in_linear_time(name: str, unit: str) 
     text = unit * (300_000 // len(unit)) + "PRIVATE KEY"
     began = time.process_time()
     holds_secret(name, text)
-    read_question(text[:20_000])
+    parse_query(text[:20_000])
     assert time.process_time() - began < LIMIT_S
 
 

@@ -1,11 +1,11 @@
 import pytest
 
-from agent_brain_server.search.parsed_query import is_identifier, read_question
+from agent_brain_server.search.parsed_query import is_identifier, parse_query
 from agent_brain_server.support.tokens import whole_name
 
 
 def test_a_question_is_its_telling_words():
-    question = read_question("How are the HTTP requests sent?")
+    question = parse_query("How are the HTTP requests sent?")
     assert question.terms == {"http", "request", "sent"}
     assert not question.names
     assert not question.is_symbol
@@ -23,19 +23,19 @@ def test_a_question_is_its_telling_words():
     ],
 )
 def test_names_are_told_from_words(query, names):
-    assert read_question(query).names == names
+    assert parse_query(query).names == names
 
 
 @pytest.mark.parametrize("query", ["Router", "Client.send", "absl::StrSplit", "Net::HTTP#get"])
 def test_a_lone_name_is_a_symbol(query):
-    assert read_question(query).is_symbol
+    assert parse_query(query).is_symbol
 
 
 def test_a_question_says_whether_it_is_about_tests_or_documentation():
-    assert read_question("how are the tests run").asks_tests
-    assert read_question("which guides explain installing").asks_docs
-    assert read_question("what happens when I press a key").asks_docs
-    other = read_question("where is the lock released")
+    assert parse_query("how are the tests run").asks_tests
+    assert parse_query("which guides explain installing").asks_docs
+    assert parse_query("what happens when I press a key").asks_docs
+    other = parse_query("where is the lock released")
     assert not (other.asks_tests or other.asks_docs)
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, NEUTRAL_WEIGHTS, rank_candidates
-from agent_brain_server.types import ChunkFacts, Hit
+from agent_brain_server.types import ChunkMetadata, Hit
 
 
 def facts(key, path="a.py", *, line=None, source_type="code", names=(), heading=None):
-    return ChunkFacts(key, path, line or key, (line or key) + 5, "python", source_type, names, heading)
+    return ChunkMetadata(key, path, line or key, (line or key) + 5, "python", source_type, names, heading)
 
 
 def rank(bm25=(), vector=(), known=(), *, query="some words asked for", **options):
@@ -18,7 +18,7 @@ def rank(bm25=(), vector=(), known=(), *, query="some words asked for", **option
 
 
 def order(ranked):
-    return [item.facts.key for item in ranked]
+    return [item.metadata.key for item in ranked]
 
 
 FOUR = [facts(key, f"{key}.py") for key in (1, 2, 3, 4)]
@@ -40,7 +40,7 @@ def test_each_side_counts_as_asked(options, expected):
 
 
 def test_both_sides_scores_are_told():
-    ranked = {item.facts.key: item for item in rank(BM25, VECTOR, FOUR)}
+    ranked = {item.metadata.key: item for item in rank(BM25, VECTOR, FOUR)}
     assert (ranked[1].bm25_score, ranked[1].vector_score) == (9.0, None)
     assert (ranked[3].bm25_score, ranked[3].vector_score) == (1.0, 0.7)
 
@@ -151,15 +151,17 @@ def test_what_a_score_is_made_of_adds_up_to_it():
         assert sum(signal.contribution for signal in item.signals) == pytest.approx(item.score)
     names = {signal.name for item in ranked for signal in item.signals}
     assert names == {
-        "fused", "defines_name", "defines_bare_name", "spells_file_name", "spells_heading", "lies_deeper",
-        "file_evidence", "is_test", "is_document", "lies_aside", "is_further_chunk",
+        "fused", "defines_name", "defines_bare_name", "filename_match", "heading_match", "path_depth",
+        "file_evidence", "is_test", "is_document", "is_peripheral", "is_further_chunk",
     }  # fmt: skip
 
 
 def test_explaining_changes_no_answer():
     plain = rank(BM25, VECTOR, FOUR)
     assert all(not item.signals for item in plain)
-    assert [(i.facts, i.score) for i in rank(BM25, VECTOR, FOUR, explain=True)] == [(i.facts, i.score) for i in plain]
+    assert [(i.metadata, i.score) for i in rank(BM25, VECTOR, FOUR, explain=True)] == [
+        (i.metadata, i.score) for i in plain
+    ]
 
 
 def test_a_signal_can_be_turned_off():

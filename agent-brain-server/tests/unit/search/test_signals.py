@@ -1,22 +1,22 @@
 import pytest
 
-from agent_brain_server.search.parsed_query import read_question
+from agent_brain_server.search.parsed_query import parse_query
 from agent_brain_server.search.signals import (
-    are_relatives,
+    are_related,
     defines_name,
-    lies_aside,
-    lies_deeper,
+    filename_match,
+    heading_match,
+    is_peripheral,
+    path_depth,
     path_without_version,
-    spells_file_name,
-    spells_heading,
     stem_parts,
 )
 from agent_brain_server.support.tokens import stem, whole_name
-from agent_brain_server.types import ChunkFacts
+from agent_brain_server.types import ChunkMetadata
 
 
 def facts(symbols):
-    return ChunkFacts(1, "a.py", 1, 9, "python", "code", tuple(map(whole_name, symbols)), None)
+    return ChunkMetadata(1, "a.py", 1, 9, "python", "code", tuple(map(whole_name, symbols)), None)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def facts(symbols):
     ],
 )
 def test_a_definition_of_a_named_thing_is_seen(query, symbols, value):
-    assert defines_name(read_question(query), facts(symbols)) == value
+    assert defines_name(parse_query(query), facts(symbols)) == value
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_definition_of_a_named_thing_is_seen(query, symbols, value):
     ],
 )
 def test_a_file_named_after_what_is_asked_is_seen(query, path, value):
-    assert spells_file_name(read_question(query), path) == value
+    assert filename_match(parse_query(query), path) == value
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_a_file_named_after_what_is_asked_is_seen(query, path, value):
     ],
 )
 def test_relatives_share_most_of_their_beginning(one, other, expected):
-    assert are_relatives(stem(one), stem(other)) is expected
-    assert are_relatives(stem(other), stem(one)) is expected
+    assert are_related(stem(one), stem(other)) is expected
+    assert are_related(stem(other), stem(one)) is expected
 
 
 def test_depth_counts_from_the_candidate_nearest_to_the_root():
-    assert lies_deeper("src/main/java/org/lang/A.java", 5) == 0.0
-    assert lies_deeper("a/b/c.py", 1) == pytest.approx(0.2)
-    assert lies_deeper("/".join("abcdefghijk"), 0) == 1.0
+    assert path_depth("src/main/java/org/lang/A.java", 5) == 0.0
+    assert path_depth("a/b/c.py", 1) == pytest.approx(0.2)
+    assert path_depth("/".join("abcdefghijk"), 0) == 1.0
 
 
 def test_hidden_files_have_a_name_too():
@@ -89,7 +89,7 @@ def test_hidden_files_have_a_name_too():
     ],
 )
 def test_a_section_whose_heading_has_the_questions_words_is_seen(query, heading, value):
-    assert spells_heading(read_question(query), heading) == value
+    assert heading_match(parse_query(query), heading) == value
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_a_section_whose_heading_has_the_questions_words_is_seen(query, heading,
     ],
 )
 def test_what_lies_beside_the_code_is_known_by_its_path(path, aside):
-    assert lies_aside(read_question("matching of routes"), path, is_document=False, others=()) is aside
+    assert is_peripheral(parse_query("matching of routes"), path, is_document=False, others=()) is aside
 
 
 @pytest.mark.parametrize("path", ["CHANGES.rst", "docs/release-notes.md", "docs/changelog/2.0.md", "HISTORY"])
 def test_changelogs_lie_beside_other_documents(path):
-    question = read_question("matching of routes")
-    assert lies_aside(question, path, is_document=True, others=())
-    assert not lies_aside(question, "docs/routes.md", is_document=True, others=())
+    question = parse_query("matching of routes")
+    assert is_peripheral(question, path, is_document=True, others=())
+    assert not is_peripheral(question, "docs/routes.md", is_document=True, others=())
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_changelogs_lie_beside_other_documents(path):
     ],
 )
 def test_what_is_asked_for_lies_nowhere_aside(query, path):
-    assert not lies_aside(read_question(query), path, is_document=path.endswith("md"), others=())
+    assert not is_peripheral(parse_query(query), path, is_document=path.endswith("md"), others=())
 
 
 def test_an_old_version_is_known_by_the_file_that_took_its_place():
-    question = read_question("matching of routes")
-    assert lies_aside(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
-    assert not lies_aside(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py"})
-    assert not lies_aside(question, "lib/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
+    question = parse_query("matching of routes")
+    assert is_peripheral(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
+    assert not is_peripheral(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py"})
+    assert not is_peripheral(question, "lib/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 from agent_brain_server.storage import facts_cache
 from agent_brain_server.storage.facts_cache import FactsCache
-from agent_brain_server.types import ChunkFacts
+from agent_brain_server.types import ChunkMetadata
 
 
 def facts(key):
-    return ChunkFacts(key, "a.py", key, key, "python", "code", (), None)
+    return ChunkMetadata(key, "a.py", key, key, "python", "code", (), None)
 
 
 def test_what_one_question_read_the_next_one_finds():
