@@ -98,11 +98,28 @@ def test_every_task_of_the_task_file_is_described_where_people_look() -> None:
     ] == []
 
 
-@pytest.mark.parametrize(
-    "figure", re.findall(r"\b\d+\.\d{3}\b|\b\d{2},\d{3}\b", README.partition("## What it is compared")[2])
-)
-def test_what_the_readme_compares_was_measured(figure: str) -> None:
-    assert figure in (REPOSITORY / "docs" / "QUALITY.md").read_text(encoding="utf-8")
+def test_readme_figures_are_measured() -> None:
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    figures = set(re.findall(r"\b0\.\d{2,3}\b|\b\d{1,2},\d{3}\b|\b\d+(?:\.\d+)?(?= (?:ms|MB)\b)", prose))
+    reports = [(REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("QUALITY.md", "PERFORMANCE.md")]
+    assert len(figures) > 10
+    limits = {"1"}  # MB of a file that is indexed: a setting
+    unknown = {figure for figure in figures - limits if not any(re.search(as_measured(figure), r) for r in reports)}
+    assert unknown == set()
+
+
+def as_measured(figure: str) -> str:
+    """Return a pattern of a figure in a report, which may have more digits than the README."""
+    return rf"\b{re.escape(figure)}" if "." in figure else rf"\b{re.escape(figure)}\b"
+
+
+def test_charts_show_recorded_figures() -> None:
+    figures = json.loads((REPOSITORY / "benchmarks" / "comparison.json").read_text(encoding="utf-8"))
+    quality = (REPOSITORY / "docs" / "QUALITY.md").read_text(encoding="utf-8")
+    for tool in figures["quality"]["tools"]:
+        assert all(f"{tool[key]:.3f}" in quality for key in ("seen", "unseen") if key in tool)
+    for way in figures["tasks"]["ways"]:
+        assert all(f"{tokens:,}" in README + quality for tokens in way["tokens"])
 
 
 def test_the_readme_counts_the_grammars_that_are_installed() -> None:
