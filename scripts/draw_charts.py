@@ -25,7 +25,7 @@ LATENCY_TICKS = (1, 3, 10, 30, 100, 300)
 QUALITY_RANGE = (0.0, 1.0)
 TASKS = 15
 LABEL_WIDTH = 300  # beside the longest bar
-LABELS_BELOW = ("CodeRankEmbed hybrid", "semble")
+LABELS_BELOW = ("CodeRankEmbed hybrid", "semble", "ColGREP")
 """Tools whose label is below their point, away from other labels."""
 
 

@@ -126,7 +126,7 @@ def draw_terminal(sample: Sample) -> str:
     console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
     words = " ".join(f'"{word}"' if " " in word else word for word in SHOWN)
     console.print(Text.assemble(("~/shop $ ", "green"), f"agent-brain {words}"), soft_wrap=True)
-    console.print(Text.from_ansi(sample.run_on_terminal("agent-brain", *SHOWN).rstrip()))
+    console.print(Text.from_ansi(sample.run_on_terminal("agent-brain", *SHOWN)))
     return console.export_svg(title="agent-brain", code_format=SVG, unique_id="terminal")
 
 
