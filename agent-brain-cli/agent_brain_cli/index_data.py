@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, SCOPES_FILE, VECTORS_DIR, locate_below
+from agent_brain_server.storage_paths import DOCUMENTS_DIR, KEYWORDS_DIR, ROOTS_FILE, VECTORS_DIR, locate_below
 from agent_brain_server.support.state_files import remove_tree
 
 INDEX_DIRS = (DOCUMENTS_DIR, VECTORS_DIR, KEYWORDS_DIR)
@@ -50,7 +50,7 @@ def find_index_data(data: Path) -> list[Path]:
         raise StateDirError(f"{data} cannot be read: {exc.strerror}.") from exc
     aside = tuple(f"{name}." for name in INDEX_DIRS)
     stores = [data / name for name in names if name in INDEX_DIRS or name.startswith(aside)]
-    return [data / SCOPES_FILE, *stores] if SCOPES_FILE in names else stores
+    return [data / ROOTS_FILE, *stores] if ROOTS_FILE in names else stores
 
 
 def measure_bytes(path: Path) -> int:
@@ -76,7 +76,7 @@ def remove_index_data(paths: list[Path]) -> None:
     Raises:
         StateDirError: Something can't be removed.
     """
-    for path in sorted(paths, key=lambda path: (path.name != SCOPES_FILE, path.name != DOCUMENTS_DIR)):
+    for path in sorted(paths, key=lambda path: (path.name != ROOTS_FILE, path.name != DOCUMENTS_DIR)):
         try:
             remove_tree(path)
         except OSError as exc:

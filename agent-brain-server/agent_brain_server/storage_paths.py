@@ -50,7 +50,7 @@ DATA_DIRS = (DOCUMENTS_DIR, VECTORS_DIR, KEYWORDS_DIR)
 ORIGIN_FILE = "origin.json"  # beside the stores: which installation made them
 ORIGIN_KEY_FILE = "origin.key"
 ORIGIN_KEY_LOCK_FILE = "origin.lock"
-SCOPES_FILE = "scopes.json"  # beside the stores: what was indexed, for a document store that is lost
+ROOTS_FILE = "scopes.json"  # beside the stores: what was indexed, for a document store that is lost
 
 STATE_DIR_VARIABLE = "DOC_SERVE_STATE_DIR"
 HOME_VARIABLE = "AGENT_BRAIN_HOME"

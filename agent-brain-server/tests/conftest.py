@@ -18,7 +18,7 @@ from hypothesis import settings
 from process_guard import no_process_left  # noqa: F401 - a fixture of every module
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.models.index import TERMINAL_STATES, IndexRequest, JobStatus
 from agent_brain_server.project.services import ProjectServices
 
 settings.register_profile("repeatable", derandomize=True)
@@ -30,7 +30,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's backgro
 
 JOB_LIMIT_S = 180.0
 CHROMA_LIMIT_S = 120.0
-ENDED = ("done", "failed", "cancelled")
 
 FILES = {
     "src/locks.py": (
@@ -94,7 +93,7 @@ def run_job() -> Callable[..., JobStatus]:
     def run(bundle: ProjectServices, folder: str = ".", **options: Any) -> JobStatus:
         job = bundle.indexing.submit(IndexRequest(folder_path=folder, **options))
         deadline = time.monotonic() + JOB_LIMIT_S
-        while (job := bundle.indexing.get_job(job.job_id)).state not in ENDED:
+        while (job := bundle.indexing.jobs.get(job.job_id)).state not in TERMINAL_STATES:
             assert time.monotonic() < deadline, job
             time.sleep(0.01)
         return job

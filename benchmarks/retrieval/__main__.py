@@ -19,7 +19,7 @@ from benchmarks.report import update_document
 from benchmarks.retrieval.code_tables import format_code
 from benchmarks.retrieval.documents import measure_documents
 from benchmarks.retrieval.gathering import AskedRepository, ask_repository
-from benchmarks.retrieval.indexes import make_shared_parts, open_index
+from benchmarks.retrieval.indexes import make_shared_services, open_index
 from benchmarks.retrieval.prose_tables import format_documents
 from benchmarks.retrieval.query_set import load_query_set
 from benchmarks.retrieval.summary import summarize
@@ -60,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def ask_set(arguments: argparse.Namespace, work: Path) -> list[AskedRepository]:
     """Index every tree and ask its questions; a tree that is not there is named and passed over."""
-    shared = make_shared_parts()
+    shared = make_shared_services()
     asked = []
     for repository in load_query_set(arguments.set, arguments.repo):
         tree = arguments.trees / repository.name

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.models.index import IndexRequest, JobStatus
+from agent_brain_server.models.index import TERMINAL_STATES, IndexRequest, JobStatus
 from agent_brain_server.project.services import ProjectServices, SharedServices
 from agent_brain_server.storage_paths import default_state_dir
 
@@ -16,8 +16,6 @@ POLL_S = 0.05
 
 STALL_LIMIT_S = 120.0
 """Without a chunk or a vector for so long something hangs; a batch takes some tenths of a second."""
-
-ENDED = ("done", "failed", "cancelled")
 
 
 def make_shared_services() -> SharedServices:
@@ -60,7 +58,7 @@ def wait_for_job(bundle: ProjectServices, job_id: str) -> None:
         RuntimeError: It failed, or nothing of it moves.
     """
     moved_at, seen = time.monotonic(), ""
-    while (job := bundle.indexing.get_job(job_id)).state not in ENDED:
+    while (job := bundle.indexing.jobs.get(job_id)).state not in TERMINAL_STATES:
         if (progress := job.progress.model_dump_json()) != seen:
             moved_at, seen = time.monotonic(), progress
         if time.monotonic() - moved_at > STALL_LIMIT_S:

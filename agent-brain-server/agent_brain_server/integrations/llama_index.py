@@ -14,12 +14,12 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from agent_brain_server.discovery import discover_or_start, request_json
 from agent_brain_server.errors import DeadlineError, ServerRefusedError
+from agent_brain_server.models.index import TERMINAL_STATES
 from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.runtime import RuntimeState
 
 FIRST_INDEX_TIMEOUT_S = 600.0  # keyword answers for 100,000 files take minutes
 POLL_INTERVAL_S = 0.1
-UNFINISHED_STATES = ("queued", "running")
 
 
 class AgentBrainRetriever(BaseRetriever):
@@ -87,7 +87,7 @@ def await_first_index(server: RuntimeState, deadline: float) -> None:
         submitted = {"folder_path": ".", "project_id": server.project_id}
         job = request_json(server, "POST", "/index", submitted)
     path = f"/index/jobs/{job['job_id']}{parameters}"
-    while (job := request_json(server, "GET", path))["state"] in UNFINISHED_STATES:
+    while (job := request_json(server, "GET", path))["state"] not in TERMINAL_STATES:
         if job["progress"]["keywords_ready"]:
             return
         if time.monotonic() >= deadline:

@@ -17,6 +17,7 @@ class Problem(BaseModel):
 
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+TERMINAL_STATES: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 JobPhase = Literal["queued", "scanning", "chunking", "embedding", "finished"]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 

@@ -45,7 +45,7 @@ class ProjectsHealth:
 
 def measure_index(bundle: ProjectServices) -> IndexFigures:
     """Return what `/metrics` tells of an open index."""
-    queued, running = bundle.indexing.count_unfinished()
+    queued, running = bundle.indexing.jobs.count_unfinished()
     return IndexFigures(
         counts=bundle.documents.counts(),
         keyword_chunks=bundle.bm25.count(),

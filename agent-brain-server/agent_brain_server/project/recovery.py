@@ -11,14 +11,14 @@ from pathlib import Path
 
 from agent_brain_server.errors import StateDirError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
-from agent_brain_server.services.indexed_roots import keep_scopes_copy, read_scopes_copy
+from agent_brain_server.services.indexed_roots import back_up_roots, read_roots_backup
 from agent_brain_server.storage.database import FOREIGN_CODE
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
 from agent_brain_server.storage.origin import ensure_key, has_content, make_origin, read_origin
-from agent_brain_server.storage.schema import ADDED_COLUMNS, LAST_INDEXED_META, ROOT_META, SCHEMA, SCOPES_META
+from agent_brain_server.storage.schema import ADDED_COLUMNS, LAST_INDEXED_META, ROOT_META, ROOTS_META, SCHEMA
 from agent_brain_server.storage.schema_check import open_inspected
 from agent_brain_server.storage.vector_store import VectorStoreManager
-from agent_brain_server.storage_paths import DATA_DIRS, SCOPES_FILE, origin_key_path
+from agent_brain_server.storage_paths import DATA_DIRS, ROOTS_FILE, origin_key_path
 from agent_brain_server.support.state_files import make_private_dir, remove_leftovers
 from agent_brain_server.support.text import pluralize
 
@@ -84,14 +84,14 @@ def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
         is_foreign = error.code == FOREIGN_CODE
         aside = _choose_aside(directory, error.code)
         repairs.note(f"the document store was set aside as {aside.name} ({error.message}): rebuilding it")
-        scopes = WHOLE_PROJECT if is_foreign else _salvage_scopes(directory / DATABASE_NAME)
+        scopes = WHOLE_PROJECT if is_foreign else _salvage_roots(directory / DATABASE_NAME)
         directory.rename(aside)
         documents = DocumentStore(directory, origin=origin)
-    if documents.get_meta(ROOT_META) is None and (scopes := read_scopes_copy(directory.parent) or scopes):
+    if documents.get_meta(ROOT_META) is None and (scopes := read_roots_backup(directory.parent) or scopes):
         if not repairs.made():
             repairs.note("the document store was lost: rebuilding it")
-        documents.set_meta(SCOPES_META, scopes)
-    keep_scopes_copy(documents)
+        documents.set_meta(ROOTS_META, scopes)
+    back_up_roots(documents)
     return documents
 
 
@@ -122,7 +122,7 @@ def _claim_data(directory: Path, repairs: Repairs) -> str | None:
 def _set_aside_foreign(directory: Path) -> None:
     """Rename the document store and remove what is derived from it; no file of them is opened."""
     data = directory.parent
-    (data / SCOPES_FILE).unlink(missing_ok=True)
+    (data / ROOTS_FILE).unlink(missing_ok=True)
     for name in DATA_DIRS:
         store = data / name
         if store == directory:
@@ -141,7 +141,7 @@ def _choose_aside(directory: Path, code: str) -> Path:
     return next(place for place in itertools.chain([wanted], numbered) if not place.exists())
 
 
-def _salvage_scopes(path: Path) -> str | None:
+def _salvage_roots(path: Path) -> str | None:
     """Return what a damaged store says it was made of, where that can be read."""
     with (
         contextlib.suppress(sqlite3.Error),
@@ -149,7 +149,7 @@ def _salvage_scopes(path: Path) -> str | None:
     ):
         if connection is None:
             return None
-        row = connection.execute("SELECT value FROM meta WHERE key = ?", (SCOPES_META,)).fetchone()
+        row = connection.execute("SELECT value FROM meta WHERE key = ?", (ROOTS_META,)).fetchone()
         return None if row is None else str(row[0])
     return None
 
@@ -171,7 +171,7 @@ def reconcile_stores(
         repairs.note(f"the project was moved or copied to {project_root}: indexing it again")
         documents.clear()
         documents.set_meta(LAST_INDEXED_META, None)
-    is_lost = documents.get_meta(SCOPES_META) is not None and documents.get_meta(LAST_INDEXED_META) is None
+    is_lost = documents.get_meta(ROOTS_META) is not None and documents.get_meta(LAST_INDEXED_META) is None
     documents.set_meta(ROOT_META, str(project_root))
     had_files = documents.counts().files > 0
     if bm25.bind_store(documents.store_id) and had_files:

@@ -17,14 +17,12 @@ from agent_brain_server.indexing.files.walker import own_dirs_pattern
 from agent_brain_server.models.status import IndexStatus, Mode, ProjectStatus, WatchStatus
 from agent_brain_server.project.recovery import REBUILDABLE, Repairs, open_documents, reconcile_stores
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.services.executor import SideThread
 from agent_brain_server.services.freshness import Unwatched
+from agent_brain_server.services.indexed_roots import apply_secret_policy
 from agent_brain_server.services.indexing_service import IndexingService
-from agent_brain_server.services.indexing_slots import IndexingSlots
+from agent_brain_server.services.jobs import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
-from agent_brain_server.services.query_embedder import QueryEmbedder
-from agent_brain_server.services.query_service import QueryService
-from agent_brain_server.services.secret_policy import apply_secret_policy
+from agent_brain_server.services.query_service import QueryEmbedder, QueryService, SingleSlotExecutor
 from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager
@@ -39,7 +37,7 @@ class SharedServices:
     embedder: QueryEmbedder
     metrics: Metrics
     slots: IndexingSlots
-    side_thread: SideThread
+    executor: SingleSlotExecutor
 
     @classmethod
     def make(cls, embedding_model: str, *, max_concurrent_indexing: int, metrics: Metrics | None = None) -> Self:
@@ -51,7 +49,7 @@ class SharedServices:
             metrics: Of the server; new ones where None.
         """
         slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, SideThread())
+        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, SingleSlotExecutor())
 
 
 logger = logging.getLogger(__name__)
@@ -150,9 +148,10 @@ class ProjectServices:
                 *stores,
                 shared.embedder,
                 shared.metrics,
-                side_thread=shared.side_thread,
+                executor=shared.executor,
                 root=project_root,
-                changes=watcher or Unwatched(indexing.count_unread),
+                changes=watcher or Unwatched(),
+                count_unread=indexing.count_unread,
             )
             start_following(indexing, watcher, closers, is_behind=is_behind)
             return cls(
@@ -213,10 +212,10 @@ class ProjectServices:
     def status(self) -> IndexStatus:
         """Return what the index holds and what is being done to it."""
         # counted last: numbers from before a job's end must not stand beside the word that it has ended
-        is_busy, current_job, last_job = self.is_busy(), self.indexing.current_job(), self.indexing.last_job()
+        is_busy, current_job, last_job = self.is_busy(), self.indexing.jobs.current(), self.indexing.jobs.last_ended()
         counts = self.documents.counts()
         freshness = self.queries.freshness()
-        watch = self.queries.watch_report()
+        watch = self.queries.changes.report()
         return IndexStatus(
             files_pending=freshness.files_pending,
             watch=WatchStatus(
@@ -311,7 +310,7 @@ def start_following(
         is_behind: The stores have lost something, so what was indexed is indexed again.
     """
     if is_behind:
-        indexing.resume_scopes()
+        indexing.reindex_roots()
     indexing.start()
     closers.callback(indexing.close)
     if watcher is not None:

@@ -49,7 +49,7 @@ def embedding_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:KEY_DIGITS]
 
 
-class VectorBacklog:
+class EmbeddingQueue:
     """Embeds what the document store says has no vector yet, newest first. For one thread at a time.
 
     Args:
@@ -76,7 +76,7 @@ class VectorBacklog:
         counts = self._documents.counts()
         return counts.embedded == counts.chunks
 
-    def fill(self, should_stop: Callable[[], bool]) -> None:
+    def drain(self, should_stop: Callable[[], bool]) -> None:
         """Embed until nothing is left, or until `should_stop` says so between two batches.
 
         A worker that ends, killed by the system or by hand, is replaced by the next one.
@@ -100,7 +100,7 @@ class VectorBacklog:
                     raise
                 logger.warning("%s Embedding on with another, model %s", error.message, self._model)
 
-    def drop_strays(self) -> None:
+    def drop_orphans(self) -> None:
         """Forget the vectors of chunks that are gone without the vectors' knowledge, as damaged ones are."""
         self._vectors.delete(self._documents.match_embedded(self._vectors.keys()))
 

@@ -25,11 +25,11 @@ from agent_brain_server.indexing.worker.process import InterruptedReadError
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
+from agent_brain_server.services.freshness import SyncOutcome, TreeChanges
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import Counters, RunningJob
 from agent_brain_server.services.slow_files import SlowFiles, is_suspect
-from agent_brain_server.services.tree_sync import SyncOutcome, TreeChanges
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.support.globs import compile_choice, compile_globs
 from agent_brain_server.types import FileChunks, FileRecord, FileStat, Skip
@@ -57,7 +57,7 @@ MAX_SLICE_S = 1.0
 BATCH_FILES = 16
 """Files written at a time: some 150 chunks, a few hundredths of a second of writing."""
 
-PASSING_REASONS = frozenset({"missing", "unreadable"})
+TRANSIENT_SKIPS = frozenset({"missing", "unreadable"})
 """Skips that may end without the file being changed: such a file is tried again by the next job."""
 
 BATCH_BYTES = 256 * 1024
@@ -400,9 +400,9 @@ class FileIndexer:
 
     def _write(self, batch: _Batch, job: Counters) -> None:
         lasting = [
-            (skipped_record(file), skip.reason) for file, skip in batch.skipped if skip.reason not in PASSING_REASONS
+            (skipped_record(file), skip.reason) for file, skip in batch.skipped if skip.reason not in TRANSIENT_SKIPS
         ]
-        self._writer.remove([skip.path for _, skip in batch.skipped if skip.reason in PASSING_REASONS])
+        self._writer.remove([skip.path for _, skip in batch.skipped if skip.reason in TRANSIENT_SKIPS])
         written = self._writer.write(batch.files, lasting)
         job.count_skips(skip for _, skip in batch.skipped)
         job.count_skips(Skip(file.record.path, file.limit) for file in batch.files if file.limit is not None)

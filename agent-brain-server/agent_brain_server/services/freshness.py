@@ -1,4 +1,4 @@
-"""What is known to have changed and is not in the index yet, and the barrier that lets a query wait for it.
+"""Outstanding changes of a tree, and the barrier with which a query waits for them to be indexed.
 
 Every change gets a sequence number when its event is read. A query reads all events that were queued before it, takes
 the newest number, and is fresh once no change up to that number is outstanding. A change stays outstanding until the
@@ -16,27 +16,27 @@ from agent_brain_server.models.query import WatchState
 NOISY_SYNCS = 10
 """A file that was indexed this often without a pause of `NOISY_GAP_S` is treated as a growing log."""
 
-NOISY_GAP_S = 0.5  # shorter than between two saves of a person
+NOISY_GAP_S = 0.5  # shorter than the time between two saves by a user
 NOISY_INTERVAL_S = 2.0
-"""A growing file is indexed this often, so that it does not hold up the saves beside it."""
+"""Interval at which a growing file is indexed, so that it does not delay other files."""
 
 LARGE_BYTES = 100_000
 LARGE_INTERVAL_S = 10.0
-"""A growing file of at least `LARGE_BYTES` is indexed this often; a query does not wait for it, but counts it."""
+"""Interval for a growing file of at least `LARGE_BYTES`. A query does not wait for it, but counts it."""
 
 MAX_TRACKED_FILES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class WatchReport:
-    """How the tree is followed.
+    """How the tree is watched.
 
     Attributes:
         state: `on`; `partial` if some directories can only be compared every few seconds; `off` by the settings.
         directories: Number of watched directories.
         unwatched: Directories that cannot be watched, relative to the root, each with the reason.
         recrawls: How often events were lost, so that every file was compared again.
-        last_recrawl: Why that happened last.
+        last_recrawl: Reason of the last recrawl.
     """
 
     state: WatchState = "off"
@@ -47,39 +47,123 @@ class WatchReport:
 
 
 class ChangeSource(Protocol):
-    """What a query asks about the changes of the tree."""
+    """Reports changes of the tree to queries."""
 
     def barrier(self, *, may_wait: bool) -> "Barrier":
-        """Return a barrier behind every change made before this call; `may_wait`: the caller will wait for it."""
+        """Return a barrier after every change made before this call; `may_wait`: the caller will wait for it."""
 
     def is_rechecking(self) -> bool:
-        """Whether every file is being compared, so that the count of pending files is a lower bound."""
-
-    def count_unread(self) -> int:
-        """Return how many changed files a running job has not read yet."""
+        """Return whether every file is being compared, so that the count of pending files is a lower bound."""
 
     def report(self) -> WatchReport:
-        """Return how the tree is followed now."""
+        """Return how the tree is watched."""
 
 
 class Unwatched:
-    """The changes of a tree that is not watched, by the settings: none is known."""
+    """The change source of a tree that is not watched: it reports no change."""
 
-    def __init__(self, count_unread: Callable[[], int]) -> None:
+    def __init__(self) -> None:
         self._log = ChangeLog()
-        self.count_unread = count_unread
 
     def barrier(self, *, may_wait: bool) -> "Barrier":
         """Return a barrier that is met."""
         return self._log.barrier()
 
     def is_rechecking(self) -> bool:
-        """Return `False`: nothing is compared unless a job asks for it."""
+        """Return `False`: files are only compared by jobs."""
         return False
 
     def report(self) -> WatchReport:
-        """Return that the tree is not followed."""
+        """Return that the tree is not watched."""
         return WatchReport()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeChanges:
+    """A request to synchronize the index with changes of the tree.
+
+    Attributes:
+        paths: Changed files and directories relative to the root; a directory includes everything below it.
+        everything: Compare every file, not only these.
+        polled: Directories among `paths` that are not watched, so that only a comparison can find their changes. Files
+            elsewhere in `paths` are read again even if their size and modification time are unchanged.
+    """
+
+    paths: frozenset[bytes]
+    everything: bool = False
+    polled: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class SyncOutcome:
+    """The result of a synchronization.
+
+    Attributes:
+        ignored: Existing files that the rules leave out of every indexed root.
+        sizes: The files that were read, with their sizes in bytes.
+        jobs: Ids of the jobs that read the files, if there are too many of them for a synchronization.
+        slow: Files that are read after all others; still pending.
+        has_changed: Whether the index changed.
+    """
+
+    ignored: set[bytes] = field(default_factory=set)
+    sizes: list[tuple[bytes, int]] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    slow: set[bytes] = field(default_factory=set)
+    has_changed: bool = False
+
+
+class SyncSlot:
+    """Passes one request at a time from the watcher's thread to the indexing thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._request: TreeChanges | None = None
+        self._is_running = False
+        self._outcome: SyncOutcome | None = None
+        self._done = threading.Event()
+
+    def put(self, changes: TreeChanges) -> None:
+        """Offer a request; the previous one must have ended."""
+        with self._lock:
+            self._done.clear()
+            self._outcome = None
+            self._request = changes
+
+    def take(self) -> TreeChanges | None:
+        """Start the waiting request; return `None` if there is none."""
+        with self._lock:
+            request, self._request = self._request, None
+            self._is_running = request is not None
+            return request
+
+    def finish(self, outcome: SyncOutcome | None) -> None:
+        """End the request; `None` if it failed."""
+        with self._lock:
+            self._outcome, self._is_running = outcome, False
+        self._done.set()
+
+    def withdraw(self) -> None:
+        """Remove a request that has not started."""
+        with self._lock:
+            self._request = None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end of the request; return whether it has ended."""
+        return self._done.wait(timeout_s)
+
+    @property
+    def outcome(self) -> SyncOutcome | None:
+        """The outcome of the last request that ended; `None` if it failed."""
+        return self._outcome
+
+    def has_request(self) -> bool:
+        """Return whether a request waits."""
+        return self._request is not None
+
+    def is_busy(self) -> bool:
+        """Return whether a request waits or runs."""
+        return self._is_running or self._request is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +173,7 @@ class Batch:
     Attributes:
         paths: Files and directories relative to the root, each with its sequence number.
         recheck: Sequence number of a request to compare every file, or `None`.
-        rescan: Whether the watched directories are to be computed again.
+        rescan: Whether to compute the set of watched directories again.
     """
 
     paths: dict[bytes, int]
@@ -100,7 +184,7 @@ class Batch:
 class ChangeLog:
     """The outstanding changes of one project. Safe from any thread.
 
-    `on_wanted` is called when a query begins to wait: what would be put off otherwise is due now.
+    `on_wanted` is called when a query starts to wait, which makes postponed changes due.
     """
 
     def __init__(self) -> None:
@@ -125,12 +209,12 @@ class ChangeLog:
             self._rescan |= rescan
 
     def barrier(self) -> "Barrier":
-        """Return a barrier behind every change recorded so far."""
+        """Return a barrier after every change recorded so far."""
         with self._lock:
             return Barrier(self, self._sequence)
 
     def has_waiting(self) -> bool:
-        """Whether a change waits to be indexed, growing files aside."""
+        """Return whether a change is due; growing files are not due before their interval has passed."""
         with self._lock:
             return self._recheck is not None or any(map(self._is_due, self._waiting))
 
@@ -141,7 +225,7 @@ class ChangeLog:
             return min(delays, default=None)
 
     def take(self) -> Batch:
-        """Begin to index what is due."""
+        """Return the changes that are due, and start to index them."""
         with self._lock:
             due = {path: number for path, number in self._waiting.items() if self._is_due(path)}
             for path in due:
@@ -157,9 +241,9 @@ class ChangeLog:
         """Record that a batch is in the index.
 
         Args:
-            batch: As it was taken, or one that was made without being noted.
+            batch: A batch from `take`, or one that the caller made without recording it.
             sizes: The files that were read, with their sizes in bytes.
-            unfinished: Files that were found in the batch and are not in the index yet.
+            unfinished: Files of the batch that are not in the index yet.
 
         Returns:
             The batch of the unfinished files, to be finished later; `None` if there are none.
@@ -176,7 +260,7 @@ class ChangeLog:
         return rest if rest.paths else None
 
     def fail(self, batch: Batch) -> None:
-        """Record that a batch is not in the index: its changes wait again, under their old numbers."""
+        """Record that a batch could not be indexed: its changes wait again, with their old numbers."""
         with self._lock:
             if self._drop(batch):
                 self._waiting = {**self._waiting, **batch.paths}
@@ -184,7 +268,7 @@ class ChangeLog:
                 self._rescan |= batch.rescan
 
     def count(self, sequence: int) -> int:
-        """Return how many changes up to a number are outstanding; a request to compare every file counts as one."""
+        """Return the number of outstanding changes up to a sequence number; a recheck counts as one."""
         with self._lock:
             paths = {path: number for batch in self._running for path, number in batch.paths.items()}
             for path, number in self._waiting.items():
@@ -193,21 +277,21 @@ class ChangeLog:
             return sum(number <= sequence for number in paths.values()) + is_rechecking
 
     def is_rechecking(self) -> bool:
-        """Whether every file is being compared or is to be, so that counts are lower bounds."""
+        """Return whether a recheck runs or waits, so that counts are lower bounds."""
         with self._lock:
             return bool(self._rechecks())
 
     def is_wanted(self) -> bool:
-        """Whether a query waits for a change."""
+        """Return whether a query waits for a change."""
         return bool(self._barriers)
 
     def is_met(self, barrier: "Barrier") -> bool:
-        """Whether nothing that a query waits for is outstanding."""
+        """Return whether no change that the barrier waits for is outstanding."""
         with self._lock:
             return self._is_met(barrier.sequence)
 
     def add(self, barrier: "Barrier") -> bool:
-        """Release a barrier when it is met; returns `False` if it is met now."""
+        """Release a barrier when it is met; return `False` if it is met already."""
         with self._lock:
             if self._is_met(barrier.sequence):
                 return False
@@ -249,7 +333,7 @@ class ChangeLog:
 
 
 class Barrier:
-    """The changes that a query must include or count."""
+    """All changes up to a sequence number, which a query must include or count."""
 
     def __init__(self, log: ChangeLog, sequence: int) -> None:
         self._log = log
@@ -257,22 +341,26 @@ class Barrier:
         self._on_release: Callable[[], object] = lambda: None
 
     def is_met(self) -> bool:
-        """Whether every change before the query is in the index, except for large growing files."""
+        """Return whether every change before the query is in the index, except for large growing files."""
         return self._log.is_met(self)
 
     def count_pending(self) -> int:
-        """Return how many changes before the query are not in the index."""
+        """Return the number of changes before the query that are not in the index."""
         return self._log.count(self.sequence)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait until it is met, or until the time is over."""
+        """Wait until the barrier is met, or until the time is over."""
         met = threading.Event()
         if self.on_met(met.set):
             met.wait(timeout_s)
             self.cancel()
 
     def on_met(self, callback: Callable[[], object]) -> bool:
-        """Call `callback` from another thread once it is met; returns `False`, without a call, if it is met now."""
+        """Call `callback` from another thread when the barrier is met.
+
+        Returns:
+            `False`, without a call, if it is met already.
+        """
         self._on_release = callback
         return self._log.add(self)
 
@@ -281,12 +369,12 @@ class Barrier:
         self._log.discard(self)
 
     def release(self) -> None:
-        """Notify the waiter that it is met."""
+        """Notify the waiter that the barrier is met."""
         self._on_release()
 
 
 class _Noise:
-    """Which files are indexed again and again, as a log is that another program writes."""
+    """Tracks files that are indexed again and again, such as a log that another program writes."""
 
     def __init__(self) -> None:
         self._files: dict[bytes, tuple[int, float, int]] = {}
@@ -305,7 +393,7 @@ class _Noise:
         return times > NOISY_SYNCS and size >= LARGE_BYTES
 
     def delay_s(self, path: bytes, *, urgent: bool) -> float:
-        """Return the seconds for which a file is left alone; 0 or less if it is due."""
+        """Return the seconds until a file is due; 0 or less if it is due now."""
         if path not in self._files or (urgent and not self.is_large(path)):
             return 0.0
         return self._files[path][1] + self._interval_s(path) - time.monotonic()

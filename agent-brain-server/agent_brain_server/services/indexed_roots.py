@@ -1,6 +1,7 @@
-"""What a project is indexed of: remembered, so that it can be kept fresh without being asked again."""
+"""Remember which folders of a project are indexed, and under which rules about secrets."""
 
 import contextlib
+import logging
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,81 +12,112 @@ from pydantic import TypeAdapter, ValidationError
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage.schema import SCOPES_META
-from agent_brain_server.storage_paths import SCOPES_FILE
+from agent_brain_server.storage.schema import ROOTS_META
+from agent_brain_server.storage_paths import ROOTS_FILE
 from agent_brain_server.support.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.support.state_files import remove_temporaries
 
-MAX_SCOPES = 20
-"""Folders that are kept fresh one by one; whoever indexes more of them means the whole project."""
+logger = logging.getLogger(__name__)
 
-_SCOPES: Final = TypeAdapter(list[IndexRequest])
+MAX_ROOTS = 20
+"""Folders that are kept up to date separately; a user who indexes more of them wants the whole project."""
+
+POLICY_META = "secret_policy"
+"""Key in the store's `meta`: the rules under which every file was read."""
+
+SECRET_RULES_VERSION = 2
+"""Increased when `indexing/secret_files.py` recognizes more by the content of a file."""
+
+_ROOTS: Final = TypeAdapter(list[IndexRequest])
 
 
-def load_scopes(documents: DocumentStore) -> list[IndexRequest]:
-    """Return what was indexed, the oldest first; each as the request that brings it up to date."""
-    stored = documents.get_meta(SCOPES_META)
+def load_roots(documents: DocumentStore) -> list[IndexRequest]:
+    """Return the indexed roots, oldest first, each as the request that brings it up to date."""
+    stored = documents.get_meta(ROOTS_META)
     try:
-        return _SCOPES.validate_json(stored) if stored else []
-    except ValidationError:  # written by another version: it is learned again with the next job
+        return _ROOTS.validate_json(stored) if stored else []
+    except ValidationError:  # written by another version; the next job records its root again
         return []
 
 
-def remember_scope(documents: DocumentStore, request: IndexRequest) -> None:
-    """Remember what a finished job has indexed."""
-    scopes = load_scopes(documents)
-    merged = merge_scopes(scopes, request)
-    if merged != scopes:
-        documents.set_meta(SCOPES_META, _SCOPES.dump_json(merged).decode())
-    keep_scopes_copy(documents)
+def remember_root(documents: DocumentStore, request: IndexRequest) -> None:
+    """Record the folder of a completed job."""
+    roots = load_roots(documents)
+    merged = merge_roots(roots, request)
+    if merged != roots:
+        documents.set_meta(ROOTS_META, _ROOTS.dump_json(merged).decode())
+    back_up_roots(documents)
 
 
-def keep_scopes_copy(documents: DocumentStore) -> None:
-    """Keep a copy of what was indexed beside the document store, in case the store is lost."""
-    stored = documents.get_meta(SCOPES_META)
-    copy = documents.database.path.parent.with_name(SCOPES_FILE)
-    if stored and read_scopes_copy(copy.parent) != stored:
-        with contextlib.suppress(OSError, StateDirError):  # a copy that can't be made must not fail the job
+def forget_roots(documents: DocumentStore) -> None:
+    """Remove all indexed roots, so that no folder is kept up to date any longer."""
+    documents.set_meta(ROOTS_META, None)
+    documents.database.path.parent.with_name(ROOTS_FILE).unlink(missing_ok=True)
+
+
+def back_up_roots(documents: DocumentStore) -> None:
+    """Copy the indexed roots to a file beside the document store, in case the store is lost."""
+    stored = documents.get_meta(ROOTS_META)
+    copy = documents.database.path.parent.with_name(ROOTS_FILE)
+    if stored and read_roots_backup(copy.parent) != stored:
+        with contextlib.suppress(OSError, StateDirError):  # a missing copy must not fail the job
             remove_temporaries(copy)  # of a server that was killed
             write_atomic(copy, {"scopes": stored, "checksum": zlib.crc32(stored.encode())})
 
 
-def forget_scopes(documents: DocumentStore) -> None:
-    """Forget what was indexed: nothing is kept fresh any more."""
-    documents.set_meta(SCOPES_META, None)
-    documents.database.path.parent.with_name(SCOPES_FILE).unlink(missing_ok=True)
-
-
-def read_scopes_copy(data_dir: Path) -> str | None:
-    """Return the copy of what a lost document store was made of, None where there is none that can be used.
+def read_roots_backup(data_dir: Path) -> str | None:
+    """Return the copy of the indexed roots as JSON, or `None` if there is no valid one.
 
     Args:
-        data_dir: Holds the directories of the stores.
+        data_dir: The directory with the stores.
     """
     try:
-        document = read_document(data_dir / SCOPES_FILE) or {}
-        scopes, checksum = document["scopes"], document["checksum"]
-        return str(scopes) if zlib.crc32(scopes.encode()) == checksum else None
+        document = read_document(data_dir / ROOTS_FILE) or {}
+        roots, checksum = document["scopes"], document["checksum"]
+        return str(roots) if zlib.crc32(roots.encode()) == checksum else None
     except (AttributeError, KeyError, UnicodeError, UnreadableDocumentError):
         return None
 
 
-def merge_scopes(scopes: Sequence[IndexRequest], request: IndexRequest) -> list[IndexRequest]:
-    """Return the scopes after a job: it takes the place of those whose folder lies in its own.
+def merge_roots(roots: Sequence[IndexRequest], request: IndexRequest) -> list[IndexRequest]:
+    """Return the indexed roots after a job: its root replaces those inside it.
 
-    A folder inside one that is kept fresh whole, under the same conditions, adds nothing.
+    A root inside another one with equal options adds nothing.
     """
-    wanted = request.model_copy(update={"force": False, "project_id": None})
-    if any(_covers(scope, wanted) for scope in scopes):
-        return list(scopes)
-    others = [scope for scope in scopes if not _lies_in(scope.folder_path, wanted.folder_path)]
-    return [*others, wanted][-MAX_SCOPES:]
+    new = request.model_copy(update={"force": False, "project_id": None})
+    if any(_covers(root, new) for root in roots):
+        return list(roots)
+    others = [root for root in roots if not _is_inside(root.folder_path, new.folder_path)]
+    return [*others, new][-MAX_ROOTS:]
 
 
-def _covers(scope: IndexRequest, request: IndexRequest) -> bool:
-    same_conditions = scope.model_copy(update={"folder_path": request.folder_path}) == request
-    return same_conditions and scope.recursive and _lies_in(request.folder_path, scope.folder_path)
+def apply_secret_policy(documents: DocumentStore, *, index_secrets: bool) -> bool:
+    """Mark every file as pending if the rules about secrets have changed; otherwise a walk would find it unchanged.
+
+    Args:
+        documents: Their files are marked.
+        index_secrets: The setting.
+
+    Returns:
+        Whether files must be read again.
+    """
+    policy = "indexed" if index_secrets else f"left out by rules {SECRET_RULES_VERSION}"
+    if documents.get_meta(POLICY_META) == policy:
+        return False
+    skipped = [skip.path for skip in documents.skips() if skip.reason == "secret"]
+    is_stale = bool(skipped) or documents.counts().files > 0
+    if is_stale:
+        logger.info("the rules about secrets have changed: reading all files again")
+        documents.mark_all_pending()
+        documents.remove_files(skipped)
+    documents.set_meta(POLICY_META, policy)
+    return is_stale
 
 
-def _lies_in(inner: str, outer: str) -> bool:
+def _covers(root: IndexRequest, request: IndexRequest) -> bool:
+    has_equal_options = root.model_copy(update={"folder_path": request.folder_path}) == request
+    return has_equal_options and root.recursive and _is_inside(request.folder_path, root.folder_path)
+
+
+def _is_inside(inner: str, outer: str) -> bool:
     return outer == "." or inner == outer or inner.startswith(f"{outer}/")

@@ -16,15 +16,14 @@ from agent_brain_server.indexing.worker.process import Role
 from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.services.embedding_queue import VectorBacklog
+from agent_brain_server.services.embedding_queue import EmbeddingQueue
 from agent_brain_server.services.file_indexer import FileIndexer, JobCancelledError
+from agent_brain_server.services.freshness import SyncOutcome, SyncSlot, TreeChanges
 from agent_brain_server.services.index_writer import IndexWriter
-from agent_brain_server.services.indexed_roots import forget_scopes, load_scopes, merge_scopes, remember_scope
-from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
-from agent_brain_server.services.jobs import JobQueue, describe_failure
+from agent_brain_server.services.indexed_roots import forget_roots, load_roots, merge_roots, remember_root
+from agent_brain_server.services.jobs import IndexingSlots, JobQueue, Turn, describe_failure
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.progress import RunningJob
-from agent_brain_server.services.tree_sync import SyncOutcome, SyncSlot, TreeChanges
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.job_store import JobStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
@@ -79,7 +78,7 @@ class IndexingService:
         self._documents = documents
         self._metrics = metrics
         self._slots = slots
-        self._jobs = JobQueue(JobStore(documents), metrics.count_job_end)
+        self.jobs = JobQueue(JobStore(documents), metrics.count_job_end)
         self._worker = WorkerClient(log_dir / WORKER_LOG)
         self._writer = IndexWriter(documents, bm25, vectors)
         self._files = FileIndexer(
@@ -91,8 +90,8 @@ class IndexingService:
             worker=self._worker,
             metrics=metrics,
         )
-        self._backlog = VectorBacklog(documents, vectors, self._worker, metrics, model=settings.embedding_model)
-        documents.on_damage = self._jobs.wake
+        self._queue = EmbeddingQueue(documents, vectors, self._worker, metrics, model=settings.embedding_model)
+        documents.on_damage = self.jobs.wake
         self._sync = SyncSlot()
         self._running: RunningJob | None = None
         self.rules_generation = 0
@@ -100,12 +99,12 @@ class IndexingService:
         self._vectors_due = False
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
-        self._turn = Turn(self._jobs.wake)
+        self._turn = Turn(self.jobs.wake)
         self._thread = threading.Thread(target=self._work, args=(project_root,), name="indexing", daemon=True)
 
     def start(self) -> None:
         """Begin to work, first on what an earlier server left unfinished."""
-        if resumed := self._jobs.resume_unfinished():
+        if resumed := self.jobs.resume_unfinished():
             logger.info("resuming %d unfinished jobs", resumed)
         self._thread.start()
 
@@ -113,7 +112,7 @@ class IndexingService:
         """Stop at the next batch; what was written stays, what was not is resumed by the next server."""
         self._stopping.set()
         self._worker.close()
-        self._jobs.wake()
+        self.jobs.wake()
         self._slots.wake()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S)
@@ -127,31 +126,11 @@ class IndexingService:
             InvalidRequestError: The folder is outside the project, or a glob or number is not allowed.
         """
         self._files.check(request)
-        return self._jobs.submit(request)
-
-    def get_job(self, job_id: str) -> JobStatus:
-        """Return a job as it is now; `NotFoundError` where there is none."""
-        return self._jobs.get(job_id)
-
-    def list_jobs(self) -> list[JobStatus]:
-        """Return the remembered jobs, newest first."""
-        return self._jobs.newest()
-
-    def cancel(self, job_id: str) -> JobStatus:
-        """Cancel a job that has not ended; `ConflictError` where it has."""
-        return self._jobs.cancel(job_id)
-
-    def current_job(self) -> JobStatus | None:
-        """Return the job that runs; None where none does."""
-        return self._jobs.current()
-
-    def last_job(self) -> JobStatus | None:
-        """Return the job that ended last."""
-        return self._jobs.last_ended()
+        return self.jobs.submit(request)
 
     def is_busy(self) -> bool:
         """Whether a job or a change of the tree is being indexed or waits to be."""
-        return self._jobs.is_busy() or self._sync.is_busy()
+        return self.jobs.is_busy() or self._sync.is_busy()
 
     def count_unread(self) -> int:
         """Return how many changed files are known to the indexing thread and not read yet."""
@@ -167,10 +146,6 @@ class IndexingService:
         """The processes that read and embed, as far as they run."""
         return self._worker.pids
 
-    def count_unfinished(self) -> tuple[int, int]:
-        """Return how many jobs wait, and how many run."""
-        return self._jobs.count_unfinished()
-
     def sync(self, changes: TreeChanges, should_stop: Callable[[], bool]) -> SyncOutcome | None:
         """Bring the index in step with changes of the tree, and wait for it. For one caller at a time.
 
@@ -182,7 +157,7 @@ class IndexingService:
             `None` if it failed or was stopped.
         """
         self._sync.put(changes)
-        self._jobs.wake()
+        self.jobs.wake()
         self._slots.wake()
         while not self._sync.wait(STOP_CHECK_S):
             if should_stop() or self._stopping.is_set():
@@ -190,19 +165,9 @@ class IndexingService:
                 return None
         return self._sync.outcome
 
-    def is_job_settled(self, job_id: str) -> bool:
-        """Whether a job's keyword answers are complete, or will not be."""
-        job = self.get_job(job_id)
-        return job.progress.keywords_ready or job.finished_at is not None
-
-    def is_job_indexed(self, job_id: str) -> bool:
-        """Whether a job's keyword answers are complete."""
-        job = self.get_job(job_id)
-        return job.progress.keywords_ready or job.state == "done"
-
-    def resume_scopes(self) -> None:
+    def reindex_roots(self) -> None:
         """Queue a job for each folder that was indexed, as needed if the index itself has lost something."""
-        for scope in load_scopes(self._documents):
+        for scope in load_roots(self._documents):
             with contextlib.suppress(NotFoundError):  # the folder is gone; a job for one above it removes its files
                 self.submit(scope)
 
@@ -213,11 +178,11 @@ class IndexingService:
             ConflictError: A job runs or waits.
         """
         with self._store_lock:
-            self._jobs.require_idle()
+            self.jobs.require_idle()
             counts = self._documents.counts()
             self._writer.clear()
             self._documents.set_meta(LAST_INDEXED_META, None)
-            forget_scopes(self._documents)
+            forget_roots(self._documents)
         return ClearedIndex(removed_documents=counts.files, removed_chunks=counts.chunks)
 
     def _work(self, project_root: Path) -> None:
@@ -237,14 +202,14 @@ class IndexingService:
         """Wait until the jobs can be written again; put those back into the queue whose end was lost."""
         while not self._stopping.wait(RETRY_S):
             with contextlib.suppress(StoreError):
-                self._jobs.resume_unfinished()
+                self.jobs.resume_unfinished()
                 return
 
     def _wait_or_work(self) -> None:
         """Work if there is something to do and it is this project's turn."""
         self._read_damaged_again()
-        if not self._has_work_left() and not self._backlog.catch_up():
-            self._jobs.wait(WORKER_IDLE_S, unless=lambda: self._stopping.is_set() or self._sync.has_request())
+        if not self._has_work_left() and not self._queue.catch_up():
+            self.jobs.wait(WORKER_IDLE_S, unless=lambda: self._stopping.is_set() or self._sync.has_request())
         elif self._slots.take(self._turn, self._stopping.is_set):
             try:
                 self._work_in_turn()
@@ -255,8 +220,8 @@ class IndexingService:
 
     def _read_damaged_again(self) -> None:
         if self._documents.take_damage():
-            self.resume_scopes()
-            self._backlog.drop_strays()
+            self.reindex_roots()
+            self._queue.drop_orphans()
 
     def _work_in_turn(self) -> None:
         """Run jobs and fill vectors until another project is to, or nothing came for a time."""
@@ -274,7 +239,7 @@ class IndexingService:
             linger_s = WORKER_IDLE_S - (time.monotonic() - idle_since)
             if linger_s <= 0 or self._slots.is_wanted():
                 return
-            self._jobs.wait(linger_s, unless=self._should_not_linger)
+            self.jobs.wait(linger_s, unless=self._should_not_linger)
 
     def _should_not_linger(self) -> bool:
         return self._stopping.is_set() or self._slots.is_wanted() or self._sync.has_request()
@@ -283,7 +248,7 @@ class IndexingService:
         return bool(self._embedding or self._vectors_due) or self._files.has_slow_files() or self._has_work()
 
     def _has_work(self) -> bool:
-        return self._sync.has_request() or self._jobs.has_waiting()
+        return self._sync.has_request() or self.jobs.has_queued()
 
     def _take_step(self) -> bool:
         """Do the next thing there is to do; False where there is none."""
@@ -291,7 +256,7 @@ class IndexingService:
         if self._run_sync():
             return True
         with self._store_lock:
-            job = self._jobs.take_next()
+            job = self.jobs.take_next()
         if job is not None:
             with job.bound_to_log():
                 self._run(job)
@@ -301,9 +266,9 @@ class IndexingService:
                 if self._files.has_slow_files():
                     self._index_slow_files()
                 else:
-                    self._fill_vectors()
+                    self._drain_embedding_queue()
             return True
-        return self._backlog.catch_up()
+        return self._queue.catch_up()
 
     def _run_sync(self) -> bool:
         """Index the changes of the tree that wait, if any do; return whether there were some."""
@@ -324,9 +289,9 @@ class IndexingService:
 
     def _sync_scopes(self, changes: TreeChanges) -> SyncOutcome:
         """Index changes of every folder that was indexed, or that the running job is indexing."""
-        scopes = load_scopes(self._documents)
+        scopes = load_roots(self._documents)
         if self._running is not None:
-            scopes = merge_scopes(scopes, self._files.normalize(self._running.request))
+            scopes = merge_roots(scopes, self._files.normalize(self._running.request))
         total = SyncOutcome()
         ignored: list[set[bytes]] = []
         for scope in scopes:
@@ -368,7 +333,7 @@ class IndexingService:
                     between=self._sync_between,
                     should_yield=self._sync.has_request,
                 )
-            remember_scope(self._documents, self._files.normalize(job.request))
+            remember_root(self._documents, self._files.normalize(job.request))
             self._note_indexed()
         except Exception as error:  # noqa: BLE001 - border: a failed job must not end the thread that runs the next
             self._fail(job, error)
@@ -409,19 +374,19 @@ class IndexingService:
     def _sync_between(self) -> None:
         self._run_sync()
 
-    def _fill_vectors(self) -> None:
+    def _drain_embedding_queue(self) -> None:
         """Embed what lacks a vector, until it is done or another job waits."""
         try:
-            self._backlog.fill(self._should_pause)
+            self._queue.drain(self._should_pause)
         except Exception as error:  # noqa: BLE001 - border: keyword answers go on without vectors
             self._fail_all(error)
             return
         self._embedding = [job for job in self._embedding if not job.cancelled.is_set()]
-        if self._backlog.is_empty():
+        if self._queue.is_empty():
             self._vectors_due = False
             self._count_vectors()
             for job in self._embedding:
-                self._jobs.finish(job, "done")
+                self.jobs.finish(job, "done")
             self._embedding.clear()
 
     def _should_pause(self) -> bool:
@@ -440,4 +405,4 @@ class IndexingService:
         if self._stopping.is_set() or isinstance(error, JobCancelledError):
             return
         logger.error("job %s, to index %s, failed", job.status.job_id, job.request.folder_path, exc_info=error)
-        self._jobs.finish(job, "failed", describe_failure(error))
+        self.jobs.finish(job, "failed", describe_failure(error))

@@ -1,4 +1,4 @@
-"""How far a running job is, as its thread counts it and others read it."""
+"""Progress of an indexing run: counted by the indexing thread, read by others."""
 
 import threading
 from collections import Counter
@@ -14,10 +14,12 @@ from agent_brain_server.types import Skip
 
 @dataclass(slots=True)
 class Counters:
-    """What a run of indexing has done. Its thread writes them; a reader may see them at slightly different moments.
+    """Counters of one run of the indexing pipeline.
+
+    Only the indexing thread writes them. A reader may see counters of slightly different moments.
 
     Attributes:
-        cancelled: Set when the run is to end at the next batch.
+        cancelled: Set to end the run at the next batch.
     """
 
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -33,11 +35,15 @@ class Counters:
     keywords_ready: bool = False
 
     def count_skips(self, skips: Iterable[Skip]) -> None:
-        """Count what is left out, by reason."""
+        """Count skipped files, by reason."""
         self.skipped.update(skip.reason for skip in skips)
 
+    def count_unread(self) -> int:
+        """Return how many changed files have not been read yet."""
+        return max(self.files_changed - self.files_done, 0)
+
     def progress(self) -> JobProgress:
-        """Return the counters as they are now."""
+        """Return a copy of the counters."""
         return JobProgress(
             phase=self.phase,
             files_total=self.files_total,
@@ -51,18 +57,14 @@ class Counters:
             keywords_ready=self.keywords_ready,
         )
 
-    def count_unread(self) -> int:
-        """Return how many changed files have not been read yet."""
-        return max(self.files_changed - self.files_done, 0)
-
 
 @dataclass(slots=True, kw_only=True)
 class RunningJob(Counters):
-    """A job at work.
+    """A job that is running.
 
     Attributes:
-        status: As it was when the work began.
-        correlation_id: Of the HTTP request that asked for it; `None` if a change of the tree did.
+        status: As of its start.
+        correlation_id: Id of the HTTP request that submitted it; `None` if a change of the tree did.
     """
 
     status: JobStatus
@@ -70,13 +72,13 @@ class RunningJob(Counters):
     correlation_id: str | None = None
 
     def bound_to_log(self) -> AbstractContextManager[None]:
-        """Mark every log line of a block as work on the job."""
+        """Attach the job's id to every log record of a block."""
         return bind_job(self.status.job_id, self.correlation_id)
 
     def describe(self) -> str:
-        """Return a summary of the keyword half."""
+        """Return a summary of the keyword half, for the log."""
         return f"{pluralize(self.files_total, 'file')}: {self.files_done:,} read, {self.files_removed:,} removed"
 
     def snapshot(self) -> JobStatus:
-        """Return the job with its counters as they are now."""
+        """Return the job's status with its current progress."""
         return self.status.model_copy(update={"progress": self.progress()})

@@ -1,8 +1,17 @@
-"""Answers a question: retrieve by words and by meaning, rank, and fetch the text of the best."""
+"""Answer a query: search keywords and vectors, rank the hits, fetch the text of the best."""
 
+import contextvars
 import os
+import threading
 import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from agent_brain_server.errors import NotFoundError
 from agent_brain_server.models.query import (
@@ -15,34 +24,120 @@ from agent_brain_server.models.query import (
 )
 from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.search.retrievers import KeywordIndex, VectorIndex
-from agent_brain_server.services.executor import SideThread
-from agent_brain_server.services.freshness import Barrier, ChangeSource, WatchReport
+from agent_brain_server.services.freshness import Barrier, ChangeSource
 from agent_brain_server.services.metrics import Metrics
-from agent_brain_server.services.query_embedder import QueryEmbedder
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.support.text import count_hidden
-from agent_brain_server.types import AllowedChunks, Chunk, Hit, QueryFilter, RankedChunk
+from agent_brain_server.support.tokens import find_subject
+from agent_brain_server.types import AllowedChunks, Chunk, Embedder, Hit, QueryFilter, RankedChunk
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 POOL_SIZE = 150
-"""Candidates from each side: far more than are answered, since ranking moves files up that have many fair chunks."""
+"""Candidates from each index: far more than `top_k`, since ranking promotes files with many fair chunks."""
 
 MAX_RANKED = 2 * POOL_SIZE
-"""All candidates of both sides."""
+"""All candidates of both indexes."""
+
+CACHED_QUERIES = 256
+"""Agents repeat and page their queries; 256 vectors of 384 floats take 400 KB."""
+
+
+class SingleSlotExecutor:
+    """Run one task at a time in a second thread, and refuse another while that one runs.
+
+    A hybrid query searches both indexes at once with it. Several concurrent queries keep the cores busy without it:
+    with a second thread for each, more threads would wait for the interpreter lock.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "search")
+        self._slot = threading.Lock()
+
+    def try_submit(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T] | None:
+        """Start a task in the caller's context; return `None` if another task runs."""
+        if not self._slot.acquire(blocking=False):
+            return None
+        context = contextvars.copy_context()
+
+        def run() -> T:
+            try:
+                return context.run(work, *args, **kwargs)
+            finally:
+                self._slot.release()
+
+        try:
+            return self._pool.submit(run)
+        except BaseException:
+            self._slot.release()
+            raise
+
+
+class QueryEmbedder:
+    """Embed queries, from any thread. The model is opened by the first query; recent vectors are cached.
+
+    Args:
+        model: Name of the embedding model, as in the settings.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._opening = threading.Lock()
+        self._embedder: Embedder | None = None
+        self._recent: OrderedDict[str, npt.NDArray[np.float32]] = OrderedDict()
+        self._recent_lock = threading.Lock()
+
+    def embed(self, query: str) -> npt.NDArray[np.float32]:
+        """Return the unit vector of a query, shape (dimension,).
+
+        The vector of a query of several lines is the mean of that of the whole query and that of its subject line.
+
+        Raises:
+            ConfigError: The model cannot be opened.
+        """
+        with self._recent_lock:
+            known = self._recent.get(query)
+            if known is not None:
+                self._recent.move_to_end(query)
+                return known
+        vector = self._embed_lines(query)
+        with self._recent_lock:
+            self._recent[query] = vector
+            while len(self._recent) > CACHED_QUERIES:
+                self._recent.popitem(last=False)
+        return vector
+
+    def open(self) -> Embedder:
+        """Return the model; loading it takes a third of a second and some 80 MB the first time."""
+        with self._opening:
+            if self._embedder is None:
+                from agent_brain_server.embedding.named import open_embedder  # noqa: PLC0415 - only with vectors
+
+                self._embedder = open_embedder(self._model)
+            return self._embedder
+
+    def _embed_lines(self, query: str) -> npt.NDArray[np.float32]:
+        subject = find_subject(query)
+        vectors = self.open().embed_queries([query] if subject is None else [query, subject])
+        vector: npt.NDArray[np.float32] = vectors.sum(axis=0)
+        return vector if subject is None else vector / np.linalg.norm(vector)
 
 
 class QueryService:
-    """Answers questions about one project, from any thread.
+    """Answer queries about one project, from any thread.
 
     Args:
-        documents: Filters are resolved and texts are read here.
+        documents: Resolves filters and holds the texts.
         keywords: The keyword index.
         vectors: The vector index.
-        embedder: Makes the question's vector.
-        metrics: Latency by mode and stage is noted here.
-        side_thread: Runs the vector search of a hybrid query beside its keyword search.
+        embedder: Embeds the query.
+        metrics: Records the latency of each mode and stage.
+        executor: Runs the vector search of a hybrid query in parallel with its keyword search.
         root: Canonical root of the project.
-        changes: Tells which changes of the tree are not in the index yet.
+        changes: The changes of the tree that are not in the index yet.
+        count_unread: Returns how many changed files a running job has not read yet.
     """
 
     def __init__(
@@ -53,29 +148,31 @@ class QueryService:
         embedder: QueryEmbedder,
         metrics: Metrics,
         *,
-        side_thread: SideThread,
+        executor: SingleSlotExecutor,
         root: Path,
         changes: ChangeSource,
+        count_unread: Callable[[], int],
     ) -> None:
         self._documents = documents
-        self._side_thread = side_thread
+        self._executor = executor
         self._root = root
-        self._changes = changes
+        self.changes = changes
+        self._count_unread = count_unread
         self._keywords = keywords
         self._vectors = vectors
         self._embedder = embedder
         self._metrics = metrics
 
     def barrier(self, request: QueryRequest) -> Barrier:
-        """Return the barrier behind every change that was made before the request."""
-        return self._changes.barrier(may_wait=request.wait_ms > 0)
+        """Return a barrier after every change that was made before the request."""
+        return self.changes.barrier(may_wait=request.wait_ms > 0)
 
     def answer(self, request: QueryRequest, barrier: Barrier | None = None) -> QueryResponse:
         """Return the best chunks for a request.
 
         Args:
-            request: What to search for.
-            barrier: Taken when the request arrived, and waited for; `None` takes one and waits for it here.
+            request: The query.
+            barrier: Taken when the request arrived, and already waited for; `None` takes one and waits for it here.
 
         Raises:
             InvalidRequestError: A glob of the filter is invalid.
@@ -86,7 +183,7 @@ class QueryService:
             barrier = self.barrier(request)
             if request.wait_ms and not barrier.is_met():
                 barrier.wait(request.wait_ms / 1000)
-        # before retrieval: a change that is indexed in between is counted although the answer may have it
+        # counted before retrieval: a change that is indexed in between is reported, although the answer may have it
         freshness = self.freshness(barrier)
         allowed = self._documents.resolve_filter(
             QueryFilter(tuple(request.source_types), tuple(request.languages), tuple(request.file_paths))
@@ -103,16 +200,16 @@ class QueryService:
         )
 
     def _retrieve(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[QueryResult]:
-        """Rank, fetch the texts, and leave out what has been deleted since it was indexed."""
+        """Rank, fetch the texts, and leave out files that were deleted since they were indexed."""
         limit = request.top_k
         while True:
             ranked = self._rank(request, allowed, limit)
             with self._metrics.time_stage("fetch"):
                 chunks = self._documents.chunks_by_keys(item.metadata.key for item in ranked)
-            found = [item for item in ranked if item.metadata.key in chunks]  # others were replaced a moment ago
+            found = [item for item in ranked if item.metadata.key in chunks]  # the others were replaced meanwhile
             existing = self._existing({chunks[item.metadata.key].path for item in found})
             kept = [item for item in found if chunks[item.metadata.key].path in existing]
-            # a deleted file may have crowded out another one: rank again, with room for both
+            # a deleted file may have displaced another one: rank again, with room for both
             if len(kept) == len(found) or len(ranked) < limit or limit >= MAX_RANKED:
                 return [
                     _result(item, chunks[item.metadata.key], explain=request.explain) for item in kept[: request.top_k]
@@ -123,21 +220,17 @@ class QueryService:
         return {path for path in paths if os.path.lexists(os.path.join(self._root, path))}
 
     def get_chunk(self, chunk_id: str) -> ChunkResponse:
-        """Return one chunk whole.
+        """Return one chunk with its whole text.
 
         Raises:
-            NotFoundError: There is no such chunk (any more).
+            NotFoundError: There is no such chunk, or its file has changed.
         """
         chunk = self._documents.get_chunk(chunk_id)
         if chunk is None:
             raise NotFoundError(
-                f"There is no chunk {chunk_id[:40]!r}.", code="unknown_chunk", hint="Ask again: its file has changed."
+                f"There is no chunk {chunk_id[:40]!r}.", code="unknown_chunk", hint="Query again: its file has changed."
             )
         return ChunkResponse(chunk_id=chunk.id, **_described(chunk))
-
-    def watch_report(self) -> WatchReport:
-        """Return how the tree is followed now."""
-        return self._changes.report()
 
     def freshness(self, barrier: Barrier | None = None) -> IndexFreshness:
         """Return how fresh the index is.
@@ -146,26 +239,26 @@ class QueryService:
             barrier: Count the changes before it; `None`: all changes until now.
         """
         counts = self._documents.counts()
-        barrier = barrier or self._changes.barrier(may_wait=False)
-        report = self._changes.report()
+        barrier = barrier or self.changes.barrier(may_wait=False)
+        report = self.changes.report()
         return IndexFreshness(
             last_indexed_at=self._documents.get_meta(LAST_INDEXED_META),
-            files_pending=max(counts.files_pending, barrier.count_pending(), self._changes.count_unread()),
+            files_pending=max(counts.files_pending, barrier.count_pending(), self._count_unread()),
             vector_coverage=counts.embedded / counts.chunks if counts.chunks else 1.0,
-            checking=self._changes.is_rechecking(),
+            checking=self.changes.is_rechecking(),
             watch=report.state,
             unwatched_directories=len(report.unwatched),
         )
 
     def _rank(self, request: QueryRequest, allowed: AllowedChunks | None, limit: int) -> list[RankedChunk]:
-        vector_side = None
+        vector_search = None
         if request.mode == "hybrid" and self._vectors.count():
-            # both sides spend their time outside of the interpreter lock: together they take as long as the longer one
-            vector_side = self._side_thread.try_submit(self._search_vectors, request, allowed)
+            # both searches release the interpreter lock, so in parallel they take as long as the longer one
+            vector_search = self._executor.try_submit(self._search_vectors, request, allowed)
         bm25_hits = self._search_keywords(request, allowed) if request.mode != "vector" else []
-        if vector_side is not None:
-            self._documents.facts_by_keys([hit.key for hit in bm25_hits])  # remembered when they are asked for below
-            vector_hits = vector_side.result()
+        if vector_search is not None:
+            self._documents.facts_by_keys([hit.key for hit in bm25_hits])  # fills the cache for the call below
+            vector_hits = vector_search.result()
         else:
             vector_hits = self._search_vectors(request, allowed) if request.mode != "bm25" else []
         with self._metrics.time_stage("facts"):

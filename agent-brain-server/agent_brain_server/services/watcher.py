@@ -15,9 +15,8 @@ from pathlib import Path
 
 from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, WatchReport
+from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, TreeChanges, WatchReport
 from agent_brain_server.services.indexing_service import IndexingService
-from agent_brain_server.services.tree_sync import TreeChanges
 from agent_brain_server.services.tree_watch import ROOT, TreeWatch
 from agent_brain_server.storage.document_store import DocumentStore
 
@@ -120,10 +119,6 @@ class TreeWatcher:
     def is_rechecking(self) -> bool:
         """Whether every file is being compared, so that the count of pending files is a lower bound."""
         return self._log.is_rechecking()
-
-    def count_unread(self) -> int:
-        """Return how many changed files a running job has not read yet."""
-        return self._indexing.count_unread()
 
     def report(self) -> WatchReport:
         """Return how the tree is followed now."""
@@ -264,10 +259,10 @@ class TreeWatcher:
         for item in self._delegated.copy():
             batch, jobs = item
             is_slow = not jobs and any(self._indexing.is_slow(os.fsdecode(path)) for path in batch.paths)
-            if is_slow or not all(map(self._indexing.is_job_settled, jobs)):
+            if is_slow or not all(map(self._indexing.jobs.is_settled, jobs)):
                 continue
             self._delegated.remove(item)
-            if all(map(self._indexing.is_job_indexed, jobs)):
+            if all(map(self._indexing.jobs.is_indexed, jobs)):
                 self._failures = 0
                 self._log.finish(batch)
             else:

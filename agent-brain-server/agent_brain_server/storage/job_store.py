@@ -16,8 +16,6 @@ from agent_brain_server.storage.schema_check import open_inspected
 MAX_FINISHED_JOBS = 50
 """Ended jobs that are remembered: enough to look back at, few enough to list."""
 
-FINISHED_STATES: tuple[JobState, ...] = ("done", "failed", "cancelled")
-
 COLUMNS = "job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request, correlation_id"
 
 LAST_ENDED_FIRST = "coalesce(end_order, 0) DESC, sequence DESC"  # one that has no number ended before they were counted

@@ -15,7 +15,7 @@ from pathlib import Path
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.storage_paths import (
     DATA_DIRS,
-    SCOPES_FILE,
+    ROOTS_FILE,
     origin_key_lock_path,
     origin_key_path,
     origin_path,
@@ -80,7 +80,7 @@ def has_content(data: Path) -> bool:
         OSError: It cannot be read.
     """
     stores = (data / name for name in DATA_DIRS)
-    return (data / SCOPES_FILE).exists() or any(store.is_dir() and any(store.iterdir()) for store in stores)
+    return (data / ROOTS_FILE).exists() or any(store.is_dir() and any(store.iterdir()) for store in stores)
 
 
 def _authenticate(key: bytes, mark: str) -> str:

@@ -75,5 +75,5 @@ LAST_INDEXED_META = "last_indexed_at"
 LIMITED_CONTENTS_META = "limited_contents"
 """Key in `meta`: contents that took too much CPU or memory to parse, by hash, as JSON."""
 
-SCOPES_META = "scopes"
+ROOTS_META = "scopes"
 """Key in `meta`: the requests whose folders are kept fresh, as JSON."""

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from agent_brain_server.api.deps import ProjectId, Projects, ShuttingDown
-from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobAccepted, JobList, JobStatus
+from agent_brain_server.models.index import TERMINAL_STATES, ClearedIndex, IndexRequest, JobAccepted, JobList, JobStatus
 from agent_brain_server.project.services import ProjectServices
 
 router = APIRouter(prefix="/index", tags=["index"])
@@ -19,8 +19,6 @@ EVENT_INTERVAL_S = 0.1
 
 KEEPALIVE_INTERVAL_S = 3.0
 """A comment line this often keeps idle connections from being closed on the way."""
-
-ENDED = frozenset({"done", "failed", "cancelled"})
 
 
 @router.post("", status_code=status.HTTP_202_ACCEPTED)
@@ -42,21 +40,21 @@ def clear_index(projects: Projects, project_id: ProjectId = None) -> ClearedInde
 def list_jobs(projects: Projects, project_id: ProjectId = None) -> JobList:
     """List the jobs, newest first."""
     with projects.lease(project_id) as bundle:
-        return JobList(jobs=bundle.indexing.list_jobs())
+        return JobList(jobs=bundle.indexing.jobs.newest())
 
 
 @router.get("/jobs/{job_id}")
 def show_job(job_id: str, projects: Projects, project_id: ProjectId = None) -> JobStatus:
     """Show one job and how far it is."""
     with projects.lease(project_id) as bundle:
-        return bundle.indexing.get_job(job_id)
+        return bundle.indexing.jobs.get(job_id)
 
 
 @router.delete("/jobs/{job_id}")
 def cancel_job(job_id: str, projects: Projects, project_id: ProjectId = None) -> JobStatus:
     """Cancel a job; what it has already indexed stays."""
     with projects.lease(project_id) as bundle:
-        return bundle.indexing.cancel(job_id)
+        return bundle.indexing.jobs.cancel(job_id)
 
 
 @router.get(
@@ -69,7 +67,7 @@ def stream_job(
 ) -> StreamingResponse:
     """Stream a job's progress as server-sent events, each a `JobStatus`."""
     with projects.lease(project_id) as bundle:
-        bundle.indexing.get_job(job_id)  # an unknown job is a 404, not an empty stream
+        bundle.indexing.jobs.get(job_id)  # an unknown job is a 404, not an empty stream
     events = _lease_and_follow(job_id, projects.lease(project_id), stopping)
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
@@ -87,9 +85,9 @@ async def _lease_and_follow(
 async def _follow(job_id: str, bundle: ProjectServices, stopping: asyncio.Event) -> AsyncIterator[str]:
     shown, silent_s = "", 0.0
     while not stopping.is_set() and not bundle.retired.is_set():
-        job = bundle.indexing.get_job(job_id)
+        job = bundle.indexing.jobs.get(job_id)
         body = job.model_dump_json()
-        if job.state in ENDED:
+        if job.state in TERMINAL_STATES:
             yield f"event: end\ndata: {body}\n\n"
             return
         if body != shown:

@@ -20,9 +20,9 @@ from agent_brain_server.services.file_indexer import (
     JobCancelledError,
     skipped_record,
 )
+from agent_brain_server.services.freshness import TreeChanges
 from agent_brain_server.services.index_writer import IndexWriter
 from agent_brain_server.services.progress import RunningJob
-from agent_brain_server.services.tree_sync import TreeChanges
 from agent_brain_server.types import FileStat
 
 

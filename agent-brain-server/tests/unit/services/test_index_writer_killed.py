@@ -23,7 +23,7 @@ from agent_brain_server.models.index import IndexRequest
 
 def run_job():
     job_id = bundle.indexing.submit(IndexRequest(folder_path=".")).job_id
-    while bundle.indexing.get_job(job_id).finished_at is None:
+    while bundle.indexing.jobs.get(job_id).finished_at is None:
         time.sleep(0.01)
 
 def die_around(store, method, moment):

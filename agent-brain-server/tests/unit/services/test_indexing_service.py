@@ -163,7 +163,7 @@ def test_a_folder_that_cannot_be_indexed_is_refused_at_once(
     os.mkfifo(project / "fifo")
     with pytest.raises(error):
         bundle.indexing.submit(IndexRequest(folder_path=folder))
-    assert bundle.indexing.list_jobs() == []
+    assert bundle.indexing.jobs.newest() == []
 
 
 def test_a_bad_glob_or_overlap_is_refused_at_once(bundle: ProjectServices) -> None:
@@ -185,12 +185,12 @@ def test_a_cancelled_job_stops_and_what_it_indexed_stays(
     write_many(project, 300)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
-    while not bundle.indexing.get_job(job.job_id).progress.keywords_ready:
+    while not bundle.indexing.jobs.get(job.job_id).progress.keywords_ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert bundle.indexing.cancel(job.job_id).state == "cancelled"
+    assert bundle.indexing.jobs.cancel(job.job_id).state == "cancelled"
     with pytest.raises(ConflictError):
-        bundle.indexing.cancel(job.job_id)
+        bundle.indexing.jobs.cancel(job.job_id)
     assert sources(bundle, "routine_7")[:1] == ["src/module_7.py"]
     assert run_job(bundle).progress.files_changed == 0
 
@@ -201,15 +201,15 @@ def test_keywords_answer_while_vectors_follow_and_the_next_job_does_not_wait(
     write_many(project, 300)
     first = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
-    while not bundle.indexing.get_job(first.job_id).progress.keywords_ready:
+    while not bundle.indexing.jobs.get(first.job_id).progress.keywords_ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     (project / "src/late.py").write_text("def latecomer():\n    pass\n")
     second = bundle.indexing.submit(IndexRequest(folder_path="src/late.py"))
-    while not bundle.indexing.get_job(second.job_id).progress.keywords_ready:
+    while not bundle.indexing.jobs.get(second.job_id).progress.keywords_ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert bundle.indexing.get_job(first.job_id).state == "running"
+    assert bundle.indexing.jobs.get(first.job_id).state == "running"
     assert sources(bundle, "latecomer") == ["src/late.py"]
     with pytest.raises(ConflictError):
         bundle.indexing.clear()
@@ -227,7 +227,7 @@ def test_a_worker_that_is_killed_costs_nothing(bundle: ProjectServices, project:
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
     killed = 0
-    while (status := bundle.indexing.get_job(job.job_id)).progress.phase in ("queued", "scanning", "chunking"):
+    while (status := bundle.indexing.jobs.get(job.job_id)).progress.phase in ("queued", "scanning", "chunking"):
         assert time.monotonic() < deadline
         pid = bundle.indexing.worker_pids.get("reader")
         if pid is not None and status.progress.files_done and not killed:
@@ -244,13 +244,13 @@ def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ProjectS
     first = open_bundle()
     job = first.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
-    while first.indexing.get_job(job.job_id).progress.files_done == 0:
+    while first.indexing.jobs.get(job.job_id).progress.files_done == 0:
         assert time.monotonic() < deadline
         time.sleep(0.002)
     first.close()
     second = open_bundle()
-    while second.indexing.get_job(job.job_id).state != "done":
-        assert time.monotonic() < deadline, second.indexing.get_job(job.job_id)
+    while second.indexing.jobs.get(job.job_id).state != "done":
+        assert time.monotonic() < deadline, second.indexing.jobs.get(job.job_id)
         time.sleep(0.02)
     counts = second.documents.counts()
     assert (counts.files, counts.files_pending) == (204, 0)
@@ -326,18 +326,18 @@ def test_the_end_of_a_job_that_cannot_be_written_is_remembered(
         full.setattr("agent_brain_server.storage.job_store.JobStore.mark_finished", refuse)
         job = run_job(bundle)
         assert job.state == "done"
-        assert bundle.indexing.last_job() == job
+        assert bundle.indexing.jobs.last_ended() == job
         assert not bundle.indexing.is_busy()
     assert run_job(bundle).state == "done"
-    assert [listed.state for listed in bundle.indexing.list_jobs()] == ["done", "done"]
-    assert bundle.indexing.list_jobs()[1].finished_at
+    assert [listed.state for listed in bundle.indexing.jobs.newest()] == ["done", "done"]
+    assert bundle.indexing.jobs.newest()[1].finished_at
 
 
 def test_a_step_that_fails_outside_of_any_job_is_tried_again(
     bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent_brain_server.services.indexing_service.RETRY_S", 0.01)
-    mark_running = bundle.indexing._jobs._store.mark_running
+    mark_running = bundle.indexing.jobs._store.mark_running
     failures = iter([StoreError("the disk is full")] * 3)
 
     def fail_at_first(job_id: str) -> None:
@@ -345,7 +345,7 @@ def test_a_step_that_fails_outside_of_any_job_is_tried_again(
             raise failure
         mark_running(job_id)
 
-    monkeypatch.setattr(bundle.indexing._jobs._store, "mark_running", fail_at_first)
+    monkeypatch.setattr(bundle.indexing.jobs._store, "mark_running", fail_at_first)
     assert run_job(bundle).state == "done"
 
 
@@ -369,7 +369,7 @@ def test_a_worker_killed_while_embedding_is_replaced(bundle: ProjectServices, pr
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
     killed = False
-    while (status := bundle.indexing.get_job(job.job_id)).state not in ("done", "failed"):
+    while (status := bundle.indexing.jobs.get(job.job_id)).state not in ("done", "failed"):
         assert time.monotonic() < deadline, status
         if status.progress.vectors_done and not killed and (pid := bundle.indexing.worker_pids.get("embedder")):
             os.kill(pid, signal.SIGKILL)

@@ -10,8 +10,8 @@ import pytest
 
 from agent_brain_server.indexing.worker.client import Workers
 from agent_brain_server.indexing.worker.process import WorkerProcess
-from agent_brain_server.services import indexing_slots
-from agent_brain_server.services.indexing_slots import IndexingSlots, Turn
+from agent_brain_server.services import jobs
+from agent_brain_server.services.jobs import IndexingSlots, Turn
 
 WAIT_LIMIT_S = 120.0
 
@@ -98,7 +98,7 @@ def test_who_holds_a_slot_is_told_when_another_begins_to_wait_and_the_worker_goe
 
 
 def test_a_turn_is_over_when_it_has_lasted_and_another_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(indexing_slots, "MIN_TURN_S", 0.1)
+    monkeypatch.setattr(jobs, "MIN_TURN_S", 0.1)
     slots, holder, stopping = IndexingSlots(1), Turn(lambda: None), threading.Event()
     assert slots.take(holder, never)
     time.sleep(0.15)

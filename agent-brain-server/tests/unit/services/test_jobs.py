@@ -34,7 +34,7 @@ def test_the_job_that_waited_longest_begins_first(queue: JobQueue) -> None:
     while (job := queue.take_next()) is not None:
         begun.append(job.status.job_id)
     assert begun == submitted
-    assert not queue.has_waiting()
+    assert not queue.has_queued()
     assert queue.is_busy()
 
 

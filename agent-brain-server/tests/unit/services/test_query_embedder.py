@@ -7,8 +7,8 @@ import pytest
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import ConfigError
-from agent_brain_server.services import query_embedder
-from agent_brain_server.services.query_embedder import QueryEmbedder
+from agent_brain_server.services import query_service
+from agent_brain_server.services.query_service import QueryEmbedder
 
 MODEL = ProjectConfig().embedding_model
 
@@ -33,7 +33,7 @@ def test_the_first_line_of_several_counts_twice() -> None:
 
 
 def test_a_question_is_embedded_once_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_embedder, "CACHED_QUERIES", 2)
+    monkeypatch.setattr(query_service, "CACHED_QUERIES", 2)
     embedder = QueryEmbedder(MODEL)
     first = embedder.embed("one")
     second = embedder.embed("two")

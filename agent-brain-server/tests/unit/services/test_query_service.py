@@ -9,7 +9,7 @@ from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
-from agent_brain_server.services.executor import SideThread
+from agent_brain_server.services.query_service import SingleSlotExecutor
 
 RunJob = Callable[..., JobStatus]
 
@@ -54,7 +54,7 @@ def test_a_question_beside_others_is_answered_alike(
     run_job(bundle)
     request = QueryRequest(query="put up the program")
     with_two_threads = bundle.queries.answer(request).results
-    monkeypatch.setattr(SideThread, "try_submit", lambda *_: None)  # as while it works for another question
+    monkeypatch.setattr(SingleSlotExecutor, "try_submit", lambda *_: None)  # as while it works for another question
     with_one = bundle.queries.answer(request).results
     assert with_one == with_two_threads
     assert any(result.vector_score is not None for result in with_one)

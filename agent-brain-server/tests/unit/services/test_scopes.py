@@ -4,8 +4,8 @@ import pytest
 
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project.services import ProjectServices
-from agent_brain_server.services.indexed_roots import load_scopes, merge_scopes, remember_scope
-from agent_brain_server.storage.schema import SCOPES_META
+from agent_brain_server.services.indexed_roots import load_roots, merge_roots, remember_root
+from agent_brain_server.storage.schema import ROOTS_META
 
 
 def request(folder: str, **fields: object) -> IndexRequest:
@@ -35,12 +35,12 @@ TOP = request(".", recursive=False)
 def test_a_job_takes_the_place_of_what_lies_in_it(jobs: list[IndexRequest], scopes: list[IndexRequest]) -> None:
     merged: list[IndexRequest] = []
     for job in jobs:
-        merged = merge_scopes(merged, job)
+        merged = merge_roots(merged, job)
     assert merged == scopes
 
 
 def test_scopes_outlive_the_server_and_foreign_ones_are_forgotten(bundle: ProjectServices) -> None:
-    remember_scope(bundle.documents, SRC_PYTHON)
-    assert load_scopes(bundle.documents) == [SRC_PYTHON]
-    bundle.documents.set_meta(SCOPES_META, '[{"unknown": 1}]')
-    assert load_scopes(bundle.documents) == []
+    remember_root(bundle.documents, SRC_PYTHON)
+    assert load_roots(bundle.documents) == [SRC_PYTHON]
+    bundle.documents.set_meta(ROOTS_META, '[{"unknown": 1}]')
+    assert load_roots(bundle.documents) == []

@@ -94,6 +94,6 @@ def test_without_a_change_nothing_is_read_again(project: Path, run_job: RunJob) 
     bundle = open_with(project, index_secrets=False)
     try:
         assert bundle.documents.counts().files_pending == 0
-        assert len(bundle.indexing.list_jobs()) == 1
+        assert len(bundle.indexing.jobs.newest()) == 1
     finally:
         bundle.close()

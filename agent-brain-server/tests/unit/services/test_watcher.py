@@ -97,7 +97,7 @@ def test_what_was_not_indexed_stays_out(bundle: ProjectServices, project: Path, 
 def test_nothing_is_watched_before_something_is_indexed(bundle: ProjectServices, project: Path) -> None:
     (project / "src/parser.py").write_text("def unasked():\n    pass\n")
     time.sleep(1.0)
-    assert bundle.indexing.list_jobs() == []
+    assert bundle.indexing.jobs.newest() == []
 
 
 def ask(bundle: ProjectServices, word: str) -> list[str]:
