@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from process_guard import no_process_left  # noqa: F401 - a fixture of every module
+
+pytest_plugins = ["process_guard"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: its children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -86,7 +87,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def agent_brain(project: Path, environment: dict[str, str]) -> Iterator[Command]:
+def agent_brain(project: Path, environment: dict[str, str], starts_processes: None) -> Iterator[Command]:
     """Run the command in a project of the test's own; its server is stopped afterwards, whatever happened."""
     command = Command(project, environment)
     try:
@@ -96,7 +97,7 @@ def agent_brain(project: Path, environment: dict[str, str]) -> Iterator[Command]
 
 
 @pytest.fixture(scope="module")
-def indexed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+def indexed(tmp_path_factory: pytest.TempPathFactory, starts_processes: None) -> Iterator[Command]:
     """Run the command in an indexed project, which a module's tests share and only ask."""
     place = tmp_path_factory.mktemp("indexed")
     command = Command(make_project(place), make_environment(place))

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from process_guard import no_process_left  # noqa: F401 - a fixture of every module
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.models.index import TERMINAL_STATES, IndexRequest, JobStatus
@@ -24,6 +23,8 @@ from agent_brain_server.project.services import ProjectServices
 settings.register_profile("repeatable", derandomize=True)
 if os.environ.get("CI"):  # new examples are tried at every desk; what lands does not depend on luck
     settings.load_profile("repeatable")
+
+pytest_plugins = ["process_guard"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: its children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -87,7 +88,7 @@ def bundle(open_bundle: Callable[[], ProjectServices]) -> ProjectServices:
 
 
 @pytest.fixture
-def run_job() -> Callable[..., JobStatus]:
+def run_job(starts_processes: None) -> Callable[..., JobStatus]:
     """Return a function that indexes and waits for the end."""
 
     def run(bundle: ProjectServices, folder: str = ".", **options: Any) -> JobStatus:
@@ -150,13 +151,13 @@ class ChromaRun:
 
 
 @pytest.fixture(scope="session")
-def chroma_run() -> type[ChromaRun]:
+def chroma_run(starts_processes: None) -> type[ChromaRun]:
     """Return what runs a Chroma server."""
     return ChromaRun
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[ChromaRun]:
+def own_server(tmp_path: Path, starts_processes: None) -> Iterator[ChromaRun]:
     """Return a running Chroma server that the test may end and start again."""
     (tmp_path / "chroma").mkdir()
     server = ChromaRun(tmp_path / "chroma")

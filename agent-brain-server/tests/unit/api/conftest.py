@@ -53,7 +53,7 @@ def daemon(home: Path) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def index_all(client: TestClient) -> Callable[..., dict[str, Any]]:
+def index_all(client: TestClient, starts_processes: None) -> Callable[..., dict[str, Any]]:
     """Return a function that indexes a folder and waits for the end by its events."""
 
     def index(**fields: Any) -> dict[str, Any]:
