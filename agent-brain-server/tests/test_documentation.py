@@ -43,7 +43,7 @@ OPENAPI = REPOSITORY / ".speckit/features/109-multi-instance-architecture/contra
 SKILL = REPOSITORY / "agent-brain-skill" / "Agent Brain" / "SKILL.md"
 
 
-def test_every_setting_is_documented_with_its_default_and_limits() -> None:
+def test_settings_are_documented_with_default_and_limits() -> None:
     document = (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
     rows = re.findall(r"^\| `([a-z_]+)` \| `(.*?)` \| (.*) \|$", document, flags=re.MULTILINE)
     fields = [*ProjectConfig.model_fields.items(), *SharedConfig.model_fields.items()]
@@ -51,18 +51,18 @@ def test_every_setting_is_documented_with_its_default_and_limits() -> None:
 
 
 @pytest.mark.parametrize("name", [ENVIRONMENT_PREFIX, HOME_VARIABLE, STATE_DIR_VARIABLE])
-def test_every_variable_is_documented(name: str) -> None:
+def test_environment_variables_are_documented(name: str) -> None:
     assert f"`{name}" in (REPOSITORY / "docs" / "CONFIGURATION.md").read_text()
 
 
-def test_every_reason_to_leave_a_file_out_is_documented() -> None:
+def test_skip_reasons_are_documented() -> None:
     architecture = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text()
     table = architecture.partition("## What is left out")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
     assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(get_args(SkipReason))
 
 
-def test_every_route_is_documented_with_its_parameters() -> None:
+def test_routes_are_documented_with_parameters() -> None:
     rows = re.findall(r"^\| `([A-Z]+ /\S*)` \|(.*?)\| ", API.read_text(), flags=re.MULTILINE)
     documented = {call: set(re.findall(r"`([a-z_]+)`", parameters)) for call, parameters in rows}
     paths = json.loads(OPENAPI.read_text())["paths"]
@@ -78,7 +78,7 @@ def test_every_route_is_documented_with_its_parameters() -> None:
     ("call", "model"),
     [("POST /query", QueryRequest), ("POST /index", IndexRequest), ("POST /projects", ProjectRegistration)],
 )
-def test_every_field_of_a_body_is_documented_with_its_default(call: str, model: type[BaseModel]) -> None:
+def test_body_fields_are_documented_with_default(call: str, model: type[BaseModel]) -> None:
     section = API.read_text().partition(f"### `{call}`")[2].partition("\n#")[0]
     rows = re.findall(r"^\| `([a-z_]+)` \| (?:`(.*?)`)? ?\| ", section, flags=re.MULTILINE)
     expected = []
@@ -88,7 +88,7 @@ def test_every_field_of_a_body_is_documented_with_its_default(call: str, model: 
     assert rows == expected
 
 
-def test_every_metric_is_documented_and_the_other_way_round() -> None:
+def test_metrics_match_documents() -> None:
     documented = re.findall(
         r"^\| `((?:agent_brain|process)_[a-z_]+)` \| ([a-z]+) \|", API.read_text(), flags=re.MULTILINE
     )
@@ -97,7 +97,7 @@ def test_every_metric_is_documented_and_the_other_way_round() -> None:
     assert sorted(documented) == sorted((name, kind) for name, kind in kept if not name.endswith("_created"))
 
 
-def test_every_error_code_is_documented_and_the_other_way_round() -> None:
+def test_error_codes_match_documents() -> None:
     section = API.read_text().partition("## Errors")[2].partition("\n## ")[0]
     documented = {
         code for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for code in row[1:-1].split("`, `")
@@ -125,7 +125,7 @@ def find_codes(tree: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("package", ["agent-brain-server", "agent-brain-cli"])
-def test_every_dependency_has_its_reason(package: str) -> None:
+def test_dependencies_have_reasons(package: str) -> None:
     architecture = (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text()
     reasons = architecture.partition("## Dependencies")[2].partition("\n## ")[0]
     project = tomllib.loads((REPOSITORY / package / "pyproject.toml").read_text())["project"]
@@ -135,12 +135,12 @@ def test_every_dependency_has_its_reason(package: str) -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_links_between_documents_lead_somewhere(path: Path) -> None:
+def test_document_links_resolve(path: Path) -> None:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
     assert [target for target in targets if not (path.parent / target.replace("%20", " ")).exists()] == []
 
 
-def test_the_skill_imports_what_exists() -> None:
+def test_skill_imports_resolve() -> None:
     imported = 0
     for block in re.findall(r"```python\n(.*?)```", SKILL.read_text(), flags=re.DOTALL):
         for node in ast.walk(ast.parse(block)):
@@ -151,7 +151,7 @@ def test_the_skill_imports_what_exists() -> None:
     assert imported
 
 
-def test_every_test_that_security_rests_on_exists() -> None:
+def test_security_document_names_existing_tests() -> None:
     named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs" / "SECURITY.md").read_text()))
     modules = (Path(__file__).parent.rglob("test_*.py"), REPOSITORY.glob("agent-brain-cli/tests/**/test_*.py"))
     text = "\n".join(path.read_text() for found in modules for path in found)
@@ -159,7 +159,7 @@ def test_every_test_that_security_rests_on_exists() -> None:
     assert [name for name in sorted(named) if f"def {name}(" not in text] == []
 
 
-def test_every_variable_that_the_code_names_is_documented() -> None:
+def test_variables_named_in_code_are_documented() -> None:
     named = {
         name
         for package in ("agent-brain-server/agent_brain_server", "agent-brain-cli/agent_brain_cli")
@@ -171,13 +171,13 @@ def test_every_variable_that_the_code_names_is_documented() -> None:
     assert {name for name in named if f"`{name}`" not in document} == set()
 
 
-def test_the_skill_says_what_it_is_where_agents_look() -> None:
+def test_skill_has_name_and_description() -> None:
     opening = re.match(r"---\nname: ([a-z0-9-]{1,64})\ndescription: (.{1,1024})\n---\n", SKILL.read_text())
     assert opening is not None
     assert ": " not in opening[2]  # which YAML would take for a key
 
 
-def test_the_skill_tells_every_exit_code_that_an_agent_can_meet() -> None:
+def test_skill_lists_exit_codes() -> None:
     sentence = SKILL.read_text().partition("Exit codes: ")[2].partition("every error")[0]
     told = {int(code) for code in re.findall(r"(?:^|,)\s*(\d+) [a-z]", sentence)}
     assert told == {0, *(error.exit_code for error in list_errors(AgentBrainError))}
@@ -189,7 +189,7 @@ def list_errors(base: type[AgentBrainError]) -> list[type[AgentBrainError]]:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_the_python_of_the_documents_imports_what_exists(path: Path) -> None:
+def test_document_python_imports_resolve(path: Path) -> None:
     for block in re.findall(r"```python\n(.*?)```", path.read_text(), flags=re.DOTALL):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agent_brain"):
@@ -197,7 +197,7 @@ def test_the_python_of_the_documents_imports_what_exists(path: Path) -> None:
                 assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
 
 
-def test_reliability_names_existing_tests_and_loops() -> None:
+def test_reliability_document_names_existing_tests() -> None:
     text = (REPOSITORY / "docs" / "RELIABILITY.md").read_text()
     rows = re.findall(r"^\| \d+ \| .*? \| (.*?) \| (.*?) ?\|$", text.partition("### Lifecycle")[2], re.MULTILINE)
     tests = {path for cell, _ in rows for path in re.findall(r"`((?:unit|integration)/[\w/]+\.py)`", cell)}

@@ -28,12 +28,12 @@ def read_tasks() -> list[Task]:
     return [(task, re.findall(r"`(.*?)`", places), test) for task, places, test in rows]
 
 
-def test_every_task_is_listed_once() -> None:
+def test_tasks_are_listed_once() -> None:
     assert sorted(task for task, _, _ in read_tasks()) == TASK_IDS
 
 
 @pytest.mark.parametrize(("task", "places", "test"), read_tasks(), ids=[task for task, _, _ in read_tasks()])
-def test_a_task_is_where_the_list_says_and_has_its_test(task: str, places: list[str], test: str) -> None:
+def test_task_has_its_module_and_test(task: str, places: list[str], test: str) -> None:
     assert [place for place in places if not (REPOSITORY / place).is_file()] == []
     path, _, name = test.partition("::")
     functions = re.findall(r"^(?:async )?def (test_\w+)", (REPOSITORY / path).read_text(), flags=re.MULTILINE)
@@ -42,11 +42,11 @@ def test_a_task_is_where_the_list_says_and_has_its_test(task: str, places: list[
 
 
 @pytest.mark.parametrize("name", ["spec", "plan", "research", "data-model", "tasks"])
-def test_the_specification_is_implemented(name: str) -> None:
+def test_specification_is_implemented(name: str) -> None:
     assert "\nStatus: Implemented\n" in (FEATURE / f"{name}.md").read_text(encoding="utf-8")
 
 
-def test_the_plan_names_modules_that_exist() -> None:
+def test_plan_names_existing_modules() -> None:
     table = re.findall(r"^\| .*? \| (`.*?`) \| .* \|$", (FEATURE / "plan.md").read_text(), flags=re.MULTILINE)
     modules = re.findall(r"`([\w/]+\.py)`", " ".join(table))
     assert len(modules) > 10
@@ -54,7 +54,7 @@ def test_the_plan_names_modules_that_exist() -> None:
     assert [module for module in modules if not (server / module).is_file()] == []
 
 
-def test_every_table_of_the_document_store_and_every_file_is_in_the_data_model() -> None:
+def test_data_model_lists_every_table_and_file() -> None:
     text = (FEATURE / "data-model.md").read_text(encoding="utf-8")
     described = re.findall(r"^\| `([a-z]+)` \|", text.partition("## The document store")[2], flags=re.MULTILINE)
     assert described == re.findall(r"CREATE TABLE (\w+)", SCHEMA)
@@ -65,7 +65,7 @@ def test_every_table_of_the_document_store_and_every_file_is_in_the_data_model()
     assert [name for name in names if name not in in_logs and name not in places and not name.endswith(".log")] == []
 
 
-def test_notes_for_agents_name_what_exists() -> None:
+def test_agent_notes_name_existing_files() -> None:
     assert f"(../{NOTES})" in (REPOSITORY / ".claude" / NOTES).read_text(encoding="utf-8")
     text = (REPOSITORY / NOTES).read_text(encoding="utf-8")
     tasks = re.findall(r"^  ([a-z-]+):$", (REPOSITORY / "Taskfile.yml").read_text(), flags=re.MULTILINE)
@@ -79,7 +79,7 @@ def test_notes_for_agents_name_what_exists() -> None:
     assert all((REPOSITORY / package / path).is_dir() for package, path in directories)
 
 
-def test_the_readme_and_the_build_name_the_same_gate() -> None:
+def test_contributing_and_ci_name_the_same_gate() -> None:
     opening = README.partition("```sh\n")[2].partition("```")[0]
     assert [line.split("#")[0].strip() for line in opening.splitlines()] == ["./task demo", "./task test"]
     contributing = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_the_readme_and_the_build_name_the_same_gate() -> None:
     assert "./task before-push" in contributing
 
 
-def test_every_task_of_the_task_file_is_described_where_people_look() -> None:
+def test_contributing_describes_every_task() -> None:
     taskfile = (REPOSITORY / "Taskfile.yml").read_text(encoding="utf-8")
     tasks = re.findall(r"^  ([a-z-]+):\n(?:    .*\n)*?    desc: ", taskfile, flags=re.MULTILINE)
     contributing = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -122,13 +122,13 @@ def test_charts_show_recorded_figures() -> None:
         assert all(f"{tokens:,}" in README + quality for tokens in way["tokens"])
 
 
-def test_the_readme_counts_the_grammars_that_are_installed() -> None:
+def test_readme_counts_installed_grammars() -> None:
     project = tomllib.loads((REPOSITORY / "agent-brain-server/pyproject.toml").read_text())["project"]
     grammars = [line for line in project["dependencies"] if line.startswith("tree-sitter-")]
     assert f"tree-sitter, {len(grammars)} languages" in README
 
 
-def test_the_examples_of_settings_are_allowed() -> None:
+def test_settings_examples_are_valid() -> None:
     text = (REPOSITORY / "docs" / "CONFIGURATION.md").read_text(encoding="utf-8")
     examples = re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     assert examples
@@ -136,7 +136,7 @@ def test_the_examples_of_settings_are_allowed() -> None:
         assert ProjectConfig.model_validate(json.loads(example)) != ProjectConfig()
 
 
-def test_the_changes_begin_with_the_version_that_the_packages_have() -> None:
+def test_changelog_starts_with_package_version() -> None:
     newest = re.search(r"^## (\S+?),? ", (REPOSITORY / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     assert newest is not None
     for package in ("agent-brain-server", "agent-brain-cli"):
@@ -144,7 +144,7 @@ def test_the_changes_begin_with_the_version_that_the_packages_have() -> None:
         assert project["version"] == newest[1]
 
 
-def test_deviations_name_tasks_of_the_list() -> None:
+def test_deviations_name_listed_tasks() -> None:
     text = (FEATURE / "tasks.md").read_text(encoding="utf-8").partition("\n## Done otherwise\n")[2]
     named = [
         task for heads in re.findall(r"^- \*\*(.*?)\*\*: ", text, flags=re.MULTILINE) for task in heads.split(", ")

@@ -40,7 +40,7 @@ def list_sources(package: str) -> set[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_wheel_holds_every_file_and_says_what_it_is(package: str, tmp_path: Path) -> None:
+def test_wheel_holds_every_file_and_metadata(package: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(build(package, "wheel", tmp_path)) as wheel:
         names = set(wheel.namelist())
         (metadata_name,) = [name for name in names if name.endswith(".dist-info/METADATA")]
@@ -69,14 +69,14 @@ def check_metadata(package: str, metadata: Message) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_the_source_distribution_builds_the_same(package: str, tmp_path: Path) -> None:
+def test_source_distribution_builds_same_wheel(package: str, tmp_path: Path) -> None:
     with tarfile.open(build(package, "sdist", tmp_path)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert list_sources(package) | {"README.md", "LICENSE", "pyproject.toml"} <= names
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_wheel_of_cli_holds_skill_also_from_source_distribution(tmp_path: Path) -> None:
+def test_cli_wheel_holds_skill(tmp_path: Path) -> None:
     skill = (REPOSITORY / "agent-brain-skill" / "Agent Brain" / "SKILL.md").read_bytes()
     archive = build("agent-brain-cli", "sdist", tmp_path / "sdist")
     with tarfile.open(archive) as sources:

@@ -79,7 +79,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
 # What works
 
 
-def test_health_needs_no_credentials_and_tells_no_path(server: RuntimeState, root: Path) -> None:
+def test_health_without_credentials_tells_no_path(server: RuntimeState, root: Path) -> None:
     answer = httpx.get(f"{server.base_url}/health")
     health = answer.json()
     assert (health["status"], health["mode"], health["instance_id"]) == ("healthy", "project", server.instance_id)
@@ -87,7 +87,7 @@ def test_health_needs_no_credentials_and_tells_no_path(server: RuntimeState, roo
     assert str(root) not in answer.text
 
 
-def test_the_index_says_what_it_holds(client: httpx.Client, indexed: dict[str, Any], root: Path) -> None:
+def test_status_counts_documents_and_chunks(client: httpx.Client, indexed: dict[str, Any], root: Path) -> None:
     status = client.get("/health/status").json()
     assert indexed["state"] == "done"
     assert status["total_documents"] == indexed["progress"]["files_total"] == 23
@@ -98,20 +98,20 @@ def test_the_index_says_what_it_holds(client: httpx.Client, indexed: dict[str, A
 
 
 @pytest.mark.parametrize("mode", ["hybrid", "bm25", "vector"])
-def test_each_mode_finds_a_definition_with_its_lines(client: httpx.Client, root: Path, mode: str) -> None:
+def test_query_in_each_mode_finds_definition(client: httpx.Client, root: Path, mode: str) -> None:
     best = ask(client, "handle_part_7", mode=mode)["results"][0]
     assert (best["source"], best["symbols"]) == ("src/part_7.py", ["handle_part_7"])
     lines = (root / best["source"]).read_text().splitlines()
     assert best["text"].splitlines() == lines[best["start_line"] - 1 : best["end_line"]]
 
 
-def test_a_heading_leads_to_its_section(client: httpx.Client) -> None:
+def test_query_for_heading_finds_its_section(client: httpx.Client) -> None:
     best = ask(client, "how are parts handled", source_types=["doc"])["results"][0]
     assert best["source"] == "README.md"
     assert "Handling" in best["heading"]
 
 
-def test_filters_never_starve_the_answer(client: httpx.Client) -> None:
+def test_query_filters_apply_before_ranking(client: httpx.Client) -> None:
     assert {r["language"] for r in ask(client, "handle part", languages=["go"])["results"]} == {"go"}
     assert {r["source_type"] for r in ask(client, "handle part", source_types=["test"])["results"]} == {"test"}
     chosen = ask(client, "handle part", file_paths=["src/part_1*.py"], top_k=50)["results"]
@@ -122,35 +122,35 @@ def test_filters_never_starve_the_answer(client: httpx.Client) -> None:
     assert "languages.1: no such language; allowed: asciidoc, assembly, " in refused.json()["detail"]
 
 
-def test_scores_are_explained_when_asked_for(client: httpx.Client) -> None:
+def test_query_with_explain_returns_score_breakdown(client: httpx.Client) -> None:
     assert ask(client, "handle_part_3")["results"][0]["explanation"] is None
     explained = ask(client, "handle_part_3", explain=True)["results"][0]
     assert {"name", "value", "contribution"} <= explained["explanation"][0].keys()
     assert sum(s["contribution"] for s in explained["explanation"]) == pytest.approx(explained["score"], rel=1e-3)
 
 
-def test_the_same_question_has_the_same_answer(client: httpx.Client) -> None:
+def test_query_repeated_returns_same_results(client: httpx.Client) -> None:
     first, second = (ask(client, "handle part value", top_k=30)["results"] for _ in range(2))
     assert first == second
     scores = [result["score"] for result in first]
     assert scores == sorted(scores, reverse=True)
 
 
-def test_a_chunk_can_be_read_whole(client: httpx.Client) -> None:
+def test_chunk_by_id_returns_whole_text(client: httpx.Client) -> None:
     best = ask(client, "handle_part_2")["results"][0]
     chunk = client.get(f"/query/chunks/{best['chunk_id']}").json()
     assert chunk["text"] == best["text"]
     assert_problem(client.get("/query/chunks/0123"), 404, "unknown_chunk")
 
 
-def test_the_threshold_drops_far_vectors(client: httpx.Client) -> None:
+def test_query_threshold_drops_distant_vectors(client: httpx.Client) -> None:
     everything = ask(client, "handle part", mode="vector", top_k=100)["results"]
     near = ask(client, "handle part", mode="vector", top_k=100, similarity_threshold=0.5)["results"]
     assert 0 < len(near) < len(everything)
     assert all(result["vector_score"] >= 0.5 for result in near)
 
 
-def test_events_follow_a_job_to_its_end(client: httpx.Client) -> None:
+def test_job_events_end_with_final_status(client: httpx.Client) -> None:
     job_id = client.post("/index", json={"folder_path": "src", "force": True}).json()["job_id"]
     with client.stream("GET", f"/index/jobs/{job_id}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
@@ -159,7 +159,7 @@ def test_events_follow_a_job_to_its_end(client: httpx.Client) -> None:
     assert json.loads(events[-1].removeprefix("data: "))["state"] == "done"
 
 
-def test_jobs_are_listed_newest_first(client: httpx.Client) -> None:
+def test_job_list_is_newest_first(client: httpx.Client) -> None:
     first = client.post("/index", json={"folder_path": "src/part_1.py"}).json()["job_id"]
     follow(client, first)
     second = client.post("/index", json={"folder_path": "src/part_2.py"}).json()["job_id"]
@@ -176,13 +176,13 @@ def test_metrics_count_queries(client: httpx.Client) -> None:
     assert "process_resident_memory_bytes" in text
 
 
-def test_a_request_id_comes_back(client: httpx.Client) -> None:
+def test_request_id_header_is_returned(client: httpx.Client) -> None:
     assert client.get("/health", headers={"X-Request-ID": "mine-7"}).headers["x-request-id"] == "mine-7"
     assert client.get("/health", headers={"X-Request-ID": "x" * 200}).headers["x-request-id"] != "x" * 200
     assert client.get("/health").headers["x-request-id"]
 
 
-def test_the_owner_needs_no_token(server: RuntimeState) -> None:
+def test_owner_without_token_is_authorized(server: RuntimeState) -> None:
     assert httpx.get(f"{server.base_url}/health/status").status_code == 200
 
 
@@ -211,23 +211,23 @@ BAD_QUERIES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", BAD_QUERIES.values(), ids=BAD_QUERIES.keys())
-def test_a_bad_query_is_told_what_is_wrong(client: httpx.Client, body: bytes) -> None:
+def test_invalid_query_body_is_refused(client: httpx.Client, body: bytes) -> None:
     assert_problem(
         client.post("/query", content=body, headers={"Content-Type": "application/json"}), 422, "invalid_request"
     )
 
 
-def test_a_bad_glob_is_named(client: httpx.Client) -> None:
+def test_query_with_invalid_glob_names_it(client: httpx.Client) -> None:
     problem = assert_problem(client.post("/query", json={"query": "x", "file_paths": ["["]}), 422, "invalid_glob")
     assert "'['" in problem["detail"]
 
 
-def test_odd_but_honest_queries_are_answered(client: httpx.Client) -> None:
+def test_query_of_unusual_text_is_answered(client: httpx.Client) -> None:
     for query in ("\0", "a\0b", "🦆" * 1000, "()[]{}*?+|^$\\", "AND OR NOT", "   ", "\u202e", "-" * 4000, "x" * 4000):
         ask(client, query)
 
 
-def test_a_body_over_the_limit_is_refused_announced_or_not(client: httpx.Client) -> None:
+def test_oversized_body_is_refused(client: httpx.Client) -> None:
     body = b'{"query": "' + b"x" * 1_100_000 + b'"}'
     headers = {"Content-Type": "application/json"}
     assert_problem(client.post("/query", content=body, headers=headers), 413, "payload_too_large")
@@ -252,7 +252,7 @@ def test_a_body_over_the_limit_is_refused_announced_or_not(client: httpx.Client)
         ({"folder_path": ".", "force": "maybe"}, 422, "invalid_request"),
     ],
 )
-def test_a_bad_job_is_refused_at_once(
+def test_invalid_index_request_is_refused(
     client: httpx.Client, root: Path, body: dict[str, Any], status: int, code: str
 ) -> None:
     if not (root / "fifo").exists():
@@ -260,7 +260,7 @@ def test_a_bad_job_is_refused_at_once(
     assert_problem(client.post("/index", json=body), status, code)
 
 
-def test_unknown_jobs_routes_and_methods(client: httpx.Client) -> None:
+def test_unknown_job_route_and_method_are_refused(client: httpx.Client) -> None:
     assert_problem(client.get("/index/jobs/nope"), 404, "unknown_job")
     assert_problem(client.delete("/index/jobs/nope"), 404, "unknown_job")
     assert_problem(client.get("/index/jobs/nope/events"), 404, "unknown_job")
@@ -268,17 +268,17 @@ def test_unknown_jobs_routes_and_methods(client: httpx.Client) -> None:
     assert_problem(client.put("/query"), 405, "method_not_allowed")
 
 
-def test_a_web_page_is_refused(client: httpx.Client) -> None:
+def test_foreign_host_and_origin_are_refused(client: httpx.Client) -> None:
     assert_problem(client.get("/health", headers={"Host": "rebound.example"}), 403, "foreign_host")
     assert_problem(client.post("/query", headers={"Origin": "http://evil.example"}), 403, "foreign_origin")
 
 
-def test_a_wrong_token_is_no_worse_than_none_for_the_owner_alone(server: RuntimeState) -> None:
+def test_owner_with_wrong_token_is_authorized(server: RuntimeState) -> None:
     answer = httpx.get(f"{server.base_url}/health/status", headers={"Authorization": "Bearer wrong"})
     assert answer.status_code == 200  # the socket is the owner's
 
 
-def test_a_request_that_breaks_off_harms_nobody(server: RuntimeState, client: httpx.Client) -> None:
+def test_aborted_requests_leave_server_healthy(server: RuntimeState, client: httpx.Client) -> None:
     address = urlsplit(server.base_url)
     for _ in range(20):
         connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=60)

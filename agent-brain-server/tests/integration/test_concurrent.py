@@ -120,7 +120,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 # A server for each project
 
 
-def test_five_projects_started_at_once_have_five_servers_and_their_own_state(
+def test_simultaneous_projects_have_separate_servers(
     make_project: Callable[..., Path],
 ) -> None:
     roots = [make_project(name) for name in "abcde"]
@@ -147,7 +147,7 @@ def test_five_projects_started_at_once_have_five_servers_and_their_own_state(
         assert all(f"the secret of {name} alone" in text for text in found)
 
 
-def test_a_project_server_serves_no_others(make_project: Callable[..., Path]) -> None:
+def test_project_server_refuses_other_projects(make_project: Callable[..., Path]) -> None:
     root, other = make_project("a"), make_project("b")
     state = start_server(root).state
     headers = {"Authorization": f"Bearer {state.token}"}
@@ -164,9 +164,7 @@ def test_a_project_server_serves_no_others(make_project: Callable[..., Path]) ->
 # One daemon for all
 
 
-def test_two_projects_of_one_daemon_do_not_meet(
-    start: Callable[..., httpx.Client], make_project: Callable[..., Path]
-) -> None:
+def test_daemon_keeps_two_projects_apart(start: Callable[..., httpx.Client], make_project: Callable[..., Path]) -> None:
     daemon, roots = start(), [make_project("a"), make_project("b")]
     first, second = (register(daemon, root) for root in roots)
     assert [project["project_id"] for project in daemon.get("/projects").json()["projects"]] == [first, second]
@@ -200,7 +198,7 @@ def test_two_projects_of_one_daemon_do_not_meet(
         ("p_00000000", (404, "unknown_project")),
     ],
 )
-def test_every_call_names_its_project(
+def test_daemon_request_without_valid_project_is_refused(
     start: Callable[..., httpx.Client], project_id: str | None, told: tuple[int, str]
 ) -> None:
     daemon = start()
@@ -222,7 +220,7 @@ def test_every_call_names_its_project(
         assert refusal(daemon.delete(f"/projects/{project_id}")) == told
 
 
-def test_a_path_in_place_of_a_project_leads_nowhere(start: Callable[..., httpx.Client], home: Path) -> None:
+def test_daemon_request_with_path_as_project_is_refused(start: Callable[..., httpx.Client], home: Path) -> None:
     daemon = start()
     (home / "secret").write_text("x")
     for path in ("..%2f..%2fsecret", "..", "%2e%2e%2fsecret", "p_00000000%2f..%2f..", "p_0000000%00"):
@@ -233,7 +231,7 @@ def test_a_path_in_place_of_a_project_leads_nowhere(start: Callable[..., httpx.C
     assert (home / "secret").exists()
 
 
-def test_a_pointer_leads_from_the_project_to_the_daemon_for_as_long_as_it_runs(
+def test_pointer_exists_while_daemon_serves_project(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, root = start(), make_project("a")
@@ -251,7 +249,7 @@ def test_a_pointer_leads_from_the_project_to_the_daemon_for_as_long_as_it_runs(
     assert refusal(again.post("/query", json={"query": "x", "project_id": project_id})) == (404, "unknown_project")
 
 
-def test_unregistering_keeps_the_index_unless_it_is_to_be_forgotten(
+def test_unregister_keeps_index_unless_forget(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, root = start(), make_project("a")
@@ -266,7 +264,7 @@ def test_unregistering_keeps_the_index_unless_it_is_to_be_forgotten(
     assert texts(daemon, project_id) == []
 
 
-def test_a_project_with_a_server_of_its_own_is_not_taken_over(
+def test_register_project_with_own_server_is_refused(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, root = start(), make_project("a")
@@ -294,13 +292,13 @@ def test_a_project_with_a_server_of_its_own_is_not_taken_over(
         ("", (422, "invalid_request")),
     ],
 )
-def test_what_is_no_directory_is_not_registered(
+def test_register_invalid_root_is_refused(
     start: Callable[..., httpx.Client], named: str, told: tuple[int, str]
 ) -> None:
     assert refusal(start().post("/projects", json={"project_root": named})) == told
 
 
-def test_a_project_whose_root_is_gone_harms_no_other(
+def test_removed_root_affects_no_other_project(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, gone, there = start(), make_project("a"), make_project("b")
@@ -320,7 +318,7 @@ def test_a_project_whose_root_is_gone_harms_no_other(
     assert not gone.exists()
 
 
-def test_a_project_that_cannot_be_opened_harms_no_other(
+def test_unusable_project_affects_no_other_project(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, broken, sound = start(), make_project("a"), make_project("b")
@@ -336,7 +334,7 @@ def test_a_project_that_cannot_be_opened_harms_no_other(
     assert texts(daemon, first) == []
 
 
-def test_no_more_projects_are_open_than_allowed_and_idle_ones_are_closed(
+def test_daemon_limits_open_projects_and_closes_idle(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon = start(max_open_projects=2, project_idle_seconds=2)
@@ -354,9 +352,7 @@ def test_no_more_projects_are_open_than_allowed_and_idle_ones_are_closed(
     assert len(texts(daemon, ids[0])) == 3
 
 
-def test_a_killed_daemon_goes_on_with_the_jobs_it_had(
-    start: Callable[..., httpx.Client], make_project: Callable[..., Path]
-) -> None:
+def test_daemon_after_kill_resumes_jobs(start: Callable[..., httpx.Client], make_project: Callable[..., Path]) -> None:
     daemon = start()
     ids = [register(daemon, make_project(name, files=60)) for name in "abc"]
     jobs = [(index(daemon, project_id), project_id) for project_id in ids]
@@ -389,7 +385,7 @@ def read_or_nothing(path: Path) -> str:
         return ""  # thread or process has ended meanwhile
 
 
-def test_small_project_overtakes_vectors_with_the_same_workers(
+def test_small_project_overtakes_embedding_of_large_one(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon = start(max_concurrent_indexing=1)
@@ -416,7 +412,7 @@ def test_small_project_overtakes_vectors_with_the_same_workers(
     assert len(workers | find_workers(state.pid)) == 2
 
 
-def test_a_stream_does_not_keep_a_project_from_being_unregistered(
+def test_unregister_during_event_stream_succeeds(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, root = start(), make_project("a", files=150)
@@ -433,7 +429,7 @@ def test_a_stream_does_not_keep_a_project_from_being_unregistered(
     assert daemon.get("/projects").json()["projects"] == []
 
 
-def test_registering_and_unregistering_at_once_leaves_one_answer(
+def test_simultaneous_register_unregister_is_consistent(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, root = start(), make_project("a")
@@ -453,7 +449,7 @@ def test_registering_and_unregistering_at_once_leaves_one_answer(
     assert (shared_project_home(project_id) / "project.json").exists()
 
 
-def test_a_torn_registration_is_left_out_and_the_others_are_served(
+def test_torn_registration_affects_no_other_project(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, roots = start(), [make_project("a"), make_project("b")]
@@ -465,7 +461,7 @@ def test_a_torn_registration_is_left_out_and_the_others_are_served(
     assert register(again, roots[0]) == first
 
 
-def test_a_lock_that_somebody_only_looks_at_does_not_hinder_registering(
+def test_register_while_lock_is_held_briefly_succeeds(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon, root = start(), make_project("a")
@@ -476,7 +472,7 @@ def test_a_lock_that_somebody_only_looks_at_does_not_hinder_registering(
     register(daemon, root)
 
 
-def test_the_daemon_describes_itself(start: Callable[..., httpx.Client]) -> None:
+def test_daemon_runtime_and_health_agree(start: Callable[..., httpx.Client]) -> None:
     daemon = start()
     state = read_runtime(brain_home())
     assert isinstance(state, RuntimeState)

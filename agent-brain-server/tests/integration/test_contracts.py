@@ -120,7 +120,7 @@ def write_files(own: Path, shared: Path) -> dict[str, dict[str, object]]:
     return {name: json.loads(path.read_text()) for name, path in {**files, "daemon": daemon_file}.items()}
 
 
-def test_the_schemas_are_what_the_code_says() -> None:
+def test_schemas_match_code() -> None:
     checked = subprocess.run([sys.executable, str(REPOSITORY / "scripts/write_schemas.py"), "--check"], check=False)
     assert checked.returncode == 0, "a file's model has changed: run scripts/write_schemas.py, look at the difference"
     assert sorted(path.name for path in CONTRACTS.glob("*.schema.json")) == sorted(f"{n}.schema.json" for n in NAMES)
@@ -135,7 +135,7 @@ def follow_reference(reference: str) -> dict[str, object]:
     return found
 
 
-def test_api_changes_names_every_schema_of_the_task_list() -> None:
+def test_api_changes_document_names_every_schema() -> None:
     document = yaml.safe_load((CONTRACTS / "api-changes.yaml").read_text(encoding="utf-8"))
     schemas = document["components"]["schemas"]
     assert schemas.keys() == TASK_LIST_SCHEMAS.keys()
@@ -151,19 +151,19 @@ def test_api_changes_names_every_schema_of_the_task_list() -> None:
 
 
 @pytest.mark.parametrize("name", ["runtime", "pointer", "registry", "project"])
-def test_schema_version_is_required(name: str, written: dict[str, dict[str, object]]) -> None:
+def test_schema_without_version_is_refused(name: str, written: dict[str, dict[str, object]]) -> None:
     without = {key: value for key, value in written[name].items() if key != "schema_version"}
     assert not open_schema(name).is_valid(without)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_written_fits_its_schema(name: str, written: dict[str, dict[str, object]]) -> None:
+def test_written_files_fit_their_schemas(name: str, written: dict[str, dict[str, object]]) -> None:
     schema = open_schema(name)
     schema.validate(written[name])
     assert written[name].keys() <= schema.schema["properties"].keys()  # further keys are allowed, but none is secret
 
 
-def test_the_daemons_own_file_is_a_servers(written: dict[str, dict[str, object]]) -> None:
+def test_daemon_runtime_file_fits_server_schema(written: dict[str, dict[str, object]]) -> None:
     open_schema("runtime").validate(written["daemon"])
     assert written["daemon"]["mode"] == "shared"
     assert not open_schema("pointer").is_valid(written["daemon"])
@@ -171,7 +171,7 @@ def test_the_daemons_own_file_is_a_servers(written: dict[str, dict[str, object]]
 
 
 @pytest.mark.parametrize(("name", "change"), [(name, change) for name, changes in BROKEN.items() for change in changes])
-def test_what_must_not_be_is_refused(name: str, change: dict[str, object], written) -> None:
+def test_invalid_file_fails_schema(name: str, change: dict[str, object], written) -> None:
     broken = {**written[name], **change}
     assert not open_schema(name).is_valid(broken)
     if name in MODELS:
@@ -180,7 +180,7 @@ def test_what_must_not_be_is_refused(name: str, change: dict[str, object], writt
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_page_about_the_files_names_every_field(name: str) -> None:
+def test_files_document_names_every_field(name: str) -> None:
     page = (CONTRACTS / "README.md").read_text(encoding="utf-8")
     section = page.partition(f"({name}.schema.json)")[2].partition("\n## ")[0]
     assert section
@@ -189,5 +189,5 @@ def test_the_page_about_the_files_names_every_field(name: str) -> None:
         assert [field for field in open_schema(name).schema["properties"] if f"`{field}`" not in section] == []
 
 
-def test_a_projects_file_holds_no_secret() -> None:
+def test_project_config_holds_no_secret() -> None:
     assert open_schema("config").schema["properties"].keys() == ProjectConfig.model_fields.keys() - set(SECRET_KEYS)

@@ -131,7 +131,7 @@ def defines(result: dict[str, Any], path: str, name: str, line: int) -> bool:
         ("guess the encoding of json from its null bytes", "requests/utils.py", "def guess_json_utf", "guess_json_utf"),
     ],
 )
-def test_a_definition_is_found_with_its_path_lines_and_symbol(
+def test_query_for_definition_returns_path_lines_symbol(
     indexed: Project, question: str, path: str, definition: str, name: str, mode: str
 ) -> None:
     line = line_of(indexed.root / path, definition)
@@ -139,12 +139,12 @@ def test_a_definition_is_found_with_its_path_lines_and_symbol(
     assert any(defines(result, path, name, line) for result in results), results
 
 
-def test_words_that_the_code_does_not_use_find_it_by_meaning(indexed: Project) -> None:
+def test_query_in_other_words_finds_code_by_meaning(indexed: Project) -> None:
     results = indexed.ask(query="drop credentials when another site takes over", top_k=5)
     assert "requests/sessions.py" in [result["source"] for result in results]
 
 
-def test_every_public_definition_is_found_by_its_name(indexed: Project) -> None:
+def test_query_by_name_finds_every_public_definition(indexed: Project) -> None:
     missing = []
     for path in sorted((indexed.root / "requests").glob("*.py")):
         source = path.relative_to(indexed.root).as_posix()
@@ -156,20 +156,20 @@ def test_every_public_definition_is_found_by_its_name(indexed: Project) -> None:
     assert missing == []
 
 
-def test_answered_lines_are_the_files_lines(indexed: Project) -> None:
+def test_query_result_text_equals_file_lines(indexed: Project) -> None:
     for result in indexed.ask(query="send a prepared request", top_k=20, source_types=["code"]):
         lines = (indexed.root / result["source"]).read_text().splitlines()
         assert "\n".join(lines[result["start_line"] - 1 : result["end_line"]]).strip() == result["text"].strip()
 
 
-def test_filters_limit_the_answer(indexed: Project) -> None:
+def test_query_filters_limit_results(indexed: Project) -> None:
     results = indexed.ask(query="exception", file_paths=["requests/ex*.py"], top_k=5)
     assert {result["source"] for result in results} == {"requests/exceptions.py"}
     documents = indexed.ask(query="requests", source_types=["doc"], top_k=5)
     assert {result["source_type"] for result in documents} == {"doc"}
 
 
-def test_the_index_follows_the_files_and_survives_a_restart(project: Project) -> None:
+def test_index_follows_changes_and_survives_restart(project: Project) -> None:
     assert project.index()["files_changed"] > 10
     unchanged = project.index()
     assert (unchanged["files_changed"], unchanged["files_removed"]) == (0, 0)
@@ -197,7 +197,7 @@ def test_the_index_follows_the_files_and_survives_a_restart(project: Project) ->
     assert project.index()["files_changed"] == 0
 
 
-def test_a_question_to_a_new_project_starts_and_indexes(project: Project) -> None:
+def test_query_in_new_project_starts_and_indexes(project: Project) -> None:
     project.run("stop")
     line = line_of(project.root / "requests" / "models.py", "def iter_content")
     results = project.query("iter_content", "--top-k", "3")

@@ -88,7 +88,7 @@ def flip_bytes(path: Path, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_round_of_each_long_loop_holds(case: str) -> None:
+def test_soak_loop_with_few_rounds_holds(case: str) -> None:
     name, _, rounds = case.partition("=")
     command = [sys.executable, "-m", "benchmarks.soak", name, "--rounds", rounds]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=SOAK_LIMIT_S, check=False)
@@ -98,7 +98,7 @@ def test_a_round_of_each_long_loop_holds(case: str) -> None:
         pytest.skip(done.stdout)
 
 
-def test_a_server_without_files_to_spare_answers_again_once_the_crowd_is_gone(root: Path) -> None:
+def test_server_out_of_file_handles_recovers(root: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limited = [sys.executable, "-c", START_WITH_FEW_FILES, str(FEW_FILES), str(root)]
     subprocess.run(limited, check=True, timeout=60)
@@ -123,7 +123,7 @@ def test_a_server_without_files_to_spare_answers_again_once_the_crowd_is_gone(ro
 
 
 @pytest.mark.parametrize("mtime", [0.0, 1.5, -86_400.0, 4_000_000_000.0])
-def test_a_file_of_another_age_is_followed_like_any_other(root: Path, mtime: float) -> None:
+def test_index_follows_file_of_any_mtime(root: Path, mtime: float) -> None:
     """Of 1970, of before that, and of the far future: only that the time changed counts."""
     path = root / "aged.md"
     path.write_text("# Old\n\nformerly\n")
@@ -137,7 +137,7 @@ def test_a_file_of_another_age_is_followed_like_any_other(root: Path, mtime: flo
     assert ask(state, "formerly") == []
 
 
-def test_a_change_that_keeps_size_and_time_is_found_when_the_file_was_read_at_once(root: Path) -> None:
+def test_index_finds_change_with_same_size_and_mtime(root: Path) -> None:
     path = root / "racy.md"
     state = start_server(root).state
     path.write_text("# Racy\n\nbefore\n")
@@ -150,7 +150,7 @@ def test_a_change_that_keeps_size_and_time_is_found_when_the_file_was_read_at_on
     assert ask(state, "behind") == ["racy.md"]
 
 
-def test_a_file_in_the_place_of_a_store_is_told_with_the_next_step(root: Path) -> None:
+def test_start_with_file_as_store_is_refused(root: Path) -> None:
     state = start_server(root).state
     index(state)
     state_dir = resolve_state_dir(root)
@@ -169,9 +169,7 @@ def test_a_file_in_the_place_of_a_store_is_told_with_the_next_step(root: Path) -
 
 @pytest.mark.parametrize("name", [RUNTIME_FILE, PID_FILE, LOCK_FILE])
 @pytest.mark.parametrize("seed", range(3))
-def test_flipped_bytes_in_what_a_killed_server_left_do_not_keep_the_next_from_starting(
-    root: Path, name: str, seed: int
-) -> None:
+def test_start_with_corrupt_state_files_succeeds(root: Path, name: str, seed: int) -> None:
     state = start_server(root).state
     os.kill(state.pid, signal.SIGKILL)
     wait_until(lambda: not Path(f"/proc/{state.pid}/task").exists() or is_stale(resolve_state_dir(root)))
@@ -185,7 +183,7 @@ def test_flipped_bytes_in_what_a_killed_server_left_do_not_keep_the_next_from_st
 
 @pytest.mark.parametrize("name", [RUNTIME_FILE, PID_FILE, LOCK_FILE])
 @pytest.mark.parametrize("is_cut", [False, True])
-def test_a_running_server_writes_again_what_it_is_found_by(root: Path, name: str, is_cut: bool) -> None:
+def test_server_rewrites_damaged_state_files(root: Path, name: str, is_cut: bool) -> None:
     state = start_server(root).state
     path = resolve_state_dir(root) / name
     before = path.read_bytes()

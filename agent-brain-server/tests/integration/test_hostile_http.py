@@ -151,7 +151,7 @@ QUERY = b'{"query": "handle_part_3"}'
         (request("POST /query HTTP/1.1", body=b'{"query": "x",' + b'"query": "x",' * 50_000 + b'"top_k": 1}'), 200),
     ],
 )  # fmt: skip
-def test_odd_http_has_a_clear_answer(server: RuntimeState, raw: bytes, status: int) -> None:
+def test_malformed_http_gets_a_clear_answer(server: RuntimeState, raw: bytes, status: int) -> None:
     answer = exchange(server, raw)
     statuses = statuses_of(answer)
     assert statuses[0] == status, (raw[:200], answer[:300])
@@ -162,20 +162,20 @@ def test_odd_http_has_a_clear_answer(server: RuntimeState, raw: bytes, status: i
         assert json.loads(body)["status"] == status
 
 
-def test_requests_sent_at_once_are_answered_in_their_order(server: RuntimeState) -> None:
+def test_pipelined_requests_are_answered_in_order(server: RuntimeState) -> None:
     raw = request("POST /query HTTP/1.1", body=QUERY, close=False) + request("GET /health HTTP/1.1", close=False)
     answer = exchange(server, raw * 20 + request("GET /nothing HTTP/1.1"))
     assert statuses_of(answer) == [200] * 40 + [404]
     assert answer.index(b"query_time_ms") < answer.index(b"instance_id")
 
 
-def test_a_request_cut_into_bytes_is_one(server: RuntimeState) -> None:
+def test_request_sent_byte_by_byte_is_answered(server: RuntimeState) -> None:
     raw = request("POST /query HTTP/1.1", body=QUERY)
     answer = exchange(server, *(raw[i : i + 1] for i in range(len(raw))))
     assert statuses_of(answer) == [200]
 
 
-def test_clients_that_leave_a_stream_are_forgotten(server: RuntimeState, client: httpx.Client) -> None:
+def test_abandoned_event_streams_are_closed(server: RuntimeState, client: httpx.Client) -> None:
     job_id = client.post("/index", json={"folder_path": ".", "force": True}).json()["job_id"]
     with contextlib.ExitStack() as streams:
         open_ones = [streams.enter_context(connect(server)) for _ in range(30)]
@@ -185,13 +185,13 @@ def test_clients_that_leave_a_stream_are_forgotten(server: RuntimeState, client:
     wait_until(lambda: client.get(f"/index/jobs/{job_id}").json()["state"] == "done")
 
 
-def test_a_client_that_leaves_during_a_query_harms_nobody(server: RuntimeState) -> None:
+def test_client_gone_during_query_leaves_server_healthy(server: RuntimeState) -> None:
     for number in range(50):
         with connect(server) as connection:
             connection.sendall(request("POST /query HTTP/1.1", body=b'{"query": "value %d", "top_k": 100}' % number))
 
 
-def test_a_client_that_never_reads_holds_up_nobody(server: RuntimeState, client: httpx.Client) -> None:
+def test_client_that_never_reads_blocks_no_other(server: RuntimeState, client: httpx.Client) -> None:
     big = request("POST /query HTTP/1.1", body=b'{"query": "handle part value", "top_k": 100}', close=False)
     with connect(server) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -213,7 +213,7 @@ GREEDY = [
 
 
 @pytest.mark.parametrize("glob", GREEDY)
-def test_no_glob_takes_long(client: httpx.Client, root: Path, glob: str) -> None:
+def test_greedy_glob_is_answered_or_refused(client: httpx.Client, root: Path, glob: str) -> None:
     (root / ("a" * 200 + ".py")).write_text("def many_letters():\n    pass\n")
     asked = client.post("/query", json={"query": "value", "file_paths": [glob] * 100})
     indexed = client.post("/index", json={"folder_path": ".", "include_patterns": [glob] * 100})
@@ -233,12 +233,12 @@ WORDS = [
 
 @pytest.mark.parametrize("mode", ["bm25", "hybrid"])
 @pytest.mark.parametrize("words", WORDS)
-def test_no_query_takes_long(client: httpx.Client, words: str, mode: str) -> None:
+def test_extreme_query_text_is_answered(client: httpx.Client, words: str, mode: str) -> None:
     answer = client.post("/query", json={"query": words[:4000], "mode": mode, "top_k": 100, "explain": True})
     assert answer.status_code == 200
 
 
-def test_many_at_once_are_all_answered(server: RuntimeState) -> None:
+def test_simultaneous_queries_are_all_answered(server: RuntimeState) -> None:
     answers: list[list[int]] = []
 
     def ask(number: int) -> None:

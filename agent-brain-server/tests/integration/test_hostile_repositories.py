@@ -194,7 +194,7 @@ TRAPS: dict[str, Callable[[Path], Trap]] = {
 
 
 @pytest.mark.parametrize("name", TRAPS)
-def test_walk_and_root_run_nothing_of_a_repository(name: str, tmp_path: Path) -> None:
+def test_walk_and_root_run_no_repository_program(name: str, tmp_path: Path) -> None:
     trap = TRAPS[name](tmp_path)
     if trap.naive:
         subprocess.run(["git", *trap.naive], cwd=trap.start, capture_output=True, check=False)
@@ -209,7 +209,7 @@ def test_walk_and_root_run_nothing_of_a_repository(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("make", [make_missing_blob, make_missing_tree])
-def test_git_without_a_switch_for_lazy_fetch_runs_nothing(
+def test_old_git_without_lazy_fetch_switch_runs_nothing(
     make: Callable[[Path], Trap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the releases that know `GIT_NO_LAZY_FETCH`, no transport is allowed to begin."""
@@ -222,7 +222,7 @@ def test_git_without_a_switch_for_lazy_fetch_runs_nothing(
     assert not trap.canary.exists()
 
 
-def test_configuration_that_never_ends_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_walk_of_endless_git_config_is_aborted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_repository(tmp_path / "repo")
     os.mkfifo(tmp_path / "fifo")
     git(root, "config", "include.path", str(tmp_path / "fifo"))
@@ -251,7 +251,7 @@ print(root, [file.path for file in walk_files(root, root, WalkOptions()).files],
 
 @needs_root
 @pytest.mark.parametrize("owner", [0, STRANGER])
-def test_ordinary_user_is_not_led_by_repository_of_root_or_stranger(owner: int) -> None:
+def test_root_ignores_repository_of_root_or_stranger(owner: int) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as name:  # pytest's own directories are closed to other users
         place = Path(name).resolve()
         place.chmod(0o755)
@@ -273,7 +273,7 @@ def test_ordinary_user_is_not_led_by_repository_of_root_or_stranger(owner: int) 
         assert not trap.canary.exists()
 
 
-def test_bare_repository_is_not_indexed(tmp_path: Path) -> None:
+def test_walk_skips_bare_repository(tmp_path: Path) -> None:
     trap = make_bare_repository(tmp_path)
     for directory in (trap.root, trap.root / "src"):
         files = [file.path for file in walk_files(trap.root, directory, WalkOptions()).files]
@@ -283,14 +283,14 @@ def test_bare_repository_is_not_indexed(tmp_path: Path) -> None:
     assert [file.path for file in walk_files(trap.root, trap.root, WalkOptions()).files] == SOURCES
 
 
-def test_git_directory_itself_is_not_indexed(tmp_path: Path) -> None:
+def test_walk_skips_git_directory(tmp_path: Path) -> None:
     root = make_repository(tmp_path / "repo")
     for start in (root / ".git", root / ".git" / "info"):
         assert walk_files(root, start, WalkOptions()).files == ()
 
 
 @needs_root
-def test_repository_of_another_user_above_is_never_opened(tmp_path: Path) -> None:
+def test_root_ignores_parent_repository_of_another_user(tmp_path: Path) -> None:
     """A linked work tree below a stranger's repository, which claims it as a submodule and lacks its objects."""
     trap = make_missing_tree(tmp_path / "planted")
     own = make_repository(tmp_path / "own")
@@ -309,7 +309,7 @@ def test_repository_of_another_user_above_is_never_opened(tmp_path: Path) -> Non
 
 
 @needs_root
-def test_nested_repository_of_another_user_is_scanned_without_git(tmp_path: Path) -> None:
+def test_walk_scans_foreign_nested_repository_without_git(tmp_path: Path) -> None:
     root = make_repository(tmp_path / "repo")
     inner = make_repository(root / "inner")
     git(inner, "config", "core.fsmonitor", f"touch {tmp_path}/canary; false")
@@ -322,7 +322,7 @@ def test_nested_repository_of_another_user_is_scanned_without_git(tmp_path: Path
     assert not (tmp_path / "canary").exists()
 
 
-def test_worktree_setting_moves_neither_root_nor_walk(tmp_path: Path) -> None:
+def test_worktree_setting_changes_neither_root_nor_walk(tmp_path: Path) -> None:
     private = tmp_path / "private"
     private.mkdir()
     (private / "walrus.py").write_text("secret = 1\n")
@@ -352,7 +352,7 @@ def make_hooks_in(trap: Trap) -> None:
 
 
 @pytest.mark.parametrize("make", [make_everything, make_missing_tree, make_bare_repository])
-def test_commands_run_nothing_of_a_repository(make: Callable[[Path], Trap], tmp_path: Path) -> None:
+def test_commands_run_no_repository_program(make: Callable[[Path], Trap], tmp_path: Path) -> None:
     trap = make(tmp_path)
     subprocess.run(["git", *trap.naive], cwd=trap.start, capture_output=True, check=False)
     trap.canary.unlink()

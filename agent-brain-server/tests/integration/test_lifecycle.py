@@ -109,7 +109,7 @@ def can_connect(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_start_answers_and_stop_leaves_nothing(project, state_dir):
+def test_start_then_stop_leaves_nothing(project, state_dir):
     result = start_server(project)
     state = result.state
     assert result.started
@@ -134,18 +134,18 @@ def test_start_answers_and_stop_leaves_nothing(project, state_dir):
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_a_second_start_gives_the_same_server(project):
+def test_start_twice_returns_same_server(project):
     first = start_server(project)
     second = start_server(project)
     assert second.state == first.state
     assert not second.started
 
 
-def test_stopping_what_does_not_run_says_so(project, state_dir):
+def test_stop_without_server_reports_not_stopped(project, state_dir):
     assert not stop_server(state_dir).stopped
 
 
-def test_the_server_outlives_a_starter_whose_output_is_captured(project):
+def test_server_outlives_starter_with_captured_output(project):
     # ends only when nobody holds the pipe any more: the server must not
     answer = subprocess.run([sys.executable, "-c", STARTER, str(project)], capture_output=True, text=True, timeout=60)
     state = discover(project)
@@ -155,7 +155,7 @@ def test_the_server_outlives_a_starter_whose_output_is_captured(project):
     assert os.readlink(f"/proc/{state.pid}/cwd") == "/"
 
 
-def test_two_projects_run_side_by_side(project, other_project):
+def test_two_projects_have_two_servers(project, other_project):
     one, two = start_server(project).state, start_server(other_project).state
     assert one.port != two.port
     stop_server(resolve_state_dir(project))
@@ -178,7 +178,7 @@ def test_simultaneous_starters_get_one_server(project, state_dir, _round):
     assert find_servers(project) == []
 
 
-def test_after_kill_9_a_start_needs_no_cleaning(project, state_dir):
+def test_start_after_kill_succeeds(project, state_dir):
     first = start_server(project).state
     os.kill(first.pid, signal.SIGKILL)
     wait_until(lambda: not find_servers(project))
@@ -188,7 +188,7 @@ def test_after_kill_9_a_start_needs_no_cleaning(project, state_dir):
     assert second.state.instance_id != first.instance_id
 
 
-def test_after_kill_9_discover_says_none_and_cleans_up(project, state_dir):
+def test_discover_after_kill_finds_none_and_cleans_up(project, state_dir):
     state = start_server(project).state
     os.kill(state.pid, signal.SIGKILL)
     wait_until(lambda: is_stale(state_dir))
@@ -197,7 +197,7 @@ def test_after_kill_9_discover_says_none_and_cleans_up(project, state_dir):
     wait_until(lambda: discover(project) is None and remains(state_dir) == [])
 
 
-def test_a_stranger_with_the_recorded_pid_is_left_alone(project, state_dir):
+def test_stop_with_foreign_pid_spares_the_process(project, state_dir):
     state = start_server(project).state
     lock_text = lock_path(state_dir).read_text()
     stop_server(state_dir)
@@ -216,7 +216,7 @@ def test_a_stranger_with_the_recorded_pid_is_left_alone(project, state_dir):
         stranger.wait()
 
 
-def test_a_holder_that_cannot_be_proven_is_not_signalled(project, state_dir):
+def test_stop_with_unproven_lock_holder_sends_no_signal(project, state_dir):
     state = start_server(project).state
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     os.kill(state.pid, signal.SIGSTOP)  # it would write again who holds the lock
@@ -232,7 +232,7 @@ def test_a_holder_that_cannot_be_proven_is_not_signalled(project, state_dir):
         stranger.wait()
 
 
-def test_another_projects_server_on_the_recorded_port_is_not_ours(project, other_project, state_dir):
+def test_discover_other_project_on_port_finds_none(project, other_project, state_dir):
     ours, other = start_server(project).state, start_server(other_project).state
     write_runtime(state_dir, ours.model_copy(update={"port": other.port, "base_url": other.base_url}))
     assert discover(project) in (None, ours)  # ours once the server has written its file again
@@ -241,7 +241,7 @@ def test_another_projects_server_on_the_recorded_port_is_not_ours(project, other
     assert remains(state_dir) == ["runtime.json", "Agent Brain.lock", "Agent Brain.pid"]
 
 
-def test_a_torn_runtime_file_beside_a_living_server_neither_crashes_nor_starts_a_second(project, state_dir):
+def test_start_with_torn_runtime_file_finds_server(project, state_dir):
     state = start_server(project).state
     runtime_path(state_dir).write_text('{"schema_version": 1, "mode"')
     assert discover(project) in (None, state)
@@ -250,7 +250,7 @@ def test_a_torn_runtime_file_beside_a_living_server_neither_crashes_nor_starts_a
     assert stop_server(state_dir).stopped
 
 
-def test_a_stopped_server_is_not_a_dead_one(project, state_dir):
+def test_suspended_server_is_not_treated_as_dead(project, state_dir):
     state = start_server(project).state
     os.kill(state.pid, signal.SIGSTOP)
     try:
@@ -265,7 +265,7 @@ def test_a_stopped_server_is_not_a_dead_one(project, state_dir):
     assert discover(project) == state
 
 
-def test_a_hung_server_is_killed_only_when_forced(project, state_dir):
+def test_stop_hung_server_kills_only_with_force(project, state_dir):
     state = start_server(project).state
     os.kill(state.pid, signal.SIGSTOP)
     with pytest.raises(DeadlineError):
@@ -277,7 +277,7 @@ def test_a_hung_server_is_killed_only_when_forced(project, state_dir):
     assert remains(state_dir) == []
 
 
-def test_ten_rounds_of_stop_and_start_need_no_pause(project, state_dir):
+def test_start_stop_ten_times_needs_no_pause(project, state_dir):
     seen = set()
     for _ in range(10):
         state = start_server(project).state
@@ -289,7 +289,7 @@ def test_ten_rounds_of_stop_and_start_need_no_pause(project, state_dir):
     assert len(seen) == 10
 
 
-def test_a_second_sigterm_does_not_cut_the_end_short(project, state_dir):
+def test_repeated_sigterm_still_stops_cleanly(project, state_dir):
     state = start_server(project).state
     for _ in range(20):
         with contextlib.suppress(ProcessLookupError):
@@ -300,7 +300,7 @@ def test_a_second_sigterm_does_not_cut_the_end_short(project, state_dir):
     assert "Finished server process" in (state_dir / "logs" / "server.log").read_text()
 
 
-def test_a_taken_port_is_reported_at_once(project, state_dir):
+def test_start_on_taken_port_is_refused(project, state_dir):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -312,14 +312,14 @@ def test_a_taken_port_is_reported_at_once(project, state_dir):
     assert remains(state_dir) == []
 
 
-def test_a_port_can_be_taken_over_from_a_predecessor(project, state_dir):
+def test_start_on_port_of_stopped_server_succeeds(project, state_dir):
     port = start_server(project).state.port
     for _ in range(3):
         stop_server(state_dir)
         assert start_server(project, overrides={"port": port}).state.port == port
 
 
-def test_a_wrong_setting_is_reported_at_once(project, state_dir):
+def test_start_with_unknown_setting_is_refused(project, state_dir):
     state_dir.mkdir(parents=True)
     config_path(state_dir).write_text('{"prot": 1}')
     with pytest.raises(ConfigError, match="config.json.*Did you mean") as caught:
@@ -328,13 +328,13 @@ def test_a_wrong_setting_is_reported_at_once(project, state_dir):
     assert remains(state_dir) == []
 
 
-def test_a_project_that_is_no_directory_is_refused_and_not_made(tmp_path):
+def test_start_in_missing_directory_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="not a directory"):
         start_server(tmp_path / "missing")
     assert not (tmp_path / "missing").exists()
 
 
-def test_a_server_that_dies_without_a_word_is_reported_with_its_last_words(project, tmp_path, monkeypatch):
+def test_start_reports_output_of_dead_server(project, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import os\nos.write(2, b'boom from below\\n')\nos._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(StartError, match="ended before it was ready") as caught:
@@ -342,7 +342,7 @@ def test_a_server_that_dies_without_a_word_is_reported_with_its_last_words(proje
     assert "boom from below" in caught.value.__notes__[0]
 
 
-def test_state_dir_of_another_project_is_refused(project, other_project, tmp_path):
+def test_start_with_state_dir_of_other_project_is_refused(project, other_project, tmp_path):
     shared = tmp_path / "state"
     state = start_server(project, state_dir=shared).state
     assert discover(other_project, state_dir=shared) is None
@@ -353,7 +353,7 @@ def test_state_dir_of_another_project_is_refused(project, other_project, tmp_pat
     assert discover(project, state_dir=shared) == state
 
 
-def test_state_dir_of_a_stopped_project_is_refused(project, other_project, tmp_path, monkeypatch):
+def test_start_with_state_dir_of_stopped_project_is_refused(project, other_project, tmp_path, monkeypatch):
     shared = tmp_path / "state"
     monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(shared))
     start_server(project)
@@ -372,7 +372,7 @@ def test_state_dir_of_a_stopped_project_is_refused(project, other_project, tmp_p
     assert start_server(project).started
 
 
-def test_moved_project_keeps_its_named_state_dir(project, other_project, tmp_path):
+def test_start_of_moved_project_keeps_its_state_dir(project, other_project, tmp_path):
     shared = tmp_path / "state"
     start_server(project, state_dir=shared)
     stop_server(shared)
@@ -381,7 +381,7 @@ def test_moved_project_keeps_its_named_state_dir(project, other_project, tmp_pat
     assert start_server(other_project, state_dir=shared).state.project_root == str(other_project)
 
 
-def test_an_unused_server_of_an_agent_ends_and_a_persons_stays(project, other_project, state_dir, monkeypatch):
+def test_idle_server_ends_only_if_an_agent_started_it(project, other_project, state_dir, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
     persons = start_server(other_project).state
     discover_or_start(project)
@@ -391,7 +391,7 @@ def test_an_unused_server_of_an_agent_ends_and_a_persons_stays(project, other_pr
     assert discover(other_project) == persons
 
 
-def test_a_server_whose_state_directory_was_removed_ends_and_spares_its_successor(project, state_dir):
+def test_server_ends_after_state_dir_removed(project, state_dir):
     first = start_server(project).state
     state_dir.rename(project / "moved away")
     second = start_server(project)
@@ -402,7 +402,7 @@ def test_a_server_whose_state_directory_was_removed_ends_and_spares_its_successo
     assert read_pid(state_dir) == second.state.pid
 
 
-def test_the_log_keeps_the_lines_of_the_run_before(project, state_dir):
+def test_log_keeps_lines_of_previous_run(project, state_dir):
     first = start_server(project).state
     stop_server(state_dir)
     second = start_server(project).state
@@ -412,7 +412,7 @@ def test_the_log_keeps_the_lines_of_the_run_before(project, state_dir):
     assert all(token not in json.dumps(lines) for token in (first.token, second.token))
 
 
-def test_the_address_of_runtime_json_listens_on_loopback_alone(project):
+def test_server_listens_on_loopback_only(project):
     state = start_server(project).state
     connection = http.client.HTTPConnection("127.0.0.1", state.port)
     connection.request("GET", "/health")
@@ -423,7 +423,7 @@ def test_the_address_of_runtime_json_listens_on_loopback_alone(project):
     assert f"00000000:{state.port:04X}" not in listeners
 
 
-def test_in_the_foreground_it_says_where_and_ctrl_c_ends_it(project, state_dir):
+def test_foreground_prints_address_and_ends_on_ctrl_c(project, state_dir):
     command = [sys.executable, "-m", "agent_brain_server", "--project-root", str(project)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert server.stdout is not None
@@ -441,7 +441,7 @@ def test_in_the_foreground_it_says_where_and_ctrl_c_ends_it(project, state_dir):
     assert remains(state_dir) == []
 
 
-def test_in_the_foreground_a_failure_is_two_lines_and_an_exit_code(project):
+def test_foreground_failure_is_two_lines_and_exit_code(project):
     command = [sys.executable, "-m", "agent_brain_server", "--project-root", str(project), "--port", "99999"]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_LIMIT_S)
     assert answer.returncode == ConfigError.exit_code
@@ -463,7 +463,7 @@ time.sleep(60)
 """
 
 
-def test_a_child_that_outlives_the_killed_server_holds_neither_lock_nor_port(tmp_path):
+def test_child_of_killed_server_holds_no_lock_or_port(tmp_path):
     server = subprocess.Popen([sys.executable, "-c", HOLD_WITH_CHILD, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     port, child = map(int, server.stdout.readline().split())
@@ -503,7 +503,7 @@ def tell_as_nobody(function):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-def test_another_user_neither_meets_nor_disturbs_the_server(monkeypatch):
+def test_server_is_invisible_to_another_user(monkeypatch):
     # pytest's own directory is closed to other users
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
@@ -522,7 +522,7 @@ def test_another_user_neither_meets_nor_disturbs_the_server(monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-def test_a_project_that_cannot_be_written_is_reported_at_once():
+def test_start_in_read_only_project_is_refused():
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         root.chmod(0o755)

@@ -62,9 +62,7 @@ def read_metrics(client: httpx.Client) -> dict[str, float]:
     return {name: float(value) for name, value in samples}
 
 
-def test_the_id_of_a_request_is_on_every_line_of_its_job_and_of_the_worker(
-    client: httpx.Client, root: Path, server: RuntimeState
-) -> None:
+def test_request_id_is_logged_by_job_and_worker(client: httpx.Client, root: Path, server: RuntimeState) -> None:
     pytest.importorskip("pypdf")
     job = index(client, "req-42")
     deadline = time.monotonic() + LIMIT_S
@@ -81,7 +79,7 @@ def test_the_id_of_a_request_is_on_every_line_of_its_job_and_of_the_worker(
     assert {line["instance_id"] for line in read_log(root)} == {server.instance_id}
 
 
-def test_a_job_that_outlives_its_server_keeps_the_id_of_its_request(client: httpx.Client, root: Path) -> None:
+def test_resumed_job_keeps_its_request_id(client: httpx.Client, root: Path) -> None:
     job_id = client.post("/index", json={"folder_path": "."}, headers={"X-Request-ID": "req-7"}).json()["job_id"]
     database = resolve_state_dir(root) / "data" / "llamaindex" / DATABASE_NAME
     connection = sqlite3.connect(database, timeout=10)
@@ -89,9 +87,7 @@ def test_a_job_that_outlives_its_server_keeps_the_id_of_its_request(client: http
     connection.close()
 
 
-def test_a_question_that_fails_is_logged_with_what_was_asked_and_the_next_step(
-    client: httpx.Client, root: Path, server: RuntimeState
-) -> None:
+def test_failed_query_is_logged_with_request_and_hint(client: httpx.Client, root: Path, server: RuntimeState) -> None:
     index(client, "first")
     database = resolve_state_dir(root) / "data" / "llamaindex" / DATABASE_NAME
     connection = sqlite3.connect(database, timeout=10)
@@ -111,7 +107,7 @@ def test_a_question_that_fails_is_logged_with_what_was_asked_and_the_next_step(
     assert "lock.close()" not in text
 
 
-def test_the_metrics_say_what_has_happened(client: httpx.Client) -> None:
+def test_metrics_count_jobs_and_queries(client: httpx.Client) -> None:
     job = index(client, "first")
     client.post("/query", json={"query": "lock", "mode": "hybrid"})
     client.post("/query", json={"query": "lock", "top_k": 0})
@@ -152,7 +148,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RuntimeS
     stop_daemon()
 
 
-def test_the_daemon_says_of_each_line_which_project_it_was_for(daemon: RuntimeState, tmp_path: Path) -> None:
+def test_daemon_log_lines_name_their_project(daemon: RuntimeState, tmp_path: Path) -> None:
     jobs = {}
     with httpx.Client(base_url=daemon.base_url, headers={"Authorization": f"Bearer {daemon.token}"}) as client:
         for name in ("one", "two"):

@@ -27,13 +27,13 @@ CALLS = {
 }
 
 
-def test_the_document_is_what_the_code_says() -> None:
+def test_openapi_document_matches_code() -> None:
     script = REPOSITORY / "scripts/write_openapi.py"
     checked = subprocess.run([sys.executable, str(script), "--check"], check=False)
     assert checked.returncode == 0, "the API has changed: run scripts/write_openapi.py and look at the difference"
 
 
-def test_every_call_of_the_contract_is_there_and_tells_of_its_errors() -> None:
+def test_openapi_lists_every_endpoint_with_its_errors() -> None:
     paths = json.loads(CONTRACT.read_text(encoding="utf-8"))["paths"]
     assert {(method, path) for path, methods in paths.items() for method in methods} == CALLS
     for methods in paths.values():

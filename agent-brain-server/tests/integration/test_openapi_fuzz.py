@@ -127,7 +127,7 @@ def statuses(served: Served) -> Iterator[Counter[int]]:
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: str(mode.value))
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
-def test_every_answer_is_one_that_the_document_allows(
+def test_generated_request_gets_documented_answer(
     path: str, method: str, mode: GenerationMode, served: Served, session: requests.Session, statuses: Counter[int]
 ) -> None:
     ids = st.sampled_from([*served.roots, *served.roots, *OTHER_IDS])
@@ -194,7 +194,7 @@ def assert_tells_no_innards(status: int, content_type: str, body: bytes, served:
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: json.dumps(text).encode()))
-def test_any_bytes_as_a_body_are_answered(
+def test_random_bytes_as_body_are_refused(
     body: bytes, served: Served, session: requests.Session, statuses: Counter[int]
 ) -> None:
     for path in ("/query", "/index", "/projects"):
@@ -209,7 +209,7 @@ def test_any_bytes_as_a_body_are_answered(
         assert_tells_no_innards(answer.status_code, answer.headers["content-type"], answer.content, served)
 
 
-def test_the_server_still_answers(served: Served, session: requests.Session) -> None:
+def test_server_after_fuzzing_is_healthy(served: Served, session: requests.Session) -> None:
     health = session.get(f"{served.state.base_url}/health", timeout=REQUEST_LIMIT_S).json()
     assert (health["status"], health["instance_id"]) == ("healthy", served.state.instance_id)
     if served.state.mode == "shared":

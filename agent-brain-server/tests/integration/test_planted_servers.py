@@ -177,7 +177,7 @@ def require_held(plant: Plant) -> None:
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(arguments))
 @pytest.mark.parametrize("owner", ["stranger", "victim"])
-def test_command_asks_and_signals_no_planted_server(plant: Plant, owner: str, arguments: list[str]) -> None:
+def test_command_ignores_planted_server(plant: Plant, owner: str, arguments: list[str]) -> None:
     if owner == "stranger":
         give_away(plant.root, *plant.root.rglob("*"))
     require_held(plant)
@@ -187,7 +187,7 @@ def test_command_asks_and_signals_no_planted_server(plant: Plant, owner: str, ar
 
 
 @pytest.mark.parametrize("given", ["runtime.json", "Agent Brain.lock"])
-def test_discover_believes_no_file_of_another_user(plant: Plant, given: str) -> None:
+def test_discover_ignores_files_of_another_user(plant: Plant, given: str) -> None:
     give_away(plant.state_dir / given)
     try:
         assert discover(plant.root) is None
@@ -196,14 +196,14 @@ def test_discover_believes_no_file_of_another_user(plant: Plant, given: str) -> 
     plant.assert_untouched()
 
 
-def test_discover_asks_no_server_of_another_users_process(plant: Plant) -> None:
+def test_discover_ignores_server_of_another_user(plant: Plant) -> None:
     port = json.loads(runtime_path(plant.state_dir).read_text())["port"]
     runtime_path(plant.state_dir).write_text(describe_server(plant.root, port, plant.stranger.pid))
     assert discover(plant.root) is None
     plant.assert_untouched()
 
 
-def test_stop_signals_no_process_without_the_lock(plant: Plant) -> None:
+def test_stop_without_held_lock_sends_no_signal(plant: Plant) -> None:
     """The lock names a process of the victim, and another one of the victim holds it."""
     plant.stranger.kill()
     plant.stranger.wait()

@@ -93,7 +93,7 @@ def is_served(state: RuntimeState, text: str) -> bool:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_round_of_each_long_loop_holds(case: str) -> None:
+def test_soak_loop_with_few_rounds_holds(case: str) -> None:
     """The loops of ./task soak, with few rounds: they kill, suspend, fill disks, and compare stores with files."""
     name, _, rounds = case.partition("=")
     command = [sys.executable, "-m", "benchmarks.soak", name, "--rounds", rounds]
@@ -104,7 +104,7 @@ def test_a_round_of_each_long_loop_holds(case: str) -> None:
         pytest.skip(done.stdout.partition("skipped: ")[2].strip())
 
 
-def test_a_port_that_answers_with_something_else_is_no_server(make_project: Callable[..., Path]) -> None:
+def test_discover_foreign_program_on_port_finds_none(make_project: Callable[..., Path]) -> None:
     root = make_project()
     state = start_server(root).state
     stop_server(resolve_state_dir(root))
@@ -120,7 +120,7 @@ def test_a_port_that_answers_with_something_else_is_no_server(make_project: Call
             stranger.kill()
 
 
-def test_an_unusable_index_is_told_at_once_with_the_next_step(make_project: Callable[..., Path]) -> None:
+def test_start_with_file_as_data_dir_is_refused(make_project: Callable[..., Path]) -> None:
     root = make_project()
     state_dir = resolve_state_dir(root)
     state_dir.mkdir(parents=True)
@@ -134,7 +134,7 @@ def test_an_unusable_index_is_told_at_once_with_the_next_step(make_project: Call
     assert not runtime_path(state_dir).exists()
 
 
-def test_a_server_of_an_agent_does_not_end_while_a_job_runs(
+def test_idle_server_of_agent_ends_after_its_job(
     make_project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
@@ -155,7 +155,7 @@ def test_a_server_of_an_agent_does_not_end_while_a_job_runs(
     assert status["vector_coverage"] == 1
 
 
-def test_a_runtime_file_of_a_later_version_is_refused_by_start_and_not_by_stop(
+def test_newer_runtime_file_is_refused_by_all_but_stop(
     make_project: Callable[..., Path],
 ) -> None:
     root = make_project()
@@ -172,7 +172,7 @@ def test_a_runtime_file_of_a_later_version_is_refused_by_start_and_not_by_stop(
     assert start_server(root).started
 
 
-def test_a_moved_project_is_answered_from_its_new_place(make_project: Callable[..., Path], tmp_path: Path) -> None:
+def test_moved_project_is_served_from_new_path(make_project: Callable[..., Path], tmp_path: Path) -> None:
     root = make_project(files=5)
     index(start_server(root).state)
     stop_server(resolve_state_dir(root))
@@ -191,9 +191,7 @@ def test_a_moved_project_is_answered_from_its_new_place(make_project: Callable[.
     assert not is_served(state, "compute_2(1)")
 
 
-def test_a_copied_project_serves_its_own_files_and_leaves_the_original_alone(
-    make_project: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_copied_project_serves_its_own_files(make_project: Callable[..., Path], tmp_path: Path) -> None:
     root = make_project(files=3)
     original = start_server(root).state
     index(original)
@@ -210,7 +208,7 @@ def test_a_copied_project_serves_its_own_files_and_leaves_the_original_alone(
     assert not is_served(original, "compute_88(1)")
 
 
-def test_status_counts_what_is_in_the_stores_while_and_after_indexing(make_project: Callable[..., Path]) -> None:
+def test_status_during_indexing_agrees_with_stores(make_project: Callable[..., Path]) -> None:
     root = make_project(files=120)
     state = start_server(root).state
     job_id = begin_job(state)
@@ -235,7 +233,7 @@ def test_status_counts_what_is_in_the_stores_while_and_after_indexing(make_proje
     assert status["total_chunks"] == progress["chunks_written"] == status["total_vectors"]
 
 
-def test_the_worker_ends_with_a_server_that_is_stopped_in_the_middle(make_project: Callable[..., Path]) -> None:
+def test_stop_during_job_ends_the_worker(make_project: Callable[..., Path]) -> None:
     root = make_project(files=100)
     state = start_server(root).state
     job_id = begin_job(state)
@@ -246,7 +244,7 @@ def test_the_worker_ends_with_a_server_that_is_stopped_in_the_middle(make_projec
     assert wait_for_end(again, job_id)["state"] == "done"
 
 
-def test_a_suspended_worker_holds_up_neither_questions_nor_stop(make_project: Callable[..., Path]) -> None:
+def test_suspended_worker_blocks_neither_query_nor_stop(make_project: Callable[..., Path]) -> None:
     root = make_project(files=30)
     state = start_server(root).state
     index(state)

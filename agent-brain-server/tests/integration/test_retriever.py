@@ -47,7 +47,7 @@ def root(request, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     stop_daemon(force=True)
 
 
-def test_retriever_indexes_first_and_returns_nodes_with_place_and_score(root: Path) -> None:
+def test_retriever_indexes_then_returns_scored_nodes(root: Path) -> None:
     from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     retriever = AgentBrainRetriever(root / "src", top_k=1, mode="bm25", languages=["python"])
@@ -61,7 +61,7 @@ def test_retriever_indexes_first_and_returns_nodes_with_place_and_score(root: Pa
     assert asyncio.run(retriever.aretrieve("FileLock release")) == best
 
 
-def test_retriever_in_an_empty_project_returns_nothing(root: Path) -> None:
+def test_retriever_in_empty_project_returns_nothing(root: Path) -> None:
     from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     for path in [path for path in root.rglob("*") if path.is_file() and ".claude" not in path.parts]:
@@ -69,7 +69,7 @@ def test_retriever_in_an_empty_project_returns_nothing(root: Path) -> None:
     assert AgentBrainRetriever(root).retrieve("FileLock release") == []
 
 
-def test_retriever_gives_up_at_its_deadline_and_the_job_continues(root: Path) -> None:
+def test_retriever_past_deadline_raises_while_job_continues(root: Path) -> None:
     from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     with pytest.raises(DeadlineError):
@@ -77,7 +77,7 @@ def test_retriever_gives_up_at_its_deadline_and_the_job_continues(root: Path) ->
     assert AgentBrainRetriever(root, mode="bm25").retrieve("FileLock release")
 
 
-def test_query_uses_the_query_embedding_of_an_asymmetric_model(root: Path, tmp_path: Path, monkeypatch) -> None:
+def test_query_with_asymmetric_model_uses_query_embedding(root: Path, tmp_path: Path, monkeypatch) -> None:
     from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     package = tmp_path / "integration" / "llama_index" / "embeddings"

@@ -136,14 +136,14 @@ def kill(pid):
         time.sleep(0.01)
 
 
-def test_without_a_daemon_there_is_none_to_find_and_nothing_is_made(project):
+def test_discover_without_daemon_creates_nothing(project):
     before = sorted(project.rglob("*"))
     assert discover(project) is None
     assert sorted(project.rglob("*")) == before
     assert sorted(path.name for path in brain_home().iterdir()) == ["shared_config.json"]
 
 
-def test_one_call_starts_the_daemon_tells_it_of_the_project_and_leaves_a_pointer(projects):
+def test_discover_or_start_registers_with_daemon(projects):
     state = discover_or_start(projects[0])
     assert (state.mode, state.project_root) == ("shared", str(projects[0]))
     assert state.project_id == generate_project_id(projects[0])
@@ -166,7 +166,7 @@ def test_one_call_starts_the_daemon_tells_it_of_the_project_and_leaves_a_pointer
     assert {project.root for project in list_registrations()} == set(projects[:2])
 
 
-def test_many_processes_at_once_get_one_daemon_and_each_its_project(projects):
+def test_simultaneous_processes_get_one_daemon(projects):
     roots = projects * 4
     finders = [
         subprocess.Popen([sys.executable, "-c", FINDER, root], stdout=subprocess.PIPE, text=True) for root in roots
@@ -178,7 +178,7 @@ def test_many_processes_at_once_get_one_daemon_and_each_its_project(projects):
     assert len(find_processes(brain_home())) == 1
 
 
-def test_many_threads_at_once_get_one_daemon(projects):
+def test_simultaneous_threads_get_one_daemon(projects):
     with ThreadPoolExecutor(12) as pool:
         states = list(pool.map(discover_or_start, projects * 4))
     assert len({state.instance_id for state in states}) == 1
@@ -186,7 +186,7 @@ def test_many_threads_at_once_get_one_daemon(projects):
     assert find_processes(brain_home()) == [states[0].pid]
 
 
-def test_the_async_twins_answer_the_same_and_leave_the_loop_free(projects):
+def test_async_discover_equals_sync_without_blocking(projects):
     async def ask():
         asking = asyncio.gather(*(discover_or_start_async(root) for root in projects))
         ticks = 0
@@ -202,7 +202,7 @@ def test_the_async_twins_answer_the_same_and_leave_the_loop_free(projects):
     assert ticks > 5
 
 
-def test_after_kill_9_the_pointer_is_cleaned_up_and_the_next_call_starts_again(project):
+def test_discover_after_daemon_kill_removes_pointer(project):
     first = discover_or_start(project)
     kill(first.pid)
     assert discover(project) is None
@@ -213,7 +213,7 @@ def test_after_kill_9_the_pointer_is_cleaned_up_and_the_next_call_starts_again(p
     assert discover(project) == second
 
 
-def test_a_project_that_registered_stays_the_daemon_s_whatever_becomes_of_daemon_and_pointer(project):
+def test_registered_project_stays_shared(project):
     first = discover_or_start(project)
     forget_settings(project)
     assert discover(project) == first
@@ -231,7 +231,7 @@ def test_a_project_that_registered_stays_the_daemon_s_whatever_becomes_of_daemon
     assert discover_or_start(project).mode == "project"
 
 
-def test_a_pointer_alone_counts_while_a_daemon_lives_and_keeps_nobody_from_working_afterwards(project):
+def test_pointer_without_registration_counts_while_alive(project):
     first = discover_or_start(project)
     forget_settings(project)
     shared_project_file(first.project_id).write_text("{")  # torn: the daemon that starts next does not know the project
@@ -248,7 +248,7 @@ def test_a_pointer_alone_counts_while_a_daemon_lives_and_keeps_nobody_from_worki
     assert (own.mode, discover(project)) == ("project", own)
 
 
-def test_settings_that_say_project_go_before_a_pointer(project):
+def test_project_mode_in_settings_overrides_pointer(project):
     shared = discover_or_start(project)
     write_project_config(resolve_state_dir(project), mode="project", force=True)
     assert discover(project) is None
@@ -257,7 +257,7 @@ def test_settings_that_say_project_go_before_a_pointer(project):
     assert discover(project) == own
 
 
-def test_a_server_of_its_own_that_runs_goes_before_the_daemon_and_is_not_overwritten(project):
+def test_running_own_server_precedes_daemon(project):
     own = start_server(project).state
     daemon = start_daemon().state
     assert discover(project) == own
@@ -271,14 +271,14 @@ def test_a_server_of_its_own_that_runs_goes_before_the_daemon_and_is_not_overwri
     assert discover_or_start(project).instance_id == daemon.instance_id
 
 
-def test_a_project_that_was_unregistered_is_not_found_and_registers_again(project):
+def test_unregistered_project_registers_again(project):
     state = discover_or_start(project)
     request_json(state, "DELETE", f"/projects/{state.project_id}")
     assert discover(project) is None
     assert discover_or_start(project) == state
 
 
-def test_the_pointer_of_the_original_does_not_lead_a_copy_to_it(project, tmp_path):
+def test_pointer_in_copied_project_is_ignored(project, tmp_path):
     original = discover_or_start(project)
     forget_settings(project)
     copy = tmp_path / "copy"
@@ -290,7 +290,7 @@ def test_the_pointer_of_the_original_does_not_lead_a_copy_to_it(project, tmp_pat
     assert discover(project) == original
 
 
-def test_looking_never_removes_the_pointer_of_a_daemon_that_lives(project):
+def test_discover_keeps_pointer_of_living_daemon(project):
     state = discover_or_start(project)
     assert cleanup_stale(resolve_state_dir(project))
     assert not stop_server(resolve_state_dir(project)).stopped
@@ -298,7 +298,7 @@ def test_looking_never_removes_the_pointer_of_a_daemon_that_lives(project):
     assert find_processes(brain_home()) == [state.pid]
 
 
-def test_a_silent_daemon_is_not_a_dead_one(project):
+def test_discover_silent_daemon_keeps_its_files(project):
     state = discover_or_start(project)
     os.kill(state.pid, signal.SIGSTOP)
     assert discover(project) is None
@@ -310,7 +310,7 @@ def test_a_silent_daemon_is_not_a_dead_one(project):
     assert discover(project) == state
 
 
-def test_stopping_withdraws_every_pointer_and_leaves_nothing_that_runs(projects):
+def test_daemon_stop_removes_every_pointer(projects):
     for root in projects:
         discover_or_start(root)
     assert stop_daemon().stopped
@@ -321,7 +321,7 @@ def test_stopping_withdraws_every_pointer_and_leaves_nothing_that_runs(projects)
     assert not stop_daemon().stopped
 
 
-def test_a_daemon_that_starts_again_serves_the_projects_of_before(project):
+def test_restarted_daemon_serves_known_projects(project):
     discover_or_start(project)
     stop_daemon()
     state = start_daemon().state
@@ -330,7 +330,7 @@ def test_a_daemon_that_starts_again_serves_the_projects_of_before(project):
     assert (found.instance_id, found.project_id) == (state.instance_id, generate_project_id(project))
 
 
-def test_what_one_caller_has_set_is_not_taken_for_all_projects(projects, tmp_path, monkeypatch):
+def test_environment_of_one_caller_is_not_shared(projects, tmp_path, monkeypatch):
     place = tmp_path / "state of one"
     monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(place))
     write_project_config(place, mode="shared")
@@ -348,7 +348,7 @@ def test_what_one_caller_has_set_is_not_taken_for_all_projects(projects, tmp_pat
     assert not runtime_path(place).exists()
 
 
-def test_a_state_directory_elsewhere_holds_pointer_and_settings_and_is_one_project_s(projects, tmp_path):
+def test_external_state_dir_belongs_to_one_project(projects, tmp_path):
     project, other, _ = projects
     shutil.rmtree(project / ".claude")
     place = (tmp_path / "Zustand ü").resolve()
@@ -380,14 +380,14 @@ def test_a_state_directory_elsewhere_holds_pointer_and_settings_and_is_one_proje
 
 
 @pytest.mark.parametrize("written", ["http://localhost:{port}", "http://127.0.0.1:{port}/", "http://[::1]:{port}"])
-def test_a_daemon_at_the_address_that_the_settings_name_is_the_project_s(project, written):
+def test_shared_server_url_of_daemon_is_accepted(project, written):
     daemon = start_daemon().state
     name_address(project, written.format(port=daemon.port))
     state = discover_or_start(project)
     assert (state.instance_id, discover(project)) == (daemon.instance_id, state)
 
 
-def test_a_daemon_at_another_address_than_the_settings_name_is_not_the_project_s(project):
+def test_shared_server_url_of_other_address_finds_none(project):
     state = discover_or_start(project)
     for address in (f"http://127.0.0.1:{state.port + 1}", f"http://example.org:{state.port}", "http://localhost:99999"):
         name_address(project, address)
@@ -427,7 +427,7 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.parametrize("mode", ["project", "shared"])
-def test_a_server_that_is_killed_before_it_is_ready_is_started_again(project, mode):
+def test_start_killed_before_ready_is_retried(project, mode):
     write_project_config(resolve_state_dir(project), mode=mode, force=True)
     place = brain_home() if mode == "shared" else resolve_state_dir(project)
     with Killer(place, MAX_STARTS - 1) as killer:
@@ -436,7 +436,7 @@ def test_a_server_that_is_killed_before_it_is_ready_is_started_again(project, mo
     assert (state.mode, discover(project)) == (mode, state)
 
 
-def test_a_caller_that_waits_for_a_server_that_is_killed_gets_the_next_one(project):
+def test_waiting_caller_after_kill_gets_next_server(project):
     write_project_config(resolve_state_dir(project), mode="project", force=True)
     with Killer(resolve_state_dir(project), 1) as killer, ThreadPoolExecutor(4) as pool:
         states = list(pool.map(discover_or_start, [project] * 4))
@@ -444,7 +444,7 @@ def test_a_caller_that_waits_for_a_server_that_is_killed_gets_the_next_one(proje
     assert {state.instance_id for state in states} == {discover(project).instance_id}
 
 
-def test_what_is_killed_every_time_is_told_and_leaves_nothing(project):
+def test_start_killed_every_time_reports_and_cleans_up(project):
     write_project_config(resolve_state_dir(project), mode="project", force=True)
     with Killer(resolve_state_dir(project), 100) as killer, pytest.raises(StartError, match="before it was ready"):
         discover_or_start(project)
@@ -454,7 +454,7 @@ def test_what_is_killed_every_time_is_told_and_leaves_nothing(project):
 
 
 @pytest.mark.parametrize("name", ['it\'s "quoted" twice', "line\nbreak", "größe 日本", "-C", "$(id) %20"])
-def test_a_project_of_any_name_has_its_own_server_or_the_daemon(tmp_path, name):
+def test_project_of_any_name_is_served(tmp_path, name):
     root = (tmp_path / name).resolve()
     (root / "src").mkdir(parents=True)
     (root / "src" / "gate.py").write_text("def turnstile():\n    return 'open'\n")
@@ -473,7 +473,7 @@ def test_a_project_of_any_name_has_its_own_server_or_the_daemon(tmp_path, name):
         stop_server(resolve_state_dir(root), force=True)
 
 
-def test_a_relative_home_is_the_caller_s(project, tmp_path, monkeypatch):
+def test_relative_home_resolves_to_callers_directory(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AGENT_BRAIN_HOME", "Heim ü")
     state = discover_or_start(project)
@@ -481,7 +481,7 @@ def test_a_relative_home_is_the_caller_s(project, tmp_path, monkeypatch):
     assert discover(project) == state
 
 
-def test_a_torn_or_foreign_pointer_and_bad_settings_are_no_server(project):
+def test_discover_torn_or_foreign_pointer_finds_none(project):
     start_daemon()
     state_dir = resolve_state_dir(project)
     for text in ("", "{", "[]", '{"mode": "shared"}', '{"mode": "shared", "project_root": 3, "project_id": "../.."}'):
@@ -493,7 +493,7 @@ def test_a_torn_or_foreign_pointer_and_bad_settings_are_no_server(project):
         discover_or_start(project)
 
 
-def test_a_path_that_no_json_can_name_is_refused_in_either_mode(tmp_path):
+def test_start_in_non_utf8_path_is_refused(tmp_path):
     root = tmp_path / os.fsdecode(b"raw \xff")
     root.mkdir()
     assert discover(root) is None

@@ -118,9 +118,7 @@ def restart(daemon: Daemon) -> Daemon:
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_store_that_is_found_damaged_is_made_anew_and_the_others_answer(
-    daemon: Daemon, troubled: str, sound: str, store: str
-) -> None:
+def test_store_damaged_before_start_is_rebuilt(daemon: Daemon, troubled: str, sound: str, store: str) -> None:
     stop_daemon()
     for path in find_files(troubled, store):
         os.truncate(path, path.stat().st_size // 2)
@@ -133,9 +131,7 @@ def test_a_store_that_is_found_damaged_is_made_anew_and_the_others_answer(
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_store_that_is_damaged_under_the_daemon_s_hands_is_that_project_s_trouble(
-    daemon: Daemon, troubled: str, sound: str, store: str
-) -> None:
+def test_store_damaged_while_open_affects_one_project(daemon: Daemon, troubled: str, sound: str, store: str) -> None:
     for path in find_files(troubled, store):
         with path.open("r+b") as file:  # a file that is mapped into memory must not be cut: the kernel ends the reader
             file.write(b"\xff" * path.stat().st_size)
@@ -156,9 +152,7 @@ def find_files(project_id: str, store: str) -> list[Path]:
     return found
 
 
-def test_a_project_whose_place_is_taken_by_a_file_is_refused_and_comes_back(
-    daemon: Daemon, troubled: str, sound: str
-) -> None:
+def test_project_dir_replaced_by_file_is_refused(daemon: Daemon, troubled: str, sound: str) -> None:
     stop_daemon()
     data = shared_project_home(troubled) / "data"
     shutil.rmtree(data)
@@ -173,9 +167,7 @@ def test_a_project_whose_place_is_taken_by_a_file_is_refused_and_comes_back(
     assert daemon.count(troubled) == FILES
 
 
-def test_projects_that_are_being_indexed_slow_no_other_s_answers_beyond_its_share_of_the_processor(
-    daemon: Daemon, sound: str, tmp_path: Path
-) -> None:
+def test_indexing_leaves_other_projects_responsive(daemon: Daemon, sound: str, tmp_path: Path) -> None:
     alone = daemon.time_answers(sound)
     busy = [daemon.register(make_project(tmp_path, name, MANY_FILES)) for name in ("busy", "busier")]
     jobs = [(project_id, daemon.begin_job(project_id)) for project_id in busy]
@@ -187,9 +179,7 @@ def test_projects_that_are_being_indexed_slow_no_other_s_answers_beyond_its_shar
         daemon.client.delete(f"/index/jobs/{job_id}", params={"project_id": project_id})
 
 
-def test_a_project_whose_workers_die_keeps_neither_answers_nor_jobs_of_another_from_ending(
-    daemon: Daemon, sound: str, tmp_path: Path
-) -> None:
+def test_killed_workers_affect_no_other_project(daemon: Daemon, sound: str, tmp_path: Path) -> None:
     fatal = daemon.register(make_project(tmp_path, "fatal"))
     job_id = daemon.begin_job(fatal, force=True)
 
@@ -221,6 +211,6 @@ def read_or_nothing(path: Path) -> str:
         return ""  # thread or process has ended meanwhile
 
 
-def test_what_is_left_of_the_daemon_s_home_is_private(daemon: Daemon, sound: str) -> None:
+def test_daemon_home_is_private(daemon: Daemon, sound: str) -> None:
     open_to_others = [path for path in brain_home().rglob("*") if path.stat().st_mode & 0o077]
     assert open_to_others == []

@@ -60,7 +60,7 @@ def has_ended(state):
     return not is_same_process(state.pid, state.pid_started_at)
 
 
-def test_it_listens_where_its_settings_say(home):
+def test_daemon_start_listens_on_configured_address(home):
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     (home / "shared_config.json").write_text(f'{{"port": {port}}}')
@@ -69,7 +69,7 @@ def test_it_listens_where_its_settings_say(home):
     assert find_daemon() == state
 
 
-def test_a_stranger_with_its_pid_in_every_file_is_left_alone():
+def test_daemon_stop_with_foreign_pid_spares_the_process():
     state = start_daemon().state
     lock_text = lock_path(brain_home()).read_text()
     stop_daemon()
@@ -89,7 +89,7 @@ def test_a_stranger_with_its_pid_in_every_file_is_left_alone():
         stranger.wait()
 
 
-def test_one_that_an_agent_started_ends_when_unused_and_a_persons_stays(project, monkeypatch):
+def test_daemon_idle_stops_only_if_an_agent_started_it(project, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
     agents = discover_or_start(project)
     assert read_pointer(default_state_dir(project)) is not None
@@ -101,7 +101,7 @@ def test_one_that_an_agent_started_ends_when_unused_and_a_persons_stays(project,
     assert find_daemon() == persons
 
 
-def test_it_does_not_end_for_idleness_while_a_project_has_a_job(project, monkeypatch):
+def test_daemon_idle_during_job_keeps_running(project, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
     state = discover_or_start(project)
     request_json(state, "POST", "/index", {"folder_path": ".", "project_id": state.project_id})
@@ -111,7 +111,7 @@ def test_it_does_not_end_for_idleness_while_a_project_has_a_job(project, monkeyp
     assert (status["total_documents"], status["vector_coverage"], status["last_job"]["state"]) == (FILES, 1.0, "done")
 
 
-def test_after_kill_9_a_start_needs_no_cleaning_and_serves_what_was_indexed(project):
+def test_daemon_start_after_kill_serves_the_index(project):
     first = discover_or_start(project)
     job = request_json(first, "POST", "/index", {"folder_path": ".", "project_id": first.project_id})
     path = f"/index/jobs/{job['job_id']}?project_id={first.project_id}"
@@ -126,7 +126,7 @@ def test_after_kill_9_a_start_needs_no_cleaning_and_serves_what_was_indexed(proj
     assert answer["results"][0]["source"] == "src/part_7.py"
 
 
-def test_one_whose_home_was_removed_ends_and_spares_its_successor(project, home):
+def test_daemon_ends_after_home_removed_spares_successor(project, home):
     orphan = discover_or_start(project)
     shutil.rmtree(home)
     home.mkdir()
@@ -141,7 +141,7 @@ def test_one_whose_home_was_removed_ends_and_spares_its_successor(project, home)
     assert pointer.base_url == successor.base_url
 
 
-def test_a_home_that_is_no_directory_is_told_at_once(project, home):
+def test_daemon_start_with_file_as_home_is_refused(project, home):
     shutil.rmtree(home)
     home.write_text("in the way")
     with pytest.raises(StateDirError, match="not a directory"):
@@ -150,7 +150,7 @@ def test_a_home_that_is_no_directory_is_told_at_once(project, home):
         discover_or_start(project)
 
 
-def test_the_pointer_that_a_server_of_the_project_s_own_took_with_it_is_back_with_the_next_call(project):
+def test_discover_rewrites_missing_pointer(project):
     daemon = discover_or_start(project)
     own = start_server(project).state
     assert discover_or_start(project) == own
@@ -161,7 +161,7 @@ def test_the_pointer_that_a_server_of_the_project_s_own_took_with_it_is_back_wit
     assert read_pointer(default_state_dir(project)) is not None
 
 
-def test_registering_by_hand_is_found_by_everybody(project, tmp_path):
+def test_discover_finds_manually_registered_project(project, tmp_path):
     (default_state_dir(project) / "config.json").unlink()
     daemon = start_daemon().state
     assert discover(project) is None
@@ -170,7 +170,7 @@ def test_registering_by_hand_is_found_by_everybody(project, tmp_path):
 
 
 @pytest.mark.parametrize("text", [b"", b'{"mode": "sh', b'{"schema_version": 3}', b"\xff" * 64])
-def test_a_damaged_pointer_is_written_again_for_whoever_asks_for_the_server(project, text):
+def test_discover_or_start_rewrites_damaged_pointer(project, text):
     state_dir = default_state_dir(project)
     state = discover_or_start(project)
     pointer = read_pointer(state_dir)

@@ -52,7 +52,7 @@ def run(directory, *command):
     return done.stdout
 
 
-def test_every_python_example_runs_as_it_stands(project_in_mode, mode):
+def test_skill_python_examples_run(project_in_mode, mode):
     asking, looking, in_a_loop = PYTHON_EXAMPLES
     assert run(project_in_mode, sys.executable, "-c", looking) == "No server runs.\n"
     first = run(project_in_mode / "src", sys.executable, "-W", "error", "-c", asking)
@@ -64,7 +64,7 @@ def test_every_python_example_runs_as_it_stands(project_in_mode, mode):
     assert int(run(project_in_mode, sys.executable, "-W", "error", "-c", in_a_loop).split()[0]) > 0
 
 
-def test_http_call_needs_only_what_start_prints(project_in_mode, mode):
+def test_skill_http_example_runs(project_in_mode, mode):
     command = [sys.executable, "-m", "agent_brain_cli", "start", "--json"]
     if mode == "shared":
         run(project_in_mode, *command, "--mode", "shared")
@@ -76,13 +76,13 @@ def test_http_call_needs_only_what_start_prints(project_in_mode, mode):
         assert "results" in json.load(answer)
 
 
-def test_skill_names_no_address_for_a_token_in_the_project():
+def test_skill_sends_no_token_to_project_address():
     section = TEXT.partition("## Over HTTP")[2]
     assert "agent-brain start --json" in section
     assert ".claude/" not in section
 
 
-def test_the_shell_example_runs_in_a_project_with_a_server_of_its_own(project, tmp_path, monkeypatch):
+def test_skill_shell_example_runs(project, tmp_path, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
     (project / ".claude").mkdir()
@@ -95,7 +95,7 @@ def test_the_shell_example_runs_in_a_project_with_a_server_of_its_own(project, t
         stop_server(resolve_state_dir(project), force=True)
 
 
-def test_what_the_skill_names_is_there():
+def test_skill_names_existing_commands():
     assert set(re.findall(r"`(discover\w*)", TEXT)) <= set(discovery.__all__)
     assert {"base_url", "token", "instance_id", "mode", "project_root", "project_id", "pid", "version"} <= set(
         runtime.RuntimeState.model_fields

@@ -254,7 +254,7 @@ def act_as_stranger(
 
 @needs_root
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_no_route_answers_another_user(
+def test_routes_for_another_user_are_unauthorized(
     server: RuntimeState, names: dict[str, Any], root: Path, method: str, path: str
 ) -> None:
     requests = list_requests(method, path, names)
@@ -272,7 +272,7 @@ def test_no_route_answers_another_user(
 
 
 @needs_root
-def test_health_is_all_that_another_user_sees(server: RuntimeState, names: dict[str, Any]) -> None:
+def test_health_for_another_user_tells_no_path(server: RuntimeState, names: dict[str, Any]) -> None:
     answer = act_as_stranger(server, requests=[write_request("GET", "/health", names)])["answers"][0]
     assert answer.startswith("HTTP/1.1 200 ")
     told = json.loads(answer.partition("\r\n\r\n")[2])
@@ -280,7 +280,7 @@ def test_health_is_all_that_another_user_sees(server: RuntimeState, names: dict[
 
 
 @needs_root
-def test_a_stranger_who_hangs_up_at_once_is_no_owner(
+def test_request_from_closed_foreign_socket_is_unauthorized(
     server: RuntimeState, owner: httpx.Client, names: dict[str, Any]
 ) -> None:
     jobs = len(owner.get("/index/jobs").json()["jobs"])
@@ -299,7 +299,7 @@ def test_connections_of_another_user_are_limited(server: RuntimeState, owner: ht
 
 
 @needs_root
-def test_no_file_of_the_server_can_be_reached_by_another_user(
+def test_server_files_are_unreadable_for_another_user(
     server: RuntimeState, names: dict[str, Any], root: Path, home: Path
 ) -> None:
     state_dir = resolve_state_dir(root)
@@ -308,14 +308,16 @@ def test_no_file_of_the_server_can_be_reached_by_another_user(
     assert act_as_stranger(server, paths=[*paths, root / "zoo.py"])["reached"] == [str(root / "zoo.py")]
 
 
-def test_what_is_written_is_the_owners_alone(names: dict[str, Any], root: Path, home: Path) -> None:
+def test_written_files_are_private_to_the_owner(names: dict[str, Any], root: Path, home: Path) -> None:
     state_dir = resolve_state_dir(root)
     written = [state_dir, home, *state_dir.rglob("*"), *home.rglob("*")]
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in written if path.name != ".gitignore"}
     assert [path for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)] == []
 
 
-def test_the_token_is_written_in_one_place(server: RuntimeState, owner: httpx.Client, root: Path, home: Path) -> None:
+def test_token_is_stored_in_runtime_file_only(
+    server: RuntimeState, owner: httpx.Client, root: Path, home: Path
+) -> None:
     assert server.token is not None
     for given in (server.token, server.token[:-1], f"{server.token}x"):
         for path in ("/health/status", f"/query/chunks/{given}", f"/index/jobs/{given}", f"/nothing?token={given}"):
@@ -337,7 +339,7 @@ def test_the_token_is_written_in_one_place(server: RuntimeState, owner: httpx.Cl
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_a_server_for_other_machines_needs_a_token(tmp_path: Path, host: str) -> None:
+def test_request_to_public_address_needs_token(tmp_path: Path, host: str) -> None:
     with pytest.raises(ConfigError, match="token"):
         start_server(tmp_path, overrides={"bind_host": host})
 
@@ -358,7 +360,7 @@ PAGES = {
 
 @pytest.mark.parametrize("marks", PAGES.values(), ids=PAGES.keys())
 @pytest.mark.parametrize(("method", "path"), [*ROUTES, ("GET", "/health"), ("OPTIONS", "/query"), ("HEAD", "/health")])
-def test_no_web_page_is_answered(
+def test_request_of_web_page_is_refused(
     owner: httpx.Client, names: dict[str, Any], method: str, path: str, marks: dict[str, str]
 ) -> None:
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
@@ -382,7 +384,7 @@ def test_no_web_page_is_answered(
         "%2e%2e", "..%2f", "\x00", "zoo.py\x00", "zoo.py\n", "*", "$HOME", "${HOME}", "`id`", "$(id)", "\ud7ff",
     ],
 )  # fmt: skip
-def test_no_folder_outside_the_project_is_indexed(
+def test_index_of_folder_outside_project_is_refused(
     owner: httpx.Client, names: dict[str, Any], root: Path, folder: str
 ) -> None:
     neighbour = root.parent / "neighbour"

@@ -60,19 +60,19 @@ def find_left(home):
     return sorted(path.name for path in home.iterdir() if path.name != ".Agent Brain")
 
 
-def test_a_server_leaves_and_opens_nothing_for_the_makers_of_its_libraries(project, bare, tmp_path):
+def test_server_writes_and_opens_no_telemetry_file(project, bare, tmp_path):
     told = json.loads(run(ASK, project, bare))
     assert told["answer"]["results"][0]["source"] == "src/locks.py"
     assert find_left(tmp_path / "Heim ü") == []
     assert not [name for name in told["opened"] if "telemetry" in name.lower() or "Microsoft" in name]
 
 
-def test_an_embedder_in_a_program_of_ones_own_leaves_nothing(bare, tmp_path):
+def test_embedder_in_own_program_writes_no_telemetry(bare, tmp_path):
     assert run(EMBED, "where is the lock released?", bare) == "(1, 384)\n"
     assert find_left(tmp_path / "Heim ü") == []
 
 
-def test_whoever_asked_for_reports_does_not_get_them(bare, tmp_path):
+def test_embedder_with_telemetry_enabled_writes_none(bare, tmp_path):
     loud = {name: "0" if value == "1" else "True" for name, value in SWITCHES.items()}
     run(EMBED, "lock", {**bare, **loud})
     assert find_left(tmp_path / "Heim ü") == []

@@ -36,29 +36,29 @@ def run(module, *arguments):
     )
 
 
-def test_tantivy_answers_every_question_whatever_its_signs(corpus, questions):
+def test_tantivy_answers_queries_with_any_characters(corpus, questions):
     latencies = run("tantivy_alone", corpus, questions)
     assert len(latencies) == COUNT - WARM
     assert all(latency > 0 for latency in latencies)
 
 
-def test_the_model_is_asked_for_each_question(questions):
+def test_model_embeds_each_query(questions):
     assert len(run("onnx_alone", questions)) == COUNT - WARM
 
 
-def test_chroma_is_asked_over_the_projects_own_vectors(tmp_path, questions):
+def test_chroma_searches_project_vectors(tmp_path, questions):
     stores = tmp_path / "state" / "data" / "chroma_db"
     stores.mkdir(parents=True)
     np.random.default_rng(0).standard_normal((400, 384)).astype(np.float32).tofile(stores / "matrix-1.f32")
     assert len(run("chroma_alone", tmp_path / "state", questions)) == COUNT - WARM
 
 
-def test_the_first_calls_are_not_counted():
+def test_first_calls_are_not_measured():
     called = []
     assert len(time_calls(called.append, range(WARM + 3))) == 3
     assert len(called) == WARM + 3
 
 
-def test_the_table_compares_a_whole_query_with_each_part():
+def test_table_compares_query_with_its_parts():
     table = format_alone([{"title": "tantivy alone", "p50": 0.5, "p95": 1.25}], 5.0)
     assert table.splitlines()[-1] == "| tantivy alone | 0.5 / 1.25 | 10 |"

@@ -29,7 +29,7 @@ def sizes(root):
     return {path.relative_to(root).as_posix(): path.stat().st_size for path in root.rglob("*") if path.is_file()}
 
 
-def test_a_corpus_has_about_the_size_that_is_wanted_and_is_always_the_same(wheels, tmp_path):
+def test_corpus_has_requested_size_and_is_repeatable(wheels, tmp_path):
     cut_corpus(20, tmp_path / "a", wheels)
     cut_corpus(20, tmp_path / "b", wheels)
     files = sizes(tmp_path / "a")
@@ -38,7 +38,7 @@ def test_a_corpus_has_about_the_size_that_is_wanted_and_is_always_the_same(wheel
     assert all(name.startswith("one/") and name.endswith(".py") for name in files)
 
 
-def test_a_larger_corpus_holds_the_smaller_one(wheels, tmp_path):
+def test_larger_corpus_contains_smaller_one(wheels, tmp_path):
     cut_corpus(20, tmp_path / "small", wheels)
     cut_corpus(110, tmp_path / "large", wheels)
     small, large = sizes(tmp_path / "small"), sizes(tmp_path / "large")
@@ -46,19 +46,19 @@ def test_a_larger_corpus_holds_the_smaller_one(wheels, tmp_path):
     assert any(name.startswith("two/") for name in large)
 
 
-def test_more_than_there_is_is_refused(wheels, tmp_path):
+def test_corpus_larger_than_source_is_refused(wheels, tmp_path):
     with pytest.raises(ValueError, match="fewer than 1,000"):
         cut_corpus(1_000, tmp_path / "a", wheels)
     assert not (tmp_path / "a").exists()
 
 
-def test_a_wheel_that_is_another_file_is_refused(wheels):
+def test_wheel_with_wrong_hash_is_refused(wheels):
     wheel = Wheel("one", "1.0", "py3-none-any", "0" * 64)
     with pytest.raises(ValueError, match="not the expected file"):
         fetch_wheel(wheel, wheels)
 
 
-def test_questions_are_different_and_a_half_is_every_second_directory(wheels, tmp_path):
+def test_queries_are_distinct_half_per_directory(wheels, tmp_path):
     cut_corpus(110, tmp_path / "a", wheels)
     questions = list(make_questions(tmp_path / "a"))
     assert questions == list(make_questions(tmp_path / "a"))

@@ -21,7 +21,7 @@ def work(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_run_goes_on_in_slices_to_its_findings(work):
+def test_run_in_slices_reaches_findings(work):
     assert not Growth(40, work, embed_up_to=0).go_on(60)
     found = Findings.load(findings_path(work, 40), 40)
     assert found.chunks > 20

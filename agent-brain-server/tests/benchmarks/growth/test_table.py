@@ -12,7 +12,7 @@ def row(table, title):
     return [cell.strip() for cell in line.split("|")[2:-1]]
 
 
-def test_each_size_is_a_column():
+def test_table_has_a_column_for_each_size():
     plain = make(latencies={"hybrid": [float(n) for n in range(1, 101)]}, vectors=900, vectors_wall=10.0, rss=123.4)
     server = make(vectors_at="server", is_embedded=False, vectors=10, vectors_wall=1.0, chroma=500, chroma_wall=2.0)
     table = format_growth([plain, server])
@@ -24,7 +24,7 @@ def test_each_size_is_a_column():
     assert row(table, "memory after the questions, MB") == ["123", "0"]
 
 
-def test_findings_survive_the_end_of_a_run(tmp_path):
+def test_findings_are_read_back_from_file(tmp_path):
     path = tmp_path / "findings.json"
     found = make(latencies={"hybrid": [1.5]}, disk={"chroma_db": 3.5})
     found.save(path)

@@ -33,14 +33,14 @@ def make_repository(name: str, target: str) -> AskedRepository:
     return AskedRepository(LabelledRepository(name, "python", {}, (query,)), 2, 3, (asked,))
 
 
-def test_a_weight_that_is_taken_away_is_neutral_and_the_others_stay() -> None:
+def test_ablated_weight_is_neutral_others_unchanged() -> None:
     for name in weight_names():
         weights = without(Setting(), name).weights
         assert getattr(weights, name) == getattr(NEUTRAL_WEIGHTS, name)
         assert sum(getattr(weights, n) != getattr(DEFAULT_WEIGHTS, n) for n in weight_names()) == 1
 
 
-def test_candidates_are_ranked_by_the_weights_of_the_setting() -> None:
+def test_ablation_ranks_candidates_by_given_weights() -> None:
     asked = [make_repository("one", "b.py")]
     neutral = Setting("bm25", weights=NEUTRAL_WEIGHTS)
     held_back = Setting("bm25", weights=RankingWeights(0, 0, 0, 0, 1, 1, 0.5))
@@ -48,14 +48,14 @@ def test_candidates_are_ranked_by_the_weights_of_the_setting() -> None:
     assert score_repositories(asked, held_back)["one"] == pytest.approx(0.63093, abs=1e-5)  # the second
 
 
-def test_the_loss_of_a_weight_is_the_mean_over_repositories() -> None:
+def test_ablation_loss_is_mean_over_repositories() -> None:
     losses = measure_losses([make_repository("one", "b.py"), make_repository("two", "a.py")])
     assert list(losses) == list(weight_names())
     assert losses["decay"]["bm25"] == pytest.approx((0.63093 - 0.5) / 2, abs=1e-5)
     assert losses["test_factor"]["bm25"] == 0
 
 
-def test_alpha_goes_from_words_to_meaning() -> None:
+def test_alpha_sweep_goes_from_keywords_to_vectors() -> None:
     curve = measure_alphas([make_repository("one", "b.py")])
     assert tuple(curve) == ALPHAS
     assert curve[0.0] < curve[1.0] == 1

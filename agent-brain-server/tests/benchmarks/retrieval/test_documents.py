@@ -28,12 +28,12 @@ def ask_with_answer_at(rank: int, package: str, wording: str) -> AskedQuestion:
     return AskedQuestion(question, dict.fromkeys(WAYS, answer), candidates)
 
 
-def test_a_section_is_recalled_within_the_first_five() -> None:
+def test_section_recall_counts_first_five() -> None:
     assert ask_with_answer_at(5, "x", "same").is_recalled("hybrid")
     assert not ask_with_answer_at(6, "x", "same").is_recalled("hybrid")
 
 
-def test_candidates_are_ranked_by_a_setting() -> None:
+def test_document_candidates_are_ranked_by_setting() -> None:
     asked = ask_with_answer_at(1, "x", "same")  # its section is the last of six candidates
     assert asked.is_candidate()
     assert not asked.is_recalled_by(Setting("bm25"))
@@ -43,7 +43,7 @@ def test_candidates_are_ranked_by_a_setting() -> None:
     assert not replace(asked, candidates=replace(asked.candidates, facts=without)).is_candidate()
 
 
-def test_recall_is_counted_by_wording_and_package_and_tokens_up_to_the_section() -> None:
+def test_recall_is_counted_by_wording_and_package() -> None:
     asked = [
         ask_with_answer_at(1, "x", "same"),
         ask_with_answer_at(2, "x", "other"),
@@ -60,7 +60,7 @@ def test_recall_is_counted_by_wording_and_package_and_tokens_up_to_the_section()
     assert figures["reading"]["vector"] == {"median": 14, "mean": 21, "found": 1}
 
 
-def test_the_tables_have_every_group() -> None:
+def test_tables_have_every_group() -> None:
     figures = summarize_questions([ask_with_answer_at(1, "x", "same"), ask_with_answer_at(6, "y", "other")])
     text = format_documents({"packages": ["x-1", "y-2"], "files": 3, "chunks": 4, **figures})
     assert "| uses the section's words | 1 | 1.00 |" in text

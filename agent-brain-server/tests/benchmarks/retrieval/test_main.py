@@ -47,7 +47,7 @@ def measure(tmp_path: Path, project: Path) -> Callable[..., subprocess.Completed
     return run
 
 
-def test_a_set_is_measured_and_written_down(
+def test_main_measures_set_and_writes_results(
     tmp_path: Path, measure: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     document = tmp_path / "QUALITY.md"
@@ -72,7 +72,7 @@ def test_a_set_is_measured_and_written_down(
     assert text.endswith("\n\nafter\n")
 
 
-def test_a_second_run_indexes_nothing_and_trees_stay_as_they_are(
+def test_main_run_again_indexes_nothing(
     tmp_path: Path, measure: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     before = sorted(tmp_path.joinpath("trees").rglob("*"))
@@ -86,7 +86,7 @@ def test_a_second_run_indexes_nothing_and_trees_stay_as_they_are(
     assert sorted(tmp_path.joinpath("trees").rglob("*")) == before
 
 
-def test_what_cannot_be_measured_is_said(measure: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_main_reports_unmeasurable_repository(measure: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     command = [sys.executable, "-m", "benchmarks.retrieval"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 2
@@ -94,7 +94,7 @@ def test_what_cannot_be_measured_is_said(measure: Callable[..., subprocess.Compl
     assert "no repository three" in measure("--repo", "three").stderr
 
 
-def test_the_document_of_the_project_has_the_sections() -> None:
+def test_quality_document_has_the_sections() -> None:
     text = (REPOSITORY / "docs" / "QUALITY.md").read_text()
     for begin in (CODE_BEGIN, DOCUMENTS_BEGIN):
         _, found, rest = text.partition(begin)

@@ -19,7 +19,7 @@ from benchmarks.retrieval.query_set import Target
 LEAST_QUESTIONS = 60
 
 
-def test_the_questions_are_enough_and_half_of_them_are_in_other_words() -> None:
+def test_query_set_is_half_paraphrased() -> None:
     packages, questions = load_questions()
     assert len(questions) >= LEAST_QUESTIONS
     assert len({question.text for question in questions}) == len(questions)
@@ -28,7 +28,7 @@ def test_the_questions_are_enough_and_half_of_them_are_in_other_words() -> None:
     assert 2 * sum(question.wording == "other" for question in questions) >= len(questions)
 
 
-def test_every_section_has_lines_and_every_package_a_hash() -> None:
+def test_query_set_has_lines_and_hashes() -> None:
     packages, questions = load_questions()
     for target in (target for question in questions for target in question.targets):
         assert target.start_line is not None
@@ -49,20 +49,20 @@ def package(tmp_path: Path) -> Package:
     return Package("tool", "1.0", hashlib.sha256(archive.read_bytes()).hexdigest())
 
 
-def test_an_archive_is_unpacked_once(tmp_path: Path, package: Package) -> None:
+def test_archive_is_unpacked_once(tmp_path: Path, package: Package) -> None:
     unpacked = fetch_package(package, tmp_path / "sources")
     assert (unpacked / "docs" / "guide.md").read_text().startswith("# Guide")
     (tmp_path / "sources" / "tool-1.0.tar.gz").unlink()
     assert fetch_package(package, tmp_path / "sources") == unpacked
 
 
-def test_another_archive_is_refused(tmp_path: Path, package: Package) -> None:
+def test_archive_with_wrong_hash_is_refused(tmp_path: Path, package: Package) -> None:
     with pytest.raises(ValueError, match="not the expected file"):
         fetch_package(Package(package.name, package.version, "0" * 64), tmp_path / "sources")
     assert not (tmp_path / "sources" / "tool-1.0").exists()
 
 
-def test_a_label_that_is_not_where_its_heading_stands_is_refused(tmp_path: Path, package: Package) -> None:
+def test_label_at_wrong_heading_is_refused(tmp_path: Path, package: Package) -> None:
     sources = fetch_package(package, tmp_path / "sources")
     require_section(Section("Installing", Target("docs/guide.md", 3, 5)), sources)
     for lines in ((4, 5), (3, 6)):

@@ -25,7 +25,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_set_is_read_with_all_that_answers_a_question(directory: Path) -> None:
+def test_query_set_reads_all_targets(directory: Path) -> None:
     one, two = load_query_set(directory)
     assert (one.name, one.language, one.published) == ("one", "go", {"tool": 0.5})
     assert two.published == {}
@@ -35,7 +35,7 @@ def test_a_set_is_read_with_all_that_answers_a_question(directory: Path) -> None
     )
 
 
-def test_repositories_can_be_chosen_by_name(directory: Path) -> None:
+def test_query_set_selects_repositories_by_name(directory: Path) -> None:
     assert [repository.name for repository in load_query_set(directory, ["two"])] == ["two"]
     with pytest.raises(ValueError, match="no repository three"):
         load_query_set(directory, ["two", "three"])
@@ -45,5 +45,5 @@ def test_repositories_can_be_chosen_by_name(directory: Path) -> None:
     ("query", "category"),
     [(" Mutex ", "symbol"), ("How locks are taken", "architecture"), ("taking a lock", "semantic")],
 )
-def test_a_question_without_a_category_has_one_by_its_form(query: str, category: str) -> None:
+def test_query_without_category_gets_one_by_form(query: str, category: str) -> None:
     assert guess_category(query) == category

@@ -20,31 +20,31 @@ FILES = {
 }
 
 
-def test_reading_ends_with_the_first_right_result() -> None:
+def test_reading_stops_at_first_relevant_result() -> None:
     results = [WholeFile("x.py"), WholeFile("a.py"), WholeFile("b.py")]
     targets = [Target("b.py"), Target("a.py")]
     assert read_in_order(results, [10, 20, 30], targets) == Reading(30, is_found=True)
 
 
-def test_without_a_right_result_ten_are_read() -> None:
+def test_reading_without_relevant_result_reads_ten() -> None:
     results = [WholeFile(f"{number}.py") for number in range(12)]
     assert read_in_order(results, [5] * 12, [Target("11.py")]) == Reading(50, is_found=False)
 
 
-def test_files_are_ordered_by_how_many_words_they_hold_and_left_out_where_they_hold_none() -> None:
+def test_grep_orders_files_by_matched_words() -> None:
     assert order_by_matches("where is the LOCK released: release", FILES) == ["b.py", "a.py"]
     assert order_by_matches("lock", FILES) == ["a.py", "b.py"]
 
 
-def test_stop_words_count_where_there_are_no_others() -> None:
+def test_grep_with_only_stop_words_uses_them() -> None:
     assert order_by_matches("of it", FILES) == ["c.py"]
 
 
-def test_reading_like_grep_takes_whole_files() -> None:
+def test_grep_reads_whole_files() -> None:
     assert read_like_grep("release lock", FILES, [Target("a.py")]) == Reading(120, is_found=True)
     assert read_like_grep("release lock", FILES, [Target("c.py")]) == Reading(120, is_found=False)
 
 
-def test_files_are_read_whatever_their_encoding(tmp_path: Path) -> None:
+def test_grep_reads_files_of_any_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_bytes(b"LOCK = '\xff'")
     assert load_files(tmp_path, ["a.py"])["a.py"].text == "lock = '\ufffd'"

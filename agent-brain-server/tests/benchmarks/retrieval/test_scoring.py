@@ -21,13 +21,13 @@ def results(*paths: str) -> list[Passage]:
     return [Passage(path, 1, 10) for path in paths]
 
 
-def test_paths_are_the_same_with_directories_in_front_and_not_with_letters() -> None:
+def test_path_match_allows_leading_directories_only() -> None:
     assert is_same_path("repo/src/a.py", "src/a.py")
     assert is_same_path("src/a.py", "repo/src/a.py")
     assert not is_same_path("data.py", "a.py")
 
 
-def test_a_target_with_lines_is_shown_by_one_of_them() -> None:
+def test_target_with_lines_matches_any_of_them() -> None:
     target = Target("a.py", 10, 20)
     assert covers(Passage("a.py", 20, 30), target)
     assert covers(Passage("a.py", 1, 10), target)
@@ -51,38 +51,38 @@ def test_a_target_with_lines_is_shown_by_one_of_them() -> None:
         ([], [A], 0.0),
     ],
 )
-def test_ndcg_is_what_it_is_by_hand(answer: list[str], targets: list[Target], expected: float) -> None:
+def test_ndcg_equals_hand_computed_values(answer: list[str], targets: list[Target], expected: float) -> None:
     assert score_ndcg(results(*answer), targets) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_rank_that_shows_two_targets_counts_once() -> None:
+def test_rank_matching_two_targets_counts_once() -> None:
     both = [Target("a.py", 1, 5), Target("a.py", 6, 9)]
     assert score_ndcg([Passage("a.py", 1, 9)], both) == pytest.approx(1 / 1.63093, abs=1e-5)
 
 
-def test_more_targets_than_ranks_can_be_answered_perfectly() -> None:
+def test_ndcg_with_more_targets_than_ranks_reaches_one() -> None:
     targets = [Target(f"{number}.py") for number in range(12)]
     assert score_ndcg(results(*(target.path for target in targets)), targets) == pytest.approx(1.0)
 
 
-def test_labels_of_files_that_do_not_exist_are_left_out() -> None:
+def test_labels_of_missing_files_are_dropped() -> None:
     assert existing_targets((A, B), ["x/src/a.py", "b.py", "other/b.py"]) == (A, B)
     assert existing_targets((A, B), ["x/src/a.py", "other/b.py"]) == (A,)
 
 
-def test_the_first_rank_is_that_of_any_target_within_ten() -> None:
+def test_first_rank_is_of_any_target_within_ten() -> None:
     assert first_rank(results("x.py", "src/b.py", "src/a.py"), [A, B]) == 2
     assert first_rank(results(*["x.py"] * 10, "src/a.py"), [A]) is None
 
 
-def test_random_orders_score_what_chance_gives() -> None:
+def test_random_order_score_equals_expectation() -> None:
     two = score_random_orders(["a.py", "b.py"], [Target("a.py")], orders=4000, seed="s")
     assert two == pytest.approx((1 + 0.63093) / 2, abs=0.01)
     hundred = score_random_orders([f"{n}.py" for n in range(100)], [Target("7.py")], orders=4000, seed="s")
     assert hundred == pytest.approx(4.54356 / 100, abs=0.01)  # the sum of ten gains, over as many files
 
 
-def test_random_orders_depend_on_their_seed_alone() -> None:
+def test_random_order_depends_on_seed_only() -> None:
     files = [f"{number}.py" for number in range(30)]
     one, same, other = (score_random_orders(files, [Target("3.py")], orders=20, seed=seed) for seed in "aab")
     assert one == same != other

@@ -10,7 +10,7 @@ from benchmarks.retrieval.reading import Reading
 from benchmarks.retrieval.summary import by_language, mean_published, summarize_folds, summarize_reading
 
 
-def test_a_published_figure_is_the_mean_over_the_repositories_that_have_it() -> None:
+def test_published_mean_is_over_available_repositories() -> None:
     asked = [
         AskedRepository(LabelledRepository(name, "go", published, ()), 1, 1, ())
         for name, published in (("a", {"x": 0.2, "y": 0.5}), ("b", {"x": 0.4}))
@@ -20,12 +20,12 @@ def test_a_published_figure_is_the_mean_over_the_repositories_that_have_it() -> 
     assert means["x"] == {"ndcg10": pytest.approx(0.3), "repositories": 2}
 
 
-def test_reading_has_a_median_a_mean_and_how_often_it_led_somewhere() -> None:
+def test_reading_summary_has_median_mean_and_hit_rate() -> None:
     readings = [Reading(10, is_found=True), Reading(20, is_found=True), Reading(90, is_found=False)]
     assert summarize_reading(readings) == {"median": 20, "mean": 40, "found": pytest.approx(2 / 3)}
 
 
-def test_a_language_is_the_mean_of_its_repositories() -> None:
+def test_language_mean_is_over_its_repositories() -> None:
     rows = {
         "a": {"language": "go", "hybrid": 0.5},
         "b": {"language": "go", "hybrid": 0.7},
@@ -36,7 +36,7 @@ def test_a_language_is_the_mean_of_its_repositories() -> None:
     assert table["go"] == {"repositories": 2, "hybrid": pytest.approx(0.6)}
 
 
-def test_folds_are_told_with_their_weights() -> None:
+def test_summary_lists_folds_with_weights() -> None:
     summary = summarize_folds([Fold(Setting(alpha=0.2), 0.9, {"b": 0.5, "a": 0.7}, {"b": 0.6, "a": 0.6})])
     (fold,) = summary["folds"]
     assert fold["repositories"] == ["a", "b"]
