@@ -15,6 +15,7 @@ CATEGORY_TITLES = {
     "semantic": "a description",
     "architecture": "how something works",
 }
+COUNT_TITLES = {"questions": "queries"}
 COLUMNS = (*MODES, FLOOR)
 
 
@@ -25,7 +26,7 @@ def format_code(figures: dict[str, Any]) -> str:
         f"languages, {figures['files']:,} files in {figures['chunks']:,} chunks. NDCG@10, ten results as returned:",
         _format_totals(figures),
         "By kind of query:",
-        _format_groups("kind", "queries", figures["by_category"], CATEGORY_TITLES),
+        _format_groups("kind", "questions", figures["by_category"], CATEGORY_TITLES),
         "By language, mean over its repositories:",
         _format_groups("language", "repositories", by_language(figures["by_repository"], COLUMNS), {}),
         "By repository:",
@@ -74,7 +75,7 @@ def _format_groups(title: str, count: str, groups: dict[str, Any], titles: dict[
         [titles.get(name, name), str(row[count]), *(show(row[column]) for column in COLUMNS)]
         for name, row in groups.items()
     ]
-    return format_table([[title, count, *COLUMNS], *rows])
+    return format_table([[title, COUNT_TITLES.get(count, count), *COLUMNS], *rows])
 
 
 def _format_repositories(figures: dict[str, Any]) -> str:

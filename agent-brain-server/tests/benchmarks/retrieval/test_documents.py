@@ -64,5 +64,5 @@ def test_tables_have_every_group() -> None:
     figures = summarize_questions([ask_with_answer_at(1, "x", "same"), ask_with_answer_at(6, "y", "other")])
     text = format_documents({"packages": ["x-1", "y-2"], "files": 3, "chunks": 4, **figures})
     assert "| uses the section's words | 1 | 1.00 |" in text
-    assert "| in other words | 1 | 0.00 |" in text
+    assert "| paraphrases it | 1 | 0.00 |" in text
     assert "| **all** | 2 | 0.50 |" in text
