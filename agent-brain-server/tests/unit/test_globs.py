@@ -32,6 +32,7 @@ def choose(globs, *paths):
     return [path for path in paths if compiled.match_file(path)]
 
 
+@pytest.mark.slow
 @given(glob=GLOBS, path=PATHS)
 @settings(max_examples=1000, deadline=None)
 def test_one_glob_chooses_what_pathspec_chooses(glob, path):

@@ -94,6 +94,7 @@ def test_ps_tells_living_from_dead_too(sleeper):
     assert _ask_ps_start(sleeper.pid) is None
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells both")
 def test_age_and_memory_of_a_process_are_known() -> None:
     script = "import time; from agent_brain_server.support.processes import measure_process_age as age; "

@@ -20,6 +20,7 @@ def test_an_unknown_model_has_none():
         identify_model("word2vec")
 
 
+@pytest.mark.process
 def test_telling_the_identity_loads_no_runtime():
     code = (
         "import sys; from agent_brain_server.embedding.named import identify_model;"

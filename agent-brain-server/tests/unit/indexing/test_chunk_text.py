@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from agent_brain_server.indexing.chunking.source_lines import Limits, SourceLines, estimate_tokens
 from agent_brain_server.indexing.chunking.text import chunk_document, chunk_plain
 from agent_brain_server.types import SourceText
@@ -70,6 +72,7 @@ def test_a_long_line_is_cut_inside():
     assert "".join(piece.text for piece in pieces).split() == ["word"] * 1000
 
 
+@pytest.mark.process
 def test_the_sentence_splitter_is_loaded_only_for_long_paragraphs():
     program = (
         "import sys\nfrom agent_brain_server.indexing.chunking.chunker import chunk_file\n"

@@ -80,6 +80,7 @@ def test_what_was_parsed_does_not_stay_in_memory(functions):
     assert sys.getrefcount(source) == held
 
 
+@pytest.mark.slow
 def test_many_files_take_no_more_memory_than_one():
     def parse_some(numbers):
         for number in numbers:

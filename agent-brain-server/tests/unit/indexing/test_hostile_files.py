@@ -145,6 +145,7 @@ def test_any_markup_keeps_its_lines(markup: str) -> None:
     assert render_notebook(markup).count("\n") == markup.count("\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     ["<", "<a ", "<!--", "<![", "&#", "<a b='", '{"cells": [', '"', "[", '"\\', "<script>", "</", "<svg>", "</svg>"],

@@ -85,6 +85,7 @@ def process():
         started.kill()
 
 
+@pytest.mark.process
 def test_the_process_answers_in_order_with_the_lowest_priority(process, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     for path in ("a.py", "gone.py"):
@@ -95,6 +96,7 @@ def test_the_process_answers_in_order_with_the_lowest_priority(process, tmp_path
     assert int(nice) == LOWEST_PRIORITY
 
 
+@pytest.mark.process
 def test_the_process_ends_when_its_server_is_gone_even_at_work(process, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n" * 100)
     for _ in range(1_000):

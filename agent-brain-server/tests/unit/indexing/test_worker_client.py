@@ -20,6 +20,8 @@ from agent_brain_server.indexing.worker.client import (
 from agent_brain_server.indexing.worker.process import InterruptedReadError, WorkerDiedError
 from agent_brain_server.types import FileStat, Skip
 
+pytestmark = pytest.mark.process
+
 OPTIONS = ChunkOptions(chunk_size=512, chunk_overlap=50, max_file_bytes=1_000_000)
 MODEL = "all-MiniLM-L6-v2"
 

@@ -40,6 +40,7 @@ def client(tmp_path: Path) -> Iterator[WorkerClient]:
     client.release()
 
 
+@pytest.mark.process
 def test_a_file_that_cannot_be_read_is_named_with_job_request_and_worker(
     client: WorkerClient, tmp_path: Path, lines: list[dict[str, object]]
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_file_that_cannot_be_read_is_named_with_job_request_and_worker(
     assert "Traceback" in str(line["exception"])
 
 
+@pytest.mark.process
 def test_a_model_that_fails_is_named_with_the_next_step(client: WorkerClient, lines: list[dict[str, object]]) -> None:
     with pytest.raises(WorkerRequestError, match="with the model nonsense failed") as caught:
         list(client.embed("nonsense", [["text"]]))
@@ -60,6 +62,7 @@ def test_a_model_that_fails_is_named_with_the_next_step(client: WorkerClient, li
     assert any("nonsense" in str(line["message"]) for line in lines)
 
 
+@pytest.mark.process
 def test_a_worker_that_ends_says_how_and_at_which_file(
     client: WorkerClient, tmp_path: Path, lines: list[dict[str, object]]
 ) -> None:

@@ -321,6 +321,7 @@ while True:
 """
 
 
+@pytest.mark.process
 def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -364,6 +365,7 @@ except StoreError as exc:
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_is_an_error_and_the_old_content_still_answers(tmp_path):
     command = [sys.executable, "-c", FILL_A_SMALL_DISK, str(tmp_path)]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
