@@ -1,4 +1,4 @@
-"""Which server is meant where none runs."""
+"""The server of a project in which none is running."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def target(project, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", [None, "project", "shared"])
-def test_settings_say_whose_server_is_missing(target, mode):
+def test_look_for_server_reads_the_mode_from_settings(target, mode):
     if mode:
         write_project_config(target.state_dir, mode=mode, force=False)
     found = look_for_server(target)
@@ -23,6 +23,6 @@ def test_settings_say_whose_server_is_missing(target, mode):
     assert found.is_shared is (mode == "shared")
 
 
-def test_a_daemon_is_not_started_by_being_needed(target):
+def test_attach_to_daemon_does_not_start_it(target):
     with pytest.raises(DaemonNotRunningError):
         attach_to_daemon(target)

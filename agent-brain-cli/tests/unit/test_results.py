@@ -1,14 +1,18 @@
+"""Results as text, and the excerpt of a chunk."""
+
 from pathlib import Path
 
 import pytest
 
-from agent_brain_cli.render_results import (
+from agent_brain_cli.results import (
+    choose_excerpt,
     describe_freshness,
     describe_match,
     format_plain,
     locate,
     prepare_result,
     print_results,
+    split_terms,
 )
 
 
@@ -39,7 +43,7 @@ def in_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_path_and_line_come_first(tmp_path):
+def test_plain_result_starts_with_path_and_line(tmp_path):
     lines = plain(tmp_path).splitlines()
     assert lines[0].startswith("src/locking.py:88 ")
     assert "release" in lines[0]
@@ -48,14 +52,14 @@ def test_path_and_line_come_first(tmp_path):
     assert lines[1:] == ["88  def release(lock):", "89      lock.free()"]
 
 
-def test_the_line_of_an_excerpt_is_numbered_as_in_the_file(tmp_path):
+def test_excerpt_has_line_numbers_of_the_file(tmp_path):
     text = "\n".join(["filler"] * 39 + ["needle()"] + ["filler"] * 20)
     shown = plain(tmp_path, "needle", text=text, start_line=100, end_line=159)
     assert "139  needle()" in shown
     assert "more lines" in shown
 
 
-def test_full_shows_every_line(tmp_path):
+def test_full_result_shows_every_line(tmp_path):
     text = "\n".join(f"line {number}" for number in range(60))
     shown = plain(tmp_path, text=text, full=True)
     assert "line 0" in shown
@@ -63,24 +67,24 @@ def test_full_shows_every_line(tmp_path):
     assert "more lines" not in shown
 
 
-def test_a_very_long_line_is_cut_unless_all_is_asked_for(tmp_path):
+def test_long_line_is_shortened_unless_full(tmp_path):
     assert len(plain(tmp_path, text="x" * 100_000)) < 1_000
     assert len(plain(tmp_path, text="x" * 100_000, full=True)) > 100_000
 
 
-def test_escape_sequences_in_text_names_and_paths_are_neutralised(tmp_path):
+def test_plain_result_has_no_escape_sequences(tmp_path):
     shown = plain(tmp_path, text="\x1b[31mred", source="a\x1b]0;x\x07.py", symbols=["s\x9b"], heading="h\u202e")
     assert shown.replace("\n", "").isprintable()
 
 
-def test_hidden_characters_are_shown_and_counted(tmp_path):
+def test_hidden_characters_are_visible_and_counted(tmp_path):
     shown = plain(tmp_path, text="x = 1\U000e0041\u200b", source="a\u202e.py", hidden_characters=3)
     assert "x = 1<U+E0041><U+200B>" in shown
     assert "a<U+202E>.py:" in shown
     assert "3 hidden characters made visible" in shown
 
 
-def test_paths_open_from_where_the_user_is(tmp_path, monkeypatch):
+def test_locate_returns_path_from_current_directory(tmp_path, monkeypatch):
     (tmp_path / "src").mkdir()
     assert locate("src/a.py", tmp_path) == "src/a.py"
     monkeypatch.chdir(tmp_path / "src")
@@ -90,7 +94,7 @@ def test_paths_open_from_where_the_user_is(tmp_path, monkeypatch):
     assert locate("src/a.py", tmp_path) == str(tmp_path / "src/a.py")
 
 
-def test_an_explanation_names_retrievers_and_signals(tmp_path):
+def test_explanation_names_retrievers_and_signals(tmp_path):
     signals = [{"name": "path_match", "value": 1.0, "contribution": 0.25}]
     shown = plain(tmp_path, explanation=signals)
     assert "vector 0.500" in shown
@@ -98,7 +102,7 @@ def test_an_explanation_names_retrievers_and_signals(tmp_path):
     assert "path_match 1.000 (+0.250)" in shown
 
 
-def test_results_in_a_pipe_have_no_colour_and_stand_apart(tmp_path, capsys):
+def test_results_in_a_pipe_have_no_colour(tmp_path, capsys):
     answer = {"results": [make_result(), make_result(source="b.py")]}
     print_results(answer, "release", tmp_path, full=False)
     text = capsys.readouterr().out
@@ -110,14 +114,56 @@ def test_results_in_a_pipe_have_no_colour_and_stand_apart(tmp_path, capsys):
     ("pending", "coverage", "mode", "words"),
     [(0, 1.0, "hybrid", None), (3, 1.0, "hybrid", "3 changed"), (0, 0.4, "hybrid", "40 %"), (0, 0.4, "bm25", None)],
 )
-def test_freshness_is_spoken_of_where_it_lacks(pending, coverage, mode, words):
+def test_describe_freshness_reports_what_is_missing(pending, coverage, mode, words):
     index = {"last_indexed_at": None, "files_pending": pending, "vector_coverage": coverage}
-    said = describe_freshness({"index": index, "mode": mode})
-    assert said is None if words is None else words in said
+    text = describe_freshness({"index": index, "mode": mode})
+    assert text is None if words is None else words in text
 
 
-def test_that_no_word_was_found_is_said():
+def test_describe_match_warns_if_no_word_matches():
     far, near = make_result(), make_result(bm25_score=1.5)
     assert "nearest in meaning" in describe_match({"mode": "hybrid", "results": [far, far]})
     assert describe_match({"mode": "hybrid", "results": [far, near]}) is None
     assert describe_match({"mode": "vector", "results": [far]}) is None
+
+
+def make_lines(count: int, **special: str) -> str:
+    return "\n".join(special.get(f"line{number}", f"filler {number}") for number in range(count))
+
+
+def test_excerpt_of_short_chunk_is_whole():
+    assert choose_excerpt("a\nb\nc", "anything", limit=3) == (0, 3)
+    assert choose_excerpt(make_lines(15), "filler", limit=12) == (0, 15)
+    start, end = choose_excerpt(make_lines(16), "filler", limit=12)
+    assert end - start == 12
+
+
+def test_excerpt_contains_the_words_of_the_query():
+    text = make_lines(60, line40="release the lock", line42="lock.unlink()")
+    start, end = choose_excerpt(text, "where is the lock released", limit=12)
+    assert end - start == 12
+    assert start <= 40
+    assert end > 42
+
+
+def test_excerpt_prefers_lines_after_the_match():
+    assert choose_excerpt(make_lines(60, line40="needle"), "needle", limit=12) == (38, 50)
+    assert choose_excerpt(make_lines(60, line59="needle"), "needle", limit=12) == (48, 60)
+
+
+def test_excerpt_weighs_rare_words_more():
+    text = "\n".join(["filler", *["value = value + 1"] * 30, *["filler"] * 10, "tombstone()", *["filler"] * 3])
+    start, end = choose_excerpt(text, "value tombstone", limit=5)
+    assert start <= 41 < end
+
+
+def test_excerpt_without_a_match_starts_at_the_first_line():
+    assert choose_excerpt(make_lines(50), "zebra", limit=10) == (0, 10)
+
+
+def test_split_terms_ignores_case_and_short_words():
+    assert split_terms("Is a LOCK of it?") == {"lock"}
+
+
+def test_excerpt_counts_lines_by_newlines_only():
+    assert choose_excerpt("a\x0cb\u2028c\nd", "x", limit=5) == (0, 2)

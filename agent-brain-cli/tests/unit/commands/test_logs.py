@@ -1,4 +1,4 @@
-"""The log is read backwards through every file that it was rotated into, and followed through the next rotation."""
+"""The log is read backwards through its rotated files, and followed through further rotations."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from agent_brain_cli.log_lines import LineFilter, follow, open_log, parse_line, read_last
+from agent_brain_cli.commands.logs import LineFilter, follow, open_log, parse_line, read_last
 from agent_brain_server.lifecycle import log
 
 EVERYTHING = LineFilter()
@@ -30,19 +30,19 @@ def write_run(tmp_path, monkeypatch):
     return write
 
 
-def read(log_dir, count, wanted=EVERYTHING, *, previous=False):
+def read(log_dir, count, line_filter=EVERYTHING, *, previous=False):
     with open_log(log_dir) as newest:
-        return [entry["message"] for entry in read_last(log_dir, newest, count, wanted, previous=previous)]
+        return [entry["message"] for entry in read_last(log_dir, newest, count, line_filter, previous=previous)]
 
 
-def test_the_last_lines_are_found_through_rotated_files(tmp_path, write_run):
+def test_read_last_reads_rotated_files(tmp_path, write_run):
     write_run("a", range(30))
     assert (tmp_path / "server.log.2").exists()
     assert read(tmp_path, 20) == [f"a {number}" for number in range(10, 30)]
     assert read(tmp_path, 0) == []
 
 
-def test_the_previous_run_is_told_from_the_newest_however_much_that_wrote(tmp_path, write_run):
+def test_read_last_finds_the_previous_run(tmp_path, write_run):
     write_run("a", range(3))
     write_run("b", range(3))
     assert read(tmp_path, 2, previous=True) == ["a 1", "a 2"]
@@ -51,12 +51,12 @@ def test_the_previous_run_is_told_from_the_newest_however_much_that_wrote(tmp_pa
     assert read(tmp_path, 50, previous=True) == ["b 0", "b 1", "b 2"]
 
 
-def test_the_first_run_has_none_before_it(tmp_path, write_run):
+def test_read_last_previous_of_first_run_is_empty(tmp_path, write_run):
     write_run("a", range(3))
     assert read(tmp_path, 10, previous=True) == []
 
 
-def test_lines_below_the_level_are_left_out_and_not_counted(tmp_path, write_run):
+def test_read_last_skips_lines_below_the_level(tmp_path, write_run):
     write_run("a", [1], logging.WARNING)
     write_run("a", [2, 3, 4])
     write_run("a", [5], logging.ERROR)
@@ -64,13 +64,13 @@ def test_lines_below_the_level_are_left_out_and_not_counted(tmp_path, write_run)
 
 
 @pytest.mark.parametrize("line", [b"torn {", b"[1]", b'{"message": 3}', b"\xff\xfe", b"[" * 100_000])
-def test_a_line_that_is_not_ours_is_shown_as_it_is(line):
+def test_parse_line_of_foreign_line_keeps_its_text(line):
     entry = parse_line(line)
     assert entry == {"message": line.decode("utf-8", "replace")}
-    assert LineFilter("error").wants(entry)
+    assert LineFilter("error").matches(entry)
 
 
-def test_following_goes_on_through_rotations_and_shows_every_line_once(tmp_path, write_run):
+def test_follow_shows_every_line_once_through_rotations(tmp_path, write_run):
     write_run("a", range(3))
     newest = open_log(tmp_path)
     assert [entry["message"] for entry in read_last(tmp_path, newest, 1, EVERYTHING)] == ["a 2"]
@@ -85,7 +85,7 @@ def test_following_goes_on_through_rotations_and_shows_every_line_once(tmp_path,
             file.write(b' a line"}\n')
         for number in range(10, 40):
             write_run("b", [number])
-            time.sleep(0.1)  # so that no file is rotated away twice between two looks
+            time.sleep(0.1)  # so that at most one rotation happens between two reads
 
     writer = threading.Thread(target=write_slowly)
     writer.start()
@@ -97,13 +97,13 @@ def test_following_goes_on_through_rotations_and_shows_every_line_once(tmp_path,
     assert seen == ["half a line", *(f"b {number}" for number in range(10, 40))]
 
 
-def test_a_line_keeps_what_was_logged_beside_its_message():
+def test_parse_line_keeps_extra_keys():
     assert parse_line(json.dumps({"message": "m", "job_id": "j"}).encode())["job_id"] == "j"
 
 
-def test_lines_of_other_projects_are_left_out_where_one_is_asked_for():
-    mine, other, nobodys = ({"message": "m", "project_id": name} for name in ("p_1", "p_2", None))
-    del nobodys["project_id"]
-    wanted = LineFilter(project_id="p_1")
-    assert [wanted.wants(entry) for entry in (mine, other, nobodys)] == [True, False, True]
-    assert LineFilter().wants(other)
+def test_line_filter_by_project():
+    mine, other, unowned = ({"message": "m", "project_id": name} for name in ("p_1", "p_2", None))
+    del unowned["project_id"]
+    line_filter = LineFilter(project_id="p_1")
+    assert [line_filter.matches(entry) for entry in (mine, other, unowned)] == [True, False, True]
+    assert LineFilter().matches(other)

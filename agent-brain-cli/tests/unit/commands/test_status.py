@@ -1,13 +1,13 @@
-"""Servers in words."""
+"""The text of `agent-brain status` and `start`."""
 
-from agent_brain_cli.render_status import (
+from agent_brain_cli.commands.start import render_server
+from agent_brain_cli.commands.status import (
     describe_last_indexing,
     describe_process,
     render_daemon_status,
-    render_server,
     render_status,
-    runtime_document,
 )
+from agent_brain_cli.servers import runtime_document
 from agent_brain_server.runtime import RuntimeState
 
 SERVER = {"base_url": "http://127.0.0.1:1", "pid": 7, "mode": "project", "project_root": "/a", "uptime_seconds": 70}
@@ -32,7 +32,7 @@ JOB = {
 }
 
 
-def test_the_token_is_only_for_who_started_the_server():
+def test_runtime_document_hides_the_token():
     state = RuntimeState(
         mode="project", project_root="/a", instance_id="ds_1", base_url="http://127.0.0.1:1", bind_host="127.0.0.1",
         port=1, pid=7, started_at="2026-01-01T00:00:00+00:00", token="secret",
@@ -42,14 +42,14 @@ def test_the_token_is_only_for_who_started_the_server():
     assert "version" not in runtime_document(state)
 
 
-def test_a_server_and_a_daemon_are_told_apart():
+def test_render_server_and_daemon():
     assert render_server(SERVER) == "http://127.0.0.1:1 (pid 7) serves /a"
     assert render_server(DAEMON) == "http://127.0.0.1:1 (pid 7) (shared), serves /a, 2 active projects"
     assert describe_process(SERVER) == "http://127.0.0.1:1 (pid 7, up 1 min 10 s)"
     assert describe_process(DAEMON).endswith("(shared), 2 active projects")
 
 
-def test_a_status_says_what_there_is_and_what_went_wrong():
+def test_render_status_of_quiet_and_busy_server():
     quiet = render_status({**SERVER, "index": INDEX})
     assert "1,000 files, 20,000 chunks" in quiet
     assert "10,000 (50 %), minilm" in quiet
@@ -63,13 +63,13 @@ def test_a_status_says_what_there_is_and_what_went_wrong():
     assert lines["Indexed"] == "today"
 
 
-def test_the_daemon_s_projects_are_listed_under_it():
+def test_render_daemon_status_lists_projects():
     document = {**DAEMON, "state_dir": "/home", "projects": [{"project_id": "p_1", "project_root": "/b\x1b"}]}
     *_, project = render_daemon_status(document).splitlines()
     assert project.split() == ["p_1", "/b\u241b"]
 
 
-def test_a_chroma_server_is_named_with_what_it_lacks_and_why_it_fails():
+def test_render_status_names_the_chroma_server():
     chroma = {"vector_server": "http://127.0.0.1:8000", "vectors_behind": 1_200, "vector_fault": None}
     shown = render_status({**SERVER, "index": {**INDEX, **chroma}})
     assert "http://127.0.0.1:8000, 1,200 changes behind" in shown
@@ -78,12 +78,14 @@ def test_a_chroma_server_is_named_with_what_it_lacks_and_why_it_fails():
     assert "chroma_unreachable: It does not answer." in render_status({**SERVER, "index": {**INDEX, **fault}})
 
 
-def test_what_was_mended_is_told():
-    shown = render_status({**SERVER, "index": {**INDEX, "repairs": ["the keyword index was lost: making it again"]}})
+def test_render_status_names_repairs():
+    shown = render_status(
+        {**SERVER, "index": {**INDEX, "repairs": ["the keyword index was lost and is being rebuilt"]}}
+    )
     assert "At start" in shown
     assert "the keyword index was lost" in shown
 
 
-def test_an_index_that_a_job_is_still_making_is_not_called_never_indexed():
+def test_describe_last_indexing_before_the_first_index():
     assert "agent-brain index" in describe_last_indexing({"last_indexed_at": None, "current_job": None})
-    assert "at work" in describe_last_indexing({"last_indexed_at": None, "current_job": {"job_id": "j"}})
+    assert "a job is running" in describe_last_indexing({"last_indexed_at": None, "current_job": {"job_id": "j"}})
