@@ -14,7 +14,7 @@ class Figure:
     """One row of the table.
 
     Attributes:
-        goal: What it must reach: at most this, or at least this where the unit is a rate; None where there is none.
+        goal: Target: a maximum, or a minimum if the unit is a rate; `None` without a target.
         reference: The run that it is compared with, in words.
     """
 

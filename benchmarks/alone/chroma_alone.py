@@ -1,4 +1,4 @@
-"""Chroma by itself, in the process: the project's own vectors in a collection, asked with the questions' vectors.
+"""Chroma alone, in the process: a collection of the project's vectors, queried with the vectors of the queries.
 
 Usage: python -m benchmarks.alone.chroma_alone STATE_DIR QUESTIONS.json
 """
@@ -20,7 +20,7 @@ BATCH = 1_000
 
 
 def main() -> None:
-    """Fill a collection, then ask it."""
+    """Fill a collection, then query it."""
     state_dir, questions = Path(sys.argv[1]), read_questions(sys.argv[2])
     embedder = open_embedder(DEFAULT_MODEL, threads=1)
     (matrix,) = (state_dir / "data" / "chroma_db").glob("matrix-*.f32")
