@@ -89,9 +89,8 @@ def list_poor(asked: list[AskedRepository]) -> None:
             if (score := query.score("hybrid")) < POOR_SCORE:
                 wanted = [target.path for target in query.targets]
                 came = [passage.path for passage in query.answers["hybrid"].passages[:5]]
-                print(
-                    f"{score:.2f} {each.repository.name} {query.query.text!r}\n     expected {wanted}\n     got      {came}"
-                )
+                print(f"{score:.2f} {each.repository.name} {query.query.text!r}")
+                print(f"     expected {wanted}\n     got      {came}")
 
 
 def main() -> None:

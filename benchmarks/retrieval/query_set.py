@@ -1,7 +1,7 @@
 """A set of labelled queries on disk: `repos.json` names the repositories, `queries/<name>.json` has the queries.
 
-Each repository has a name, a language and published figures of other tools; each query has the files, or lines of files,
-that answer it. Sets and source trees are third-party work and are not copied into this repository.
+Each repository has a name, a language and published figures of other tools; each query has the files, or lines of
+files, that answer it. Sets and source trees are third-party work and are not copied into this repository.
 """
 
 import json
