@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from chromadb.config import Settings
 
-from agent_brain_server.embedding.named import DEFAULT_MODEL, open_embedder
+from agent_brain_server.embedding.embedders import DEFAULT_MODEL, open_embedder
 from benchmarks.alone.timing import CANDIDATES, read_questions, tell, time_calls
 
 BATCH = 1_000

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.embedding.named import identify_model
+from agent_brain_server.embedding.embedders import identify_model
 from agent_brain_server.project.recovery import Repairs
 from agent_brain_server.project.services import open_stores
 from agent_brain_server.services.embedding_queue import embedding_key, embedding_text

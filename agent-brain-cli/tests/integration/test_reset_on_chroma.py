@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager
-from agent_brain_server.embedding.named import identify_model
+from agent_brain_server.embedding.embedders import identify_model
 from agent_brain_server.types import ChromaServer
 data = Path(sys.argv[1])
 model, documents = identify_model("all-MiniLM-L6-v2"), DocumentStore(data / "llamaindex")

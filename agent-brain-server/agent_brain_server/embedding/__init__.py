@@ -1,8 +1,8 @@
-"""Texts to vectors."""
+"""Embedding models: the built-in ONNX model and LlamaIndex integrations."""
 
 from agent_brain_server.support.telemetry import disable_telemetry
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
-"""Ships inside the package; everything else is an integration that has to be installed."""
+"""The built-in model. All other models need a LlamaIndex integration that the user installs."""
 
-disable_telemetry()  # here, as this is loaded before any embedder, whoever uses one
+disable_telemetry()  # here, because this module is imported before any embedding library

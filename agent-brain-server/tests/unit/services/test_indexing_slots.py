@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.worker.client import Workers
-from agent_brain_server.indexing.worker.process import WorkerProcess
+from agent_brain_server.indexing.worker.client import WorkerProcess, Workers
 from agent_brain_server.services import jobs
 from agent_brain_server.services.jobs import IndexingSlots, Turn
 

@@ -9,7 +9,7 @@ import pytest
 
 from agent_brain_server.errors import InvalidRequestError, StoreError
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
-from agent_brain_server.support.tokens import whole_name
+from agent_brain_server.support.tokens import normalize_name
 from agent_brain_server.types import FileRecord, QueryFilter, Skip
 
 
@@ -45,7 +45,7 @@ def test_a_chunk_comes_back_as_it_was_stored(store, make_file):
     assert store.get_chunk(file.chunks[0].id) == file.chunks[0]
     assert store.chunks_by_keys([key, 999]) == {key: file.chunks[0]}
     facts = store.facts_by_keys([key])[key]
-    assert facts.names == tuple(map(whole_name, file.chunks[0].symbols))
+    assert facts.names == tuple(map(normalize_name, file.chunks[0].symbols))
     assert (facts.path, facts.heading) == ("dir/ä b.md", "class Outer")
 
 

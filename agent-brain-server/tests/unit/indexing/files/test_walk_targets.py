@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.indexing.files.directory_scan import scan_directories
-from agent_brain_server.indexing.files.walker import WalkOptions, WalkTargets, is_below, is_left_out, walk_files
+from agent_brain_server.indexing.files.ignore_rules import scan_directories
+from agent_brain_server.indexing.files.walker import WalkOptions, WalkTargets, is_below, is_excluded, walk_files
 
 NAMES = ("a", "b", "lib", "build", "node_modules", "x.py", "y.log", ".hidden")
 PATHS = st.lists(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map("/".join), min_size=1, max_size=12)
@@ -71,10 +71,10 @@ def test_left_out_files_are_those_that_no_walk_finds(use_git: bool, paths: list[
         walk = walk_files(root, root, WalkOptions())
         listed = {file.path for file in walk.files} | {skip.path for skip in walk.skipped}
         for path in {path for path in paths if (root / path).is_file()}:
-            assert is_left_out(root, path.encode(), WalkOptions(), uses_git=use_git) is (path not in listed)
+            assert is_excluded(root, path.encode(), WalkOptions(), uses_git=use_git) is (path not in listed)
 
 
 def test_missing_file_is_not_left_out(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    assert not is_left_out(tmp_path, b"not/there/yet.py", WalkOptions(), uses_git=True)
-    assert is_left_out(tmp_path, b"not/there/yet.py", WalkOptions(exclude_patterns=("not/",)), uses_git=True)
+    assert not is_excluded(tmp_path, b"not/there/yet.py", WalkOptions(), uses_git=True)
+    assert is_excluded(tmp_path, b"not/there/yet.py", WalkOptions(exclude_patterns=("not/",)), uses_git=True)

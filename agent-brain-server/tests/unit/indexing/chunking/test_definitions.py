@@ -3,11 +3,10 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.indexing.chunking.definition_queries import DEFINITION_QUERIES
-from agent_brain_server.indexing.chunking.definitions import find_definitions, unqualify
-from agent_brain_server.indexing.chunking.grammars import GRAMMARS, grammar_name, parse
+from agent_brain_server.indexing.chunking.syntax import GRAMMARS, find_definitions, grammar_name, parse, unqualify
 from agent_brain_server.indexing.files.file_types import detect_language
 
-SAMPLES = Path(__file__).parents[2] / "data" / "code"
+SAMPLES = Path(__file__).parents[3] / "data" / "code"
 
 EXPECTED: dict[str, dict[int, str]] = {
     "Sample.java": {

@@ -12,12 +12,13 @@ import pytest
 
 from agent_brain_server.indexing.worker.client import (
     ChunkOptions,
+    InterruptedReadError,
     ReadOutcome,
     ReadRequest,
     WorkerClient,
+    WorkerDiedError,
     WorkerRequestError,
 )
-from agent_brain_server.indexing.worker.process import InterruptedReadError, WorkerDiedError
 from agent_brain_server.types import FileStat, Skip
 
 pytestmark = pytest.mark.process

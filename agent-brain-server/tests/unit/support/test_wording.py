@@ -5,7 +5,7 @@ import pytest
 
 from agent_brain_server.support.text import pluralize
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 PACKAGES = [REPOSITORY / "agent-brain-server/agent_brain_server", REPOSITORY / "agent-brain-cli/agent_brain_cli"]
 COUNTED = "files|chunks|vectors|projects|jobs|texts|results|lines|changes|connections|seconds"
 NUMBER_BEFORE_PLURAL = re.compile(rf"(?:\{{[^{{}}]+\}}) (?:[a-z]+ )?(?:{COUNTED})\b|\w\(e?s\)")

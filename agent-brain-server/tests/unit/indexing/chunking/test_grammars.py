@@ -8,12 +8,12 @@ import tracemalloc
 
 import pytest
 
-from agent_brain_server.indexing.chunking import grammars
-from agent_brain_server.indexing.chunking.definitions import find_definitions
-from agent_brain_server.indexing.chunking.grammars import (
+from agent_brain_server.indexing.chunking import syntax
+from agent_brain_server.indexing.chunking.syntax import (
     GRAMMARS,
     MAX_PARSE_SECONDS,
     SlowSyntaxError,
+    find_definitions,
     grammar_name,
     has_grammar,
     load_grammar,
@@ -45,7 +45,7 @@ def test_languages_without_a_grammar_are_told():
 
 def test_text_longer_than_one_read_is_parsed_whole():
     data = b"".join(b"def f_%d():\n    return %d\n" % (number, number) for number in range(10_000))
-    assert len(data) > 4 * grammars.READ_BYTES
+    assert len(data) > 4 * syntax.READ_BYTES
     assert len(parse(data, "python").root_node.children) == 10_000
 
 
@@ -60,8 +60,8 @@ def test_a_degenerate_file_is_refused_in_time(data):
 
 
 def test_a_parser_that_takes_too_long_is_stopped(monkeypatch):
-    monkeypatch.setattr(grammars, "MAX_PARSE_SECONDS", 0.0)
-    with pytest.raises(SlowSyntaxError, match="does not get through"):
+    monkeypatch.setattr(syntax, "MAX_PARSE_SECONDS", 0.0)
+    with pytest.raises(SlowSyntaxError, match="parsing takes too long"):
         parse(b"def f():\n    return 1\n" * 50_000, "python")
 
 

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server.indexing.chunking.chunker import chunk_file
-from agent_brain_server.indexing.chunking.grammars import GRAMMARS
 from agent_brain_server.indexing.chunking.source_lines import (
     MAX_CHARACTERS_PER_TOKEN,
     Limits,
@@ -14,8 +13,9 @@ from agent_brain_server.indexing.chunking.source_lines import (
     estimate_tenths,
     split_piece,
 )
+from agent_brain_server.indexing.chunking.syntax import GRAMMARS
 from agent_brain_server.indexing.chunking.text import HEADING_FINDERS
-from agent_brain_server.indexing.worker.wire import decode_file, encode_file
+from agent_brain_server.indexing.worker.protocol import decode_file, encode_file
 from agent_brain_server.types import FileChunks, SourceText
 
 LANGUAGES = sorted({*GRAMMARS, *HEADING_FINDERS, "notebook", "text", "json"})

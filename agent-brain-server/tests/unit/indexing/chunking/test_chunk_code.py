@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.indexing.chunking.code import chunk_source
-from agent_brain_server.indexing.chunking.grammars import SlowSyntaxError
 from agent_brain_server.indexing.chunking.source_lines import Limits, SourceLines, estimate_tokens
+from agent_brain_server.indexing.chunking.syntax import SlowSyntaxError
 from agent_brain_server.indexing.files.file_types import detect_language
 from agent_brain_server.types import SourceText
 
-SAMPLES = sorted((Path(__file__).parents[2] / "data" / "code").iterdir())
+SAMPLES = sorted((Path(__file__).parents[3] / "data" / "code").iterdir())
 
 
 def cut(text: str, path: str = "a.py", chunk_size: int = 512):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.indexing.worker.client import ChunkOptions, ReadRequest, WorkerClient, WorkerRequestError
-from agent_brain_server.indexing.worker.wire import MAX_RECORDS, RecordCollector, relay_records
+from agent_brain_server.indexing.worker.protocol import MAX_RECORDS, RecordCollector, relay_records
 from agent_brain_server.lifecycle.log import JsonFormatter, bind_job
 from agent_brain_server.types import FileStat
 

@@ -11,7 +11,7 @@ import pytest
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.indexing.reading.limits import allow_cpu
 from agent_brain_server.indexing.worker.__main__ import LOWEST_PRIORITY, Worker
-from agent_brain_server.indexing.worker.wire import Frame, decode_file, read_frame, write_frame
+from agent_brain_server.indexing.worker.protocol import Frame, decode_file, read_frame, write_frame
 
 LIMIT_S = 120.0
 

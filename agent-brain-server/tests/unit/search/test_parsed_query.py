@@ -1,7 +1,7 @@
 import pytest
 
 from agent_brain_server.search.parsed_query import is_identifier, parse_query
-from agent_brain_server.support.tokens import whole_name
+from agent_brain_server.support.tokens import normalize_name
 
 
 def test_a_question_is_its_telling_words():
@@ -48,4 +48,4 @@ def test_identifiers_are_written_unlike_prose(word, expected):
 
 
 def test_spellings_of_a_name_compare_equal():
-    assert whole_name("parse_header") == whole_name("ParseHeader") == "parseheader"
+    assert normalize_name("parse_header") == normalize_name("ParseHeader") == "parseheader"

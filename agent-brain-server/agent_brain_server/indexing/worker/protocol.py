@@ -1,7 +1,7 @@
-"""Messages between the server and its indexing worker: length-prefixed frames over a pipe.
+"""Protocol between the server and its indexing workers: length-prefixed frames over a pipe.
 
-A frame is two big-endian 32-bit lengths, a JSON header and raw bytes (vectors travel there). Nothing in it can execute,
-which is why this is not pickle.
+A frame consists of two big-endian 32-bit lengths, a JSON header, and a binary payload for vectors. JSON is used instead
+of pickle because decoding it cannot execute code.
 """
 
 import logging
@@ -12,6 +12,12 @@ from typing import IO, Any, NamedTuple
 import orjson
 
 from agent_brain_server.types import Chunk, FileChunks, FileRecord
+
+MAX_RECORDS = 200  # log records per reply; a request that logs more repeats itself
+
+Record = dict[str, Any]
+
+_LENGTHS = struct.Struct(">II")
 
 
 def encode_file(file: FileChunks) -> dict[str, Any]:
@@ -27,7 +33,7 @@ def encode_file(file: FileChunks) -> dict[str, Any]:
 
 
 def decode_file(file: dict[str, Any]) -> FileChunks:
-    """Return the file that `encode_file` was given."""
+    """Return the file that `encode_file` encoded."""
     record = FileRecord(*file["record"])
     language, source_type = file["language"], file["source_type"]
     chunks = tuple(
@@ -37,14 +43,8 @@ def decode_file(file: dict[str, Any]) -> FileChunks:
     return FileChunks(record, language, source_type, chunks, file["limit"])
 
 
-MAX_RECORDS = 200
-"""Lines that one reply takes along; a request is a few files, and what says more repeats itself."""
-
-Record = dict[str, Any]
-
-
 class RecordCollector(logging.Handler):
-    """Keeps what is logged until the next reply takes it along."""
+    """Logging handler that keeps records until the next reply."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,31 +52,31 @@ class RecordCollector(logging.Handler):
         self._formatter = logging.Formatter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record, as long as there is room."""
+        """Keep a record, unless there are `MAX_RECORDS` already."""
         if len(self._records) >= MAX_RECORDS:
             return
         line: Record = {
             "name": record.name,
             "levelno": record.levelno,
             "created": record.created,
-            "msg": _plain(record.getMessage()),
+            "msg": _escape_surrogates(record.getMessage()),
         }
         if record.exc_info:
-            line["exc_text"] = _plain(self._formatter.formatException(record.exc_info))
+            line["exc_text"] = _escape_surrogates(self._formatter.formatException(record.exc_info))
         self._records.append(line)
 
     def take(self) -> list[Record]:
-        """Return what was kept, and forget it."""
+        """Return and remove the records."""
         records, self._records = self._records, []
         return records
 
 
 def relay_records(records: Iterable[Record], worker_pid: int) -> None:
-    """Log in this process what a worker has logged, at the time at which it did.
+    """Log a worker's records in this process, with their original timestamps.
 
     Args:
-        records: As the worker's `RecordCollector` gave them.
-        worker_pid: Named in each line.
+        records: Records of the worker's `RecordCollector`.
+        worker_pid: Process id of the worker, added to each record.
     """
     for fields in records:
         logger = logging.getLogger(fields["name"])
@@ -85,15 +85,12 @@ def relay_records(records: Iterable[Record], worker_pid: int) -> None:
             logger.handle(logging.makeLogRecord({**fields, "levelname": level, "worker_pid": worker_pid}))
 
 
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a frame carries no lone surrogates
-
-
-_LENGTHS = struct.Struct(">II")
+def _escape_surrogates(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # orjson rejects lone surrogates
 
 
 class Frame(NamedTuple):
-    """One message: a JSON object and the bytes that belong to it."""
+    """One message: a JSON object and a binary payload."""
 
     header: dict[str, Any]
     payload: bytes = b""
@@ -103,7 +100,7 @@ def write_frame(stream: IO[bytes], frame: Frame) -> None:
     """Write one frame and flush.
 
     Raises:
-        OSError: The other side is gone.
+        OSError: The other process has closed the pipe.
     """
     header = orjson.dumps(frame.header)
     stream.write(_LENGTHS.pack(len(header), len(frame.payload)) + header + frame.payload)
@@ -111,17 +108,17 @@ def write_frame(stream: IO[bytes], frame: Frame) -> None:
 
 
 class FrameBuffer:
-    """Puts frames together from the parts in which a pipe delivers them."""
+    """Reassembles frames from the blocks that a pipe delivers."""
 
     def __init__(self) -> None:
         self._data = bytearray()
 
     def add(self, data: bytes) -> None:
-        """Append what was read."""
+        """Append a block."""
         self._data += data
 
     def take(self) -> Frame | None:
-        """Return the next frame, `None` if it is not complete yet."""
+        """Return the next frame, or `None` if it is incomplete."""
         if len(self._data) < _LENGTHS.size:
             return None
         header_length, payload_length = _LENGTHS.unpack_from(self._data)
@@ -135,7 +132,7 @@ class FrameBuffer:
 
 
 def read_frame(stream: IO[bytes]) -> Frame | None:
-    """Read one frame; None where the other side has closed, even in the middle of a frame."""
+    """Read one frame; return `None` at the end of the stream, even within a frame."""
     lengths = _read_exactly(stream, _LENGTHS.size)
     if lengths is None:
         return None

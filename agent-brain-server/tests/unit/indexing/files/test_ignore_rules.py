@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.files.ignore_rules import IGNORE_FILE, MAX_IGNORE_FILE_BYTES, IgnoreRules
+from agent_brain_server.indexing.files.ignore_rules import MAX_IGNORE_FILE_BYTES, IgnoreRules
 
 
 def test_without_files_nothing_is_ignored(tmp_path: Path) -> None:
@@ -13,8 +13,8 @@ def test_without_files_nothing_is_ignored(tmp_path: Path) -> None:
 
 def test_the_deeper_file_is_asked_first(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
-    (tmp_path / IGNORE_FILE).write_text("*.log\n/top.txt\nbuild/\n")
-    (tmp_path / "sub" / IGNORE_FILE).write_text("!keep.log\n/only_here\n")
+    (tmp_path / ".gitignore").write_text("*.log\n/top.txt\nbuild/\n")
+    (tmp_path / "sub" / ".gitignore").write_text("!keep.log\n/only_here\n")
     root = IgnoreRules.of_root(tmp_path)
     inner = root.enter(tmp_path / "sub", "sub/")
     assert root.ignores("keep.log", is_directory=False)
@@ -38,7 +38,7 @@ def test_a_directory_whose_content_is_ignored_can_be_entered_for_what_is_not() -
 def test_the_exclude_file_of_the_repository_is_weaker_than_an_ignore_file(tmp_path: Path) -> None:
     (tmp_path / ".git/info").mkdir(parents=True)
     (tmp_path / ".git/info/exclude").write_text("*.secret\n*.txt\n")
-    (tmp_path / IGNORE_FILE).write_text("!a.txt\n")
+    (tmp_path / ".gitignore").write_text("!a.txt\n")
     rules = IgnoreRules.of_root(tmp_path)
     assert rules.ignores("x.secret", is_directory=False)
     assert not rules.ignores("a.txt", is_directory=False)
@@ -61,15 +61,15 @@ def test_rules_are_not_changed_by_those_made_of_them() -> None:
     ],
 )
 def test_lines_that_cannot_be_read_do_not_stop_the_others(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / IGNORE_FILE).write_bytes(content)
+    (tmp_path / ".gitignore").write_bytes(content)
     rules = IgnoreRules.of_root(tmp_path)
     assert rules.ignores("a" * 200 + ".log", is_directory=False)
     assert not rules.ignores("a" * 200 + ".py", is_directory=False)
 
 
 def test_what_is_no_ignore_file_has_no_lines(tmp_path: Path) -> None:
-    (tmp_path / IGNORE_FILE).mkdir()
+    (tmp_path / ".gitignore").mkdir()
     assert not IgnoreRules.of_root(tmp_path).ignores("a.py", is_directory=False)
-    (tmp_path / IGNORE_FILE).rmdir()
-    (tmp_path / IGNORE_FILE).write_text("*\n" * MAX_IGNORE_FILE_BYTES)
+    (tmp_path / ".gitignore").rmdir()
+    (tmp_path / ".gitignore").write_text("*\n" * MAX_IGNORE_FILE_BYTES)
     assert not IgnoreRules.of_root(tmp_path).ignores("a.py", is_directory=False)

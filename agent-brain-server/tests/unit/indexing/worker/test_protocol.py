@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from agent_brain_server.indexing.worker.wire import Frame, read_frame, write_frame
+from agent_brain_server.indexing.worker.protocol import Frame, read_frame, write_frame
 
 
 def test_frames_come_out_as_they_went_in() -> None:
