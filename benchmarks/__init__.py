@@ -1,1 +1,1 @@
-"""Benchmarks of speed and memory for docs/PERFORMANCE.md: `./task bench`."""
+"""Measures what docs/PERFORMANCE.md shows: `./task bench`."""

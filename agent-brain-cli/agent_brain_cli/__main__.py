@@ -1,4 +1,4 @@
-"""Run `agent-brain` as `python -m agent_brain_cli`."""
+"""`python -m agent_brain_cli` is `agent-brain`."""
 
 import sys
 

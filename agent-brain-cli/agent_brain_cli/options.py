@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.project_root import require_project, resolve_project_root
-from agent_brain_server.storage_paths import resolve_state_dir
+from agent_brain_server.models import MODES
+from agent_brain_server.project_root import Project, locate_project, make_too_wide_error
 from agent_brain_server.support.languages import list_languages, resolve_language, suggest_language
 
 LIFECYCLE_TIMEOUT_S = 30.0
@@ -26,37 +26,43 @@ timeout_option = click.option(
 
 mode_option = click.option(
     "--mode",
-    type=click.Choice(["project", "shared"]),
+    type=click.Choice(MODES),
     help="The project's own server, or the daemon that projects share.  [default: of config.json]",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which project a command concerns, and how it answers.
+    """The project that a command concerns, and the format of its output.
 
     Attributes:
-        project_root: Canonical.
-        state_dir: Absolute; need not exist.
+        project: The project: its root and its state directory.
         explicit: The user named the project or its state directory.
-        as_json: One JSON document on stdout instead of text.
-        is_root_named: The user named the root itself.
+        as_json: Print one JSON document on stdout instead of text.
     """
 
-    project_root: Path
-    state_dir: Path
+    project: Project
     explicit: bool
     as_json: bool
-    is_root_named: bool = False
+
+    @property
+    def project_root(self) -> Path:
+        """Canonical root of the project."""
+        return self.project.root
+
+    @property
+    def state_dir(self) -> Path:
+        """Absolute path of the state directory, which need not exist."""
+        return self.project.state_dir
 
     def require_project(self) -> None:
-        """Refuse `/`, the home directory and those above it, unless the user named them.
+        """Refuse `/`, the home directory and the directories above it, unless the user named them.
 
         Raises:
             ConfigError: The root is one of them.
         """
-        if not self.is_root_named:
-            require_project(self.project_root)
+        if self.project.is_too_wide:
+            raise make_too_wide_error(self.project_root)
 
 
 def target_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -85,22 +91,21 @@ def resolve_target(project_root: Path | None, state_dir: Path | None, *, as_json
 
     Args:
         project_root: Overrides the search that starts at the current directory.
-        state_dir: Overrides the environment and the place in the project; relative to the current directory.
-        as_json: Kept in the target.
+        state_dir: Overrides the environment and the default; relative to the current directory.
+        as_json: Print one JSON document.
 
     Raises:
-        StateDirError: The current directory is gone.
+        StateDirError: The current directory no longer exists.
     """
     try:
-        root = project_root.resolve() if project_root else resolve_project_root(Path.cwd())
-        wanted_state_dir = state_dir.absolute() if state_dir else None
+        start = project_root.absolute() if project_root else Path.cwd()
+        named = state_dir.absolute() if state_dir else None
+        project = locate_project(start, named, exact=project_root is not None)
     except FileNotFoundError as error:
         raise StateDirError(
             "The current directory no longer exists.", hint="Change to a directory that does, or name --project-root."
         ) from error
-    explicit = project_root is not None or state_dir is not None
-    place = resolve_state_dir(root, state_dir=wanted_state_dir)
-    return Target(root, place, explicit, as_json, is_root_named=project_root is not None)
+    return Target(project, explicit=project_root is not None or state_dir is not None, as_json=as_json)
 
 
 def refuse_nan(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:

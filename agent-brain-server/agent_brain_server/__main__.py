@@ -27,7 +27,7 @@ from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseErr
 from agent_brain_server.lifecycle.log import configure_logging, read_log_tail
 from agent_brain_server.lifecycle.registry import claim_state_dir
 from agent_brain_server.lifecycle.spawn import ReadyPipe
-from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, log_crash, read_holder, remove_remains
+from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, log_crash, read_holder, remove_stale_files
 from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.runtime import RuntimeState, read_runtime
@@ -146,7 +146,7 @@ def serve(arguments: argparse.Namespace, pipe: ReadyPipe, process_began: float) 
     if not lock.acquire(patience_s=PROBE_PATIENCE_S):
         return report_held(state_dir, pipe)
     try:
-        remove_remains(state_dir, lock.crashed_holder)
+        remove_stale_files(state_dir, lock.crashed_holder)
         if root is not None:
             claim_state_dir(root, state_dir)
         overrides = collect_overrides(arguments)

@@ -1,15 +1,11 @@
-"""The lock of a state directory: whoever holds it is the project's server, and nobody else can be.
+"""The lock of a state directory. The process that holds it is the project's server, and there is only one.
 
-The kernel keeps the lock for as long as the holder's descriptor is open and frees it when the process ends, however it
-ends. The file itself means nothing: it may lie there from a dead server. So the only proof that no server lives is to
-take the lock, and that is how staleness is decided here; a pid or a time-out proves nothing.
-
-The file is unlinked on release while the lock is held. A process that had opened it just before holds a lock on a file
-that no longer has the name; comparing inodes after locking notices that, and it opens the new one.
+The kernel holds the lock while the holder's descriptor is open and releases it when the process ends, however it ends.
+The existence of the file proves nothing: a server that was killed leaves it behind. The only proof that no server runs
+is to take the lock; a pid or a timeout is none.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import time
@@ -19,65 +15,32 @@ from typing import Any, Self
 
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.storage_paths import brain_home, crash_path, lock_path, pid_path, runtime_path
-from agent_brain_server.support.atomic_file import UnreadableDocumentError, read_document, write_atomic
+from agent_brain_server.support.atomic_file import (
+    UnreadableDocumentError,
+    is_locked,
+    is_same_file,
+    open_locked,
+    read_document,
+    write_atomic,
+)
 from agent_brain_server.support.processes import MAX_PID, read_start_time
-from agent_brain_server.support.state_files import create_file, open_file, read_file, remove_temporaries
-
-SCHEMA_VERSION = 1
-KEPT_KEYS = ("pid", "instance_id", "started_at", "version")
-"""Keys of `runtime.json` that identify the process; its token is not kept."""
-
-MAX_VALUE_LENGTH = 40  # of a time or an id; the file may come from a clone
-
-
-def record_crash(state_dir: Path, holder: tuple[int, str] | None) -> None:
-    """Record the server whose files are about to be removed; the caller holds the lock.
-
-    Args:
-        state_dir: Absolute.
-        holder: Pid and start time in the lock file, which a server removes when it ends in order.
-    """
-    document: dict[str, Any] = {}
-    with contextlib.suppress(UnreadableDocumentError):
-        document = read_document(runtime_path(state_dir)) or {}
-    # a pointer to the shared daemon has no instance id, and no server of this directory has crashed
-    server = {key: document[key] for key in KEPT_KEYS if key in document} if "instance_id" in document else {}
-    if holder is not None:
-        server.setdefault("pid", holder[0])
-    if server:
-        with contextlib.suppress(OSError, StateDirError):  # a full disk must not keep the server from starting
-            write_atomic(crash_path(state_dir), {"schema_version": SCHEMA_VERSION, **server})
-
-
-def log_crash(state_dir: Path) -> None:
-    """Log the recorded crash, if there is one, and remove the record."""
-    try:
-        document = read_document(crash_path(state_dir))
-    except UnreadableDocumentError as exc:
-        logger.warning("Ignored: %s", exc)
-        return
-    if document is None:
-        return
-    known = {key: str(document[key])[:MAX_VALUE_LENGTH] for key in KEPT_KEYS if key in document}
-    facts = [f"pid {known.get('pid', 'unknown')}"]
-    facts += [f"started {known['started_at']}"] if "started_at" in known else []
-    facts += [f"version {known['version']}"] if "version" in known else []
-    logger.warning(
-        "Recovered: the previous server (%s) ended without cleaning up; its files were removed", ", ".join(facts)
-    )
-    with contextlib.suppress(OSError):
-        crash_path(state_dir).unlink()
-
+from agent_brain_server.support.state_files import create_file, read_file, remove_temporaries
 
 logger = logging.getLogger(__name__)
 
-PROBE_PATIENCE_S = 0.2  # somebody who only looks whether the lock is free holds it for microseconds
+PROBE_PATIENCE_S = 0.2  # a process that only checks whether the lock is free holds it for microseconds
 RETRY_INTERVAL_S = 0.005
 MAX_HOLDER_BYTES = 128  # a pid and a start time
 
+CRASH_SCHEMA_VERSION = 1
+CRASH_KEYS = ("pid", "instance_id", "started_at", "version")
+"""Keys of `runtime.json` that a crash record keeps; the token is not kept."""
+
+MAX_CRASH_VALUE = 40  # characters of a time or an id; the file may come from a clone
+
 
 class StateLock:
-    """The lock of one state directory; also a context manager around an `acquire` that must succeed.
+    """The lock of one state directory. As a context manager, it raises `BlockingIOError` if the lock is not free.
 
     Args:
         state_dir: The directory; it must exist before `acquire`.
@@ -91,25 +54,20 @@ class StateLock:
         self.crashed_holder: tuple[int, str] | None = None
         """Pid and start time of the last holder, if it ended without removing the lock file; set by `acquire`."""
 
-    @property
-    def is_held(self) -> bool:
-        """True where this object holds the lock."""
-        return self._descriptor is not None
-
     def acquire(self, *, patience_s: float = 0.0, record_pid: bool = True) -> bool:
-        """Take the lock; False where another holds it.
+        """Take the lock. Return `False` if another process holds it.
 
         Args:
-            patience_s: How long to try again, in seconds.
-            record_pid: Name this process in the pid file.
+            patience_s: Seconds to retry.
+            record_pid: Write the pid of this process to the lock file and the pid file.
 
         Raises:
-            StateDirError: The lock file cannot be made.
+            StateDirError: The lock file cannot be created.
         """
         if self._descriptor is not None:
             return True
         deadline = time.monotonic() + patience_s
-        while (descriptor := _open_locked(self._path, os.O_CREAT)) is None:
+        while (descriptor := open_locked(self._path, create=True)) is None:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(RETRY_INTERVAL_S)
@@ -126,21 +84,21 @@ class StateLock:
         return True
 
     def release(self) -> None:
-        """Remove pid and lock file while holding the lock, then free it; nothing happens where it is not held."""
+        """Remove the pid file and the lock file, then release the lock. Does nothing if the lock is not held."""
         if self._descriptor is None:
             return
-        # a forked child has the same lock open, but it is not the child's to remove
+        # a forked child shares the lock, but must not remove it
         if os.getpid() == self._owner_pid and self.is_intact():
             for path in (pid_path(self._state_dir), self._path):
-                # freeing the lock must not fail; what stays behind is seen to be stale
+                # releasing must not fail; files that stay behind are recognized as stale
                 with contextlib.suppress(OSError):
                     path.unlink()
         os.close(self._descriptor)
         self._descriptor = None
 
     def is_intact(self) -> bool:
-        """True where the lock is held and its file still has its name, so that every other process meets it."""
-        return self._descriptor is not None and _is_file_of(self._descriptor, self._path)
+        """Return whether the lock is held and its file still has its name, so that other processes see the lock."""
+        return self._descriptor is not None and is_same_file(self._descriptor, self._path)
 
     def __enter__(self) -> Self:
         if not self.acquire(patience_s=PROBE_PATIENCE_S):
@@ -153,10 +111,10 @@ class StateLock:
         self.release()
 
     def note_holder(self) -> None:
-        """Name this process in the lock file and the pid file; nothing happens where it does not hold the lock.
+        """Write the pid of this process to the lock file and the pid file. Does nothing if the lock is not held.
 
         Raises:
-            OSError: They can't be written.
+            OSError: A file cannot be written.
         """
         if self._descriptor is None:
             return
@@ -164,11 +122,11 @@ class StateLock:
         os.pwrite(self._descriptor, _describe_holder(), 0)
         path = pid_path(self._state_dir)
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()  # not written over: it may have a second name
+            path.unlink()  # not overwritten: the file may be hard-linked to another one
         create_file(path, f"{os.getpid()}\n".encode())
 
     def is_noted(self) -> bool:
-        """True where lock file and pid file name this process, as `note_holder` has written them."""
+        """Return whether the lock file and the pid file name this process."""
         if self._descriptor is None:
             return False
         return (
@@ -178,14 +136,14 @@ class StateLock:
 
 
 _held: dict[Path, StateLock] = {}
-"""Locks that this process took through `acquire_lock`: `release_lock` is given a path and must find the descriptor."""
+"""Locks taken by `acquire_lock`. `release_lock` gets a path and must find the descriptor."""
 
 
 def acquire_lock(state_dir: Path) -> bool:
-    """Take the lock of `state_dir` for this process, without waiting; False where it is held, by this process too.
+    """Take the lock of a state directory without waiting. Return `False` if any process, or this one, holds it.
 
     Raises:
-        StateDirError: The lock file cannot be made.
+        StateDirError: The lock file cannot be created.
     """
     lock = StateLock(state_dir)
     if not lock.acquire():
@@ -195,20 +153,23 @@ def acquire_lock(state_dir: Path) -> bool:
 
 
 def release_lock(state_dir: Path) -> None:
-    """Free a lock that `acquire_lock` took; nothing happens where this process does not hold it."""
+    """Release a lock that `acquire_lock` took. Does nothing if this process does not hold it."""
     lock = _held.pop(state_dir.resolve(), None)
     if lock is not None:
         lock.release()
 
 
 def read_pid(state_dir: Path) -> int | None:
-    """Return the pid in the pid file, or None. It may be of a dead process, or reused."""
-    words = _read_words(pid_path(state_dir))
+    """Return the pid in the pid file, or `None`. The process may have ended, or the pid may be reused."""
+    try:
+        words = read_file(pid_path(state_dir), MAX_HOLDER_BYTES).decode("ascii").split()
+    except (OSError, StateDirError, UnicodeDecodeError):
+        return None
     return _parse_pid(words[0]) if words else None
 
 
 def read_holder(state_dir: Path) -> tuple[int, str] | None:
-    """Return pid and start time (as in `processes`) that the last holder left in the lock file, or None."""
+    """Return the pid and the start time (as in `processes`) in the lock file, or `None`."""
     try:
         return _parse_holder(read_file(lock_path(state_dir), MAX_HOLDER_BYTES))
     except (OSError, StateDirError):
@@ -216,52 +177,44 @@ def read_holder(state_dir: Path) -> tuple[int, str] | None:
 
 
 def is_stale(state_dir: Path) -> bool:
-    """True where no server lives: the lock can be taken. A server that is slow to answer is not stale.
+    """Return whether no server runs, because the lock is free. A server that is slow to answer is not stale.
 
     Raises:
-        StateDirError: The lock file is there and cannot be opened.
+        StateDirError: The lock file exists and cannot be opened.
     """
-    try:
-        descriptor = _open_locked(lock_path(state_dir), 0)
-    except FileNotFoundError:
-        return True
-    if descriptor is None:
-        return False
-    # only looked: what lies there is for cleanup_stale
-    os.close(descriptor)
-    return True
+    return not is_locked(lock_path(state_dir))
 
 
 def cleanup_stale(state_dir: Path) -> bool:
-    """Remove what a dead server left: runtime file, pid file, lock file. Acts only while holding the lock.
+    """Remove the runtime file, pid file and lock file of a server that has ended.
 
-    A pointer to the shared daemon stays for as long as that lives.
+    Acts only while holding the lock. A pointer to the shared daemon is kept while the daemon runs.
 
     Returns:
-        False where a server lives; nothing was touched.
+        `False` if a server runs; then nothing was changed.
 
     Raises:
-        StateDirError: The remains cannot be removed.
+        StateDirError: A file cannot be removed.
     """
-    if not _has_remains(state_dir):
+    if not any(_exists(path(state_dir)) for path in (lock_path, pid_path, runtime_path)):
         return True
     lock = StateLock(state_dir)
     if not lock.acquire(record_pid=False):
         return False
     try:
-        if not _points_to_living_daemon(state_dir):
-            remove_remains(state_dir, lock.crashed_holder)
+        if not _points_to_running_daemon(state_dir):
+            remove_stale_files(state_dir, lock.crashed_holder)
     finally:
         lock.release()
     return True
 
 
-def remove_remains(state_dir: Path, crashed_holder: tuple[int, str] | None) -> None:
-    """Remove the runtime file of an earlier server and record that it crashed; the caller holds the lock.
+def remove_stale_files(state_dir: Path, crashed_holder: tuple[int, str] | None) -> None:
+    """Remove the runtime file of an earlier server and record its crash. The caller holds the lock.
 
     Args:
         state_dir: Absolute.
-        crashed_holder: As the lock has found it.
+        crashed_holder: `StateLock.crashed_holder`.
 
     Raises:
         StateDirError: The file cannot be removed.
@@ -275,77 +228,71 @@ def remove_remains(state_dir: Path, crashed_holder: tuple[int, str] | None) -> N
         return
     except OSError as exc:
         raise StateDirError(f"{path} cannot be removed: {exc.strerror}.") from exc
-    logger.info("Removed %s of a server that no longer runs", path)
+    logger.info("Removed %s of a server that has ended", path)
 
 
-def _points_to_living_daemon(state_dir: Path) -> bool:
+def record_crash(state_dir: Path, holder: tuple[int, str] | None) -> None:
+    """Record the server whose files are about to be removed. The caller holds the lock.
+
+    Args:
+        state_dir: Absolute.
+        holder: Pid and start time in the lock file; a server that shuts down properly removes that file.
+    """
+    document: dict[str, Any] = {}
+    with contextlib.suppress(UnreadableDocumentError):
+        document = read_document(runtime_path(state_dir)) or {}
+    # a pointer to the shared daemon has no instance id, and is not the file of a crashed server
+    server = {key: document[key] for key in CRASH_KEYS if key in document} if "instance_id" in document else {}
+    if holder is not None:
+        server.setdefault("pid", holder[0])
+    if server:
+        with contextlib.suppress(OSError, StateDirError):  # a full disk must not prevent the start of the server
+            write_atomic(crash_path(state_dir), {"schema_version": CRASH_SCHEMA_VERSION, **server})
+
+
+def log_crash(state_dir: Path) -> None:
+    """Log the recorded crash, if there is one, and remove the record."""
+    try:
+        document = read_document(crash_path(state_dir))
+    except UnreadableDocumentError as exc:
+        logger.warning("Ignored: %s", exc)
+        return
+    if document is None:
+        return
+    known = {key: str(document[key])[:MAX_CRASH_VALUE] for key in CRASH_KEYS if key in document}
+    facts = [f"pid {known.get('pid', 'unknown')}"]
+    facts += [f"started {known['started_at']}"] if "started_at" in known else []
+    facts += [f"version {known['version']}"] if "version" in known else []
+    logger.warning(
+        "Recovered: the previous server (%s) ended without cleaning up; its files were removed", ", ".join(facts)
+    )
+    with contextlib.suppress(OSError):
+        crash_path(state_dir).unlink()
+
+
+def _points_to_running_daemon(state_dir: Path) -> bool:
     try:
         document = read_document(runtime_path(state_dir)) or {}
         is_pointer = document.get("mode") == "shared" and "instance_id" not in document
         return is_pointer and not is_stale(brain_home())
-    except (UnreadableDocumentError, StateDirError):  # torn, or this user has no home and so no daemon
+    except (UnreadableDocumentError, StateDirError):  # damaged, or this user has no home and so no daemon
         return False
 
 
-def _has_remains(state_dir: Path) -> bool:
-    return any(_is_there(path(state_dir)) for path in (lock_path, pid_path, runtime_path))
-
-
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as exc:
-        # "not there" would be a lie: a server of another user may well be running
-        raise StateDirError(f"{path} cannot be looked at: {exc.strerror}.") from exc
+        # must not count as missing: a server of another user may be running
+        raise StateDirError(f"{path} cannot be read: {exc.strerror}.") from exc
     return True
-
-
-def _open_locked(path: Path, create: int) -> int | None:
-    while True:
-        try:
-            # descriptors of Python are close-on-exec: no child process inherits the lock
-            descriptor = open_file(path, os.O_RDWR | create)
-        except OSError as exc:
-            if isinstance(exc, FileNotFoundError) and not create:
-                raise
-            raise StateDirError(f"The lock file {path} cannot be opened: {exc.strerror}.") from exc
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError as exc:
-            os.close(descriptor)
-            raise StateDirError(
-                f"The file system of {path} does not support locks: {exc.strerror}.",
-                hint="Name a directory on a local disk with --state-dir.",
-            ) from exc
-        if _is_file_of(descriptor, path):
-            return descriptor
-        os.close(descriptor)  # its name was removed between opening and locking: lock the new file
-
-
-def _is_file_of(descriptor: int, path: Path) -> bool:
-    held = os.fstat(descriptor)
-    try:
-        named = os.stat(path, follow_symlinks=False)
-    except OSError:  # removed, or behind a directory that is closed now: no other process meets it
-        return False
-    return held.st_nlink > 0 and (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
 
 
 def _describe_holder() -> bytes:
     pid = os.getpid()
     return f"{pid} {read_start_time(pid) or ''}\n".encode()
-
-
-def _read_words(path: Path) -> list[str]:
-    try:
-        return read_file(path, MAX_HOLDER_BYTES).decode("ascii").split()
-    except (OSError, StateDirError, UnicodeDecodeError):
-        return []
 
 
 def _parse_holder(content: bytes) -> tuple[int, str] | None:

@@ -1,1 +1,1 @@
-"""Measurements of growth with the number of chunks, for docs/SCALING.md."""
+"""How index, queries, memory and disk grow with the number of chunks: what docs/SCALING.md shows."""

@@ -1,7 +1,7 @@
-"""Queries about the documentation of packages, and the source distributions with it, downloaded by pip.
+"""Questions about packages' documentation, of our own, and the source distributions that carry it, fetched by pip.
 
-`documents.json` lists each package with version and hash, and each query with the sections that answer it. A query uses
-the words of the section ("same") or paraphrases it ("other").
+`documents.json` names each package with version and hash, and each question with the section that answers it. A
+question is worded as the section is ("same") or in other words ("other").
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Package:
 
     @property
     def directory(self) -> str:
-        """Return the name of the only directory of its archive."""
+        """Name of its archive's only directory."""
         return f"{self.name}-{self.version}"
 
 
@@ -40,7 +40,7 @@ class Section:
 
     Attributes:
         heading: Its title.
-        place: Its file and lines, including the title.
+        place: Its file and its lines, the title's included.
     """
 
     heading: str
@@ -49,11 +49,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class DocumentQuestion:
-    """A query and the sections that each answer it.
+    """A question and the sections each of which answers it.
 
     Attributes:
         package: Name.
-        wording: "same" or "other" words as the section.
+        wording: "same" or "other" words than the section's.
     """
 
     package: str
@@ -63,12 +63,12 @@ class DocumentQuestion:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Return the lines that answer the query."""
+        """Where the answer stands."""
         return tuple(section.place for section in self.sections)
 
 
 def load_questions(path: Path = QUESTIONS) -> tuple[list[Package], list[DocumentQuestion]]:
-    """Read the packages and the queries."""
+    """Read the packages and the questions."""
     content = json.loads(path.read_text(encoding="utf-8"))
     packages = [Package(**package) for package in content["packages"]]
     return packages, [_read_question(question) for question in content["questions"]]
@@ -80,10 +80,10 @@ def _read_question(question: Mapping[str, Any]) -> DocumentQuestion:
 
 
 def fetch_package(package: Package, directory: Path) -> Path:
-    """Return the unpacked sources of a package below a directory; download them if needed.
+    """Return the package's unpacked sources below a directory, downloading them where they are not there yet.
 
     Raises:
-        ValueError: The hash of the downloaded file differs.
+        ValueError: What was downloaded is not the file that is meant.
     """
     unpacked = directory / package.directory
     if unpacked.is_dir():
@@ -104,10 +104,10 @@ def fetch_package(package: Package, directory: Path) -> Path:
 
 
 def require_section(section: Section, sources: Path) -> None:
-    """Check that a section begins at its labelled line.
+    """Return if a section begins where its label says.
 
     Raises:
-        ValueError: Another line is there.
+        ValueError: It does not.
     """
     lines = (sources / section.place.path).read_text(encoding="utf-8").splitlines()
     start, end = section.place.start_line or 1, section.place.end_line or 1

@@ -7,8 +7,8 @@ import click
 
 from agent_brain_cli.checks import CHECKS, CheckContext, run_check
 from agent_brain_cli.options import Target, target_options
-from agent_brain_cli.output import Json, colours_wanted, show, visible
-from agent_brain_cli.servers import membership_of
+from agent_brain_cli.render import Json, colours_wanted, show, visible
+from agent_brain_cli.servers import resolve_mode
 from agent_brain_server.config.settings import ProjectConfig, load_settings
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.storage_paths import brain_home
@@ -44,7 +44,7 @@ def doctor(target: Target) -> None:
 
 def make_context(target: Target) -> CheckContext:
     """Return the context of the checks of a project."""
-    is_shared = membership_of(target).is_shared
+    is_shared = resolve_mode(target).is_shared
     try:
         config = load_settings(target.state_dir).config
     except ConfigError:  # reported by the check of the settings

@@ -33,7 +33,7 @@ def test_command_in_home_is_refused_with_a_hint(home, arguments, place):
     directory = (home.project / place).resolve()
     refused = home(*arguments, cwd=directory)
     assert refused.code == 2
-    assert refused.complaint[0].startswith(f"Error: {directory} is no project")
+    assert refused.complaint[0].startswith(f"Error: {directory} is not a project")
     assert "--project-root" in refused.complaint[1]
     assert not list(home.project.glob(".claude/*"))
 

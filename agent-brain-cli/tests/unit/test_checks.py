@@ -13,6 +13,7 @@ from agent_brain_cli.checks import CHECKS, run_check
 from agent_brain_cli.commands.doctor import make_context
 from agent_brain_cli.options import Target
 from agent_brain_server.locking import acquire_lock, release_lock
+from agent_brain_server.project_root import locate_project
 from agent_brain_server.storage_paths import (
     brain_home,
     prepare_brain_home,
@@ -30,7 +31,7 @@ def check(tmp_path, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
     root = tmp_path / "project"
     root.mkdir()
-    target = Target(root, resolve_state_dir(root), explicit=True, as_json=False)
+    target = Target(locate_project(root, exact=True), explicit=True, as_json=False)
     return lambda name: run_check(name, make_context(target))
 
 

@@ -1,9 +1,9 @@
-"""The server of a project in which none is running."""
+"""The server of a project when none is running."""
 
 import pytest
 
 from agent_brain_cli.options import resolve_target
-from agent_brain_cli.servers import attach_to_daemon, look_for_server
+from agent_brain_cli.servers import attach_to_daemon, find_server
 from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.errors import DaemonNotRunningError
 
@@ -15,14 +15,14 @@ def target(project, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", [None, "project", "shared"])
-def test_look_for_server_reads_the_mode_from_settings(target, mode):
+def test_find_server_without_server_returns_mode(target, mode):
     if mode:
         write_project_config(target.state_dir, mode=mode, force=False)
-    found = look_for_server(target)
+    found = find_server(target)
     assert found.state is None
-    assert found.is_shared is (mode == "shared")
+    assert found.mode == (mode or "project")
 
 
-def test_attach_to_daemon_does_not_start_it(target):
+def test_attach_to_daemon_does_not_start_one(target):
     with pytest.raises(DaemonNotRunningError):
         attach_to_daemon(target)

@@ -27,6 +27,17 @@ from agent_brain_server.config.trust import (
     renew_trust,
 )
 from agent_brain_server.errors import ConfigError, StateDirError
+from agent_brain_server.models import (
+    DEFAULT_CHUNK_OVERLAP,
+    DEFAULT_CHUNK_SIZE,
+    DEFAULT_MODEL,
+    LOOPBACK_HOST,
+    MAX_CHUNK_SIZE,
+    MAX_PORT,
+    MIN_CHUNK_SIZE,
+    MODES,
+    Mode,
+)
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
 from agent_brain_server.support.atomic_file import (
     UnreadableDocumentError,
@@ -44,7 +55,6 @@ BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 SERVER_URL = r"^http://(\[[0-9A-Fa-f:.]+\]|[^/\s@:?#\[\]]+)(:[0-9]{1,5})?/?$"  # host and port, nothing else
 
-Mode = Literal["project", "shared"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -59,18 +69,27 @@ class ProjectConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     mode: Annotated[Mode, Field(description='"project" or "shared"')] = "project"
-    bind_host: Annotated[str, Field(min_length=1, description="an IP address or host name to listen on")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="a port from 0 (the system chooses) to 65535")] = 0
+    bind_host: Annotated[str, Field(min_length=1, description="an IP address or host name to listen on")] = (
+        LOOPBACK_HOST
+    )
+    port: Annotated[int, Field(ge=0, le=MAX_PORT, description=f"a port from 0 (the system chooses) to {MAX_PORT}")] = 0
     data_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = DATA_DIR
     log_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = LOG_DIR
     shared_server_url: Annotated[
         str | None, Field(pattern=SERVER_URL, description="the URL at which the shared daemon must answer, or null")
     ] = None
-    embedding_model: Annotated[str, Field(min_length=1, description="the name of an embedding model")] = (
-        "all-MiniLM-L6-v2"
+    embedding_model: Annotated[str, Field(min_length=1, description="the name of an embedding model")] = DEFAULT_MODEL
+    chunk_size: Annotated[
+        int,
+        Field(
+            ge=MIN_CHUNK_SIZE,
+            le=MAX_CHUNK_SIZE,
+            description=f"tokens of a chunk, from {MIN_CHUNK_SIZE} to {MAX_CHUNK_SIZE}",
+        ),
+    ] = DEFAULT_CHUNK_SIZE
+    chunk_overlap: Annotated[int, Field(ge=0, description="tokens, from 0 to less than chunk_size")] = (
+        DEFAULT_CHUNK_OVERLAP
     )
-    chunk_size: Annotated[int, Field(ge=32, le=8192, description="tokens of a chunk, from 32 to 8192")] = 512
-    chunk_overlap: Annotated[int, Field(ge=0, description="tokens, from 0 to less than chunk_size")] = 50
     max_file_bytes: Annotated[
         int, Field(ge=1, le=100_000_000, description="bytes, from 1 to 100000000; larger files are not indexed")
     ] = 1_000_000
@@ -98,7 +117,7 @@ class ProjectConfig(BaseModel):
         if self.token is None and not is_loopback(self.bind_host):
             raise ValueError(
                 f"bind_host {self.bind_host!r} lets other machines in, which needs a token: "
-                f"set {ENVIRONMENT_PREFIX}TOKEN, or use 127.0.0.1"
+                f"set {ENVIRONMENT_PREFIX}TOKEN, or use {LOOPBACK_HOST}"
             )
         if self.chroma_url is not None and (fault := find_chroma_fault(self.chroma_url, self.chroma_token)):
             raise ValueError(fault)
@@ -190,7 +209,7 @@ def write_project_config(state_dir: Path, *, mode: Mode | None = None, force: bo
         return False
     with contextlib.suppress(UnreadableDocumentError):
         kept = (read_document(path) or {}).get("mode")
-        mode = mode or (kept if kept in get_args(Mode) else None)
+        mode = mode or (kept if kept in MODES else None)
     _write_config(path, {"mode": mode} if mode else {})
     return True
 

@@ -1,8 +1,8 @@
-"""Embedding models: the built-in ONNX model and LlamaIndex integrations."""
+"""Texts to vectors."""
 
+from agent_brain_server.models import DEFAULT_MODEL
 from agent_brain_server.support.telemetry import disable_telemetry
 
-DEFAULT_MODEL = "all-MiniLM-L6-v2"
-"""The built-in model. All other models need a LlamaIndex integration that the user installs."""
+__all__ = ["DEFAULT_MODEL"]
 
-disable_telemetry()  # here, because this module is imported before any embedding library
+disable_telemetry()  # here, as this is loaded before any embedder, whoever uses one

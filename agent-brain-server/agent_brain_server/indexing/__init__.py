@@ -1,1 +1,1 @@
-"""Indexing: find files, read them, split them into chunks, and the keyword index."""
+"""The ingest path: walk, load, chunk, and the keyword index."""

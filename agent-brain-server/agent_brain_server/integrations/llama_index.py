@@ -12,10 +12,10 @@ from typing import Any
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from agent_brain_server.discovery import discover_or_start, request_json
+from agent_brain_server.discovery import request_json, resolve_server
 from agent_brain_server.errors import DeadlineError, ServerRefusedError
 from agent_brain_server.models.index import TERMINAL_STATES
-from agent_brain_server.project_root import require_project, resolve_project_root
+from agent_brain_server.project_root import locate_project, make_too_wide_error
 from agent_brain_server.runtime import RuntimeState
 
 FIRST_INDEX_TIMEOUT_S = 600.0  # keyword answers for 100,000 files take minutes
@@ -46,8 +46,9 @@ class AgentBrainRetriever(BaseRetriever):
         **options: Any,  # noqa: ANN401 - fields of a model
     ) -> None:
         super().__init__()
-        self._root = resolve_project_root(project)
-        require_project(self._root)
+        self._project = locate_project(project)
+        if self._project.is_too_wide:
+            raise make_too_wide_error(self._project.root)
         self._index_timeout_s = index_timeout_s
         self._fields = {"top_k": top_k, **options}
 
@@ -57,7 +58,7 @@ class AgentBrainRetriever(BaseRetriever):
         Raises:
             AgentBrainError: The server cannot be started or refuses the query, or the first index failed.
         """
-        server = discover_or_start(self._root, exact=True)
+        server = resolve_server(self._project, start=True).require_state()
         query = {"query": query_bundle.query_str, **self._fields, "project_id": server.project_id}
         answer = request_json(server, "POST", "/query", query)
         if answer["index"]["last_indexed_at"] is None:

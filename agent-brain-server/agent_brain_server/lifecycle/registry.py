@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent_brain_server.errors import AgentBrainError, ConflictError, StateDirError
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock
@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 SERVER_RUNNING_CODE = "project_server_running"
+
+Registration = Literal["valid", "damaged", "missing"]
 
 MISSING_MARK = (0, 0, 0)
 """Result of `read_mark` if the home directory has no registry."""
@@ -318,27 +320,11 @@ def list_registrations() -> list[RegisteredProject]:
     return [project for project in found if project is not None]
 
 
-def is_registered(project_root: Path) -> bool:
-    """Return whether the daemon serves a project whenever it runs.
+def check_registration(project_root: Path) -> Registration:
+    """Return whether a project is registered with the daemon.
 
-    A damaged registration counts: its directory has the project's id, and the next query repairs it. Otherwise the
-    project would change to a separate server and index.
-
-    Args:
-        project_root: Canonical root.
-
-    Raises:
-        StateDirError: This user has no home directory.
-    """
-    try:
-        project = read_registration(generate_project_id(project_root))
-    except UnreadableDocumentError:
-        return True
-    return project is not None and project.root == project_root
-
-
-def has_valid_registration(project_root: Path) -> bool:
-    """Return whether a daemon that restarts finds this project's registration.
+    A damaged registration counts as one: its directory has the project's id, and the next query repairs it. Otherwise
+    the project would change to a separate server and index.
 
     Args:
         project_root: Canonical root.
@@ -349,8 +335,8 @@ def has_valid_registration(project_root: Path) -> bool:
     try:
         project = read_registration(generate_project_id(project_root))
     except UnreadableDocumentError:
-        return False
-    return project is not None and project.root == project_root
+        return "damaged"
+    return "valid" if project is not None and project.root == project_root else "missing"
 
 
 def is_registration_saved(project: RegisteredProject) -> bool:

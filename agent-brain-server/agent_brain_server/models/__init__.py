@@ -1,1 +1,19 @@
-"""Pydantic models of what crosses a wire: HTTP bodies and the files that other programs read."""
+"""Pydantic models of HTTP bodies, and the modes, limits and defaults that settings, files and requests share."""
+
+from typing import Literal, get_args
+
+Mode = Literal["project", "shared"]
+"""`project`: the server serves one project. `shared`: the daemon serves many."""
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"  # in the package, so that nothing is downloaded
+
+MIN_CHUNK_SIZE = 32  # tokens; smaller chunks lose the context of a line
+MAX_CHUNK_SIZE = 8192  # tokens; the longest input of common embedding models
+DEFAULT_CHUNK_SIZE = 512
+DEFAULT_CHUNK_OVERLAP = 50
+
+LOOPBACK_HOST = "127.0.0.1"
+MAX_PORT = 65_535
+DAEMON_PORT = 45_123  # fixed, so that `shared_server_url` in a project's settings stays valid

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from agent_brain_server.models import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
+
 
 class Problem(BaseModel):
     """`application/problem+json`."""
@@ -39,7 +41,9 @@ class IndexRequest(BaseModel):
     )
     exclude_patterns: list[Glob] = Field(default_factory=list, max_length=100, description="Leave out what matches.")
     recursive: bool = True
-    chunk_size: int | None = Field(default=None, ge=32, le=4096, description="Tokens; the setting where absent.")
+    chunk_size: int | None = Field(
+        default=None, ge=MIN_CHUNK_SIZE, le=MAX_CHUNK_SIZE, description="Tokens; the setting where absent."
+    )
     chunk_overlap: int | None = Field(default=None, ge=0, le=1024, description="Tokens; the setting where absent.")
     force: bool = Field(default=False, description="Index every file again, changed or not.")
 

@@ -4,10 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent_brain_server.models import Mode
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import WatchState
-
-Mode = Literal["project", "shared"]
 
 IDLE_SECONDS = (
     "Seconds since the server last answered a request that used it, or ran a job; 0 while it does. "

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Self
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.embedding.embedders import identify_model
+from agent_brain_server.embedding.named import identify_model
 from agent_brain_server.errors import ConfigError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.files.walker import own_dirs_pattern
-from agent_brain_server.models.status import IndexStatus, Mode, ProjectStatus, WatchStatus
+from agent_brain_server.models import Mode
+from agent_brain_server.models.status import IndexStatus, ProjectStatus, WatchStatus
 from agent_brain_server.project.recovery import REBUILDABLE, Repairs, open_documents, reconcile_stores
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.freshness import Unwatched

@@ -1,1 +1,1 @@
-"""Query parsing, fusion and ranking as pure functions; imports nothing of indexing or storage."""
+"""The query path: retrievers, fusion, ranking. Does not import the ingest path."""

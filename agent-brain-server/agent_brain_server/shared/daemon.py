@@ -1,6 +1,7 @@
-"""The shared daemon, as the client of one project sees it: does it run, does it serve the project.
+"""Find the shared daemon, and register projects with it.
 
-Only the daemon's own runtime file leads to it: that holds the token, and the instance id which it must answer with.
+Only the daemon's own runtime file leads to it. That file holds the token, and the instance id that the daemon must
+answer with.
 """
 
 import contextlib
@@ -17,81 +18,75 @@ from agent_brain_server.errors import (
     NotRunningError,
     ServerRefusedError,
     StateDirError,
-    UnknownSchemaError,
 )
 from agent_brain_server.lifecycle.control import DEFAULT_LIMIT_S, SILENT_LIMIT_S, start_daemon
-from agent_brain_server.lifecycle.registry import SERVER_RUNNING_CODE, delete_registration, has_valid_registration
+from agent_brain_server.lifecycle.registry import SERVER_RUNNING_CODE, delete_registration
 from agent_brain_server.locking import StateLock, cleanup_stale, is_stale
 from agent_brain_server.project_root import generate_project_id, require_text
-from agent_brain_server.runtime import RuntimeState, read_pointer, read_runtime, validate_runtime
-from agent_brain_server.shared.mode import Membership
+from agent_brain_server.runtime import RuntimeState, find_server
+from agent_brain_server.shared.mode import ProjectMode
 from agent_brain_server.storage_paths import brain_home, default_state_dir, shared_project_file
 from agent_brain_server.support.http_client import HEALTH_PATH, HEALTH_TIMEOUT_S, request_json
 
 logger = logging.getLogger(__name__)
 
-FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes what may be gigabytes
+FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and may delete gigabytes
 REGISTER_TIMEOUT_S = 10.0  # the daemon may have to wait for the project's lock
-LOOKERS_LIMIT_S = 5.0  # a look takes microseconds of computing
-LEAVE_HINT = f"{DaemonNotRunningError.default_hint}, or do without it: agent-brain init --mode project"
+PROBES_LIMIT_S = 5.0  # a probe of a lock takes microseconds of CPU
 ENDING_PAUSE_S = 0.02  # a daemon that is about to end still holds its lock
+
+NOT_RUNNING_HINT = f"{DaemonNotRunningError.default_hint}, or use a separate server: agent-brain init --mode project"
 
 
 def find_daemon(*, timeout_s: float = HEALTH_TIMEOUT_S) -> RuntimeState | None:
-    """Return the shared daemon, or None where none answers. What a dead one left is cleaned up.
+    """Return the shared daemon, or `None` if none answers. Files of a daemon that has ended are removed.
 
     Args:
-        timeout_s: Longest wait for its answer.
+        timeout_s: Seconds to wait for its answer.
 
     Raises:
-        UnknownSchemaError: A daemon of a version that can't be understood is running.
+        UnknownSchemaError: A daemon of an incompatible version is running.
         StateDirError: This user has no home directory, or it is unusable.
     """
     home = brain_home()
-    try:
-        state = read_runtime(home)
-    except UnknownSchemaError:
-        if cleanup_stale(home):
-            return None
-        raise
-    lives = state is not None and state.mode == "shared" and not is_stale(home)
-    if state is not None and lives and validate_runtime(state, state_dir=home, timeout=timeout_s):
+    state = find_server(home, timeout_s=timeout_s)
+    if state is not None and state.mode == "shared":
         return state
     cleanup_stale(home)
     return None
 
 
-def require_daemon(membership: Membership | None = None) -> RuntimeState:
+def require_daemon(mode: ProjectMode | None = None) -> RuntimeState:
     """Return the shared daemon.
 
     Args:
-        membership: Of the project for which it is wanted, if it is for one.
+        mode: Mode of the project for which the daemon is needed, if it is for one.
 
     Raises:
-        ConfigError: The project means a daemon at another address.
-        DaemonNotRunningError: None runs.
-        DeadlineError: One is there and does not answer.
+        ConfigError: The project's settings name a daemon at another address.
+        DaemonNotRunningError: No daemon is running.
+        DeadlineError: A daemon is running and does not answer.
         AgentBrainError: As for `find_daemon`.
     """
     daemon = find_daemon(timeout_s=SILENT_LIMIT_S)
     if daemon is not None:
-        if membership is not None:
-            membership.require_address(daemon.base_url)
+        if mode is not None:
+            mode.require_address(daemon.base_url)
         return daemon
     if is_stale(brain_home()):
-        raise DaemonNotRunningError("The shared daemon is not running.", hint=LEAVE_HINT if membership else None)
+        raise DaemonNotRunningError("The shared daemon is not running.", hint=NOT_RUNNING_HINT if mode else None)
     raise DeadlineError(
-        "The shared daemon is there, but does not answer.",
+        "The shared daemon is running, but does not answer.",
         hint="Wait if it is just starting, or end it with: agent-brain stop --mode shared --force",
     )
 
 
-def find_project(project_root: Path, membership: Membership) -> RuntimeState | None:
-    """Return the daemon as the server of this project, or None where none answers or it does not serve the project.
+def find_project(project_root: Path, mode: ProjectMode) -> RuntimeState | None:
+    """Return the daemon as the server of a project, or `None` if none answers or it does not serve the project.
 
     Args:
         project_root: Canonical root.
-        membership: What the project says of the daemon.
+        mode: Mode of the project.
 
     Raises:
         AgentBrainError: As for `find_daemon`.
@@ -100,7 +95,7 @@ def find_project(project_root: Path, membership: Membership) -> RuntimeState | N
     if daemon is None:
         return None
     try:
-        membership.require_address(daemon.base_url)
+        mode.require_address(daemon.base_url)
         registered = list_projects(daemon, timeout_s=HEALTH_TIMEOUT_S)
     except (ConfigError, NotRunningError, DeadlineError, ServerRefusedError) as exc:
         logger.info("The daemon is not the project's, or did not list its projects: %s", exc)
@@ -115,24 +110,24 @@ def list_projects(daemon: RuntimeState, *, timeout_s: float = REGISTER_TIMEOUT_S
     """Return the projects that the daemon serves, as `GET /projects` describes them.
 
     Args:
-        daemon: Where to ask.
-        timeout_s: Longest wait.
+        daemon: The daemon.
+        timeout_s: Seconds to wait.
 
     Raises:
-        AgentBrainError: It does not answer, or refuses to.
+        AgentBrainError: The daemon does not answer, or refuses the request.
     """
     answer = request_json(daemon, "GET", "/projects", timeout=timeout_s)
     projects = answer.get("projects") if isinstance(answer, dict) else None
     if not isinstance(projects, list):
         raise ServerRefusedError(
-            "The shared daemon lists its projects in a way that is not understood.",
-            hint="Start it again in this version: agent-brain stop --mode shared && agent-brain start --mode shared",
+            "The shared daemon's list of projects has an unknown format.",
+            hint="Restart it in this version: agent-brain stop --mode shared && agent-brain start --mode shared",
         )
     return [project for project in projects if isinstance(project, dict)]
 
 
 def count_projects(daemon: RuntimeState) -> int | None:
-    """Return how many projects the daemon serves, or None where that can't be learned."""
+    """Return how many projects the daemon serves, or `None` if it does not answer."""
     with contextlib.suppress(NotRunningError, DeadlineError, ServerRefusedError):
         count = request_json(daemon, "GET", HEALTH_PATH, timeout=HEALTH_TIMEOUT_S).get("active_projects")
         return count if isinstance(count, int) else None
@@ -140,76 +135,69 @@ def count_projects(daemon: RuntimeState) -> int | None:
 
 
 def register_project(daemon: RuntimeState, project_root: Path, state_dir: Path) -> RuntimeState:
-    """Let the daemon serve a project, and return it as the project's server. Registering twice is registering once.
+    """Register a project with the daemon, and return the daemon as the project's server. This is idempotent.
 
     Args:
-        daemon: A daemon that runs.
+        daemon: A running daemon.
         project_root: Canonical root.
-        state_dir: The project's own one, where the pointer to the daemon is left; absolute.
+        state_dir: The project's state directory, which gets the pointer to the daemon; absolute.
 
     Raises:
-        ConfigError: No JSON can name the project's path.
-        ServerRefusedError: The project has a server of its own that runs, or is not a directory.
-        NotRunningError: The daemon went away.
-        DeadlineError: It does not answer.
+        ConfigError: The project's path is not UTF-8.
+        ServerRefusedError: The project's own server is running, or the root is not a directory.
+        NotRunningError: The daemon has ended.
+        DeadlineError: The daemon does not answer.
     """
     for path in (project_root, state_dir):
         require_text(path)
     body = {"project_root": str(project_root)}
-    if not _is_default_place(project_root, state_dir):
+    if not _is_default(project_root, state_dir):
         body["state_dir"] = str(state_dir)
-    deadline = time.monotonic() + LOOKERS_LIMIT_S
+    deadline = time.monotonic() + PROBES_LIMIT_S
     while True:
         try:
             request_json(daemon, "POST", "/projects", body, timeout=REGISTER_TIMEOUT_S)
         except ServerRefusedError as refusal:
-            # whoever only looks at the project's lock holds it too, for longer than meant on a machine that is busy
-            looked_at = refusal.code == SERVER_RUNNING_CODE and is_stale(state_dir)
-            if not looked_at or time.monotonic() >= deadline:
+            # a process that only checks the project's lock holds it too, and for longer on a busy machine
+            is_probe = refusal.code == SERVER_RUNNING_CODE and is_stale(state_dir)
+            if not is_probe or time.monotonic() >= deadline:
                 raise
         else:
             return _describe_as_project(daemon, project_root, generate_project_id(project_root))
 
 
-def ensure_pointer(daemon: RuntimeState, project_root: Path, state_dir: Path) -> None:
-    """Have the pointer to the daemon and the registration written again if one of them is missing or damaged.
+def repair_registration(daemon: RuntimeState, project_root: Path, state_dir: Path, mode: ProjectMode) -> None:
+    """Register a project again if its pointer or its registration is missing or damaged.
 
-    A server of the project's own removes the pointer when it ends, and clients of plain HTTP look for it.
+    A separate server of the project removes the pointer when it ends, and clients of plain HTTP look for it.
 
     Args:
-        daemon: It serves the project.
+        daemon: The daemon that serves the project.
         project_root: Canonical root.
-        state_dir: The project's own one; absolute.
+        state_dir: The project's state directory; absolute.
+        mode: Mode of the project.
     """
-    pointer = None
-    with contextlib.suppress(UnknownSchemaError):
-        pointer = read_pointer(state_dir)
-    is_pointed = pointer is not None and (pointer.project_root, pointer.base_url) == (
-        str(project_root),
-        daemon.base_url,
-    )
-    if not is_pointed or not has_valid_registration(project_root):
+    if not mode.is_published(project_root, daemon.base_url):
         with contextlib.suppress(AgentBrainError, OSError):
             register_project(daemon, project_root, state_dir)
 
 
 def unregister_project(project_id: str, *, forget: bool = False) -> bool:
-    """Unregister a project from the daemon, whether or not it runs.
+    """Unregister a project from the daemon, whether or not the daemon is running.
 
     Args:
-        project_id: Of a project that may be registered.
-        forget: Delete its index too; else it is kept in case the project comes back.
+        project_id: Id of the project.
+        forget: Delete its index too; otherwise a later registration uses it again.
 
     Returns:
-        False if nothing was changed: it was not registered, or the daemon does not answer.
+        `False` if nothing was changed: the project was not registered, or the daemon does not answer.
 
     Raises:
         InvalidRequestError: The id is not a project id.
         StateDirError: Its files cannot be removed.
         AgentBrainError: As for `find_daemon`.
     """
-    registration = shared_project_file(project_id)
-    if not registration.exists():
+    if not shared_project_file(project_id).exists():
         return False
     daemon = find_daemon()
     if daemon is not None:
@@ -217,7 +205,7 @@ def unregister_project(project_id: str, *, forget: bool = False) -> bool:
         try:
             request_json(daemon, "DELETE", path, timeout=FORGET_TIMEOUT_S if forget else REGISTER_TIMEOUT_S)
         except (NotRunningError, DeadlineError, ServerRefusedError) as exc:
-            logger.info("The daemon continues to serve %s: %s", project_id, exc)
+            logger.info("The daemon still serves %s: %s", project_id, exc)
             return False
         return True
     lock = StateLock(brain_home())
@@ -231,27 +219,27 @@ def unregister_project(project_id: str, *, forget: bool = False) -> bool:
 
 
 def open_project(
-    project_root: Path, state_dir: Path, membership: Membership, *, timeout_s: float = DEFAULT_LIMIT_S
-) -> RuntimeState:
-    """Return the daemon as the project's server: started on behalf of an agent and told of the project, as needed.
+    project_root: Path, state_dir: Path, mode: ProjectMode, *, timeout_s: float = DEFAULT_LIMIT_S
+) -> tuple[RuntimeState, bool]:
+    """Return the daemon as the project's server, and whether this call started it on behalf of an agent.
 
     Args:
         project_root: Canonical root.
-        state_dir: The project's own one; absolute.
-        membership: What the project says of the daemon.
-        timeout_s: Longest wait for a daemon that answers.
+        state_dir: The project's state directory; absolute.
+        mode: Mode of the project.
+        timeout_s: Seconds to wait for a daemon that answers.
 
     Raises:
-        AgentBrainError: No daemon could be started, it is not the one that the project means, or refuses the project.
+        AgentBrainError: No daemon could be started, it has another address than the settings name, or it refuses the
+            project.
     """
     deadline = time.monotonic() + timeout_s
     while True:
         remaining = deadline - time.monotonic()
-        # a daemon that runs is returned as it is
-        daemon = start_daemon(started_by="agent", timeout_s=remaining, silent_timeout_s=SILENT_LIMIT_S).state
-        membership.require_address(daemon.base_url)
+        found = start_daemon(started_by="agent", timeout_s=remaining, silent_timeout_s=SILENT_LIMIT_S)
+        mode.require_address(found.state.base_url)
         try:
-            return register_project(daemon, project_root, state_dir)
+            return register_project(found.state, project_root, state_dir), found.started
         except NotRunningError:  # it ended after it was found
             if time.monotonic() >= deadline:
                 raise
@@ -262,7 +250,7 @@ def _describe_as_project(daemon: RuntimeState, project_root: Path, project_id: s
     return daemon.model_copy(update={"project_root": str(project_root), "project_id": project_id})
 
 
-def _is_default_place(project_root: Path, state_dir: Path) -> bool:
+def _is_default(project_root: Path, state_dir: Path) -> bool:
     try:
         return state_dir == default_state_dir(project_root)
     except StateDirError:  # the default one leads out of the project, so another one was named

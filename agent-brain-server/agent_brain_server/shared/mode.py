@@ -1,9 +1,8 @@
-"""Is a project meant for the shared daemon, and for which one?
+"""Decide whether a project has its own server or uses the shared daemon.
 
-The settings say so with `"mode": "shared"`. Where they say nothing, the project belongs to the daemon for as long as it
-is registered there. That is a file in the user's directory, which stays whether the daemon runs, was stopped or killed:
-a project never changes from one index to another by itself. A pointer in the project's own state directory counts only
-while a daemon lives: it is a hint, and what a dead daemon left decides nothing.
+The settings decide with `"mode"`. If they do not set it, the project uses the daemon while it is registered there. The
+registration is a file in the user's home that stays when the daemon stops or is killed, so a project never changes from
+one index to the other by itself. A pointer in the project's state directory counts only while a daemon runs.
 """
 
 import logging
@@ -14,9 +13,9 @@ from urllib.parse import urlsplit
 from agent_brain_server.config.settings import DEFAULT_ORIGIN, load_settings
 from agent_brain_server.config.trust import is_loopback
 from agent_brain_server.errors import ConfigError, StateDirError, UnknownSchemaError
-from agent_brain_server.lifecycle.registry import is_registered
+from agent_brain_server.lifecycle.registry import Registration, check_registration
 from agent_brain_server.locking import is_stale
-from agent_brain_server.runtime import read_pointer
+from agent_brain_server.runtime import SharedPointer, read_pointer
 from agent_brain_server.storage_paths import brain_home, shared_config_path
 
 logger = logging.getLogger(__name__)
@@ -26,23 +25,27 @@ HTTP_PORT = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
-    """What a project says of the shared daemon.
+class ProjectMode:
+    """The mode of a project, and what was read to decide it.
 
     Attributes:
-        is_shared: The daemon is to serve it, whether or not that runs.
-        url: Where its settings say that the daemon answers; None where they leave that open.
+        is_shared: The project uses the shared daemon, whether or not that is running.
+        url: Address of the daemon in the settings, or `None`.
         origin: Where `url` comes from.
+        registration: State of the project's registration with the daemon.
+        pointer: The pointer to the daemon in the project's state directory, if there is one.
     """
 
     is_shared: bool
     url: str | None = None
     origin: str = DEFAULT_ORIGIN
+    registration: Registration = "missing"
+    pointer: SharedPointer | None = None
 
     def require_address(self, base_url: str) -> None:
-        """Return if a daemon that answers at `base_url` is the one that the project means.
+        """Refuse a daemon at another address than the one in the settings.
 
-        Nothing is ever sent to the address in the settings: a project's file comes with a clone, from anybody.
+        The address is only compared. Nothing is sent to it, because a project's settings file comes with a clone.
 
         Raises:
             ConfigError: The settings name another address.
@@ -55,9 +58,15 @@ class Membership:
             code="another_daemon",
         )
 
+    def is_published(self, project_root: Path, base_url: str) -> bool:
+        """Return whether registration and pointer lead to the daemon at an address."""
+        expected = (str(project_root), base_url)
+        is_pointed = self.pointer is not None and (self.pointer.project_root, self.pointer.base_url) == expected
+        return is_pointed and self.registration == "valid"
 
-def read_membership(project_root: Path, state_dir: Path) -> Membership:
-    """Return what a project says of the shared daemon.
+
+def resolve_mode(project_root: Path, state_dir: Path) -> ProjectMode:
+    """Return the mode of a project. Invalid settings count as project mode; starting a server reports them.
 
     Args:
         project_root: Canonical root.
@@ -66,30 +75,33 @@ def read_membership(project_root: Path, state_dir: Path) -> Membership:
     try:
         settings = load_settings(state_dir)
     except (ConfigError, StateDirError) as exc:
-        logger.info("Ignored: %s", exc)  # whoever starts a server is told
-        return Membership(is_shared=False)
-    if settings.origins["mode"] == DEFAULT_ORIGIN:
-        is_shared = is_registered(project_root) or _is_pointed(project_root, state_dir)
-    else:
-        is_shared = settings.config.mode == "shared"
-    return Membership(is_shared, settings.config.shared_server_url, settings.origins[URL_KEY])
+        logger.info("Ignored: %s", exc)
+        return ProjectMode(is_shared=False)
+    is_set = settings.origins["mode"] != DEFAULT_ORIGIN
+    url, origin = settings.config.shared_server_url, settings.origins[URL_KEY]
+    if is_set and settings.config.mode == "project":
+        return ProjectMode(False, url, origin)
+    registration = check_registration(project_root)
+    pointer = _read_own_pointer(project_root, state_dir)
+    is_shared = is_set or registration != "missing" or (pointer is not None and not is_stale(brain_home()))
+    return ProjectMode(is_shared, url, origin, registration, pointer)
 
 
-def _is_pointed(project_root: Path, state_dir: Path) -> bool:
+def _read_own_pointer(project_root: Path, state_dir: Path) -> SharedPointer | None:
     try:
         pointer = read_pointer(state_dir)
     except UnknownSchemaError:
-        return False
-    # a copy of the project has the pointer of its original
-    return pointer is not None and pointer.project_root == str(project_root) and not is_stale(brain_home())
+        return None
+    # a copy of a project contains the pointer of the original
+    return pointer if pointer is not None and pointer.project_root == str(project_root) else None
 
 
 def _parse_address(url: str) -> tuple[str, int]:
-    """Return host and port of `http://host:port`; every name of this machine's loopback is the same host."""
+    """Return host and port of `http://host:port`; all loopback names are the same host."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:
         port = parts.port or HTTP_PORT
-    except ValueError:  # over 65535: nobody answers there
+    except ValueError:  # over 65535: no server answers there
         port = 0
     return "localhost" if is_loopback(host) else host, port

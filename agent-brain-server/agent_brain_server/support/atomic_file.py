@@ -1,4 +1,7 @@
-"""Small JSON files that other processes may read at any time: written whole or not at all, and checked when read."""
+"""Read, write and lock small JSON files that several processes share.
+
+A file is replaced as a whole, so a reader sees the old or the new content, and it is checked when it is read.
+"""
 
 import fcntl
 import json
@@ -9,25 +12,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.errors import UnsafePathError
+from agent_brain_server.errors import StateDirError, UnsafePathError
 from agent_brain_server.support.state_files import open_file, replace_file
 
-MAX_DOCUMENT_BYTES = 1_000_000
-"""Nothing that is kept in such a file comes near this; a larger one is not ours."""
+MAX_DOCUMENT_BYTES = 1_000_000  # far above any file of ours; a larger one is foreign
 
 LOCK_LIMIT_S = 2.0  # a writer holds the lock for milliseconds
 LOCK_RETRY_S = 0.005
 
 
 class UnreadableDocumentError(ValueError):
-    """The file exists and is not a JSON object of this user: torn, foreign, too large, a link or not a regular file."""
+    """The file exists and is not a JSON object of this user: damaged, foreign, too large, a link or a special file."""
 
 
 def write_atomic(path: Path, document: dict[str, Any]) -> None:
-    """Replace `path` by `document` as JSON, so that a reader sees the old or the new content, even after a power cut.
+    """Replace a file by a JSON document. The new content survives a power loss.
 
     Args:
-        path: Where to; its directory must exist.
+        path: The file; its directory must exist.
         document: A JSON object.
 
     Raises:
@@ -43,21 +45,21 @@ def serialize_document(document: dict[str, Any]) -> bytes:
 
 
 def read_document(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in `path`, or None if there is no such file.
+    """Return the JSON object in a file, or `None` if there is no such file.
 
     Raises:
-        UnreadableDocumentError: The file exists and holds something else; the message says what.
+        UnreadableDocumentError: The file exists and is not a JSON object; the message says what is wrong.
     """
     content = read_content(path)
     return None if content is None else parse_document(path, content)
 
 
 def parse_document(path: Path, content: bytes) -> dict[str, Any]:
-    """Return the JSON object that the content of a file holds.
+    """Return the JSON object in the content of a file.
 
     Args:
-        path: Of the file; named in the error.
-        content: As `read_content` returned it.
+        path: Path of the file, for the error message.
+        content: As returned by `read_content`.
 
     Raises:
         UnreadableDocumentError: The content is not a JSON object.
@@ -67,7 +69,7 @@ def parse_document(path: Path, content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as exc:
         raise UnreadableDocumentError(f"{path} is not valid JSON: {exc}") from exc
     if not isinstance(document, dict):
-        raise UnreadableDocumentError(f"{path} holds a JSON {type(document).__name__}, not an object")
+        raise UnreadableDocumentError(f"{path} contains a JSON {type(document).__name__}, not an object")
     return document
 
 
@@ -93,7 +95,7 @@ def read_content(path: Path) -> bytes | None:
 
 @contextmanager
 def hold_exclusively(path: Path) -> Iterator[None]:
-    """Hold the lock of a file that orders several processes which update the same document.
+    """Hold a lock file that orders the processes which update one document.
 
     Args:
         path: The lock file, created if needed; its directory must exist.
@@ -116,3 +118,67 @@ def hold_exclusively(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock that `open_locked` took. A missing file is not locked.
+
+    Raises:
+        StateDirError: The file exists and cannot be opened.
+    """
+    try:
+        descriptor = open_locked(path)
+    except FileNotFoundError:
+        return False
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
+def open_locked(path: Path, *, create: bool = False) -> int | None:
+    """Open a file and lock it without waiting. Return its descriptor, or `None` if another process holds the lock.
+
+    The holder may remove the file. A process that had opened it before then locks a file without a name, which the
+    comparison of inodes detects, and opens the new file.
+
+    Args:
+        path: The lock file.
+        create: Create the file if it does not exist.
+
+    Raises:
+        FileNotFoundError: The file does not exist and `create` is false.
+        StateDirError: The file cannot be opened or locked.
+    """
+    while True:
+        try:
+            # Python opens files close-on-exec: no child process inherits the lock
+            descriptor = open_file(path, os.O_RDWR | (os.O_CREAT if create else 0))
+        except OSError as exc:
+            if isinstance(exc, FileNotFoundError) and not create:
+                raise
+            raise StateDirError(f"The lock file {path} cannot be opened: {exc.strerror}.") from exc
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError as exc:
+            os.close(descriptor)
+            raise StateDirError(
+                f"The file system of {path} does not support locks: {exc.strerror}.",
+                hint="Name a directory on a local disk with --state-dir.",
+            ) from exc
+        if is_same_file(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # removed between opening and locking: lock the new file
+
+
+def is_same_file(descriptor: int, path: Path) -> bool:
+    """Return whether an open file still has its name."""
+    held = os.fstat(descriptor)
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except OSError:  # removed, or its directory can no longer be read
+        return False
+    return held.st_nlink > 0 and (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)

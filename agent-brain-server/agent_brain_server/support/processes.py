@@ -1,12 +1,10 @@
-"""Processes told apart for certain: a process is its pid together with the time at which it started."""
+"""Identify processes reliably. Pids are reused, so a process is identified by its pid and its start time (Linux)."""
 
 import contextlib
 import ctypes
 import os
 import select
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from functools import cache
@@ -14,14 +12,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+MAX_PID = 2**31 - 1  # pid_t; larger values overflow in system calls
+
 RETURN_INTERVAL_S = 60.0
-"""Between two returns while there is always something to index; what is free grows by some 30 MB otherwise."""
+"""Seconds between two calls of `return_free_memory` during long indexing; without them, free memory grows by 30 MB."""
+
+POLL_INTERVAL_S = 0.005  # where the kernel has no process descriptors
+
+# Fields of /proc/<pid>/stat after the closing parenthesis of the command: fields 3, 14, 15 and 22 of proc(5).
+_STATE_FIELD = 0
+_CPU_FIELDS = (11, 12)  # user and system time in clock ticks
+_START_FIELD = 19
+
+_UID_KEY = "Uid:"
+_EFFECTIVE_UID = 2  # words of that line of /proc/<pid>/status: key, real, effective, saved, file system: proc(5)
+
+_RESIDENT_FIELD = 1  # of /proc/<pid>/statm, in pages: proc(5)
+
+_DEAD_STATES = ("Z", "X")  # zombie, dead
 
 
 def return_free_memory() -> None:
-    """Let the C library give back what it keeps for later; takes some milliseconds, and does nothing where it can't.
+    """Return the C library's free memory to the system. Takes milliseconds; does nothing with musl.
 
-    Indexing in many threads leaves free memory in as many of its arenas, which it does not return by itself.
+    Each indexing thread leaves free memory in its own arena, and the library does not return that by itself.
     """
     library = _load_c_library()
     if library is not None:
@@ -30,62 +44,35 @@ def return_free_memory() -> None:
 
 @cache
 def _load_c_library() -> ctypes.CDLL | None:
-    if not sys.platform.startswith("linux"):
-        return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "malloc_trim") else None  # musl has none, and needs none
 
 
-POLL_INTERVAL_S = 0.005  # only where the system can't tell that a process ended
-MAX_PID = 2**31 - 1  # pid_t; larger values overflow in system calls
-PS_TIMEOUT_S = 2.0
-
-_HAS_PROC = Path("/proc/self/stat").exists()  # Linux; elsewhere `ps` is asked
-
-_STATE_FIELD = 0
-_START_FIELD = 19
-"""Positions in /proc/<pid>/stat after the command's closing parenthesis: fields 3 and 22 of proc(5)."""
-
-_CPU_FIELDS = (11, 12)
-"""Positions of user and system time in clock ticks, counted in the same way."""
-
-_UID_KEY = "Uid:"
-_EFFECTIVE_UID = 2  # of the words of that line of /proc/<pid>/status: key, real, effective, saved, file system: proc(5)
-
-_RESIDENT_FIELD = 1  # of /proc/<pid>/statm, in pages: proc(5)
-
-_DEAD_STATES = ("Z", "X")  # zombie, dead
-
-
 def read_start_time(pid: int) -> str | None:
-    """Return when a process started, as an opaque text to compare, or None where no such process runs.
-
-    A zombie does not run.
-    """
+    """Return the start time of a process as an opaque text, or `None` if it does not run. A zombie does not run."""
     if not 0 < pid <= MAX_PID:
         return None
-    if _HAS_PROC:
-        return _read_proc_start(pid)
-    return _ask_ps_start(pid)
+    fields = _read_proc_stat(pid)
+    return None if fields is None else fields[_START_FIELD]
 
 
 def measure_process_age(pid: int | None = None) -> float | None:
-    """Return the seconds since a process started, whatever was done to the clock since.
+    """Return the seconds since a process started; changes of the clock have no effect.
 
     Args:
-        pid: The process; this one where None.
+        pid: The process; this one by default.
 
     Returns:
-        None where the system does not tell, or there is no such process.
+        `None` if there is no such process.
     """
-    ticks = _read_proc_start(os.getpid() if pid is None else pid) if _HAS_PROC else None
+    ticks = read_start_time(os.getpid() if pid is None else pid)
     if ticks is None:
         return None
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK"))
 
 
 def read_resident_bytes(pid: int) -> int:
-    """Return how much memory a process has in use; 0 where it is gone or the system does not tell."""
+    """Return the resident memory of a process in bytes, or 0 if it has ended."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[_RESIDENT_FIELD]
     except (OSError, IndexError):
@@ -94,7 +81,7 @@ def read_resident_bytes(pid: int) -> int:
 
 
 def read_cpu_seconds(pid: int) -> float | None:
-    """Return the CPU time that a process has used, `None` if it is gone or the system does not tell."""
+    """Return the CPU time that a process has used, or `None` if it has ended."""
     fields = _read_proc_stat(pid)
     if fields is None:
         return None
@@ -102,15 +89,13 @@ def read_cpu_seconds(pid: int) -> float | None:
 
 
 def is_same_process(pid: int, started_at: str | None) -> bool:
-    """Return whether `pid` runs and, if `started_at` is known, is the process that started then."""
+    """Return whether `pid` runs and, if `started_at` is known, started then."""
     now = read_start_time(pid)
     return now is not None and (started_at is None or now == started_at)
 
 
 def is_own_process(pid: int) -> bool:
-    """Return whether a process runs as the current user, and may therefore be asked and signalled."""
-    if not _HAS_PROC:
-        return _ask_ps(pid, "uid=") == str(os.geteuid())
+    """Return whether a process runs as the current user."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -120,7 +105,7 @@ def is_own_process(pid: int) -> bool:
 
 
 def has_file_open(pid: int, path: Path) -> bool:
-    """Return whether a process has a file open; also if the system does not tell.
+    """Return whether a process has a file open; `True` if the process may not be inspected.
 
     Args:
         pid: A process of the current user.
@@ -131,55 +116,47 @@ def has_file_open(pid: int, path: Path) -> bool:
         # a server's lock is among the first files that it opens
         descriptors = sorted(os.listdir(f"/proc/{pid}/fd"), key=int)
     except FileNotFoundError:
-        return not _HAS_PROC
-    except OSError:  # a process that may not be inspected, such as one of a program with capabilities
+        return False
+    except OSError:  # for example a program with capabilities
         return True
     return any(_is_open_as(f"/proc/{pid}/fd/{number}", facts) for number in descriptors)
+
+
+def is_own_holder(pid: int, started_at: str | None, path: Path | None = None) -> bool:
+    """Return whether a process is the current user's, started at the given time and has a file open.
+
+    Args:
+        pid: The process.
+        started_at: Its start time, or `None` if that is not known.
+        path: The file; `None` to check the process only.
+    """
+    return is_same_process(pid, started_at) and is_own_process(pid) and (path is None or has_file_open(pid, path))
 
 
 def _is_open_as(descriptor: str, facts: os.stat_result) -> bool:
     try:
         found = os.stat(descriptor)
-    except OSError:  # closed meanwhile
+    except OSError:  # closed since it was listed
         return False
     return (found.st_dev, found.st_ino) == (facts.st_dev, facts.st_ino)
 
 
-def _read_proc_start(pid: int) -> str | None:
-    fields = _read_proc_stat(pid)
-    return None if fields is None else fields[_START_FIELD]
-
-
 def _read_proc_stat(pid: int) -> list[str] | None:
-    """Return the fields of /proc/<pid>/stat from the third on, `None` if there is no such process or it is a zombie."""
+    """Return the fields of /proc/<pid>/stat from the third on, or `None` if the process has ended or is a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
-    # the command's name may hold anything, parentheses and spaces too
+    # the name of the command may contain parentheses and spaces
     fields = text.rpartition(")")[2].split()
     if len(fields) <= _START_FIELD or fields[_STATE_FIELD] in _DEAD_STATES:
         return None
     return fields
 
 
-def _ask_ps_start(pid: int) -> str | None:
-    state, _, started = _ask_ps(pid, "stat=,lstart=").partition(" ")
-    return None if not started or state.startswith(_DEAD_STATES) else started.strip()
-
-
-def _ask_ps(pid: int, columns: str) -> str:
-    command = ["ps", "-o", columns, "-p", str(pid)]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=PS_TIMEOUT_S, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return answer.stdout.strip()
-
-
 @dataclass
 class ProcessHandle:
-    """A process that was proven to be the one; a signal through it reaches no other, even if the pid is used again."""
+    """A handle on an identified process. A signal sent through it cannot reach another process that reuses the pid."""
 
     pid: int
     started_at: str | None
@@ -187,21 +164,21 @@ class ProcessHandle:
 
     @classmethod
     def open(cls, pid: int, started_at: str | None) -> "ProcessHandle | None":
-        """Return a handle on the process `pid` of this user that started at `started_at`; `None` if there is none."""
+        """Return a handle on the current user's process that started at `started_at`, or `None` if there is none."""
         descriptor = None
-        if 0 < pid <= MAX_PID and hasattr(os, "pidfd_open"):
-            # an old kernel or a sandbox may refuse: then the start time alone has to do
-            with contextlib.suppress(OSError):
+        if 0 < pid <= MAX_PID:
+            # refused by old kernels and some sandboxes: then only the start time identifies the process
+            with contextlib.suppress(OSError, AttributeError):
                 descriptor = os.pidfd_open(pid)
         handle = cls(pid, started_at, descriptor)
-        # compared after opening: from here on the handle can't come to mean another process
-        if is_same_process(pid, started_at) and is_own_process(pid):
+        # compared after opening: from now on the descriptor refers to this process only
+        if is_own_holder(pid, started_at):
             return handle
         handle.close()
         return None
 
     def send(self, signal_number: signal.Signals) -> None:
-        """Send a signal; a process that has ended is left in peace.
+        """Send a signal. Does nothing if the process has ended.
 
         Raises:
             PermissionError: The process belongs to another user.
@@ -213,7 +190,7 @@ class ProcessHandle:
                 os.kill(self.pid, signal_number)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the process has ended; False where it still runs after `timeout_s` seconds."""
+        """Wait until the process has ended. Return `False` if it still runs after `timeout_s` seconds."""
         if self._descriptor is not None:
             poller = select.poll()
             poller.register(self._descriptor, select.POLLIN)
@@ -226,7 +203,7 @@ class ProcessHandle:
         return True
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the process descriptor."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -100,5 +100,5 @@ def test_retriever_in_home_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     from agent_brain_server.integrations.llama_index import AgentBrainRetriever
 
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(ConfigError, match="no project"):
+    with pytest.raises(ConfigError, match="not a project"):
         AgentBrainRetriever(tmp_path)

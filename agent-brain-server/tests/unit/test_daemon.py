@@ -29,7 +29,7 @@ from agent_brain_server.shared.daemon import (
     require_daemon,
     unregister_project,
 )
-from agent_brain_server.shared.mode import Membership
+from agent_brain_server.shared.mode import ProjectMode
 from agent_brain_server.storage_paths import (
     brain_home,
     default_state_dir,
@@ -39,7 +39,7 @@ from agent_brain_server.storage_paths import (
 )
 from agent_brain_server.support.processes import read_start_time
 
-MEMBER = Membership(is_shared=True)
+SHARED = ProjectMode(is_shared=True)
 INSTANCE = "ds_012345"
 
 
@@ -100,16 +100,16 @@ def test_without_a_daemon_there_is_none(home):
         require_daemon()
     assert caught.value.hint == "Start it with: agent-brain start --mode shared"
     with pytest.raises(DaemonNotRunningError) as caught:
-        require_daemon(MEMBER)
+        require_daemon(SHARED)
     assert "agent-brain start --mode shared" in caught.value.hint
     assert "agent-brain init --mode project" in caught.value.hint
-    assert find_project(home, MEMBER) is None
+    assert find_project(home, SHARED) is None
 
 
 def test_the_one_that_answers_with_its_id_is_found(canned_server, living):
     answer(canned_server)
     assert find_daemon() == living
-    assert require_daemon(MEMBER) == living
+    assert require_daemon(SHARED) == living
 
 
 def test_what_a_dead_one_left_is_cleaned_up_and_nobody_asked(canned_server, state):
@@ -149,16 +149,16 @@ def test_one_of_a_later_version_is_refused_while_it_lives():
 def test_a_project_is_found_only_where_the_daemon_lists_its_root(canned_server, living, project, tmp_path):
     listed = {"project_root": str(project), "project_id": generate_project_id(project)}
     answer(canned_server, projects=[{"project_root": str(tmp_path), "project_id": "p_00000000"}, listed])
-    found = find_project(project, MEMBER)
+    found = find_project(project, SHARED)
     assert found == living.model_copy(update=listed)
     assert "Bearer geheim" in canned_server.requests[-1]
     for projects in ([], [{"project_root": str(tmp_path)}], [3], None, {}):
         answer(canned_server, projects=projects)
-        assert find_project(project, MEMBER) is None
+        assert find_project(project, SHARED) is None
 
 
 def test_a_daemon_at_another_address_is_neither_asked_for_the_project_nor_returned(canned_server, living, project):
-    elsewhere = Membership(True, "http://127.0.0.1:9", "config.json")
+    elsewhere = ProjectMode(True, "http://127.0.0.1:9", "config.json")
     answer(canned_server, projects=[{"project_root": str(project), "project_id": generate_project_id(project)}])
     assert find_project(project, elsewhere) is None
     assert [request.split()[1] for request in canned_server.requests] == ["/health"]
@@ -169,7 +169,7 @@ def test_a_daemon_at_another_address_is_neither_asked_for_the_project_nor_return
 def test_a_list_that_is_not_understood_is_told_with_what_to_do(canned_server, state):
     for document in ({}, {"projects": 3}, [1]):
         canned_server.answer_json(document)
-        with pytest.raises(ServerRefusedError, match="not understood") as caught:
+        with pytest.raises(ServerRefusedError, match="unknown format") as caught:
             list_projects(state)
         assert "start --mode shared" in caught.value.hint
     canned_server.answer_json({"projects": [{"project_id": "p_00000000"}, 3, None]})
@@ -232,7 +232,7 @@ def test_a_lock_that_is_only_looked_at_is_tried_again_and_one_that_is_held_refus
     with StateLock(place), pytest.raises(ServerRefusedError) as caught:
         register_project(state, project, place)
     assert caught.value.code == daemon.SERVER_RUNNING_CODE
-    monkeypatch.setattr(daemon, "LOOKERS_LIMIT_S", 0.1)
+    monkeypatch.setattr(daemon, "PROBES_LIMIT_S", 0.1)
     with pytest.raises(ServerRefusedError):
         register_project(state, project, place)
 

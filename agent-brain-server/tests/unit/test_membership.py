@@ -7,11 +7,11 @@ import pytest
 
 from agent_brain_server.config.settings import write_project_config
 from agent_brain_server.errors import ConfigError
-from agent_brain_server.lifecycle.registry import has_valid_registration, is_registered, list_registrations
+from agent_brain_server.lifecycle.registry import check_registration, list_registrations
 from agent_brain_server.locking import StateLock
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import SharedPointer, write_pointer
-from agent_brain_server.shared.mode import Membership, read_membership
+from agent_brain_server.shared.mode import ProjectMode, resolve_mode
 from agent_brain_server.storage_paths import (
     brain_home,
     config_path,
@@ -53,11 +53,11 @@ def point(root, **changes):
 
 
 def is_shared(root):
-    return read_membership(root, default_state_dir(root)).is_shared
+    return resolve_mode(root, default_state_dir(root)).is_shared
 
 
 def test_a_project_of_which_nothing_is_known_has_its_own_server(project):
-    assert read_membership(project, default_state_dir(project)) == Membership(is_shared=False)
+    assert resolve_mode(project, default_state_dir(project)) == ProjectMode(is_shared=False)
 
 
 def test_settings_decide_in_either_direction_whatever_else_says(project, home):
@@ -100,8 +100,8 @@ def test_a_registration_counts_whether_or_not_a_daemon_lives(project):
 def test_other_settings_leave_the_registration_its_say(project):
     register(project)
     config_path(default_state_dir(project)).write_text(json.dumps({"chunk_size": 256, "shared_server_url": None}))
-    found = read_membership(project, default_state_dir(project))
-    assert found == Membership(True, None, str(config_path(default_state_dir(project))))
+    found = resolve_mode(project, default_state_dir(project))
+    assert found == ProjectMode(True, None, str(config_path(default_state_dir(project))), "valid")
 
 
 def test_a_pointer_counts_only_while_a_daemon_lives(project):
@@ -126,15 +126,14 @@ def test_the_pointer_of_the_original_does_not_make_a_copy_a_member(project, tmp_
 
 def test_a_registration_of_another_project_is_not_believed(project):
     register(project, project_root="/elsewhere")
-    assert not is_registered(project)
+    assert check_registration(project) == "missing"
     assert list_registrations() == []
 
 
 @pytest.mark.parametrize("root", [3, None, "with\0zero"])
 def test_damaged_registration_counts_and_is_not_valid(project, root):
     register(project, project_root=root)
-    assert is_registered(project)
-    assert not has_valid_registration(project)
+    assert check_registration(project) == "damaged"
     assert list_registrations() == []
 
 
@@ -145,10 +144,8 @@ def test_registrations_are_listed_without_what_is_torn_or_strange(project, tmp_p
     (home / "projects" / "notes").mkdir()
     (home / "projects" / "p_00000000").write_text("a file")
     assert [found.root for found in list_registrations()] == [project]
-    assert is_registered(project)
-    assert is_registered(other)
-    assert has_valid_registration(project)
-    assert not has_valid_registration(other)
+    assert check_registration(project) == "valid"
+    assert check_registration(other) == "damaged"
 
 
 def test_without_a_directory_of_projects_none_is_registered():
@@ -169,7 +166,7 @@ def test_without_a_directory_of_projects_none_is_registered():
     ],
 )
 def test_the_address_that_is_named_is_the_daemon_s_in_any_spelling(named, answering):
-    Membership(True, named, "config.json").require_address(answering)
+    ProjectMode(True, named, "config.json").require_address(answering)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +175,7 @@ def test_the_address_that_is_named_is_the_daemon_s_in_any_spelling(named, answer
 )
 def test_another_address_is_refused_with_both_and_what_to_change(named):
     with pytest.raises(ConfigError, match="config.json: shared_server_url is") as caught:
-        Membership(True, named, "config.json").require_address(URL)
+        ProjectMode(True, named, "config.json").require_address(URL)
     assert named in caught.value.message
     assert URL in caught.value.message
     assert "shared_config.json" in caught.value.hint

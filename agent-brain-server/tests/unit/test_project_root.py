@@ -155,7 +155,7 @@ def test_is_too_wide_knows_home_and_what_is_above(place, monkeypatch):
     assert all(map(project_root.is_too_wide, wide))
     assert not project_root.is_too_wide(place / "users" / "me" / "project")
     assert not project_root.is_too_wide(place / "users" / "other")
-    with pytest.raises(ConfigError, match="no project") as caught:
+    with pytest.raises(ConfigError, match="not a project") as caught:
         project_root.require_project(place)
     assert caught.value.exit_code == 2
     assert f"--project-root '{place}'" in caught.value.hint
@@ -335,7 +335,6 @@ print(resolve_project_root(Path("/work/src")), resolve_project_root(Path("/")))
 """
 
 
-@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another directory the root of the file system")
 def test_the_root_of_the_file_system_is_never_chosen_for_a_marker(place):
     (place / "work" / "src").mkdir(parents=True)

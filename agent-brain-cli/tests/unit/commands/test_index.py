@@ -1,4 +1,4 @@
-"""The request of `agent-brain index`, and its report."""
+"""What is asked of the server, and what is said of a job."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from agent_brain_cli.commands.index import index_request, render_job
 from agent_brain_cli.options import Target
 from agent_brain_server import project_root
+from agent_brain_server.project_root import Project
 
 OPTIONS = {
     "no_recursive": False,
@@ -23,8 +24,8 @@ def make_job(**progress):
     return {"job_id": "j1", "state": "done", "progress": {**known, "vectors_total": 4, "vectors_done": 4, **progress}}
 
 
-def test_index_request_has_only_given_options(tmp_path):
-    target = Target(tmp_path, tmp_path / "state", explicit=False, as_json=False)
+def test_only_what_was_named_is_sent(tmp_path):
+    target = Target(Project(tmp_path, tmp_path / "state"), explicit=False, as_json=False)
     assert index_request(None, target, dict(OPTIONS)) == {"folder_path": str(tmp_path), "recursive": True}
     named = {**OPTIONS, "no_recursive": True, "include_patterns": ("*.py",), "chunk_overlap": 0, "force": True}
     assert index_request(Path("src"), target, named) == {
@@ -39,18 +40,18 @@ def test_index_request_has_only_given_options(tmp_path):
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        (make_job(), "1,200 files (7 read, 2 removed): keyword search is complete, all vectors are ready."),
+        (make_job(), "1,200 files (7 read, 2 removed): keyword answers are complete, all vectors are there."),
         (make_job(files_total=1), "Indexed 1 file (7 read"),
-        (make_job(vectors_done=1), "vectors are being computed (25 %)"),
-        (make_job(files_skipped={"empty": 2, "binary": 9}), "Skipped: 9 binary, 2 empty."),
+        (make_job(vectors_done=1), "vectors follow (25 %)"),
+        (make_job(files_skipped={"empty": 2, "binary": 9}), "Left out: 9 binary, 2 empty."),
         ({**make_job(keywords_ready=False), "state": "queued"}, "Job j1 is queued"),
     ],
 )
-def test_render_job_reports_what_was_done(job, words):
+def test_what_a_job_did_is_said(job, words):
     assert words in render_job(job)
 
 
-def test_index_waits_for_the_chosen_milestone(ask):
+def test_waiting_goes_as_far_as_was_asked(ask):
     for arguments in (["--wait"], []):
         done = ask("index", "src", "--force", "--json", *arguments)
         assert done.code == 0, done.err

@@ -1,1 +1,1 @@
-"""Split a file into chunks."""
+"""Cut one file into chunks."""

@@ -1,1 +1,1 @@
-"""Find the files to index."""
+"""Find the files of a project that belong in its index."""

@@ -1,1 +1,1 @@
-"""Read a file into text."""
+"""Read one file into text."""

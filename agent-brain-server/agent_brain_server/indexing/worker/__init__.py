@@ -1,1 +1,1 @@
-"""Indexing worker processes and their protocol."""
+"""The indexing worker processes and the protocol they speak."""

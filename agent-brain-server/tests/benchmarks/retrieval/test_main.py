@@ -47,7 +47,6 @@ def measure(tmp_path: Path, project: Path) -> Callable[..., subprocess.Completed
     return run
 
 
-@pytest.mark.process
 def test_main_measures_set_and_writes_results(
     tmp_path: Path, measure: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -73,7 +72,6 @@ def test_main_measures_set_and_writes_results(
     assert text.endswith("\n\nafter\n")
 
 
-@pytest.mark.process
 def test_main_run_again_indexes_nothing(
     tmp_path: Path, measure: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -88,7 +86,6 @@ def test_main_run_again_indexes_nothing(
     assert sorted(tmp_path.joinpath("trees").rglob("*")) == before
 
 
-@pytest.mark.process
 def test_main_reports_unmeasurable_repository(measure: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     command = [sys.executable, "-m", "benchmarks.retrieval"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)

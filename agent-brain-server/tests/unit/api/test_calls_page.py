@@ -67,7 +67,6 @@ def test_every_link_leads_somewhere(client: TestClient, page: str) -> None:
             assert client.get(link).status_code == 200, link
 
 
-@pytest.mark.process
 def test_the_examples_work_as_they_stand(client: TestClient, page: str) -> None:
     examples = [words for words in read_examples(page) if not PLACEHOLDER.search(" ".join(words))]
     assert len(examples) > 6

@@ -107,7 +107,6 @@ def test_overflow_uid_is_never_the_owner(monkeypatch: pytest.MonkeyPatch, own_pe
         guard.close()
 
 
-@pytest.mark.process
 def test_user_namespace_does_not_make_everyone_the_owner() -> None:
     unshare = shutil.which("unshare")
     if unshare is None or subprocess.run([unshare, "-U", "true"], capture_output=True).returncode:
