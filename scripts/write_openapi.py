@@ -5,11 +5,14 @@ python scripts/write_openapi.py [--check]
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
+from agent_brain_server.api.deps import AppState
 from agent_brain_server.api.main import create_app
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.project.context import ServerContext
+from agent_brain_server.project.projects import open_projects
 
 CONTRACT = (
     Path(__file__).resolve().parent.parent / ".speckit/features/109-multi-instance-architecture/contracts/openapi.json"
@@ -20,7 +23,9 @@ def render_openapi() -> str:
     """Return the document as text; nothing is opened for it."""
     nowhere = Path("/nonexistent")
     context = ServerContext(nowhere, nowhere, ProjectConfig(), instance_id="ds_000000", token=None)
-    return json.dumps(create_app(context).openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    state = AppState(context)
+    app = create_app(state, partial(open_projects, context, state.metrics))
+    return json.dumps(app.openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def main() -> int:

@@ -205,9 +205,10 @@ def serve_locked(
     try:
         with bind_socket(settings.bind_host, settings.port) as sock:
             leave_directory()
-            from agent_brain_server.api.server import run_server  # noqa: PLC0415 - only the one server pays for it
+            from agent_brain_server.api.server import run_server  # noqa: PLC0415 - heavy, needed by the server only
+            from agent_brain_server.project.projects import open_projects  # noqa: PLC0415 - likewise
 
-            run_server(sock, context, lock=lock, stops_when_idle=stops_when_idle, on_ready=tell_ready)
+            run_server(sock, context, open_projects, lock=lock, stops_when_idle=stops_when_idle, on_ready=tell_ready)
     except Exception as error:
         logger.exception("The server ends")
         error.add_note("\n".join([f"Last lines of {log_path}:", *read_log_tail(log_path, offset=earlier_runs)]))

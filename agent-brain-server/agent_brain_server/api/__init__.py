@@ -1,1 +1,1 @@
-"""The HTTP face: application, lifespan, routers, errors."""
+"""HTTP: the application, its middleware and its routers."""

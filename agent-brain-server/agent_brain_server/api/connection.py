@@ -1,192 +1,255 @@
-"""HTTP over one connection, within limits: how long a request may be, and how long it may take to arrive.
+"""Limit one HTTP connection: the size of a request, and how long it may take to arrive.
 
-Uvicorn reads heads of any length and waits for the rest of a request as long as its client likes. On a socket that
-every user of the machine can connect to, both would let a stranger take memory and descriptors without end.
+Uvicorn reads request heads of any length and waits for the rest of a request without a time limit. Every user of the
+machine can connect to a loopback port, so both would let another user exhaust memory and descriptors. `BoundedProtocol`
+therefore parses the stream before it passes it on to uvicorn's protocol, and refuses what exceeds the limits.
+`AccessMiddleware` limits the body, which the application reads.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, ClassVar
 
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from agent_brain_server.api.access import PEER_KEY
-from agent_brain_server.api.connection_guard import ConnectionGuard, Peer
+from agent_brain_server.api.access import PEER_KEY, ConnectionGuard, Peer
 from agent_brain_server.api.errors import problem_response
-from agent_brain_server.errors import (
-    HeadersTooLargeError,
-    PayloadTooLargeError,
-    RequestError,
-    RequestTimeoutError,
-)
+from agent_brain_server.api.peer import Address
+from agent_brain_server.errors import HeadersTooLargeError, PayloadTooLargeError, RequestError, RequestTimeoutError
 
 logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Request line and headers together: browsers stay under 16 KB, a command of ours sends 200 bytes."""
+"""Request line and headers together: browsers stay under 16 KB, the CLI sends 200 bytes."""
 
 MAX_HEADERS = 100
 """Header fields of one request; browsers send some twenty."""
 
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
-"""All of a request as it arrives: the longest allowed body, sent in chunks of one byte, and room for its head."""
+"""A whole request as it arrives: the longest allowed body, sent in chunks of one byte, and its head."""
 
 ARRIVAL_LIMIT_S = 20.0
-"""From a request's first byte to its last, and from connecting to the first: on this machine both take milliseconds."""
+"""From connecting, or from a request's first byte, to the end of its head: on one machine this takes milliseconds."""
 
 LINGER_S = 1.0
-"""How long a refused client may take to read why, before the connection is cut whatever it still sends."""
+"""Time for a refused client to read the reason before the connection is aborted."""
+
+STALL_LIMIT_S = 30.0
+"""Time for a client to read an answer that no longer fits into the send buffer."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with limits, whose requests share one `Peer`: the client is identified once.
+class QuietTransport(asyncio.Transport):
+    """A transport that ignores writes after the connection has ended.
+
+    If a client disconnects during pipelined requests, uvicorn informs only the last one, and uvloop raises an error
+    when an earlier one is answered.
 
     Args:
-        arguments: Uvicorn's own.
-        guard: Told of every connection; may close it.
-        named: Uvicorn's own.
+        transport: The transport of the connection.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as in asyncio
+        """Return information about the connection."""
+        return self._transport.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is closed or closing."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection after the pending writes."""
+        self._transport.close()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send data."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Stop reading."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Continue reading."""
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+
+class BoundedProtocol(asyncio.Protocol):
+    """Apply the limits, then pass the data on to uvicorn's HTTP protocol; uvicorn makes one for each connection.
+
+    All requests of a connection share one `Peer`, so that the client is identified once.
+
+    Args:
+        guard: Limits the connections of untrusted clients; may abort this one.
+        app_state: State of the application's lifespan, which uvicorn copies into the scope of each request.
+        options: Other arguments of uvicorn's protocol.
 
     Attributes:
-        arrival_limit_s: How long a request may take to arrive.
+        arrival_limit_s: How long the head of a request may take to arrive.
     """
 
     arrival_limit_s: ClassVar[float] = ARRIVAL_LIMIT_S
 
-    def __init__(self, *arguments: Any, guard: ConnectionGuard, **named: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        super().__init__(*arguments, **named)
+    def __init__(self, *, guard: ConnectionGuard, app_state: dict[str, Any], **options: Any) -> None:  # noqa: ANN401
         self._guard = guard
-        self._peer: Peer | None = None
-        self._clock: asyncio.TimerHandle | None = None
+        self._peer = Peer(None, None)
+        self._http = HttpToolsProtocol(app_state={**app_state, PEER_KEY: self._peer}, **options)
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn: such data is ignored
+        self._loop = asyncio.get_running_loop()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._url = b""
+        self._fields = self._field_bytes = 0
         self._received = 0
+        self._heads = 0
         self._in_body = False
-        self._refusal: RequestError | None = None
-        self._running: RequestResponseCycle | None = None
+        self._fault: RequestError | None = None
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Identify the client, and limit how long its first request may take to arrive."""
-        super().connection_made(transport)
-        server = None if self.server is None or self.server[1] is None else (self.server[0], self.server[1])
-        self._peer = Peer(self.client, server)
-        self.app_state = {**self.app_state, PEER_KEY: self._peer}
-        self._start_clock()
+        """Identify the client, and start the time limit of its first request."""
+        self._transport = transport
+        self._http.connection_made(QuietTransport(transport))
+        self._peer.client = _as_address(transport.get_extra_info("peername"))
+        self._peer.server = _as_address(transport.get_extra_info("sockname"))
+        self._await_request()
         self._guard.enter(self._peer, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was expected; tell also an answer that is not the last of several under way.
-
-        After a reset uvicorn's own timer would keep the connection, and what hangs on it, for half a minute more.
-        """
-        self._stop_clock()
-        if self._peer is not None:
-            self._guard.leave(self._peer)
-        self.pipeline.clear()
-        if self._running is not None:
-            self._running.disconnected = True
-            self._running.message_event.set()
-        super().connection_lost(exc)
-        self._unset_keepalive_if_required()
+        """Release what the connection held."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._guard.leave(self._peer)
+        self._http.connection_lost(None)  # with an error, uvicorn would keep the connection until its keep-alive ends
 
     def data_received(self, data: bytes) -> None:
-        """Read on, up to the limits; of a request that was refused nothing more is read."""
-        if self._refusal is not None:
+        """Pass valid data within the limits on to uvicorn; after a refusal, data is ignored."""
+        if self._is_refused:
             return
-        self._start_clock()
+        self._await_request()
         self._received += len(data)
-        super().data_received(data)
-        if self._refusal is None and self._received > (MAX_REQUEST_BYTES if self._in_body else MAX_HEAD_BYTES):
+        self._heads = 0
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # uvicorn answers the request as if it had not asked for an upgrade
+        except httptools.HttpParserError:
+            self._refuse(self._fault or RequestError("The request is not valid HTTP."))
+            return
+        if self._received > (MAX_REQUEST_BYTES if self._in_body else MAX_HEAD_BYTES):
             self._refuse(PayloadTooLargeError("The request is too long.") if self._in_body else _head_too_large())
+            return
+        self._peer.unanswered += self._heads
+        self._http.data_received(data)
+
+    def eof_received(self) -> None:
+        """Pass the end of the client's data on."""
+        self._http.eof_received()
+
+    def pause_writing(self) -> None:
+        """Stop writing, and abort the connection if the client reads nothing for a while."""
+        self._http.pause_writing()
+        self._start_timer("stall", STALL_LIMIT_S, self._transport.abort)
+
+    def resume_writing(self) -> None:
+        """Continue writing."""
+        self._stop_timer("stall")
+        self._http.resume_writing()
 
     def on_message_begin(self) -> None:
-        """Expect the rest of a request."""
-        self._start_clock()
-        super().on_message_begin()
+        """Start a request. This and the following methods are called by the parser."""
+        self._url, self._fields, self._field_bytes = b"", 0, 0
+        self._await_request()
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the request's target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header field."""
+        self._fields += 1
+        self._field_bytes += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
-        """Hand the request on, unless its head is too large though it came in one piece."""
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
-            raise _head_too_large()  # ends the parser, and comes back to `send_400_response`
-        super().on_headers_complete()
+        """Check the head, which can exceed the limits although it arrived in one piece."""
+        if self._fields > MAX_HEADERS or len(self._url) + self._field_bytes > MAX_HEAD_BYTES:
+            self._fault = _head_too_large()
+            raise self._fault
+        httptools.parse_url(self._url).path.decode("ascii")  # uvicorn does the same: fails on an invalid target
+        self._heads += 1
         self._in_body = True
 
     def on_message_complete(self) -> None:
-        """Note that the request has arrived."""
-        self._stop_clock()
-        self._in_body = False
-        self._received = 0
-        super().on_message_complete()
+        """Record that the whole request has arrived."""
+        self._stop_timer("arrival")
+        self._in_body, self._received = False, 0
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser gave up on."""
-        too_large = self.headers is not None and len(self.headers) > MAX_HEADERS
-        self._refuse(_head_too_large() if too_large or self._received > MAX_HEAD_BYTES else RequestError(msg))
+    def _await_request(self) -> None:
+        if "arrival" not in self._timers:
+            self._start_timer("arrival", self.arrival_limit_s, self._stop_waiting)
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection; a client that does not take its answer is not waited for."""
-        super().timeout_keep_alive_handler()
-        self._cut_later()
+    def _start_timer(self, name: str, seconds: float, action: Callable[[], None]) -> None:
+        self._stop_timer(name)
+        self._timers[name] = self._loop.call_later(seconds, action)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
+    def _stop_timer(self, name: str) -> None:
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
 
-    def _start_clock(self) -> None:
-        if self._clock is None:
-            self._clock = self.loop.call_later(self.arrival_limit_s, self._give_up)
-
-    def _stop_clock(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
-
-    def _give_up(self) -> None:
-        """The time is over: a client that never said anything is not answered either."""
-        self._clock = None
-        if self.pipeline:  # its next request is not read, because an earlier one is still being answered
-            self._start_clock()
-        elif self._received:
+    def _stop_waiting(self) -> None:
+        """End a connection whose request did not arrive in time."""
+        del self._timers["arrival"]
+        if self._peer.unanswered:  # an earlier request is being answered, or the application waits for the body
+            self._await_request()
+        elif self._received and not self._in_body:
             self._refuse(RequestTimeoutError(f"The request did not arrive within {self.arrival_limit_s:g} s."))
-        else:
-            self.transport.close()
+        else:  # a client that sent nothing, or that still sends a body after its answer
+            self._transport.close()
 
     def _refuse(self, error: RequestError) -> None:
-        """Answer with an error and end the connection; if an answer has begun or too many are refused, only end it."""
-        self._refusal = error
-        self._stop_clock()
-        self._unset_keepalive_if_required()
-        is_untrusted = self._peer is not None and self._guard.is_untrusted(self._peer)
-        if self._peer is not None and is_untrusted and not self._guard.may_answer_now():
-            self._guard.cut(self._peer)
+        """Send an error and close the connection; only close it if an answer is being sent or too many are refused."""
+        self._is_refused = True
+        self._stop_timer("arrival")
+        is_untrusted = self._guard.is_untrusted(self._peer)
+        if is_untrusted and not self._guard.may_answer_now():
+            self._guard.abort(self._peer)
             return
         # another user must not be able to fill the log
-        logger.log(logging.DEBUG if is_untrusted else logging.INFO, "a request was refused: %s", error.message)
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        if self._in_body and is_answering and not self.pipeline and not self.cycle.response_started:
-            self.cycle.disconnected = True  # whoever waits for the rest of the body is told that it won't come
-            self.cycle.message_event.set()
-            self.transport.write(_render(error, self.server_state.default_headers))
-        elif not self._in_body and not is_answering:
-            self.transport.write(_render(error, self.server_state.default_headers))
-        elif is_answering:
-            self.transport.close()
+        logger.log(logging.DEBUG if is_untrusted else logging.INFO, "Refused a request: %s", error.message)
+        if self._peer.unanswered:
+            self._transport.close()
             return
-        # closed at once, with unread data, the kernel would take the answer away from the client
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._cut_later()
+        self._transport.write(_render(error))
+        # closed at once, with unread data, the kernel would discard the answer
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._start_timer("linger", LINGER_S, self._transport.abort)
 
-    def _cut_later(self) -> None:
-        self.loop.call_later(LINGER_S, self.transport.abort)
+
+def _as_address(name: object) -> Address | None:
+    return (name[0], name[1]) if isinstance(name, tuple) else None
 
 
 def _head_too_large() -> HeadersTooLargeError:
     return HeadersTooLargeError(f"The request's head is over {MAX_HEAD_BYTES:,} bytes or {MAX_HEADERS} fields.")
 
 
-def _render(error: RequestError, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Write an answer out, for a connection that no application serves any more."""
+def _render(error: RequestError) -> bytes:
+    """Return the whole response, for a connection that the application no longer serves."""
     response = problem_response(error)
-    fields = [*headers, *response.raw_headers, (b"connection", b"close")]
-    head = b"".join(name + b": " + value + b"\r\n" for name, value in fields)
-    return STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body)
+    head = [f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}".encode()]
+    fields = [(b"date", formatdate(usegmt=True).encode()), *response.raw_headers]
+    if not any(name == b"connection" for name, _ in fields):
+        fields.append((b"connection", b"close"))
+    head += [name + b": " + value for name, value in fields]
+    return b"\r\n".join(head) + b"\r\n\r\n" + bytes(response.body)

@@ -1,6 +1,6 @@
-"""The server process from its bound socket to its end.
+"""The server process, from its bound socket to its end.
 
-Order is everything here: the runtime file appears only once the server answers, and is withdrawn before it stops to.
+The runtime file is published once the server answers, and withdrawn before it stops answering.
 """
 
 import asyncio
@@ -17,13 +17,12 @@ from functools import partial
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.config import STARTUP_FAILURE
+from starlette.types import ASGIApp
 
 from agent_brain_server import __version__
+from agent_brain_server.api.access import ConnectionGuard
 from agent_brain_server.api.connection import BoundedProtocol
-from agent_brain_server.api.connection_guard import ConnectionGuard
+from agent_brain_server.api.deps import AppState, Projects
 from agent_brain_server.api.main import create_app
 from agent_brain_server.api.middleware import Activity
 from agent_brain_server.errors import AgentBrainError, StartError
@@ -32,58 +31,59 @@ from agent_brain_server.locking import StateLock
 from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, format_base_url
+from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.support.processes import read_start_time
 
 logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-TICK_S = 1.0  # the Date header counts seconds; nothing else waits for a tick
-DRAIN_LIMIT_S = 5  # a query takes milliseconds; an open event stream would never end by itself
-KEEP_ALIVE_S = 30  # a client that asks again within a conversation spares itself the connection
+TICK_S = 1.0  # the Date header changes every second; nothing else waits for a tick
+DRAIN_LIMIT_S = 5  # a query takes milliseconds; an open event stream would never end
+KEEP_ALIVE_S = 30  # a client that sends another request within a conversation reuses the connection
 
 
 class ProjectServer(uvicorn.Server):
-    """Uvicorn with our order of events, woken by signals instead of looking for them ten times a second.
+    """Uvicorn with hooks before and after it serves, woken by signals instead of polling ten times a second.
 
     Args:
         config: Uvicorn's settings.
-        announce: Called once the server answers.
+        publish: Called once the server answers.
         withdraw: Called before it stops answering.
-        find_stop_reason: Called at each tick; a text ends the server.
+        find_stop_reason: Called at each tick; a text stops the server.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
         *,
-        announce: Callable[[], None],
+        publish: Callable[[], None],
         withdraw: Callable[[], None],
         find_stop_reason: Callable[["ProjectServer"], str | None],
     ) -> None:
         super().__init__(config)
-        self._announce = announce
+        self._publish = publish
         self._withdraw = withdraw
         self._find_stop_reason = find_stop_reason
         self._stop_requested = asyncio.Event()
 
     @property
     def is_serving(self) -> bool:
-        """True while a request is being answered."""
+        """Whether a request is being answered."""
         return bool(self.server_state.tasks)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, listen, then announce."""
+        """Start the application, listen, then publish."""
         await super().startup(sockets=sockets)
         if self.should_exit:
             return
         try:
-            self._announce()
+            self._publish()
         except BaseException:
             await self.shutdown(sockets=sockets)
             raise
 
     async def main_loop(self) -> None:
-        """Serve until a signal or a reason to stop comes."""
+        """Serve until a signal arrives or there is a reason to stop."""
         while not self.should_exit:
             await self.on_tick(0)
             reason = self._find_stop_reason(self)
@@ -94,20 +94,20 @@ class ProjectServer(uvicorn.Server):
                 await asyncio.wait_for(self._stop_requested.wait(), TICK_S)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Withdraw, answer what was asked, close the application."""
+        """Withdraw, finish the requests in progress, close the application."""
         self._withdraw()
         await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the signals and keep them: a second one, while the process ends, must not cut that short."""
+        """Handle stop signals, also after serving: a second signal must not interrupt the shutdown."""
         loop = asyncio.get_running_loop()
 
         def stop(number: int, _frame: FrameType | None) -> None:
             if self.should_exit and number == signal.SIGINT:
                 self.force_exit = True
             self.should_exit = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing is left to be woken
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
                 loop.call_soon_threadsafe(self._stop_requested.set)
 
         for number in STOP_SIGNALS:
@@ -115,96 +115,72 @@ class ProjectServer(uvicorn.Server):
         yield
 
 
-class StartupErrors:
-    """Keeps the exception with which the application failed to start, which uvicorn only logs.
-
-    Args:
-        app: The application.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self.error: Exception | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything on."""
-        if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
-            return
-        try:
-            await self._app(scope, receive, send)
-        except Exception as exc:
-            self.error = exc
-            raise
-
-
 def run_server(
     sock: socket.socket,
     context: ServerContext,
+    open_projects: Callable[[ServerContext, Metrics], Projects],
     *,
     lock: StateLock,
     stops_when_idle: bool,
     on_ready: Callable[[RuntimeState], None],
 ) -> None:
-    """Serve a project, or as the daemon all that register, on a bound socket until told to stop.
+    """Serve on a bound socket until the process is asked to stop.
 
     Args:
         sock: Bound, not listening yet.
-        context: What is served, and from where.
+        context: The server's identity, directories and settings.
+        open_projects: Opens the stores.
         lock: The held lock of the state directory.
-        stops_when_idle: End after `idle_stop_seconds` without a request or a job.
+        stops_when_idle: Stop after `idle_stop_seconds` without a request or a job.
         on_ready: Called with the published state once the server answers.
 
     Raises:
         AgentBrainError: The application could not start.
     """
-    app = create_app(context)
-    state = describe_server(context, sock.getsockname()[1])
-    presence = Presence(context.state_dir, state, lock)
+    app_state = AppState(context)
+    app = create_app(app_state, partial(open_projects, context, app_state.metrics))
+    runtime = describe_server(context, sock.getsockname()[1])
+    presence = Presence(context.state_dir, runtime, lock)
     idle_limit_s = context.settings.idle_stop_seconds if stops_when_idle else 0
 
-    def announce() -> None:
-        gc.freeze()  # what was loaded stays: to look through it for garbage again and again takes 50 ms each time
+    def publish() -> None:
+        gc.freeze()  # loaded modules stay: scanning them for garbage takes 50 ms each time
         presence.announce()
         elapsed_s = time.monotonic() - context.process_began
-        app.state.metrics.start_seconds.set(elapsed_s)
-        app.state.projects.publish(state)
-        served = state.project_root or "every project that registers"
-        logger.info("Serving %s at %s after %.2f s", served, state.base_url, elapsed_s, extra=describe_run(context))
-        on_ready(state)
+        app_state.metrics.start_seconds.set(elapsed_s)
+        app_state.projects.publish(runtime)
+        served = runtime.project_root or "all registered projects"
+        logger.info("Serving %s at %s after %.2f s", served, runtime.base_url, elapsed_s, extra=describe_run(context))
+        on_ready(runtime)
 
     def withdraw() -> None:
-        app.state.shutting_down.set()
+        app_state.shutting_down.set()
         presence.withdraw()
 
     def find_stop_reason(server: ProjectServer) -> str | None:
         if not lock.is_intact():
             return "the state directory was removed"
         presence.look_after()
-        app.state.projects.look_after()
-        return find_idle_reason(app, server, idle_limit_s)
+        app_state.projects.tick()
+        return find_idle_reason(app_state.activity, is_serving=server.is_serving, limit_s=idle_limit_s)
 
-    startup_errors = StartupErrors(app)
-    server = ProjectServer(
-        make_uvicorn_config(startup_errors, app.state.guard),
-        announce=announce,
-        withdraw=withdraw,
-        find_stop_reason=find_stop_reason,
-    )
+    config = make_uvicorn_config(app, app_state.guard)
+    server = ProjectServer(config, publish=publish, withdraw=withdraw, find_stop_reason=find_stop_reason)
     try:
         server.run(sockets=[sock])
     except SystemExit as exc:
-        if exc.code != STARTUP_FAILURE:
+        error = app_state.startup_error
+        if error is None:
             raise
-        raise translate_startup_error(startup_errors.error) from exc
+        raise translate_startup_error(error) from exc
 
 
 def make_uvicorn_config(app: ASGIApp, guard: ConnectionGuard) -> uvicorn.Config:
-    """Return uvicorn's settings, without its logging and its optional parts.
+    """Return uvicorn's settings: no access log, no optional parts, and limits for each connection.
 
     Args:
         app: The application.
-        guard: Limits the connections.
+        guard: Limits the connections of untrusted clients.
     """
     return uvicorn.Config(
         app,
@@ -222,11 +198,11 @@ def make_uvicorn_config(app: ASGIApp, guard: ConnectionGuard) -> uvicorn.Config:
 
 
 def describe_server(context: ServerContext, port: int) -> RuntimeState:
-    """Return what clients are told of this process.
+    """Return the contents of the runtime file of this process.
 
     Args:
-        context: Identity and places.
-        port: The port that is bound.
+        context: The server's identity, directories and settings.
+        port: The bound port.
     """
     pid, root = os.getpid(), context.project_root
     bind_host = context.settings.bind_host
@@ -247,7 +223,7 @@ def describe_server(context: ServerContext, port: int) -> RuntimeState:
 
 
 def describe_run(context: ServerContext) -> dict[str, object]:
-    """Return what a log should say once of a run: version, process and model."""
+    """Return what the log records once for each run: version, process and model."""
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -257,19 +233,18 @@ def describe_run(context: ServerContext) -> dict[str, object]:
     }
 
 
-def find_idle_reason(app: FastAPI, server: ProjectServer, limit_s: float) -> str | None:
-    """Return why the server may end now, or None while it is in use or has no limit (0)."""
-    activity: Activity | None = getattr(app.state, "activity", None)
-    if not limit_s or activity is None:
+def find_idle_reason(activity: Activity, *, is_serving: bool, limit_s: float) -> str | None:
+    """Return why an idle server may stop; `None` if it is in use or has no limit (0)."""
+    if not limit_s:
         return None
-    if server.is_serving:
+    if is_serving:
         activity.touch()
     idle_s = activity.measure_idle_seconds()
-    return f"nothing was asked for {idle_s:.0f} s" if idle_s >= limit_s else None
+    return f"no request for {idle_s:.0f} s" if idle_s >= limit_s else None
 
 
-def translate_startup_error(error: Exception | None) -> AgentBrainError:
-    """Return an error for a person out of what the application raised while it started."""
+def translate_startup_error(error: Exception) -> AgentBrainError:
+    """Return an error for the user from what the application raised when it started."""
     if isinstance(error, AgentBrainError):
         return error
     return StartError(f"The server could not start: {type(error).__name__}: {error}.")

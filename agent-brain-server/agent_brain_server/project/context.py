@@ -1,4 +1,4 @@
-"""What a server process knows before its application exists."""
+"""Identity, directories and settings of a server process, known before its application exists."""
 
 import secrets
 import time
@@ -15,16 +15,16 @@ TOKEN_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class ServerContext:
-    """Who this server is and where it keeps things.
+    """The server's identity, directories and settings.
 
     Attributes:
-        project_root: Canonical root of the one project; None in the shared daemon.
-        state_dir: Absolute; the lock on it is held for as long as the process lives.
-        settings: The settings that won.
+        project_root: Canonical root of the project; `None` in the shared daemon.
+        state_dir: Absolute; its lock is held until the process ends.
+        settings: The settings in force.
         instance_id: New for every server process.
-        token: What a client sends to show that it may ask; None on a server that checks the connecting user alone.
-        daemon: What there is only in the shared daemon; None in the server of one project.
-        process_began: When the process began, on the monotonic clock; the start is measured from there.
+        token: The secret that clients send; `None` if the server checks only the connecting user.
+        daemon: Settings of the shared daemon; `None` in a project server.
+        process_began: Start of the process on the monotonic clock, to measure the startup.
     """
 
     project_root: Path | None
@@ -44,7 +44,7 @@ class ServerContext:
         daemon: DaemonSettings | None,
         process_began: float | None = None,
     ) -> Self:
-        """Return the context of a new process, with an id and, where none is set, a token of its own."""
+        """Return the context of a new process, with a new id and, unless the settings have a token, a new token."""
         return cls(
             project_root=project_root,
             state_dir=state_dir,
@@ -57,5 +57,5 @@ class ServerContext:
 
     @property
     def mode(self) -> Literal["project", "shared"]:
-        """`project`: one index, of `project_root`; `shared`: many."""
+        """`project` for the server of one project, `shared` for the daemon."""
         return "project" if self.daemon is None else "shared"

@@ -1,4 +1,4 @@
-"""The projects whose indexes are open: opened by the first request, closed when idle, never more than a limit."""
+"""A pool of open projects: the first request opens an index, and idle ones are closed to stay within a limit."""
 
 import logging
 import threading
@@ -12,15 +12,26 @@ from agent_brain_server.errors import AgentBrainError, InvalidRequestError, NotF
 from agent_brain_server.lifecycle.registry import RegisteredProject
 from agent_brain_server.storage_paths import require_project_id
 
+logger = logging.getLogger(__name__)
+
+OPEN_LIMIT_S = 30.0
+"""Time that a request waits for an index that is being opened or closed."""
+
+MAX_WAITING_REQUESTS = 24
+"""Requests that may wait for one index to open; more are refused, so that threads remain for other projects."""
+
+RETIRE_LIMIT_S = 10.0
+"""Time that requests in progress may delay closing an index."""
+
 
 class OpenProject(Protocol):
-    """What the pool needs to know of an open index; `ProjectServices` is one."""
+    """An open index as the pool needs it; `ProjectServices` implements it."""
 
     def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
+        """Return whether a job is queued or running."""
 
     def retire(self) -> None:
-        """Let streams end."""
+        """Make streams end."""
 
     def close(self) -> None:
         """Close everything."""
@@ -31,15 +42,15 @@ Opened = TypeVar("Opened", bound=OpenProject)
 
 @dataclass(slots=True, eq=False)
 class PoolEntry(Generic[Opened]):
-    """A project that is open, or on its way to or from that. Guarded by the pool's condition.
+    """A project that is open, being opened or being closed. Guarded by the pool's condition.
 
     Attributes:
-        opened: None while it is being opened.
+        opened: `None` while it is being opened.
         leases: Requests that use it.
         waiting: Requests that wait for it to open.
-        is_closing: Nobody may begin to use it any more.
+        is_closing: No new request may use it.
         failure: Why it could not be opened.
-        last_used: In seconds of `time.monotonic`.
+        last_used: Time of `time.monotonic`.
     """
 
     opened: Opened | None = None
@@ -49,51 +60,37 @@ class PoolEntry(Generic[Opened]):
     failure: UnavailableError | None = None
     last_used: float = field(default_factory=time.monotonic)
 
-
-def is_unused(entry: PoolEntry[Opened]) -> bool:
-    """Whether nobody uses it, nor is it being closed."""
-    return not entry.leases and not entry.is_closing
+    def is_unused(self) -> bool:
+        """Return whether no request uses it and it is not being closed."""
+        return not self.leases and not self.is_closing
 
 
 def is_busy(opened: OpenProject) -> bool:
-    """Whether a job runs or waits, as far as can be told."""
+    """Return whether a job is queued or running; `False` if the store cannot be read."""
     try:
         return opened.is_busy()
     except AgentBrainError:
-        return False  # its store is broken: closed and opened again, it says so, or is mended
+        return False  # closed and opened again, the store reports the damage, or is repaired
 
 
 def describe_failure(project: RegisteredProject, error: Exception) -> UnavailableError:
-    """Return what everybody is told who waited for an index that could not be opened."""
+    """Return the error for all requests that waited for an index that could not be opened."""
     reason = error.message if isinstance(error, AgentBrainError) else f"{type(error).__name__}: {error}."
     return UnavailableError(
-        f"The index of project {project.project_id} can't be opened: {reason}",
+        f"The index of project {project.project_id} cannot be opened: {reason}",
         hint=error.hint if isinstance(error, AgentBrainError) else AgentBrainError.default_hint,
         code="project_unavailable",
     )
 
 
-logger = logging.getLogger(__name__)
-
-OPEN_LIMIT_S = 30.0
-"""How long a request waits for an index that another request opens, or that is being closed."""
-
-MAX_WAITING_REQUESTS = 24
-"""Requests that wait for one index to open: others are told to come back, and leave the threads to other projects."""
-
-RETIRE_LIMIT_S = 10.0
-"""How long requests that are being answered are waited for when a project is unregistered."""
-
-
 class ProjectPool(Generic[Opened]):
-    """Lends the open indexes of registered projects, from any thread.
+    """Lend the open indexes of registered projects; thread-safe.
 
-    An index that is lent, or that a job is queued or running for, is never closed, so the limit can be exceeded while
-    more projects than that are at work.
+    An index that is leased or busy is never closed for room, so the limit can be exceeded while many projects work.
 
     Args:
-        open_project: Opens the index of a project; takes its time and may fail.
-        max_open: Indexes that are open at the same time.
+        open_project: Opens the index of a project; may block and fail.
+        max_open: Indexes that may be open at the same time.
         idle_s: Seconds without a request after which an index is closed.
     """
 
@@ -107,16 +104,16 @@ class ProjectPool(Generic[Opened]):
         self._is_closed = False
 
     def admit(self, project: RegisteredProject) -> None:
-        """Serve a project from now on."""
+        """Add a registered project."""
         with self._changed:
             self._registered[project.project_id] = project
 
     def dismiss(self, project_id: str) -> None:
-        """Serve a project no longer; on return its index is closed.
+        """Remove a project, and close its index.
 
         Raises:
             NotFoundError: It is not registered.
-            UnavailableError: A request that is being answered does not end; the project stays registered.
+            UnavailableError: A request in progress does not end; the project stays registered.
         """
         with self._changed:
             project = self.find(project_id)
@@ -126,7 +123,7 @@ class ProjectPool(Generic[Opened]):
                 entry.opened.retire()
             if not self._changed.wait_for(lambda: self._is_unused(project_id), RETIRE_LIMIT_S):
                 self._registered[project_id] = project
-                raise UnavailableError(f"A request to project {project_id} is still being answered.")
+                raise UnavailableError(f"A request to project {project_id} is still in progress.")
             entry = self._begin_closing(project_id)
         if entry is not None:
             self._finish_closing(project_id, entry)
@@ -139,12 +136,12 @@ class ProjectPool(Generic[Opened]):
         """Return a registered project.
 
         Raises:
-            InvalidRequestError: The id is missing, or none.
-            NotFoundError: No project is registered with it.
+            InvalidRequestError: The id is missing or malformed.
+            NotFoundError: No such project is registered.
         """
         if project_id is None:
             raise InvalidRequestError(
-                "project_id: missing; this server serves many projects.",
+                "project_id: missing; this server serves several projects.",
                 code="project_id_required",
                 hint="Send the project_id; GET /projects lists the projects.",
             )
@@ -159,41 +156,41 @@ class ProjectPool(Generic[Opened]):
         return project
 
     def is_open(self, project_id: str) -> bool:
-        """Whether the index of a project is open."""
+        """Return whether the index of a project is open."""
         entry = self._entries.get(project_id)
         return entry is not None and entry.opened is not None and not entry.is_closing
 
-    def open_now(self) -> list[Opened]:
-        """Return the open indexes, which may be closed at any moment."""
+    def list_open(self) -> list[Opened]:
+        """Return the open indexes; they may be closed at any time."""
         return [entry.opened for entry in self._entries.copy().values() if entry.opened and not entry.is_closing]
 
     def has_room(self) -> bool:
-        """Whether another index can be put to work without exceeding the limit."""
-        return sum(is_busy(opened) for opened in self.open_now()) < self._max_open
+        """Return whether another index can become busy without exceeding the limit."""
+        return sum(is_busy(opened) for opened in self.list_open()) < self._max_open
 
     def __len__(self) -> int:
-        """Return how many projects are registered."""
+        """Return the number of registered projects."""
         return len(self._registered)
 
     def is_busy(self) -> bool:
-        """Whether a job runs or waits in any project."""
-        return any(opened.is_busy() for opened in self.open_now())
+        """Return whether a job is queued or running in any project."""
+        return any(opened.is_busy() for opened in self.list_open())
 
     @contextmanager
     def lease(self, project_id: str | None) -> Iterator[Opened]:
-        """Lend the index of a project for the length of a block; it is opened if need be.
+        """Lend the index of a project for the duration of a block; it is opened if necessary.
 
         Raises:
-            InvalidRequestError: The id is missing, or none.
-            NotFoundError: The project is not registered, or its root is gone.
-            UnavailableError: The index can't be opened, or others wait for that already.
+            InvalidRequestError: The id is missing or malformed.
+            NotFoundError: The project is not registered, or its root does not exist.
+            UnavailableError: The index cannot be opened, or too many requests wait for it.
         """
         project = self.find(project_id)
         if not project.has_root():
             raise NotFoundError(
-                f"The root of project {project.project_id} is gone: {project.root}.",
+                f"The root of project {project.project_id} does not exist: {project.root}.",
                 code="project_root_missing",
-                hint=f"Bring it back, or forget the project: DELETE /projects/{project.project_id}",
+                hint=f"Restore it, or unregister the project: DELETE /projects/{project.project_id}",
             )
         entry = self._enter(project)
         try:
@@ -206,7 +203,7 @@ class ProjectPool(Generic[Opened]):
                 self._changed.notify_all()
 
     def close_idle(self) -> int:
-        """Close what was not asked for lately, and what is over the limit; returns how many those were."""
+        """Close idle indexes and those over the limit; return their number."""
         closed = 0
         while (leaving := self._claim_free(0.0 if self._is_over_limit() else self._idle_s)) is not None:
             self._finish_closing(*leaving)
@@ -214,7 +211,7 @@ class ProjectPool(Generic[Opened]):
         return closed
 
     def close_one(self, project_id: str) -> None:
-        """Close an index that has to be opened anew, once the requests to it are answered; others wait for that."""
+        """Close an index after its requests; later requests wait, then open it again."""
         with self._changed:
             entry = self._begin_closing(project_id)
             if entry is None or entry.opened is None:
@@ -224,7 +221,7 @@ class ProjectPool(Generic[Opened]):
         self._finish_closing(project_id, entry)
 
     def close(self) -> None:
-        """Close every index; one that fails to close stops no other."""
+        """Close every index, even if one fails to close."""
         with self._changed:
             self._is_closed = True
             for entry in self._entries.values():
@@ -237,11 +234,11 @@ class ProjectPool(Generic[Opened]):
                 self._finish_closing(project_id, closing)
 
     def _enter(self, project: RegisteredProject) -> PoolEntry[Opened]:
-        """Take part in an index that is open, or make an entry for one that the caller is then to open."""
+        """Lease an open index, or create the entry of one that the caller must open."""
         deadline = time.monotonic() + OPEN_LIMIT_S
         with self._changed:
             while True:
-                self.find(project.project_id)  # it may have been unregistered meanwhile
+                self.find(project.project_id)  # it may have been unregistered while this thread waited
                 entry = self._entries.get(project.project_id)
                 if entry is None:
                     entry = self._entries[project.project_id] = PoolEntry()
@@ -264,7 +261,7 @@ class ProjectPool(Generic[Opened]):
             raise UnavailableError(entry.failure.message, hint=entry.failure.hint, code=entry.failure.code)
 
     def _open(self, project: RegisteredProject, entry: PoolEntry[Opened]) -> Opened:
-        """Open the index for an entry that the caller has made."""
+        """Open the index for an entry that the caller created."""
         while self._is_over_limit() and (leaving := self._claim_free(0.0)) is not None:
             self._finish_closing(*leaving)
         try:
@@ -288,31 +285,31 @@ class ProjectPool(Generic[Opened]):
         return len(self._entries) > self._max_open
 
     def _claim_free(self, unused_s: float) -> tuple[str, PoolEntry[Opened]] | None:
-        """Return the index that was used least lately and can be closed without anybody noticing, marked for that.
+        """Mark the least recently used index that can be closed, and return it; `None` if there is none.
 
         Args:
-            unused_s: How long it must not have been used, in seconds.
+            unused_s: Minimum time since its last use, in seconds.
         """
         latest = time.monotonic() - unused_s
         with self._changed:
             unused = [
                 (entry.last_used, project_id, entry)
                 for project_id, entry in self._entries.items()
-                if entry.opened is not None and is_unused(entry) and entry.last_used <= latest
+                if entry.opened is not None and entry.is_unused() and entry.last_used <= latest
             ]
         for last_used, project_id, entry in sorted(unused, key=lambda item: item[:2]):
-            # asked without holding up the other projects, so it is looked again whether somebody came
+            # asked without the lock, which other projects need; so the entry is checked again afterwards
             if entry.opened is None or is_busy(entry.opened):
                 continue
             with self._changed:
-                if is_unused(entry) and entry.last_used == last_used:
+                if entry.is_unused() and entry.last_used == last_used:
                     entry.is_closing = True
                     return project_id, entry
         return None
 
     def _is_unused(self, project_id: str) -> bool:
         entry = self._entries.get(project_id)
-        return entry is None or is_unused(entry)
+        return entry is None or entry.is_unused()
 
     def _begin_closing(self, project_id: str) -> PoolEntry[Opened] | None:
         entry = self._entries.get(project_id)
@@ -325,8 +322,8 @@ class ProjectPool(Generic[Opened]):
         try:
             if entry.opened is not None:
                 entry.opened.close()
-        except Exception:  # border: what can't be closed must not keep the others from it
-            logger.exception("The index of project %s could not be closed in order", project_id)
+        except Exception:  # boundary: one failure must not stop the others
+            logger.exception("The index of project %s could not be closed properly", project_id)
         with self._changed:
             if self._entries.get(project_id) is entry:
                 del self._entries[project_id]

@@ -1,41 +1,72 @@
-"""The seam between the calls and the projects that a server serves: one, or as many as are registered."""
+"""The projects of one server: `SingleProject` in project mode, `SharedProjects` in shared mode."""
 
+import contextlib
 import logging
 import threading
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
 
-from agent_brain_server.errors import ConflictError, NotFoundError, UnavailableError
-from agent_brain_server.lifecycle import registry
+from agent_brain_server.config.daemon import DaemonSettings
+from agent_brain_server.errors import (
+    AgentBrainError,
+    ConfigError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    StoreError,
+    UnavailableError,
+)
+from agent_brain_server.lifecycle import log, registry
+from agent_brain_server.lifecycle.registry import RegisteredProject, try_point_to_daemon, withdraw_pointer
 from agent_brain_server.models.status import ProjectInfo, UnregisteredProject
-from agent_brain_server.project.pool import is_busy
-from agent_brain_server.project.services import ProjectServices
+from agent_brain_server.project.context import ServerContext
+from agent_brain_server.project.pool import ProjectPool, is_busy
+from agent_brain_server.project.services import ProjectServices, SharedServices, make_chroma_server
 from agent_brain_server.runtime import RuntimeState
-from agent_brain_server.services.metrics import IndexFigures
-from agent_brain_server.storage_paths import require_project_id
-from agent_brain_server.support.processes import read_resident_bytes
+from agent_brain_server.services.metrics import IndexFigures, Metrics
+from agent_brain_server.storage.job_store import has_unfinished_jobs
+from agent_brain_server.storage.vector_removal import remove_from_server
+from agent_brain_server.storage_paths import (
+    DATA_DIR,
+    DOCUMENTS_DIR,
+    SINGLE_PROJECT_HINT,
+    VECTORS_DIR,
+    require_project_id,
+    shared_project_home,
+)
+from agent_brain_server.support.processes import read_resident_bytes, return_free_memory
+from agent_brain_server.support.text import pluralize
 
 logger = logging.getLogger(__name__)
 
-MEND_PATIENCE_S = 10.0
-"""How long requests that are being answered are waited for before their index is closed under them."""
+RECOVERY_PATIENCE_S = 10.0
+"""Time that a damaged index stays open for requests in progress."""
 
-MEND_RETRY_S = 5.0
-"""Pause after an index could not be opened: until somebody has mended what is in the way."""
+RECOVERY_RETRY_S = 5.0
+"""Pause after an index could not be opened, for example on a full disk."""
 
-MENDING_HINT = "Ask again in a moment; the server's log says what was wrong."
+RECOVERY_HINT = "Ask again in a moment; the server's log has the reason."
+
+TICK_S = 1.0
+"""Interval at which idle indexes and missing roots are looked for: some microseconds of work for each project."""
+
+STOP_LIMIT_S = 10.0
+"""Time that the shutdown waits for a tick in progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectsHealth:
-    """What `/health` tells of the projects.
+    """Health of the projects, for `/health`.
 
     Attributes:
-        project_id: The one project; None where there are many.
-        active_projects: How many are registered; None where there is one.
-        fault: What is wrong, in words that tell no path; None where nothing is.
+        project_id: The project of a project server; `None` in shared mode.
+        active_projects: The number of registered projects; `None` in project mode.
+        fault: What is wrong, without a path; `None` if nothing is.
     """
 
     project_id: str | None = None
@@ -43,131 +74,139 @@ class ProjectsHealth:
     fault: str | None = None
 
 
-def measure_index(bundle: ProjectServices) -> IndexFigures:
-    """Return what `/metrics` tells of an open index."""
-    queued, running = bundle.indexing.jobs.count_unfinished()
+def open_projects(context: ServerContext, metrics: Metrics) -> "SingleProject | SharedProjects":
+    """Open the project of a project server, or the projects of the daemon, whose indexes are opened on demand.
+
+    Args:
+        context: The server's identity, directories and settings.
+        metrics: The server's metrics.
+
+    Raises:
+        AgentBrainError: A store of the single project cannot be opened.
+    """
+    if context.daemon is not None:
+        return SharedProjects(context.daemon, metrics)
+    if context.project_root is None:
+        raise ConfigError("A project server needs a project root.")
+    settings = context.settings
+    shared = SharedServices.make(settings.embedding_model, max_concurrent_indexing=1, metrics=metrics)
+    open_services = partial(
+        ProjectServices.open, context.mode, context.project_root, context.state_dir, settings, shared=shared
+    )
+    return SingleProject(open_services(), open_services)
+
+
+def measure_index(services: ProjectServices) -> IndexFigures:
+    """Return the metrics of an open index."""
+    queued, running = services.indexing.jobs.count_unfinished()
     return IndexFigures(
-        counts=bundle.documents.counts(),
-        keyword_chunks=bundle.bm25.count(),
-        stored_vectors=bundle.vectors.count(),
-        files_pending=bundle.queries.freshness().files_pending,
+        counts=services.documents.counts(),
+        keyword_chunks=services.bm25.count(),
+        stored_vectors=services.vectors.count(),
+        files_pending=services.queries.freshness().files_pending,
         jobs_queued=queued,
         jobs_running=running,
-        worker_bytes=sum(map(read_resident_bytes, bundle.indexing.worker_pids.values())),
+        worker_bytes=sum(map(read_resident_bytes, services.indexing.worker_pids.values())),
     )
 
 
-class Projects(Protocol):
-    """The projects of a server. Every method may be called from any thread; most of them block."""
-
-    def lease(self, project_id: str | None) -> AbstractContextManager[ProjectServices]:
-        """Lend the services of the project that a request means; they are not closed meanwhile."""
-
-    def lease_named(self, project_id: str) -> AbstractContextManager[ProjectServices]:
-        """Lend the services of the project that a path names: the id counts in every mode."""
-
-    def list_projects(self) -> list[ProjectInfo]:
-        """Return the registered projects, ordered by root."""
-
-    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
-        """Serve a project from now on; returns it, and whether it is new."""
-
-    def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
-        """Serve a project no longer, and delete its index if it is to be forgotten."""
-
-    def health(self) -> ProjectsHealth:
-        """Return what `/health` tells, without waiting for anything."""
-
-    def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
-
-    def render_metrics(self) -> bytes:
-        """Return what was measured, in Prometheus's text format."""
-
-    def publish(self, state: RuntimeState) -> None:
-        """Make the projects found by others: the server of `state` answers now."""
-
-    def look_after(self) -> None:
-        """Do what has to be done now and then; returns at once."""
-
-    def close(self) -> None:
-        """Close everything."""
-
-
 class SingleProject:
-    """The project of a project server: ids in requests are ignored.
+    """The project of a project server; ids in requests are ignored.
 
     Args:
-        bundle: Its services.
-        reopen: Opens them anew where their files were removed or gave up; None where that is not wanted.
+        services: The project's services.
+        reopen: Opens them again after the files of a store were removed or damaged; `None` disables this recovery.
     """
 
-    def __init__(self, bundle: ProjectServices, reopen: Callable[[], ProjectServices] | None = None) -> None:
-        self._bundle = bundle
+    def __init__(self, services: ProjectServices, reopen: Callable[[], ProjectServices] | None = None) -> None:
+        self._services = services
         self._reopen = reopen
-        self._project_id = bundle.project_id
+        self._project_id = services.project_id
         self._leases = 0
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._mender: threading.Thread | None = None
+        self._recovery: threading.Thread | None = None
 
     @contextmanager
-    def lease(self, project_id: str | None) -> Iterator[ProjectServices]:
-        """Lend the services, whatever the id.
+    def lease(self, project_id: str | None, *, exact: bool = False) -> Iterator[ProjectServices]:
+        """Lend the services.
+
+        Args:
+            project_id: Ignored unless `exact`.
+            exact: Refuse the id of another project.
 
         Raises:
-            UnavailableError: They are being opened anew.
+            InvalidRequestError: The id is malformed.
+            NotFoundError: The id belongs to another project.
+            UnavailableError: The index is being opened again.
         """
+        if exact:
+            self._require_id(project_id or "")
         with self._changed:
-            if self._is_mending():
-                raise UnavailableError("The index is being opened anew.", code="index_mending", hint=MENDING_HINT)
-            bundle = self._bundle
+            if self._is_recovering():
+                raise UnavailableError("The index is being opened again.", code="index_mending", hint=RECOVERY_HINT)
+            services = self._services
             self._leases += 1
         try:
-            yield bundle
+            yield services
         finally:
             with self._changed:
                 self._leases -= 1
                 self._changed.notify_all()
 
-    def look_after(self) -> None:
-        """Open the services anew where the files of a store were removed or gave up; returns at once."""
-        if self._reopen is None or self._is_mending() or self._closing.is_set():
+    def list_projects(self) -> list[ProjectInfo]:
+        """Raise `ConflictError`: a project server has no registered projects."""
+        _refuse()
+
+    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
+        """Raise `ConflictError`: a project server registers no projects."""
+        _refuse()
+
+    def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
+        """Raise `ConflictError`: a project server unregisters no projects."""
+        _refuse()
+
+    def health(self) -> ProjectsHealth:
+        """Return the project's id, and whether its index is unavailable or Chroma fails."""
+        fault = None
+        if self._is_recovering():
+            fault = "the index is being opened again"
+        elif self._services.vectors.chroma_fault is not None:
+            fault = "Chroma fails; vectors are compared exactly"
+        return ProjectsHealth(project_id=self._project_id, fault=fault)
+
+    def is_busy(self) -> bool:
+        """Return whether a job is queued or running; `False` if the store cannot be read."""
+        return is_busy(self._services)
+
+    def render_metrics(self) -> bytes:
+        """Return the metrics in Prometheus's text format."""
+        return self._services.metrics.render([measure_index(self._services)], 1)
+
+    def publish(self, state: RuntimeState) -> None:
+        """Add the project to the registry, for `list`."""
+        registry.register(self._services.project_root, self._services.state_dir)
+
+    def tick(self) -> None:
+        """Start to open the services again if the files of a store were removed or damaged; return at once."""
+        if self._reopen is None or self._is_recovering() or self._closing.is_set():
             return
-        if fault := self._bundle.find_fault():
-            logger.error("%s: opening the index anew", fault)
+        if fault := self._services.find_fault():
+            logger.error("%s: opening the index again", fault)
             with self._changed:
-                self._mender = threading.Thread(target=self._mend, args=(self._reopen,), name="mender", daemon=True)
-                self._mender.start()
+                self._recovery = threading.Thread(
+                    target=self._recover, args=(self._reopen,), name="recovery", daemon=True
+                )
+                self._recovery.start()
 
-    def _is_mending(self) -> bool:
-        return self._mender is not None and self._mender.is_alive()
+    def close(self) -> None:
+        """Close the services."""
+        self._closing.set()
+        if self._recovery is not None:
+            self._recovery.join()
+        self._services.close()
 
-    def _mend(self, reopen: Callable[[], ProjectServices]) -> None:
-        """Close the services once nobody uses them, and open them again as soon as that can be done."""
-        self._bundle.retire()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._leases, MEND_PATIENCE_S)
-        try:
-            self._bundle.close()
-        except Exception:  # border: what lost its files need not close in order
-            logger.exception("The index could not be closed in order")
-        while not self._closing.is_set():
-            try:
-                self._bundle = reopen()
-                return
-            except Exception:  # border: the disk may come back
-                logger.exception("The index can't be opened; trying again in %.0f s", MEND_RETRY_S)
-                self._closing.wait(MEND_RETRY_S)
-
-    @contextmanager
-    def lease_named(self, project_id: str) -> Iterator[ProjectServices]:
-        """Lend the services if the id is the project's.
-
-        Raises:
-            InvalidRequestError: It is no id.
-            NotFoundError: It is another project's.
-        """
+    def _require_id(self, project_id: str) -> None:
         require_project_id(project_id)
         if project_id != self._project_id:
             raise NotFoundError(
@@ -175,60 +214,26 @@ class SingleProject:
                 code="unknown_project",
                 hint="Ask the server of that project: agent-brain list",
             )
-        with self.lease(project_id) as bundle:
-            yield bundle
 
-    def list_projects(self) -> list[ProjectInfo]:
-        """Refuse: there is one project.
+    def _is_recovering(self) -> bool:
+        return self._recovery is not None and self._recovery.is_alive()
 
-        Raises:
-            ConflictError: Always.
-        """
-        _refuse()
-
-    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
-        """Refuse: there is one project.
-
-        Raises:
-            ConflictError: Always.
-        """
-        _refuse()
-
-    def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
-        """Refuse: there is one project.
-
-        Raises:
-            ConflictError: Always.
-        """
-        _refuse()
-
-    def health(self) -> ProjectsHealth:
-        """Return the project's id, and whether its index can't be asked now or Chroma fails."""
-        fault = None
-        if self._is_mending():
-            fault = "the index is being opened anew"
-        elif self._bundle.vectors.chroma_fault is not None:
-            fault = "Chroma fails; vectors are compared exactly"
-        return ProjectsHealth(project_id=self._project_id, fault=fault)
-
-    def is_busy(self) -> bool:
-        """Whether a job runs or waits, as far as can be told."""
-        return is_busy(self._bundle)
-
-    def render_metrics(self) -> bytes:
-        """Return what was measured, in Prometheus's text format."""
-        return self._bundle.metrics.render([measure_index(self._bundle)], 1)
-
-    def publish(self, state: RuntimeState) -> None:
-        """Remember the project for `list`."""
-        registry.register(self._bundle.project_root, self._bundle.state_dir)
-
-    def close(self) -> None:
-        """Close the services."""
-        self._closing.set()
-        if self._mender is not None:
-            self._mender.join()
-        self._bundle.close()
+    def _recover(self, reopen: Callable[[], ProjectServices]) -> None:
+        """Close the services when no request uses them, and open them again as soon as possible."""
+        self._services.retired.set()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._leases, RECOVERY_PATIENCE_S)
+        try:
+            self._services.close()
+        except Exception:  # boundary: stores without their files may fail in any way
+            logger.exception("The index could not be closed properly")
+        while not self._closing.is_set():
+            try:
+                self._services = reopen()
+                return
+            except Exception:  # boundary: the disk may become available again
+                logger.exception("The index cannot be opened; trying again in %.0f s", RECOVERY_RETRY_S)
+                self._closing.wait(RECOVERY_RETRY_S)
 
 
 def _refuse() -> NoReturn:
@@ -237,3 +242,266 @@ def _refuse() -> NoReturn:
         code="wrong_mode",
         hint="Start the daemon with: agent-brain start --mode shared",
     )
+
+
+class SharedProjects:
+    """The registered projects of the shared daemon.
+
+    Args:
+        settings: The daemon's settings.
+        metrics: The server's metrics.
+    """
+
+    def __init__(self, settings: DaemonSettings, metrics: Metrics) -> None:
+        self._settings = settings
+        shared = settings.shared
+        self._shared = SharedServices.make(
+            shared.embedding_model, max_concurrent_indexing=shared.max_concurrent_indexing, metrics=metrics
+        )
+        self._pool: ProjectPool[ProjectServices] = ProjectPool(
+            self._open_services, max_open=shared.max_open_projects, idle_s=shared.project_idle_seconds
+        )
+        self._base_url = ""
+        self._registering: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._missing: frozenset[str] = frozenset()
+        self._unfinished: deque[RegisteredProject] = deque()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="projects", daemon=True)
+        registry.finish_removals()
+        for project in registry.list_registrations():
+            self._pool.admit(project)
+
+    def lease(self, project_id: str | None, *, exact: bool = False) -> AbstractContextManager[ProjectServices]:
+        """Lend the services of a registered project; its index is opened if necessary.
+
+        Args:
+            project_id: Required.
+            exact: Without effect: the id always counts.
+
+        Raises:
+            InvalidRequestError: The id is missing or malformed.
+            NotFoundError: The project is not registered, or its root does not exist.
+            UnavailableError: Its index cannot be opened.
+        """
+        project = self._pool.find(project_id)
+        log.project_id.set(project.project_id)  # lasts until the handler returns: each runs in its own context
+        return self._pool.lease(project.project_id)
+
+    def list_projects(self) -> list[ProjectInfo]:
+        """Return the registered projects, ordered by root."""
+        return [self._describe(project) for project in self._pool.projects()]
+
+    def register(self, project_root: str, state_dir: str | None = None) -> tuple[ProjectInfo, bool]:
+        """Register a project, and write a pointer to the daemon into its state directory.
+
+        Returns:
+            The project, and whether it is new.
+
+        Raises:
+            InvalidRequestError: A path is not absolute.
+            NotFoundError: The root is not a directory.
+            ConflictError: The project's own server is running, or its state directory cannot be written or belongs to
+                another project.
+            StateDirError: The daemon's directory cannot be written.
+        """
+        root, named = _resolve_root(project_root), None if state_dir is None else _resolve_state_dir(state_dir)
+        project = registry.make_registration(root, named)
+        with self._registering[project.project_id]:
+            known = next((each for each in self._pool.projects() if each.project_id == project.project_id), None)
+            if known is not None:
+                project = replace(known, state_dir=named or known.state_dir)
+            self._require_own(project, root)
+            registry.point_to_daemon(project, self._base_url)
+            if project != known or not registry.is_registration_saved(project):
+                self._save(project, known)
+        return self._describe(project), known is None
+
+    def unregister(self, project_id: str, *, forget: bool) -> UnregisteredProject:
+        """Close a project, remove its registration and its pointer, and delete its index if `forget`.
+
+        Raises:
+            InvalidRequestError: The id is malformed.
+            NotFoundError: The project is not registered.
+            UnavailableError: A request to the project does not end.
+            StateDirError: Its files cannot be removed.
+        """
+        project = self._pool.find(project_id)
+        with self._registering[project_id]:
+            self._pool.dismiss(project_id)
+            withdraw_pointer(project)
+            fault = self._purge_remote_vectors(project_id) if forget else None
+            registry.delete_registration(project_id, with_data=forget)
+        logger.info("Unregistered %s, %s", project_id, project.root)
+        return UnregisteredProject(
+            project_id=project_id, project_root=str(project.root), data_removed=forget, vector_fault=fault
+        )
+
+    def health(self) -> ProjectsHealth:
+        """Return the number of registered projects, and whether roots are missing."""
+        missing = len(self._missing)
+        fault = f"{pluralize(missing, 'registered project')} without a root; see GET /projects" if missing else None
+        return ProjectsHealth(active_projects=len(self._pool), fault=fault)
+
+    def is_busy(self) -> bool:
+        """Return whether a job is queued or running in any project."""
+        return bool(self._unfinished) or self._pool.is_busy()
+
+    def render_metrics(self) -> bytes:
+        """Return the metrics in Prometheus's text format; index sizes are those of the open projects."""
+        figures = []
+        for services in self._pool.list_open():
+            with contextlib.suppress(AgentBrainError):  # closed meanwhile
+                figures.append(measure_index(services))
+        return self._shared.metrics.render(figures, len(self._pool))
+
+    def publish(self, state: RuntimeState) -> None:
+        """Start the thread that writes the pointers, resumes unfinished jobs and closes idle indexes."""
+        self._base_url = state.base_url
+        self._thread.start()
+
+    def tick(self) -> None:
+        """Do nothing: periodic work is done in a separate thread."""
+
+    def close(self) -> None:
+        """Close every project and withdraw the pointers."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_LIMIT_S)
+        for project in self._pool.projects():
+            withdraw_pointer(project, base_url=self._base_url)
+        self._pool.close()
+
+    def _open_services(self, project: RegisteredProject) -> ProjectServices:
+        own_state_dir = project.locate_state_dir()
+        settings = self._settings.load_project(own_state_dir)
+        if settings.ignored:
+            logger.warning("%s %s", settings.ignored.describe(), settings.ignored.hint)
+        return ProjectServices.open(
+            "shared",
+            project.root,
+            shared_project_home(project.project_id),
+            settings.config,
+            own_state_dir=own_state_dir,
+            shared=self._shared,
+        )
+
+    def _save(self, project: RegisteredProject, known: RegisteredProject | None) -> None:
+        try:
+            registry.save_registration(project)
+        except AgentBrainError:
+            withdraw_pointer(project)
+            raise
+        self._pool.admit(project)
+        logger.info("Registered %s as %s", project.root, project.project_id)
+        if known is not None:
+            withdraw_pointer(known)
+            try_point_to_daemon(project, self._base_url)  # both may name the same directory
+
+    def _purge_remote_vectors(self, project_id: str) -> str | None:
+        """Remove a closed project's vectors from the Chroma server; return why they remain, or `None`."""
+        server = make_chroma_server(self._settings.server)
+        if server is None:
+            return None
+        try:
+            remove_from_server(shared_project_home(project_id) / DATA_DIR / VECTORS_DIR, server)
+        except StoreError as exc:
+            logger.warning("The vectors of %s remain on the Chroma server: %s", project_id, exc.message)
+            return f"{exc.message} {exc.hint}"
+        return None
+
+    def _run(self) -> None:
+        """Write the pointers, then do the periodic work until the daemon stops."""
+        projects = self._pool.projects()
+        for project in projects:
+            if self._stopping.is_set():
+                return
+            try_point_to_daemon(project, self._base_url)
+        self._unfinished.extend(project for project in projects if has_unfinished_jobs(_documents_dir(project)))
+        while not self._stopping.is_set():
+            try:
+                self._resume_unfinished()
+                if self._pool.close_idle():
+                    return_free_memory()
+                self._close_faulty()
+                self._missing = frozenset(each.project_id for each in self._pool.projects() if not each.has_root())
+            except Exception:  # boundary: a failed tick must not end the thread
+                logger.exception("The periodic work on the projects failed")
+            self._stopping.wait(TICK_S)
+
+    def _close_faulty(self) -> None:
+        """Close indexes whose files were removed or damaged; the next request opens them again."""
+        for services in self._pool.list_open():
+            if fault := services.find_fault():
+                logger.error("%s: opening the index of %s again", fault, services.project_root)
+                self._pool.close_one(services.project_id)
+
+    def _resume_unfinished(self) -> None:
+        """Open projects with unfinished jobs while the pool has room; opening one resumes its jobs."""
+        while self._unfinished and self._pool.has_room() and not self._stopping.is_set():
+            try:
+                with self._pool.lease(self._unfinished[0].project_id):
+                    pass
+            except AgentBrainError as exc:
+                logger.warning("A job was not resumed: %s", exc.message)
+            self._unfinished.popleft()
+
+    def _require_own(self, project: RegisteredProject, root: Path) -> None:
+        """Refuse a project whose id or state directory belongs to another one."""
+        if project.root != root:
+            raise ConflictError(
+                f"{project.root} has the same id, {project.project_id}.",
+                code="project_id_taken",
+                hint="Serve one of the two with a separate server: agent-brain start",
+            )
+        for other in self._pool.projects():
+            if project.state_dir is not None and other.state_dir == project.state_dir and other.root != root:
+                raise ConflictError(
+                    f"The state directory {project.state_dir} belongs to {other.root}.",
+                    code="state_dir_in_use",
+                    hint=SINGLE_PROJECT_HINT,
+                )
+
+    def _describe(self, project: RegisteredProject) -> ProjectInfo:
+        return ProjectInfo(
+            project_id=project.project_id,
+            project_root=str(project.root),
+            state_dir=None if project.state_dir is None else str(project.state_dir),
+            registered_at=project.registered_at,
+            is_open=self._pool.is_open(project.project_id),
+            is_root_missing=not project.has_root(),
+        )
+
+
+def _resolve_root(text: str) -> Path:
+    _require_absolute("project_root", text, code="invalid_project_root")
+    try:
+        root = Path(text).resolve()
+        is_directory = root.is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, a loop of links, a closed directory
+        is_directory = False
+    if not is_directory:
+        raise NotFoundError(f"There is no directory {ascii(text[:200])}.", code="project_root_missing")
+    return root
+
+
+def _resolve_state_dir(text: str) -> Path:
+    _require_absolute("state_dir", text, code="invalid_state_dir")
+    try:
+        return Path(text).resolve()
+    except (OSError, RuntimeError) as exc:  # a name that is too long, a loop of links
+        raise InvalidRequestError(
+            f"state_dir: {ascii(text[:100])} cannot be resolved: {exc}.", code="invalid_state_dir"
+        ) from exc
+
+
+def _require_absolute(field: str, text: str, *, code: str) -> None:
+    if "\0" in text or not Path(text).is_absolute():
+        raise InvalidRequestError(
+            f"{field}: {ascii(text[:100])} is not an absolute path.",
+            code=code,
+            hint="Send the path that agent-brain shows, beginning with /.",
+        )
+
+
+def _documents_dir(project: RegisteredProject) -> Path:
+    return shared_project_home(project.project_id) / DATA_DIR / DOCUMENTS_DIR

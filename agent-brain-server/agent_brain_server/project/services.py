@@ -1,4 +1,4 @@
-"""The one place where a project's stores and services are made and put together."""
+"""Build a project's stores and services: the only module that constructs them."""
 
 import logging
 import threading
@@ -30,10 +30,14 @@ from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
 from agent_brain_server.types import ChromaServer
 
+logger = logging.getLogger(__name__)
+
+MAX_UNWATCHED_SHOWN = 20
+
 
 @dataclass(frozen=True, slots=True)
 class SharedServices:
-    """What the bundles of one server have in common."""
+    """Services that all projects of a server share."""
 
     embedder: QueryEmbedder
     metrics: Metrics
@@ -42,25 +46,25 @@ class SharedServices:
 
     @classmethod
     def make(cls, embedding_model: str, *, max_concurrent_indexing: int, metrics: Metrics | None = None) -> Self:
-        """Return new parts; nothing heavy is loaded for them.
+        """Return new shared services; nothing heavy is loaded.
 
         Args:
             embedding_model: Name of the model, as in the settings.
-            max_concurrent_indexing: Bundles that index at the same time.
-            metrics: Of the server; new ones where None.
+            max_concurrent_indexing: Projects that may index at the same time.
+            metrics: The server's metrics; new ones by default.
         """
         slots = IndexingSlots(max_concurrent_indexing)
         return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, SingleSlotExecutor())
 
 
-logger = logging.getLogger(__name__)
-
-MAX_UNWATCHED_SHOWN = 20
-
-
 @dataclass(frozen=True, slots=True)
 class ProjectServices:
-    """Everything that serves one project."""
+    """The open stores and running services of one project.
+
+    Attributes:
+        retired: Set when streams must end, because the services will be closed.
+        repairs: What was repaired when the stores were opened.
+    """
 
     mode: Mode
     project_root: Path
@@ -88,18 +92,18 @@ class ProjectServices:
         own_state_dir: Path | None = None,
         shared: SharedServices | None = None,
     ) -> Self:
-        """Open the stores, make the derived ones agree with the documents, and start the services.
+        """Open the stores, synchronize the derived ones with the documents, and start the services.
 
         Args:
-            mode: Of the server.
-            project_root: Canonical.
-            state_dir: Where data and logs lie, at the places that the settings name.
-            settings: The settings that won.
-            own_state_dir: The project's own one, which is never indexed, if that is another.
-            shared: What the bundle shares with others; None gives it parts of its own.
+            mode: The server's mode.
+            project_root: Canonical root.
+            state_dir: Holds data and logs, in the directories that the settings name.
+            settings: The settings in force.
+            own_state_dir: The project's own state directory, if it differs; it is never indexed.
+            shared: What all projects of the server share; by default the project gets its own.
 
         Raises:
-            AgentBrainError: A directory can't be made, or a store can't be opened.
+            AgentBrainError: A directory cannot be created, or a store cannot be opened.
         """
         open_once = partial(cls._open, mode, project_root, state_dir, settings, own_state_dir, shared)
         try:
@@ -107,10 +111,8 @@ class ProjectServices:
         except StoreError as exc:
             if exc.code not in REBUILDABLE:
                 raise
-            logger.warning(
-                "a store was found damaged while the stores were compared: opening them again", exc_info=True
-            )
-            return open_once()  # a store that was met damaged says so when it is opened the next time
+            logger.warning("A store was found damaged while stores were compared: opening them again", exc_info=True)
+            return open_once()  # the damage is now recorded, so the store is rebuilt
 
     @classmethod
     def _open(
@@ -141,10 +143,7 @@ class ProjectServices:
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors, repairs)
             is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
-            is_own = own_dirs_pattern(project_root, own_dirs)
-            watcher = None
-            if settings.watch:
-                watcher = TreeWatcher(project_root, documents, indexing, lambda path: bool(is_own.search(path + b"/")))
+            watcher = make_watcher(project_root, documents, indexing, own_dirs) if settings.watch else None
             queries = QueryService(
                 *stores,
                 shared.embedder,
@@ -154,7 +153,7 @@ class ProjectServices:
                 changes=watcher or Unwatched(),
                 count_unread=indexing.count_unread,
             )
-            start_following(indexing, watcher, closers, is_behind=is_behind)
+            start_services(indexing, watcher, closers, is_behind=is_behind)
             return cls(
                 mode=mode,
                 project_root=project_root,
@@ -171,32 +170,32 @@ class ProjectServices:
                 repairs=repairs,
                 _closers=closers.pop_all(),
             )
-        raise AssertionError("unreachable: the stack swallows no exception")
-
-    def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
-        return self.indexing.is_busy()
-
-    def find_fault(self) -> str | None:
-        """Say what of the stores was removed or gave up since they were opened; costs some `stat`s."""
-        return self.documents.database.find_fault() or self.bm25.find_fault() or self.vectors.find_fault()
-
-    def retire(self) -> None:
-        """Let streams end: the bundle is about to be closed."""
-        self.retired.set()
-
-    def close(self) -> None:
-        """Stop the services and close the stores, in the reverse order of their opening; one failure stops no other."""
-        self._closers.close()
+        raise AssertionError("unreachable: the stack suppresses no exception")
 
     @property
     def project_id(self) -> str:
-        """The id by which the project is asked for."""
+        """The project's id in requests."""
         return generate_project_id(self.project_root)
 
+    def is_busy(self) -> bool:
+        """Return whether a job is queued or running."""
+        return self.indexing.is_busy()
+
+    def find_fault(self) -> str | None:
+        """Return which store's files were removed or damaged since it was opened; costs a few `stat` calls."""
+        return self.documents.database.find_fault() or self.bm25.find_fault() or self.vectors.find_fault()
+
+    def retire(self) -> None:
+        """Make streams end, because the services will be closed."""
+        self.retired.set()
+
+    def close(self) -> None:
+        """Stop the services and close the stores in reverse order, even if one of them fails."""
+        self._closers.close()
+
     def project_status(self) -> ProjectStatus:
-        """Return in short what the index holds and what is being done to it."""
-        is_busy = self.is_busy()  # asked first, as in `status`
+        """Return a summary of the index and the state of indexing."""
+        is_busy = self.is_busy()  # read first, as in `status`
         counts = self.documents.counts()
         freshness = self.queries.freshness()
         return ProjectStatus(
@@ -211,22 +210,14 @@ class ProjectServices:
         )
 
     def status(self) -> IndexStatus:
-        """Return what the index holds and what is being done to it."""
-        # counted last: numbers from before a job's end must not stand beside the word that it has ended
+        """Return the contents of the index and the state of indexing."""
+        # counts are read last: a status that reports the end of a job must not have counts from before it
         is_busy, current_job, last_job = self.is_busy(), self.indexing.jobs.current(), self.indexing.jobs.last_ended()
         counts = self.documents.counts()
         freshness = self.queries.freshness()
-        watch = self.queries.changes.report()
         return IndexStatus(
             files_pending=freshness.files_pending,
-            watch=WatchStatus(
-                state=watch.state,
-                directories=watch.directories,
-                unwatched=dict(sorted(watch.unwatched.items())[:MAX_UNWATCHED_SHOWN]),
-                unwatched_directories=len(watch.unwatched),
-                recrawls=watch.recrawls,
-                last_recrawl=watch.last_recrawl,
-            ),
+            watch=self._watch_status(),
             total_documents=counts.files,
             total_chunks=counts.chunks,
             total_vectors=counts.embedded,
@@ -249,17 +240,28 @@ class ProjectServices:
             vectors_behind=self.vectors.count_behind(),
         )
 
+    def _watch_status(self) -> WatchStatus:
+        watch = self.queries.changes.report()
+        return WatchStatus(
+            state=watch.state,
+            directories=watch.directories,
+            unwatched=dict(sorted(watch.unwatched.items())[:MAX_UNWATCHED_SHOWN]),
+            unwatched_directories=len(watch.unwatched),
+            recrawls=watch.recrawls,
+            last_recrawl=watch.last_recrawl,
+        )
+
 
 def find_own_dirs(project_root: Path, directories: Sequence[Path]) -> tuple[Path, ...]:
-    """Return the directories that are never indexed, as each write in them would be a change to index.
+    """Return the directories that are never indexed, because each write in them would cause another one.
 
     Raises:
         ConfigError: One of them is the project root.
     """
     if project_root in directories:
         raise ConfigError(
-            f"State, indexes or logs would be kept in the project root {project_root} itself.",
-            hint="Name a directory for them alone with --state-dir, or in the settings data_dir and log_dir.",
+            f"The project root {project_root} would hold state, indexes or logs itself.",
+            hint="Name a separate directory with --state-dir, or in the settings data_dir and log_dir.",
         )
     return tuple(dict.fromkeys(directories))
 
@@ -267,16 +269,16 @@ def find_own_dirs(project_root: Path, directories: Sequence[Path]) -> tuple[Path
 def open_stores(
     paths: StoragePaths, settings: ProjectConfig, closers: ExitStack, repairs: Repairs
 ) -> tuple[DocumentStore, BM25IndexManager, VectorStoreManager]:
-    """Open the three stores of a project; the indexes are not yet made to agree with the documents.
+    """Open the three stores of a project; the derived indexes are not synchronized with the documents yet.
 
     Args:
-        paths: Where they lie.
-        settings: Name the model that the vectors are made with, and the Chroma server if there is one.
-        closers: Closes what was opened.
-        repairs: Takes what had to be mended.
+        paths: Directories of the stores.
+        settings: Names the embedding model and the Chroma server.
+        closers: Closes the stores.
+        repairs: Records what was repaired.
 
     Raises:
-        StoreError: A store can't be opened.
+        StoreError: A store cannot be opened.
     """
     model = identify_model(settings.embedding_model)
     documents = open_documents(paths["llamaindex"], repairs)
@@ -295,20 +297,28 @@ def open_stores(
 
 
 def make_chroma_server(settings: ProjectConfig) -> ChromaServer | None:
-    """Return the Chroma server that the settings name, None where they name none."""
+    """Return the Chroma server in the settings, or `None`."""
     return ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None
 
 
-def start_following(
+def make_watcher(
+    project_root: Path, documents: DocumentStore, indexing: IndexingService, own_dirs: Sequence[Path]
+) -> TreeWatcher:
+    """Return a watcher of the project's tree without the directories of the server; it is not started."""
+    is_own = own_dirs_pattern(project_root, own_dirs)
+    return TreeWatcher(project_root, documents, indexing, lambda path: bool(is_own.search(path + b"/")))
+
+
+def start_services(
     indexing: IndexingService, watcher: TreeWatcher | None, closers: ExitStack, *, is_behind: bool
 ) -> None:
-    """Start to work on jobs and, where that is wanted, to watch the tree.
+    """Start to run jobs, and to watch the tree.
 
     Args:
         indexing: Not started yet.
-        watcher: Likewise; None where the tree is not to be watched.
-        closers: Ends both.
-        is_behind: The stores have lost something, so what was indexed is indexed again.
+        watcher: Not started yet; `None` if the tree is not watched.
+        closers: Stops both.
+        is_behind: The stores lack something, so the indexed roots are indexed again.
     """
     if is_behind:
         indexing.reindex_roots()

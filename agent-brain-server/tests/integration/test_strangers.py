@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agent_brain_server.api.connection_guard import MAX_UNTRUSTED
+from agent_brain_server.api.access import MAX_UNTRUSTED
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState

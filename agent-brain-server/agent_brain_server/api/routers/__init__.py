@@ -1,1 +1,1 @@
-"""One module per group of calls; each handler parses, calls one service and returns a model."""
+"""One module for each group of endpoints. A handler calls one service and returns a model."""

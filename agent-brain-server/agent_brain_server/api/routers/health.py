@@ -1,17 +1,18 @@
-"""Is the server there, and what does it hold."""
+"""Health, index status and metrics."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from agent_brain_server import __version__
-from agent_brain_server.api.deps import Activity, Context, ProjectId, Projects
+from agent_brain_server.api.deps import ActivityDep, ContextDep, ProjectId, ProjectsDep
 from agent_brain_server.models.status import HealthResponse, IndexStatus
 
-router = APIRouter(tags=["health"])
+router = APIRouter()
 
 
-@router.get("/health")
-async def health(context: Context, projects: Projects) -> HealthResponse:
-    """Say that the server answers, and which one it is; needs no credentials."""
+@router.get("/health", tags=["health"])
+async def health(context: ContextDep, projects: ProjectsDep) -> HealthResponse:
+    """Report that the server answers, and which one it is; needs no credentials."""
     found = projects.health()
     return HealthResponse(
         status="degraded" if found.fault else "healthy",
@@ -24,10 +25,16 @@ async def health(context: Context, projects: Projects) -> HealthResponse:
     )
 
 
-@router.get("/health/status")
-def index_status(projects: Projects, activity: Activity, project_id: ProjectId = None) -> IndexStatus:
-    """Return what the index holds and what is being done to it."""
-    with projects.lease(project_id) as bundle:
-        status = bundle.status()
+@router.get("/health/status", tags=["health"])
+def index_status(projects: ProjectsDep, activity: ActivityDep, project_id: ProjectId = None) -> IndexStatus:
+    """Return the contents of the index and the state of indexing."""
+    with projects.lease(project_id) as services:
+        status = services.status()
     status.idle_seconds = activity.measure_unused_seconds()
     return status
+
+
+@router.get("/metrics", tags=["metrics"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def metrics(projects: ProjectsDep) -> Response:
+    """Return counters, gauges and histograms in Prometheus's text format."""
+    return Response(projects.render_metrics(), media_type=CONTENT_TYPE_LATEST)

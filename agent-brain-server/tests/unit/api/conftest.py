@@ -1,6 +1,7 @@
-"""The real application in this process, over the small project, as one of its owner's clients meets it."""
+"""Clients of the real application over the small project, in this process."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,22 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from agent_brain_server.api.deps import AppState
 from agent_brain_server.api.main import create_app
 from agent_brain_server.api.server import describe_server
 from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.project.context import ServerContext
+from agent_brain_server.project.projects import open_projects
 
 TOKEN = "a secret of this test"
 
 
-def open_client(context: ServerContext) -> TestClient:
+def make_client(state: AppState) -> TestClient:
     """Return a client of a new application; entering it opens the stores."""
+    app = create_app(state, partial(open_projects, state.context, state.metrics))
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    return TestClient(create_app(context), "http://127.0.0.1", raise_server_exceptions=False, headers=headers)
+    return TestClient(app, "http://127.0.0.1", raise_server_exceptions=False, headers=headers)
 
 
 @pytest.fixture
@@ -36,9 +40,21 @@ def context(project: Path, home: Path) -> ServerContext:
 
 
 @pytest.fixture
-def client(context: ServerContext) -> Iterator[TestClient]:
-    """Return a client of the server of one project."""
-    with open_client(context) as client:
+def app_state(context: ServerContext) -> AppState:
+    """Return what the application behind `client` holds."""
+    return AppState(context)
+
+
+@pytest.fixture
+def open_client() -> Callable[[ServerContext], TestClient]:
+    """Return a function that makes a client of a new application."""
+    return lambda context: make_client(AppState(context))
+
+
+@pytest.fixture
+def client(app_state: AppState) -> Iterator[TestClient]:
+    """Return a client of a project server."""
+    with make_client(app_state) as client:
         yield client
 
 
@@ -47,14 +63,15 @@ def daemon(home: Path) -> Iterator[TestClient]:
     """Return a client of the shared daemon, with no project registered."""
     settings = DaemonSettings.load({"token": TOKEN})
     context = ServerContext.make(None, home, settings.server, settings)
-    with open_client(context) as client:
-        client.app.state.projects.publish(describe_server(context, 45123))  # as the server does once it listens
+    state = AppState(context)
+    with make_client(state) as client:
+        state.projects.publish(describe_server(context, 45123))  # as the server does once it listens
         yield client
 
 
 @pytest.fixture
 def index_all(client: TestClient, starts_processes: None) -> Callable[..., dict[str, Any]]:
-    """Return a function that indexes a folder and waits for the end by its events."""
+    """Return a function that indexes a folder, and waits for the end of the event stream."""
 
     def index(**fields: Any) -> dict[str, Any]:
         accepted = client.post("/index", json={"folder_path": ".", **fields})
@@ -69,7 +86,7 @@ def index_all(client: TestClient, starts_processes: None) -> Callable[..., dict[
 
 @pytest.fixture
 def refusal() -> Callable[[httpx.Response], tuple[int, str]]:
-    """Return a function that checks that an answer is a problem, and returns its status and code."""
+    """Return a function that checks that a response is a problem document, and returns its status and code."""
 
     def describe(answer: httpx.Response) -> tuple[int, str]:
         assert answer.headers["content-type"] == "application/problem+json"

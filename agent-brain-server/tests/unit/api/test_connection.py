@@ -1,5 +1,6 @@
-"""A connection takes a bounded request in a bounded time, and says what was wrong with any other."""
+"""One connection: requests over the limits are refused, and slow clients are disconnected."""
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -12,39 +13,55 @@ from typing import Any
 import pytest
 import uvicorn
 
+from agent_brain_server.api.access import PEER_KEY, ConnectionGuard
 from agent_brain_server.api.connection import MAX_HEAD_BYTES, MAX_HEADERS, MAX_REQUEST_BYTES, BoundedProtocol
-from agent_brain_server.api.connection_guard import ConnectionGuard
+from agent_brain_server.api.errors import problem_response
 from agent_brain_server.api.server import make_uvicorn_config
+from agent_brain_server.errors import RequestTimeoutError
 
 HOST = b"Host: 127.0.0.1\r\n"
 LIMIT_S = 120
+ARRIVAL_LIMIT_S = 0.5
 
 
 class ImpatientProtocol(BoundedProtocol):
-    arrival_limit_s = 0.5
+    arrival_limit_s = ARRIVAL_LIMIT_S
 
 
 async def count_body(scope: Any, receive: Any, send: Any) -> None:
-    """Answer how many bytes came; on /early before they came, on /stream in two halves."""
+    """Answer the size of the body; on /early without reading it, on /stream in two halves."""
     if scope["type"] == "lifespan":
         for kind in ("startup", "shutdown"):
             await receive()
             await send({"type": f"lifespan.{kind}.complete"})
         return
-    size, more = 0, scope["path"] != "/early"
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
+    try:
+        size = 0 if scope["path"] == "/early" else await read_size(receive)
+        if size is None:
             return
-        size += len(message["body"])
-        more = message["more_body"]
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"got ", "more_body": True})
-    if scope["path"] == "/stream":
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        return
-    await send({"type": "http.response.body", "body": str(size).encode()})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"got ", "more_body": True})
+        if scope["path"] == "/stream":
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        await send({"type": "http.response.body", "body": str(size).encode()})
+    except TimeoutError:
+        await problem_response(RequestTimeoutError("slow"))(scope, receive, send)
+    finally:
+        scope["state"][PEER_KEY].unanswered -= 1  # as `AccessMiddleware` does
+
+
+async def read_size(receive: Any) -> int | None:
+    size, more = 0, True
+    async with asyncio.timeout(ARRIVAL_LIMIT_S):
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            size += len(message["body"])
+            more = message["more_body"]
+    return size
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +102,14 @@ def assert_refused(answer: bytes, status: int, code: str) -> None:
     assert (problem["status"], problem["code"]) == (status, code)
 
 
-def test_a_request_is_answered_and_the_connection_kept(client: socket.socket) -> None:
+def test_connection_is_kept_between_requests(client: socket.socket) -> None:
     for _ in range(3):
         client.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello")
         answer = b""
         while not answer.endswith(b"0\r\n\r\n"):
             answer += client.recv(65536)
         assert b"200 OK" in answer
-        time.sleep(ImpatientProtocol.arrival_limit_s * 1.2)  # between two requests another, longer limit holds
+        time.sleep(ARRIVAL_LIMIT_S * 1.2)  # between requests a longer limit applies
 
 
 @pytest.mark.parametrize(
@@ -107,19 +124,19 @@ def test_a_request_is_answered_and_the_connection_kept(client: socket.socket) ->
     ],
     ids=["1 MB header", "too long header", "1 MB name", "10,000 headers", "one header too many", "1 MB path"],
 )
-def test_a_long_head_is_refused(client: socket.socket, head: bytes) -> None:
+def test_long_head_is_refused(client: socket.socket, head: bytes) -> None:
     with contextlib.suppress(ConnectionError):
         client.sendall(head)
     assert_refused(read_all(client), 431, "headers_too_large")
 
 
-def test_a_head_within_the_limits_is_taken(client: socket.socket) -> None:
+def test_head_at_the_limit_is_accepted(client: socket.socket) -> None:
     fields = b"X: 1\r\n" * (MAX_HEADERS - 2) + b"Y: " + b"y" * (MAX_HEAD_BYTES - 2000) + b"\r\n"
     client.sendall(b"GET / HTTP/1.0\r\n" + HOST + fields + b"\r\n")
     assert b"200 OK" in read_all(client)
 
 
-def test_a_long_head_in_small_pieces_is_refused_before_its_end(client: socket.socket) -> None:
+def test_long_head_in_pieces_is_refused_before_its_end(client: socket.socket) -> None:
     client.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"X: ")
     for _ in range(MAX_HEAD_BYTES // 4096 + 1):
         client.sendall(b"x" * 4096)
@@ -141,12 +158,12 @@ def test_a_long_head_in_small_pieces_is_refused_before_its_end(client: socket.so
         b"CONNECT example.org:80 HTTP/1.1\r\n" + HOST + b"\r\n",
     ],
 )
-def test_what_is_no_http_is_refused(client: socket.socket, data: bytes) -> None:
+def test_malformed_request_is_refused(client: socket.socket, data: bytes) -> None:
     client.sendall(data)
     assert_refused(read_all(client), 400, "bad_request")
 
 
-def test_a_broken_chunk_ends_the_request(client: socket.socket) -> None:
+def test_malformed_chunk_is_refused(client: socket.socket) -> None:
     client.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzzz\r\n")
     assert_refused(read_all(client), 400, "bad_request")
 
@@ -161,7 +178,7 @@ def test_a_broken_chunk_ends_the_request(client: socket.socket) -> None:
     ],
     ids=["request line", "header", "body", "chunk"],
 )
-def test_a_client_that_drips_is_not_waited_for(client: socket.socket, start: bytes) -> None:
+def test_slow_request_times_out(client: socket.socket, start: bytes) -> None:
     began = time.monotonic()
     client.sendall(start)
     client.settimeout(0.05)
@@ -178,13 +195,13 @@ def test_a_client_that_drips_is_not_waited_for(client: socket.socket, start: byt
     assert_refused(answer, 408, "request_timeout")
 
 
-@pytest.mark.parametrize("said", [b"", b"\r\n"])
-def test_a_client_that_says_nothing_is_hung_up_on(client: socket.socket, said: bytes) -> None:
-    client.sendall(said)
-    read_all(client)  # which fails with a timeout while the connection stays open
+@pytest.mark.parametrize("sent", [b"", b"\r\n"])
+def test_silent_client_is_disconnected(client: socket.socket, sent: bytes) -> None:
+    client.sendall(sent)
+    read_all(client)  # fails with a timeout while the connection is open
 
 
-def test_a_body_after_the_answer_is_not_read_for_ever(client: socket.socket) -> None:
+def test_endless_body_after_the_answer_is_cut(client: socket.socket) -> None:
     client.sendall(b"POST /early HTTP/1.1\r\n" + HOST + b"Content-Length: 1000000000000\r\n\r\n")
     began = time.monotonic()
     with pytest.raises(ConnectionError):
@@ -192,15 +209,15 @@ def test_a_body_after_the_answer_is_not_read_for_ever(client: socket.socket) -> 
             client.send(b"x" * 65536)
 
 
-def test_trailers_without_end_are_refused(client: socket.socket) -> None:
+def test_endless_trailers_are_cut(client: socket.socket) -> None:
     client.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
     with contextlib.suppress(ConnectionError):
         for _ in range(MAX_REQUEST_BYTES // 65536 + 64):
             client.sendall(b"X: " + b"x" * 65536 + b"\r\n")
-    assert_refused(read_all(client), 413, "payload_too_large")
+    assert b" 200 " not in read_all(client)  # which fails with a timeout while the connection is open
 
 
-def test_nonsense_behind_a_stream_ends_the_stream(client: socket.socket) -> None:
+def test_malformed_request_during_a_stream_ends_it(client: socket.socket) -> None:
     client.sendall(b"GET /stream HTTP/1.1\r\n" + HOST + b"\r\n")
     answer = b""
     while b"got" not in answer:
@@ -209,7 +226,7 @@ def test_nonsense_behind_a_stream_ends_the_stream(client: socket.socket) -> None
     assert b"HTTP" not in read_all(client)
 
 
-def test_requests_sent_at_once_are_answered_in_turn(client: socket.socket) -> None:
+def test_pipelined_requests_are_answered_in_order(client: socket.socket) -> None:
     one = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n%s"
     last = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
     client.sendall(b"".join(one % (size, b"x" * size) for size in range(10, 60)) + last)
@@ -218,7 +235,7 @@ def test_requests_sent_at_once_are_answered_in_turn(client: socket.socket) -> No
     assert [size for size in range(10, 60) if b"\r\n%d\r\n" % size not in answer] == []
 
 
-def test_the_server_keeps_nothing_of_connections_that_ended(server: uvicorn.Server) -> None:
+def test_closed_connections_are_released(server: uvicorn.Server) -> None:
     for _ in range(50):
         with socket.create_connection(server.address) as client:  # type: ignore[attr-defined]
             client.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 9\r\n\r\nhalf")

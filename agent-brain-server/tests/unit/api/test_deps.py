@@ -1,4 +1,4 @@
-"""What a handler asks for is the application's own, and asked for without a thread."""
+"""Dependencies come from the application that answers, without a thread."""
 
 import inspect
 
@@ -6,24 +6,25 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from agent_brain_server.api import deps
+from agent_brain_server.api.deps import AppState
+from agent_brain_server.project.context import ServerContext
 
 
-def test_each_dependency_is_read_from_the_application_that_answers() -> None:
-    def make(name: str) -> FastAPI:
+def test_dependencies_belong_to_the_answering_application(context: ServerContext) -> None:
+    def make_app(state: AppState) -> FastAPI:
         app = FastAPI()
-        app.state.context, app.state.projects, app.state.shutting_down = (f"{name} {part}" for part in "cps")
+        deps.set_state(app, state)
 
-        async def show(context: deps.Context, projects: deps.Projects, stopping: deps.ShuttingDown) -> list[str]:
-            return [context, projects, stopping]
+        async def show(found: deps.ContextDep, activity: deps.ActivityDep, shutdown: deps.ShutdownDep) -> list[bool]:
+            return [found is state.context, activity is state.activity, shutdown is state.shutting_down]
 
-        # typed as what they are; here only which of them comes where is of interest
-        app.add_api_route("/", show, response_model=None)
+        app.add_api_route("/", show)
         return app
 
-    for name in ("first", "second"):
-        assert TestClient(make(name)).get("/").json() == [f"{name} {part}" for part in "cps"]
+    for state in (AppState(context), AppState(context)):
+        assert TestClient(make_app(state)).get("/").json() == [True, True, True]
 
 
-def test_no_dependency_costs_a_thread() -> None:
-    for reader in (deps.get_context, deps.get_projects, deps.get_shutting_down):
-        assert inspect.iscoroutinefunction(reader)
+def test_dependencies_are_coroutines() -> None:
+    for read in (deps.get_context, deps.get_projects, deps.get_activity, deps.get_shutdown):
+        assert inspect.iscoroutinefunction(read)

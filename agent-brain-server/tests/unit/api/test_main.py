@@ -1,66 +1,58 @@
-"""The application: opened and closed as a whole, and every call behind the border."""
+"""The application opens and closes its stores, and checks access for every endpoint."""
 
 import sys
+from collections.abc import Callable
 
 import pytest
 from fastapi.testclient import TestClient
 
-from agent_brain_server.api.main import create_app, open_projects
-from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.errors import ConfigError, StoreError
+from agent_brain_server.api.deps import AppState
+from agent_brain_server.errors import StoreError
 from agent_brain_server.project.context import ServerContext
-from agent_brain_server.services.metrics import Metrics
+
+OpenClient = Callable[[ServerContext], TestClient]
 
 
-def test_stores_are_open_while_the_application_runs_and_closed_after(client: TestClient) -> None:
-    bundle = client.app.state.projects._bundle
-    assert bundle.documents.file_records() == {}
+def test_app_closes_its_stores_at_the_end(client: TestClient, app_state: AppState) -> None:
+    with app_state.projects.lease(None) as services:
+        assert services.documents.file_records() == {}
     client.__exit__(None, None, None)
     with pytest.raises(StoreError):
-        bundle.documents.file_records()
+        services.documents.file_records()
     client.__enter__()
 
 
-def test_without_the_token_nothing_but_health_is_answered(client: TestClient, refusal) -> None:
+def test_app_answers_only_health_without_the_token(client: TestClient, refusal) -> None:
     for path in ("/health/status", "/metrics", "/index/jobs", "/projects", "/openapi.json"):
         assert refusal(client.get(path, headers={"Authorization": "Bearer wrong"})) == (401, "unauthorized")
     assert client.get("/health", headers={"Authorization": ""}).status_code == 200
     assert refusal(client.get("/health", headers={"Host": "example.org"})) == (403, "foreign_host")
 
 
-def test_each_call_that_can_fail_documents_how(context: ServerContext) -> None:
-    paths = create_app(context).openapi()["paths"]
+def test_openapi_documents_the_errors_of_every_endpoint(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
     assert len(paths) >= 10
     for path, methods in paths.items():
-        for method, call in methods.items():
-            assert "default" in call["responses"], (method, path)
+        for method, operation in methods.items():
+            assert "application/problem+json" in operation["responses"]["default"]["content"], (method, path)
 
 
-def test_what_the_environment_says_of_telemetry_is_not_for_this_program(
-    context: ServerContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_app_ignores_telemetry_settings_of_the_environment(
+    context: ServerContext, open_client: OpenClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    with TestClient(create_app(context), "http://127.0.0.1") as client:
+    with open_client(context) as client:
         assert client.get("/health").status_code == 200
     assert not [record for record in caplog.records if "telemetry" in record.getMessage()]
     assert "opentelemetry.exporter.otlp.proto.http" not in sys.modules
 
 
-def test_a_server_of_one_project_needs_its_root(context: ServerContext) -> None:
-    with pytest.raises(ConfigError):
-        open_projects(ServerContext.make(None, context.state_dir, ProjectConfig(), None), Metrics())
-
-
-def test_two_applications_in_one_process_share_nothing(context: ServerContext, tmp_path) -> None:
+def test_two_apps_in_one_process_share_nothing(context: ServerContext, open_client: OpenClient, tmp_path) -> None:
     other_root = tmp_path / "other"
     other_root.mkdir()
     other = ServerContext.make(other_root, tmp_path / "state", context.settings, None)
-    headers = {"Authorization": f"Bearer {context.settings.token}"}
-    with (
-        TestClient(create_app(context), "http://127.0.0.1", headers=headers) as first,
-        TestClient(create_app(other), "http://127.0.0.1", headers=headers) as second,
-    ):
+    with open_client(context) as first, open_client(other) as second:
         ids = {each.get("/health").json()["project_id"] for each in (first, second)}
         roots = {each.get("/health/status").json()["project_root"] for each in (first, second)}
     assert len(ids) == 2

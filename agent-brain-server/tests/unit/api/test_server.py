@@ -1,4 +1,4 @@
-"""The order in which a server announces itself, serves, withdraws and closes."""
+"""The order in which a server publishes its address, serves, withdraws and closes."""
 
 import http.client
 import os
@@ -7,14 +7,12 @@ import socket
 import threading
 
 import pytest
-from fastapi import FastAPI
 
-from agent_brain_server.api.connection_guard import ConnectionGuard
+from agent_brain_server.api.access import ConnectionGuard
 from agent_brain_server.api.middleware import Activity
 from agent_brain_server.api.server import (
     STOP_SIGNALS,
     ProjectServer,
-    StartupErrors,
     find_idle_reason,
     make_uvicorn_config,
     translate_startup_error,
@@ -45,13 +43,13 @@ def make_app(events, error=None):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    return StartupErrors(app)
+    return app
 
 
-def run(app, sock, announce, withdraw, find_stop_reason=lambda _: None):
+def run(app, sock, publish, withdraw, find_stop_reason=lambda _: None):
     server = ProjectServer(
         make_uvicorn_config(app, ConnectionGuard()),
-        announce=announce,
+        publish=publish,
         withdraw=withdraw,
         find_stop_reason=find_stop_reason,
     )
@@ -73,7 +71,7 @@ def ask(port):
         connection.close()
 
 
-def test_it_announces_once_it_answers_and_withdraws_before_it_closes():
+def test_server_publishes_and_withdraws_while_it_answers():
     events = []
     sock = bind()
     port = sock.getsockname()[1]
@@ -84,54 +82,50 @@ def test_it_announces_once_it_answers_and_withdraws_before_it_closes():
 
     client = threading.Thread(target=ask_and_stop)
 
-    def announce():
-        events.append("announced")
+    def publish():
+        events.append("published")
         client.start()
 
-    run(make_app(events), sock, announce, lambda: events.append("withdrawn"))
+    run(make_app(events), sock, publish, lambda: events.append("withdrawn"))
     client.join()
-    assert events == ["opened", "announced", "answered 200", "withdrawn", "closed"]
+    assert events == ["opened", "published", "answered 200", "withdrawn", "closed"]
 
 
-def test_a_reason_to_stop_ends_it():
+def test_server_stops_for_a_reason():
     events = []
     run(make_app(events), bind(), lambda: None, lambda: None, lambda _: "enough")
     assert events == ["opened", "closed"]
 
 
-def test_an_announcement_that_fails_closes_the_application_and_is_told():
+def test_failed_publication_closes_the_application():
     events = []
 
-    def announce():
+    def publish():
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        run(make_app(events), bind(), announce, lambda: events.append("withdrawn"))
+        run(make_app(events), bind(), publish, lambda: events.append("withdrawn"))
     assert events == ["opened", "withdrawn", "closed"]
 
 
-def test_an_application_that_cannot_start_is_never_announced_and_says_why():
+def test_failed_startup_is_never_published():
     error = StoreError("The store is damaged.")
     app = make_app([], error)
-    announced = []
+    published = []
     with bind() as sock, pytest.raises(SystemExit):
-        run(app, sock, lambda: announced.append(1), lambda: None)
-    assert announced == []
-    assert translate_startup_error(app.error) is error
+        run(app, sock, lambda: published.append(1), lambda: None)
+    assert published == []
+    assert translate_startup_error(error) is error
 
 
-def test_any_other_failure_of_the_start_is_put_into_words():
+def test_translate_startup_error_wraps_other_errors():
     error = translate_startup_error(ValueError("odd"))
     assert isinstance(error, StartError)
     assert "ValueError: odd" in error.message
 
 
-class Serving:
-    is_serving = False
-
-
 @pytest.mark.parametrize(
-    ("limit_s", "idle_s", "working", "serving", "ends"),
+    ("limit_s", "idle_s", "busy", "serving", "stops"),
     [
         (10, 11, False, False, True),
         (10, 5, False, False, False),
@@ -140,10 +134,7 @@ class Serving:
         (10, 11, False, True, False),
     ],
 )
-def test_idle_is_neither_asked_nor_working_nor_answering(limit_s, idle_s, working, serving, ends):
-    app = FastAPI()
-    app.state.activity = Activity(lambda: working)
-    app.state.activity.last_active -= idle_s
-    server = Serving()
-    server.is_serving = serving
-    assert (find_idle_reason(app, server, limit_s) is not None) == ends
+def test_find_idle_reason_of_requests_and_jobs(limit_s, idle_s, busy, serving, stops):
+    activity = Activity(lambda: busy)
+    activity.last_active -= idle_s
+    assert (find_idle_reason(activity, is_serving=serving, limit_s=limit_s) is not None) == stops

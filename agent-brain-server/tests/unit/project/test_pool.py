@@ -1,24 +1,32 @@
-"""The pool: opened once, lent, never closed in use, bounded, and one project's fault is its own."""
+"""The pool opens indexes once, never closes leased ones, and stays within its limit."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from agent_brain_server.errors import ConfigError, InvalidRequestError, NotFoundError, UnavailableError
+from agent_brain_server.errors import (
+    AgentBrainError,
+    ConfigError,
+    InvalidRequestError,
+    NotFoundError,
+    StoreError,
+    UnavailableError,
+)
 from agent_brain_server.lifecycle.registry import RegisteredProject, make_registration
 from agent_brain_server.project import pool as pool_module
-from agent_brain_server.project.pool import ProjectPool
+from agent_brain_server.project.pool import PoolEntry, ProjectPool, describe_failure, is_busy
 
 WAIT_LIMIT_S = 120.0
 
 
 class Index:
-    """An open index that notes what is done to it."""
+    """An open index that records calls."""
 
     def __init__(self, project: RegisteredProject) -> None:
         self.project = project
@@ -38,7 +46,7 @@ class Index:
 
 
 class Opener:
-    """Opens indexes, slowly or not at all where it is told so."""
+    """Opens indexes; can be made to wait or to fail."""
 
     def __init__(self) -> None:
         self.opened: list[Index] = []
@@ -55,7 +63,7 @@ class Opener:
         self.opened.append(Index(project))
         return self.opened[-1]
 
-    def living(self) -> list[Index]:
+    def list_open(self) -> list[Index]:
         return [index for index in self.opened if not index.closed]
 
 
@@ -76,7 +84,7 @@ def make_pool(opener: Opener) -> Iterator[Callable[..., ProjectPool[Index]]]:
     opener.gate.set()
     for pool in pools:
         pool.close()
-    assert opener.living() == []
+    assert opener.list_open() == []
 
 
 @pytest.fixture
@@ -100,7 +108,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_an_index_is_opened_by_the_first_request_and_once(
+def test_lease_opens_an_index_once(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -121,13 +129,13 @@ def test_an_index_is_opened_by_the_first_request_and_once(
 
 
 @pytest.mark.parametrize("bad", ["", "p_", "p_0123456", "p_0123456g", "../p_01234567", "p_01234567\n", "P_01234567"])
-def test_what_is_no_id_is_refused(make_pool: Callable[..., ProjectPool[Index]], bad: str) -> None:
+def test_lease_refuses_a_malformed_id(make_pool: Callable[..., ProjectPool[Index]], bad: str) -> None:
     with pytest.raises(InvalidRequestError) as refused, make_pool().lease(bad):
         pass
     assert refused.value.code == "invalid_project_id"
 
 
-def test_an_id_that_is_missing_or_unknown_is_refused(make_pool: Callable[..., ProjectPool[Index]]) -> None:
+def test_lease_refuses_a_missing_or_unknown_id(make_pool: Callable[..., ProjectPool[Index]]) -> None:
     pool = make_pool()
     with pytest.raises(InvalidRequestError) as refused, pool.lease(None):
         pass
@@ -137,7 +145,7 @@ def test_an_id_that_is_missing_or_unknown_is_refused(make_pool: Callable[..., Pr
     assert unknown.value.code == "unknown_project"
 
 
-def test_the_least_recently_used_index_makes_room(
+def test_lease_closes_the_least_recently_used_index(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool(max_open=2)
@@ -145,10 +153,10 @@ def test_the_least_recently_used_index_makes_room(
     for project_id in (first, second, first, third):
         with pool.lease(project_id):
             pass
-    assert [index.project.project_id for index in opener.living()] == [first, third]
+    assert [index.project.project_id for index in opener.list_open()] == [first, third]
 
 
-def test_what_is_in_use_or_at_work_is_not_closed_for_room(
+def test_lease_keeps_leased_and_busy_indexes_open(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool(max_open=1)
@@ -161,10 +169,10 @@ def test_what_is_in_use_or_at_work_is_not_closed_for_room(
     assert not working.closed
     working.busy = False
     pool.close_idle()
-    assert len(opener.living()) == 1
+    assert len(opener.list_open()) == 1
 
 
-def test_what_is_idle_is_closed_and_opened_again(
+def test_close_idle_closes_and_lease_opens_again(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool(idle_s=0.05)
@@ -183,7 +191,7 @@ def test_what_is_idle_is_closed_and_opened_again(
     assert pool.is_open(first)
 
 
-def test_a_project_that_cannot_be_opened_is_refused_alone_and_tried_again(
+def test_lease_of_a_failing_project_affects_no_other(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -192,8 +200,8 @@ def test_a_project_that_cannot_be_opened_is_refused_alone_and_tried_again(
     with pytest.raises(UnavailableError, match="chunk_size 3") as refused, pool.lease(first):
         pass
     assert (refused.value.code, refused.value.hint) == ("project_unavailable", "Correct chunk_size.")
-    opener.failure = RuntimeError("unforeseen")
-    with pytest.raises(UnavailableError, match="RuntimeError: unforeseen"), pool.lease(first):
+    opener.failure = RuntimeError("unexpected")
+    with pytest.raises(UnavailableError, match="RuntimeError: unexpected"), pool.lease(first):
         pass
     opener.failure = None
     for project_id in (second, first):
@@ -201,7 +209,7 @@ def test_a_project_that_cannot_be_opened_is_refused_alone_and_tried_again(
             pass
 
 
-def test_everybody_who_waits_for_an_index_learns_that_it_failed(
+def test_failed_opening_fails_all_waiting_requests(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -212,7 +220,7 @@ def test_everybody_who_waits_for_an_index_learns_that_it_failed(
     def use(_: int) -> str:
         try:
             with pool.lease(first):
-                return "lent"
+                return "leased"
         except UnavailableError as error:
             return error.code
 
@@ -223,7 +231,7 @@ def test_everybody_who_waits_for_an_index_learns_that_it_failed(
         assert [answer.result(WAIT_LIMIT_S) for answer in answers] == ["project_unavailable"] * 4
 
 
-def test_a_slow_opening_holds_up_no_other_project_and_few_requests(
+def test_slow_opening_delays_no_other_project(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -245,7 +253,7 @@ def test_a_slow_opening_holds_up_no_other_project_and_few_requests(
     pool._entries[first].leases = 0
 
 
-def test_unregistering_waits_for_requests_and_then_nothing_is_lent(
+def test_dismiss_waits_for_requests_in_progress(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -263,7 +271,7 @@ def test_unregistering_waits_for_requests_and_then_nothing_is_lent(
         pool.dismiss(first)
 
 
-def test_a_project_that_cannot_be_dismissed_stays(
+def test_failed_dismiss_keeps_the_project(
     make_pool: Callable[..., ProjectPool[Index]], ids: list[RegisteredProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "RETIRE_LIMIT_S", 0.05)
@@ -277,7 +285,7 @@ def test_a_project_that_cannot_be_dismissed_stays(
         assert again is index
 
 
-def test_an_index_that_is_opened_anew_is_closed_once_its_requests_are_answered_and_others_wait(
+def test_close_one_waits_for_requests_and_delays_later_ones(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -304,10 +312,10 @@ def test_an_index_that_is_opened_anew_is_closed_once_its_requests_are_answered_a
         closing.result(WAIT_LIMIT_S)
         assert faulty.closed
         assert waiting.result(WAIT_LIMIT_S) is not faulty
-    assert [index.project for index in opener.living()] == [ids[1], ids[0]]
+    assert [index.project for index in opener.list_open()] == [ids[1], ids[0]]
 
 
-def test_an_index_that_is_not_open_need_not_be_closed_to_be_opened_anew(
+def test_close_one_of_a_closed_index_does_nothing(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -319,7 +327,7 @@ def test_an_index_that_is_not_open_need_not_be_closed_to_be_opened_anew(
         assert not index.retired
 
 
-def test_a_request_that_does_not_end_holds_up_the_mending_for_a_time_only(
+def test_close_one_does_not_wait_forever_for_a_request(
     make_pool: Callable[..., ProjectPool[Index]], ids: list[RegisteredProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "RETIRE_LIMIT_S", 0.05)
@@ -333,7 +341,7 @@ def test_a_request_that_does_not_end_holds_up_the_mending_for_a_time_only(
     assert pool.is_open(ids[0].project_id)
 
 
-def test_a_project_whose_root_is_gone_says_so_until_it_is_back(
+def test_lease_refuses_a_missing_root_until_it_returns(
     make_pool: Callable[..., ProjectPool[Index]], ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -349,7 +357,7 @@ def test_a_project_whose_root_is_gone_says_so_until_it_is_back(
         pass
 
 
-def test_closing_waits_for_an_index_that_is_being_opened(
+def test_close_waits_for_an_index_being_opened(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool()
@@ -364,7 +372,7 @@ def test_closing_waits_for_an_index_that_is_being_opened(
         opener.gate.set()
         closing.result(WAIT_LIMIT_S)
         lease.result(WAIT_LIMIT_S)
-    assert opener.living() == []
+    assert opener.list_open() == []
 
 
 def use(pool: ProjectPool[Index], project_id: str) -> None:
@@ -372,12 +380,12 @@ def use(pool: ProjectPool[Index], project_id: str) -> None:
         pass
 
 
-def test_random_use_from_many_threads_never_meets_a_closed_index(
+def test_concurrent_leases_never_get_a_closed_index(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:
     pool = make_pool(max_open=2, idle_s=0.001)
     admit(pool, ids)
-    met_closed, refused = [], []
+    got_closed, refused = [], []
     until = time.monotonic() + 1.5
 
     def use(number: int) -> None:
@@ -388,7 +396,7 @@ def test_random_use_from_many_threads_never_meets_a_closed_index(
             try:
                 with pool.lease(project.project_id) as index:
                     if index.closed or index.project != project:
-                        met_closed.append(index)
+                        got_closed.append(index)
             except NotFoundError:
                 refused.append(project)
 
@@ -402,6 +410,56 @@ def test_random_use_from_many_threads_never_meets_a_closed_index(
         done = [threads.submit(use, number) for number in range(6)] + [threads.submit(disturb)]
         for each in done:
             each.result(WAIT_LIMIT_S)
-    assert met_closed == []
+    assert got_closed == []
     assert {project.project_id for project in refused} <= {ids[0].project_id}
     assert len(opener.opened) > 10
+
+
+PROJECT = RegisteredProject("p_12345678", Path("/srv/secret place"), "2026-01-02T03:04:05+00:00")
+
+
+@dataclass
+class BrokenIndex:
+    busy: bool = False
+    fault: Exception | None = None
+
+    def is_busy(self) -> bool:
+        if self.fault is not None:
+            raise self.fault
+        return self.busy
+
+    def retire(self) -> None:
+        """Required by the protocol."""
+
+    def close(self) -> None:
+        """Required by the protocol."""
+
+
+@pytest.mark.parametrize(
+    ("leases", "is_closing", "unused"), [(0, False, True), (1, False, False), (0, True, False), (2, True, False)]
+)
+def test_entry_is_unused_without_leases_and_closing(leases: int, is_closing: bool, unused: bool) -> None:
+    entry: PoolEntry[BrokenIndex] = PoolEntry(BrokenIndex(), leases=leases, is_closing=is_closing)
+    assert entry.is_unused() is unused
+
+
+def test_is_busy_of_a_broken_store_is_false() -> None:
+    assert is_busy(BrokenIndex(busy=True))
+    assert not is_busy(BrokenIndex())
+    assert not is_busy(BrokenIndex(fault=StoreError("damaged")))
+    with pytest.raises(ZeroDivisionError):  # other errors are not hidden
+        is_busy(BrokenIndex(fault=ZeroDivisionError()))
+
+
+def test_entries_are_compared_by_identity() -> None:
+    entry: PoolEntry[BrokenIndex] = PoolEntry(last_used=1.0)
+    assert entry != PoolEntry(last_used=1.0)
+
+
+def test_describe_failure_names_id_reason_and_hint() -> None:
+    failure = describe_failure(PROJECT, ConfigError("chunk_size 3 is not allowed.", hint="Correct chunk_size."))
+    assert (failure.status, failure.code, failure.hint) == (503, "project_unavailable", "Correct chunk_size.")
+    assert failure.message == "The index of project p_12345678 cannot be opened: chunk_size 3 is not allowed."
+    unexpected = describe_failure(PROJECT, ValueError("x"))
+    assert unexpected.message.endswith("ValueError: x.")
+    assert unexpected.hint == AgentBrainError.default_hint

@@ -1,4 +1,4 @@
-"""The one project of a project server: served whatever id comes along, and no other is let in."""
+"""The project of a project server."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,18 +27,18 @@ def single(bundle: ProjectServices) -> SingleProject:
 
 
 @pytest.mark.parametrize("project_id", [None, "", "p_00000000", "../../etc"])
-def test_an_id_in_a_request_is_ignored(single: SingleProject, bundle: ProjectServices, project_id: str | None) -> None:
+def test_single_lease_ignores_the_id(single: SingleProject, bundle: ProjectServices, project_id: str | None) -> None:
     with single.lease(project_id) as lent:
         assert lent is bundle
 
 
-def test_an_id_in_a_path_counts(single: SingleProject, bundle: ProjectServices) -> None:
-    with single.lease_named(generate_project_id(bundle.project_root)) as lent:
+def test_single_exact_lease_checks_the_id(single: SingleProject, bundle: ProjectServices) -> None:
+    with single.lease(generate_project_id(bundle.project_root), exact=True) as lent:
         assert lent is bundle
-    with pytest.raises(NotFoundError) as unknown, single.lease_named("p_00000000"):
+    with pytest.raises(NotFoundError) as unknown, single.lease("p_00000000", exact=True):
         pass
     assert unknown.value.code == "unknown_project"
-    with pytest.raises(InvalidRequestError), single.lease_named("../../etc"):
+    with pytest.raises(InvalidRequestError), single.lease("../../etc", exact=True):
         pass
 
 
@@ -51,22 +51,20 @@ def test_an_id_in_a_path_counts(single: SingleProject, bundle: ProjectServices) 
         lambda single: single.unregister("p_00000000", forget=True),
     ],
 )
-def test_what_is_for_the_daemon_alone_is_refused_with_the_way_there(
-    single: SingleProject, call: Callable[[SingleProject], Any]
-) -> None:
+def test_single_refuses_registration(single: SingleProject, call: Callable[[SingleProject], Any]) -> None:
     with pytest.raises(ConflictError, match="one project") as refused:
         call(single)
     assert (refused.value.status, refused.value.code) == (409, "wrong_mode")
     assert "agent-brain start --mode shared" in refused.value.hint
 
 
-def test_health_names_the_project_and_counts_none(single: SingleProject, bundle: ProjectServices) -> None:
+def test_single_health_names_the_project(single: SingleProject, bundle: ProjectServices) -> None:
     health = single.health()
     assert (health.project_id, health.active_projects) == (generate_project_id(bundle.project_root), None)
     assert health.fault is None
 
 
-def test_it_is_busy_while_a_job_waits_or_runs(
+def test_single_is_busy_while_a_job_is_queued_or_running(
     single: SingleProject, bundle: ProjectServices, run_job: Callable[..., JobStatus]
 ) -> None:
     assert not single.is_busy()
@@ -77,7 +75,7 @@ def test_it_is_busy_while_a_job_waits_or_runs(
     assert b"agent_brain_documents 4.0" in single.render_metrics()
 
 
-def test_a_server_that_answers_is_listed(single: SingleProject, bundle: ProjectServices) -> None:
+def test_single_publish_adds_the_project_to_the_registry(single: SingleProject, bundle: ProjectServices) -> None:
     assert registry.entries() == []
     state = RuntimeState(
         mode="project",
@@ -93,7 +91,7 @@ def test_a_server_that_answers_is_listed(single: SingleProject, bundle: ProjectS
     assert registry.entries() == [RegistryEntry(bundle.project_root, bundle.state_dir)]
 
 
-def test_closing_closes_the_stores(open_bundle: Callable[[], ProjectServices]) -> None:
+def test_single_close_closes_the_stores(open_bundle: Callable[[], ProjectServices]) -> None:
     bundle = open_bundle()
     SingleProject(bundle).close()
     with pytest.raises(StoreError):

@@ -1,4 +1,4 @@
-"""Stores that came with a repository: nothing of them is answered, and the index is made again from the files."""
+"""Stores that came with a repository are not used; the index is rebuilt from the files."""
 
 import shutil
 import sqlite3
@@ -29,7 +29,7 @@ def data(project: Path) -> Path:
 
 
 def plant_text(data: Path) -> None:
-    """Put a false text into a closed store, as a valid store of an attacker would have it."""
+    """Replace a text in a closed store, as in a valid store that an attacker made."""
     database = data / "llamaindex" / "documents.sqlite3"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE texts SET text = 'planted', checksum = 0")

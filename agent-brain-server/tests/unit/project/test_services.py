@@ -1,4 +1,4 @@
-"""Stores that are opened together agree, and are closed together."""
+"""Stores are opened, synchronized and closed together."""
 
 import sqlite3
 from collections.abc import Callable
@@ -20,7 +20,7 @@ RunJob = Callable[..., JobStatus]
 OpenBundle = Callable[..., ProjectServices]
 
 
-def test_both_statuses_agree_with_the_stores(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_status_and_summary_agree_with_the_stores(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     short, whole, counts = bundle.project_status(), bundle.status(), bundle.documents.counts()
     assert (short.total_documents, short.total_chunks) == (counts.files, counts.chunks)
@@ -30,7 +30,7 @@ def test_both_statuses_agree_with_the_stores(bundle: ProjectServices, run_job: R
     assert not bundle.is_busy()
 
 
-def test_closing_closes_every_store_and_can_be_repeated(open_bundle: OpenBundle) -> None:
+def test_close_closes_every_store_and_can_be_repeated(open_bundle: OpenBundle) -> None:
     bundle = open_bundle()
     bundle.retire()
     bundle.close()
@@ -41,7 +41,7 @@ def test_closing_closes_every_store_and_can_be_repeated(open_bundle: OpenBundle)
             use()
 
 
-def test_bundles_share_the_parts_that_they_are_given(project: Path, tmp_path: Path) -> None:
+def test_open_uses_the_shared_services(project: Path, tmp_path: Path) -> None:
     shared = SharedServices.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
     with ExitStack() as opened:
         bundles = []
@@ -53,20 +53,20 @@ def test_bundles_share_the_parts_that_they_are_given(project: Path, tmp_path: Pa
         assert bundles[0].documents.store_id != bundles[1].documents.store_id
 
 
-def test_a_store_of_a_later_version_is_set_aside_whole(tmp_path: Path) -> None:
+def test_open_documents_sets_a_later_version_aside(tmp_path: Path) -> None:
     directory = tmp_path / "documents"
     open_documents(directory, Repairs()).close()
     with sqlite3.connect(directory / "documents.sqlite3") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    for seal in directory.glob("*.seal"):  # a later version would have sealed what it wrote
+    for seal in directory.glob("*.seal"):  # a later version would have written new ones
         seal.unlink()
     open_documents(directory, Repairs()).close()
     aside = list(tmp_path.glob("documents.store_version.*/documents.sqlite3"))
     assert len(aside) == 1
 
 
-def test_what_another_file_would_not_help_is_not_set_aside(tmp_path: Path) -> None:
+def test_open_documents_keeps_an_unreadable_store(tmp_path: Path) -> None:
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents/documents.sqlite3").mkdir()
     with pytest.raises(StoreError) as caught:
@@ -75,7 +75,7 @@ def test_what_another_file_would_not_help_is_not_set_aside(tmp_path: Path) -> No
     assert [path for path in tmp_path.iterdir() if path.name.startswith("documents.")] == []
 
 
-def test_what_opened_before_a_failure_is_closed(project: Path, tmp_path: Path) -> None:
+def test_failed_open_closes_what_was_opened(project: Path, tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     paths = resolve_storage_paths(state_dir)
     make_origin(paths["data"], ensure_key())
@@ -87,7 +87,7 @@ def test_what_opened_before_a_failure_is_closed(project: Path, tmp_path: Path) -
     assert [path for path in opened if path.startswith(str(state_dir))] == []
 
 
-def test_reconciling_says_whether_work_is_left(open_bundle: OpenBundle, project: Path, run_job: RunJob) -> None:
+def test_reconcile_stores_returns_whether_work_remains(open_bundle: OpenBundle, project: Path, run_job: RunJob) -> None:
     first = open_bundle()
     run_job(first)
     first.close()

@@ -1,4 +1,4 @@
-"""The daemon's projects, without HTTP: registered with their places, lent, looked after, closed in the end."""
+"""The projects of the shared daemon."""
 
 import shutil
 import time
@@ -18,7 +18,7 @@ from agent_brain_server.errors import (
 from agent_brain_server.lifecycle.registry import list_registrations
 from agent_brain_server.locking import StateLock
 from agent_brain_server.models.index import IndexRequest, JobStatus
-from agent_brain_server.project.shared_projects import SharedProjects
+from agent_brain_server.project.projects import SharedProjects
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.runtime import RuntimeState, read_pointer
 from agent_brain_server.services.metrics import Metrics
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def open_projects() -> Iterator[Callable[..., SharedProjects]]:
-    """Return a function that makes the projects of a daemon which answers; the last ones are closed at the end."""
+    """Return a function that opens the projects of a published daemon, and closes those opened before."""
     opened: list[SharedProjects] = []
 
     def open_now(**settings: int) -> SharedProjects:
@@ -73,7 +73,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_a_project_is_registered_once_with_a_file_and_a_pointer(projects: SharedProjects, project: Path) -> None:
+def test_register_writes_a_file_and_a_pointer_once(projects: SharedProjects, project: Path) -> None:
     info, is_new = projects.register(str(project))
     again, is_new_again = projects.register(str(project / "src" / ".."))
     assert (is_new, is_new_again, again) == (True, False, info)
@@ -87,9 +87,7 @@ def test_a_project_is_registered_once_with_a_file_and_a_pointer(projects: Shared
 
 
 @pytest.mark.parametrize("text", [None, b"", b'{"schema_version": 9}', b"\xff" * 90])
-def test_registering_again_writes_a_registration_that_was_damaged(
-    projects: SharedProjects, project: Path, text: bytes | None
-) -> None:
+def test_register_rewrites_a_damaged_registration(projects: SharedProjects, project: Path, text: bytes | None) -> None:
     registered, _ = projects.register(str(project))
     (saved,) = list_registrations()
     path = shared_project_file(registered.project_id)
@@ -102,17 +100,17 @@ def test_registering_again_writes_a_registration_that_was_damaged(
     assert pointer.base_url == STATE.base_url
 
 
-def test_a_place_elsewhere_is_kept_moved_and_one_project_s(
+def test_register_with_a_state_dir_keeps_and_moves_it(
     open_projects: Callable[..., SharedProjects], project: Path, tmp_path: Path
 ) -> None:
     projects, places = open_projects(), [tmp_path / "Ort 1", tmp_path / "Ort 2"]
     for place in places:
         assert projects.register(str(project), str(place))[0].state_dir == str(place)
-        assert projects.register(str(project))[0].state_dir == str(place)  # nothing said, nothing changed
+        assert projects.register(str(project))[0].state_dir == str(place)  # no directory is named, so it stays
     assert [read_pointer(place) is not None for place in places] == [False, True]
     other = tmp_path / "other"
     other.mkdir()
-    with pytest.raises(ConflictError, match=r"Ort 2 is that of .*mein Projekt") as refused:
+    with pytest.raises(ConflictError, match=r"Ort 2 belongs to .*mein Projekt") as refused:
         projects.register(str(other), str(places[1]))
     assert refused.value.code == "state_dir_in_use"
     assert len(projects.list_projects()) == 1
@@ -121,14 +119,14 @@ def test_a_place_elsewhere_is_kept_moved_and_one_project_s(
     wait_until(lambda: read_pointer(places[1]))
 
 
-def test_the_default_place_may_be_named_like_any_other(projects: SharedProjects, project: Path) -> None:
+def test_register_accepts_the_default_state_dir(projects: SharedProjects, project: Path) -> None:
     projects.register(str(project))
     projects.register(str(project), str(default_state_dir(project)))
     assert read_pointer(default_state_dir(project)) is not None
 
 
 @pytest.mark.parametrize("place", ["relative", "with\0zero", "", "~/state"])
-def test_what_is_no_absolute_place_is_refused(projects: SharedProjects, project: Path, place: str) -> None:
+def test_register_refuses_a_relative_state_dir(projects: SharedProjects, project: Path, place: str) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         projects.register(str(project), place)
     assert refused.value.code == "invalid_state_dir"
@@ -138,12 +136,12 @@ def test_what_is_no_absolute_place_is_refused(projects: SharedProjects, project:
 @pytest.mark.parametrize(
     ("root", "error"), [("relative", InvalidRequestError), ("/x\0", InvalidRequestError), ("/nowhere", NotFoundError)]
 )
-def test_what_is_no_directory_is_refused(projects: SharedProjects, root: str, error: type[Exception]) -> None:
+def test_register_refuses_a_missing_directory(projects: SharedProjects, root: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         projects.register(root)
 
 
-def test_another_project_of_the_same_id_is_refused(
+def test_register_refuses_a_duplicate_id(
     projects: SharedProjects, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     projects.register(str(project))
@@ -155,7 +153,7 @@ def test_another_project_of_the_same_id_is_refused(
     assert refused.value.code == "project_id_taken"
 
 
-def test_where_the_daemon_cannot_write_no_pointer_is_left(projects: SharedProjects, project: Path, home: Path) -> None:
+def test_failed_registration_leaves_no_pointer(projects: SharedProjects, project: Path, home: Path) -> None:
     (home / "projects").parent.mkdir(exist_ok=True)
     (home / "projects").write_text("in the way")
     with pytest.raises(StateDirError):
@@ -164,9 +162,7 @@ def test_where_the_daemon_cannot_write_no_pointer_is_left(projects: SharedProjec
     assert projects.list_projects() == []
 
 
-def test_the_settings_of_the_project_s_own_place_decide_how_it_is_indexed(
-    projects: SharedProjects, project: Path, tmp_path: Path
-) -> None:
+def test_lease_uses_the_settings_of_the_project(projects: SharedProjects, project: Path, tmp_path: Path) -> None:
     place = tmp_path / "Ort"
     project_id = projects.register(str(project), str(place))[0].project_id
     (place / "config.json").write_text('{"chunk_size": 64, "chunk_overlap": 8, "port": 1}')
@@ -176,27 +172,25 @@ def test_the_settings_of_the_project_s_own_place_decide_how_it_is_indexed(
     assert projects.list_projects()[0].is_open
 
 
-def test_settings_that_are_wrong_are_that_project_s_trouble(projects: SharedProjects, project: Path) -> None:
+def test_lease_with_invalid_settings_is_refused(projects: SharedProjects, project: Path) -> None:
     project_id = projects.register(str(project))[0].project_id
     (default_state_dir(project) / "config.json").write_text('{"chunk_size": 3}')
     with pytest.raises(UnavailableError, match="chunk_size"), projects.lease(project_id):
         pass
 
 
-def test_health_counts_and_tells_of_a_root_that_is_gone_without_its_path(
-    projects: SharedProjects, project: Path
-) -> None:
+def test_health_reports_missing_roots_without_a_path(projects: SharedProjects, project: Path) -> None:
     projects.register(str(project))
     assert (projects.health().active_projects, projects.health().fault) == (1, None)
     shutil.rmtree(project)
     wait_until(lambda: projects.health().fault)
     assert str(project) not in (projects.health().fault or "")
     assert projects.list_projects()[0].is_root_missing
-    with pytest.raises(NotFoundError), projects.lease_named(generate_project_id(project)):
+    with pytest.raises(NotFoundError), projects.lease(generate_project_id(project)):
         pass
 
 
-def test_unregistering_closes_withdraws_and_forgets_where_that_is_asked(
+def test_unregister_withdraws_and_forgets_if_asked(
     projects: SharedProjects, project: Path, run_job: Callable[..., JobStatus]
 ) -> None:
     project_id = projects.register(str(project))[0].project_id
@@ -216,7 +210,7 @@ def test_unregistering_closes_withdraws_and_forgets_where_that_is_asked(
     assert not shared_project_home(project_id).exists()
 
 
-def test_closing_withdraws_the_pointers_and_leaves_a_project_server_s_file(
+def test_close_withdraws_pointers_but_no_runtime_file(
     open_projects: Callable[..., SharedProjects], project: Path, tmp_path: Path
 ) -> None:
     projects, other = open_projects(), tmp_path / "other"
@@ -230,9 +224,8 @@ def test_closing_withdraws_the_pointers_and_leaves_a_project_server_s_file(
         assert read_pointer(default_state_dir(other)) is not None
 
 
-def test_a_job_that_was_left_is_resumed_and_it_is_busy_until_then(
-    open_projects: Callable[..., SharedProjects], project: Path
-) -> None:
+@pytest.mark.process
+def test_unfinished_job_is_resumed_after_a_restart(open_projects: Callable[..., SharedProjects], project: Path) -> None:
     projects = open_projects()
     project_id = projects.register(str(project))[0].project_id
     with projects.lease(project_id) as bundle:

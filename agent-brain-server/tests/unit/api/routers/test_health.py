@@ -1,4 +1,4 @@
-"""Who answers, and what the index holds."""
+"""Health, index status and metrics over HTTP."""
 
 from fastapi.testclient import TestClient
 
@@ -7,7 +7,7 @@ from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project_root import generate_project_id
 
 
-def test_health_says_which_server_it_is_and_no_path(client: TestClient, context: ServerContext) -> None:
+def test_health_identifies_the_server_without_a_path(client: TestClient, context: ServerContext) -> None:
     answer = client.get("/health", headers={"Authorization": ""})
     assert answer.json() == {
         "status": "healthy",
@@ -27,7 +27,7 @@ def test_health_of_the_daemon_counts_projects(daemon: TestClient, project) -> No
     assert (health["mode"], health["project_id"], health["active_projects"]) == ("shared", None, 1)
 
 
-def test_status_tells_what_is_indexed_and_what_is_left_out(client: TestClient, context, project, index_all) -> None:
+def test_status_reports_indexed_and_skipped_files(client: TestClient, context, project, index_all) -> None:
     empty = client.get("/health/status").json()
     assert (empty["total_documents"], empty["vector_coverage"], empty["last_job"]) == (0, 1.0, None)
     (project / "empty.py").touch()
@@ -41,6 +41,21 @@ def test_status_tells_what_is_indexed_and_what_is_left_out(client: TestClient, c
     assert not status["indexing_in_progress"]
 
 
-def test_the_daemon_must_be_told_of_which_project(daemon: TestClient, refusal) -> None:
+def test_status_of_the_daemon_requires_a_project_id(daemon: TestClient, refusal) -> None:
     assert refusal(daemon.get("/health/status")) == (422, "project_id_required")
     assert refusal(daemon.get("/health/status?project_id=p_01234567")) == (404, "unknown_project")
+
+
+def test_metrics_count_documents_and_queries(client: TestClient, index_all) -> None:
+    job = index_all()
+    client.post("/query", json={"query": "lock", "mode": "bm25"})
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.text.splitlines()
+    assert "agent_brain_documents 4.0" in lines
+    assert f"agent_brain_chunks_indexed_total {job['progress']['chunks_written']}.0" in lines
+    assert 'agent_brain_query_seconds_count{mode="bm25"} 1.0' in lines
+
+
+def test_metrics_of_the_daemon_sum_its_projects(daemon: TestClient) -> None:
+    assert "agent_brain_documents 0.0" in daemon.get("/metrics").text

@@ -1,11 +1,11 @@
-"""Registering projects over HTTP; a server of one project refuses."""
+"""Registering projects over HTTP."""
 
 from fastapi.testclient import TestClient
 
 from agent_brain_server.project_root import generate_project_id
 
 
-def test_a_project_is_registered_once_listed_and_unregistered(daemon: TestClient, project, refusal) -> None:
+def test_project_is_registered_listed_and_unregistered(daemon: TestClient, project, refusal) -> None:
     first = daemon.post("/projects", json={"project_root": str(project)})
     again = daemon.post("/projects", json={"project_root": f"{project}/src/.."})
     assert (first.status_code, again.status_code) == (201, 200)
@@ -19,7 +19,7 @@ def test_a_project_is_registered_once_listed_and_unregistered(daemon: TestClient
     assert refusal(daemon.delete(f"/projects/{project_id}")) == (404, "unknown_project")
 
 
-def test_a_root_that_is_none_is_refused(daemon: TestClient, tmp_path, refusal) -> None:
+def test_register_refuses_an_invalid_root(daemon: TestClient, tmp_path, refusal) -> None:
     for root, problem in {
         "relative/path": (422, "invalid_project_root"),
         "/nul\0byte": (422, "invalid_project_root"),
@@ -30,7 +30,7 @@ def test_a_root_that_is_none_is_refused(daemon: TestClient, tmp_path, refusal) -
     assert daemon.get("/projects").json()["projects"] == []
 
 
-def test_a_server_of_one_project_registers_none(client: TestClient, project, refusal) -> None:
+def test_project_server_refuses_registration(client: TestClient, project, refusal) -> None:
     own = generate_project_id(project)
     assert refusal(client.get("/projects")) == (409, "wrong_mode")
     assert refusal(client.post("/projects", json={"project_root": str(project)})) == (409, "wrong_mode")

@@ -1,9 +1,9 @@
-"""Questions over HTTP, and one chunk whole."""
+"""Queries and single chunks over HTTP."""
 
 from fastapi.testclient import TestClient
 
 
-def test_an_answer_has_place_lines_and_freshness(client: TestClient, index_all, project) -> None:
+def test_query_returns_path_lines_and_freshness(client: TestClient, index_all, project) -> None:
     index_all()
     answer = client.post("/query", json={"query": "FileLock release", "top_k": 2}).json()
     best = answer["results"][0]
@@ -15,7 +15,7 @@ def test_an_answer_has_place_lines_and_freshness(client: TestClient, index_all, 
     assert client.get(f"/query/chunks/{best['chunk_id']}").json()["text"] == best["text"]
 
 
-def test_a_filter_limits_by_kind_and_path(client: TestClient, index_all) -> None:
+def test_query_filters_by_source_type_and_path(client: TestClient, index_all) -> None:
     index_all()
 
     def sources(**fields):
@@ -27,7 +27,7 @@ def test_a_filter_limits_by_kind_and_path(client: TestClient, index_all) -> None
     assert sources(file_paths=["!src/", "!docs/"]) == {"tests/test_parser.py"}
 
 
-def test_what_cannot_be_asked_is_refused(client: TestClient, refusal) -> None:
+def test_query_refuses_invalid_fields(client: TestClient, refusal) -> None:
     assert refusal(client.get("/query/chunks/abc")) == (404, "unknown_chunk")
     assert refusal(client.post("/query", json={"query": ""})) == (422, "invalid_request")
     for glob in ("[z-a]", "[", "!", "a\\"):

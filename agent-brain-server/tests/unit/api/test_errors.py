@@ -1,15 +1,22 @@
-"""An error becomes a problem document that says what to do and repeats nothing that JSON can't carry."""
+"""Errors become problem documents, and the log names the request that failed."""
 
 import json
 
 import pytest
 from fastapi.testclient import TestClient
 
-from agent_brain_server.api.errors import describe_errors, problem_response
+from agent_brain_server.api.deps import AppState
+from agent_brain_server.api.errors import (
+    BODY_KEY,
+    MAX_LOGGED_CHARACTERS,
+    describe_body,
+    describe_errors,
+    problem_response,
+)
 from agent_brain_server.errors import NotFoundError, UnauthorizedError, UnavailableError
 
 
-def test_a_problem_carries_status_code_and_hint() -> None:
+def test_problem_has_status_code_and_hint() -> None:
     response = problem_response(NotFoundError("There is no job 7.", code="unknown_job", hint="List them."))
     assert response.media_type == "application/problem+json"
     assert json.loads(bytes(response.body)) == {
@@ -22,15 +29,15 @@ def test_a_problem_carries_status_code_and_hint() -> None:
     }
 
 
-def test_an_unavailable_store_says_when_to_ask_again() -> None:
+def test_problem_of_an_unavailable_store_has_retry_after() -> None:
     assert problem_response(UnavailableError("Opening.", retry_after=3)).headers["retry-after"] == "3"
 
 
-def test_a_missing_right_names_its_scheme() -> None:
+def test_problem_of_missing_credentials_names_the_scheme() -> None:
     assert problem_response(UnauthorizedError("No.")).headers["www-authenticate"] == "Bearer"
 
 
-def test_fields_are_named_and_values_are_not_repeated() -> None:
+def test_describe_errors_names_fields_without_values() -> None:
     errors = [{"loc": ("body", "alpha"), "msg": "must be finite", "type": "finite_number", "input": float("nan")}]
     assert describe_errors(errors) == "alpha: must be finite"
     assert (
@@ -39,12 +46,12 @@ def test_fields_are_named_and_values_are_not_repeated() -> None:
     assert describe_errors([{"loc": ("body", "\ud800"), "msg": "no", "type": "x"}]) == "?: no"
 
 
-def test_only_the_first_few_of_many_errors_are_told() -> None:
+def test_describe_errors_stops_after_a_few() -> None:
     errors = [{"loc": ("body", f"field_{number}"), "msg": "no", "type": "x"} for number in range(40)]
     assert describe_errors(errors).endswith("and 35 more")
 
 
-def test_routes_methods_and_bodies_that_there_are_not_are_told_as_problems(client: TestClient, refusal) -> None:
+def test_framework_errors_become_problems(client: TestClient, refusal) -> None:
     assert refusal(client.get("/nothing/here")) == (404, "no_such_route")
     assert refusal(client.put("/query")) == (405, "method_not_allowed")
     headers = {"Content-Type": "application/json"}
@@ -52,23 +59,35 @@ def test_routes_methods_and_bodies_that_there_are_not_are_told_as_problems(clien
         assert refusal(client.post("/query", content=body, headers=headers)) == (422, "invalid_request")
 
 
-def test_what_nobody_expected_tells_no_trace_and_is_logged(
+def test_unexpected_error_is_logged_and_not_shown(
     client: TestClient, refusal, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
-        raise ZeroDivisionError("a secret of the inside")
+        raise ZeroDivisionError("an internal secret")
 
     client.app.add_api_route("/fails", fail)
     answer = client.get("/fails")
     assert refusal(answer) == (500, "internal_error")
     assert "secret" not in answer.text
     assert "GET /fails failed" in caplog.text
-    assert "a secret of the inside" in caplog.text
+    assert "an internal secret" in caplog.text
 
 
-def test_a_store_that_fails_is_logged_with_its_trace(
-    client: TestClient, refusal, caplog: pytest.LogCaptureFixture
+def test_store_error_is_logged_with_its_traceback(
+    client: TestClient, app_state: AppState, refusal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.app.state.projects._bundle.documents.close()
+    with app_state.projects.lease(None) as services:
+        services.documents.close()
     assert refusal(client.get("/index/jobs")) == (503, "store_unusable")
     assert "Traceback" in caplog.text
+
+
+def test_describe_body_cuts_the_query() -> None:
+    body = json.dumps({"query": "x" * 1000, "mode": "bm25", "token": "secret"}).encode()
+    assert describe_body({BODY_KEY: body}) == {"asked_query": "x" * MAX_LOGGED_CHARACTERS, "asked_mode": "bm25"}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff", b"[" * 5000, b'{"other": 1}'])
+def test_describe_body_of_other_bodies_is_empty(body: bytes) -> None:
+    assert describe_body({BODY_KEY: body}) == {}
+    assert describe_body({}) == {}
