@@ -1,1 +1,1 @@
-"""Measures what docs/PERFORMANCE.md shows: `./task bench`."""
+"""Benchmarks of speed and memory for docs/PERFORMANCE.md: `./task bench`."""

@@ -1,8 +1,7 @@
 """Run the benchmark: `./task bench`, with arguments after `--`.
 
-The groups are measured in order, each beside its reference: help, start, status, size, first (first indexes), meanwhile
-(answers during them), serving (queries, the parts of a query alone, memory, indexing again). All of them take about ten
-minutes.
+Each group is measured together with its reference: help, start, status, size, first (first indexes), meanwhile (answers
+during them), serving (queries, the parts of a query alone, memory, indexing again). All of them take about ten minutes.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from benchmarks.project import Project
 from benchmarks.report import format_report, update_document
 
 REPOSITORY = Path(__file__).parents[1]
-ALONE_QUERIES = 420  # of each part, the first ones not counted
+ALONE_QUERIES = 420  # for each part, including the first ones, which are not counted
 BULK_RUNS = 2  # each indexes ten thousand files
 
 GROUPS = ("help", "start", "status", "size", "serving", "first", "meanwhile", "bulk")
@@ -39,7 +38,7 @@ GROUPS = ("help", "start", "status", "size", "serving", "first", "meanwhile", "b
 
 @dataclass
 class Benchmark:
-    """One run of the benchmark: its parts and what it has found so far."""
+    """One run of the benchmark: its parts and its results so far."""
 
     project: Project
     scratch: Path
@@ -52,7 +51,7 @@ class Benchmark:
 
     @property
     def answer(self) -> Path:
-        """A real answer for the bare server; empty where no group has saved one."""
+        """Return the file with a real answer for the bare server; empty if no group has saved one."""
         path = self.scratch / "answer.json"
         if not path.exists():
             path.write_text("{}")
@@ -81,7 +80,7 @@ class Benchmark:
                 self.measure_serving()
 
     def measure_serving(self) -> None:
-        """Index the corpus to the end and measure what the server does then."""
+        """Index the corpus completely, then measure the server."""
         self.project.forget()
         with self.project.serving() as state:
             status, peak = index_wholly(self.project, state)
@@ -100,7 +99,7 @@ class Benchmark:
             self.figures += measure_saves(self.project, state, self.runs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that was found."""
+        """Return all results."""
         return {
             "date": datetime.date.today().isoformat(),
             "machine": describe_machine(),
@@ -113,7 +112,7 @@ class Benchmark:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what the figures depend on, without the machine's name."""
+    """Return the properties of the machine that figures depend on, without its name."""
     cpu_info = Path("/proc/cpuinfo").read_text()
     models = [line.partition(":")[2].strip() for line in cpu_info.splitlines() if line.startswith("model name")]
     return {
@@ -125,10 +124,12 @@ def describe_machine() -> dict[str, Any]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="./task bench --", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of: {', '.join(GROUPS)}; all where none is named")
-    parser.add_argument("--runs", type=int, default=5, help="how often each is measured (default 5)")
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"groups to measure, of: {', '.join(GROUPS)} (default: all)"
+    )
+    parser.add_argument("--runs", type=int, default=5, help="runs of each measurement (default 5)")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     parser.add_argument("--document", type=Path, help="rewrite the section of this Markdown file")
     arguments = parser.parse_args()
@@ -138,12 +139,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print the table, write the files that were asked for."""
+    """Measure, print the table and write the requested files."""
     arguments = parse_arguments()
     corpus = fetch_corpus(REPOSITORY / ".cache")
     with tempfile.TemporaryDirectory(prefix="agent brain bench ") as directory:
         scratch = Path(directory)
-        root = scratch / "django"  # outside of this repository, whose .gitignore would hide it
+        root = scratch / "django"  # outside of this repository, whose .gitignore would exclude it
         shutil.copytree(corpus, root)
         benchmark = Benchmark(Project(root, scratch), scratch, iter(make_questions(corpus)), arguments.runs)
         for group in GROUPS:

@@ -1,4 +1,4 @@
-"""The reference of every HTTP figure: FastAPI on uvicorn with two routes and nothing behind them.
+"""The reference of HTTP figures: FastAPI on uvicorn with two routes that do nothing.
 
 Usage: python -m benchmarks.bare_server [ANSWER.json]; prints its port once it listens.
 """
@@ -14,14 +14,14 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 
-class Question(BaseModel):
+class QueryBody(BaseModel):
     """The body of a query."""
 
     query: str
 
 
 def create_bare_app(answer: dict[str, Any]) -> FastAPI:
-    """Return an application that answers every question with the same body."""
+    """Return an application that answers every query with the same body."""
     app = FastAPI()
 
     @app.get("/health")
@@ -29,14 +29,14 @@ def create_bare_app(answer: dict[str, Any]) -> FastAPI:
         return {"status": "healthy"}
 
     @app.post("/query")
-    async def query(question: Question) -> dict[str, Any]:
+    async def query(body: QueryBody) -> dict[str, Any]:
         return answer
 
     return app
 
 
 def main() -> None:
-    """Serve on a port that the system chooses."""
+    """Serve on a free port."""
     answer = json.loads(Path(sys.argv[1]).read_text()) if len(sys.argv) > 1 else {}
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)

@@ -1,4 +1,4 @@
-"""A keep-alive HTTP client of the standard library: what it costs is not part of any figure that matters."""
+"""A keep-alive HTTP client on the standard library, so that the client adds little to the figures."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-TIMEOUT = 120  # seconds: longer than the slowest thing that is measured
+TIMEOUT = 120  # seconds: longer than anything that is measured
 
 
 class RefusedError(Exception):
@@ -38,7 +38,7 @@ class Client:
         self._connection.close()
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Send a request and return the answer's JSON.
+        """Send a request and return the JSON of the answer.
 
         Raises:
             RefusedError: The status is not a success.
@@ -51,21 +51,21 @@ class Client:
         return answer
 
     def time_call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> float:
-        """Send a request and return how many milliseconds its answer took, parsing included."""
+        """Send a request and return the milliseconds until its answer is parsed."""
         started = time.perf_counter()
         self.call(method, path, body)
         return (time.perf_counter() - started) * 1000
 
     def time_query(self, question: str, options: Mapping[str, Any] | None = None) -> float:
-        """Ask a question, hybrid and with the defaults where no option says otherwise; return the milliseconds."""
+        """Send a query with the defaults and the given options; return its milliseconds."""
         return self.time_call("POST", "/query", {"query": question, **(options or {})})
 
     def start_index(self, folder: str) -> str:
-        """Ask for a folder to be indexed and return the job's id."""
+        """Start to index a folder and return the job's id."""
         return str(self.call("POST", "/index", {"folder_path": folder})["job_id"])
 
     def follow_job(self, job_id: str) -> Iterator[dict[str, Any]]:
-        """Yield the job's status with every server-sent event; the connection can't be used for anything else."""
+        """Yield the job's status with every server-sent event; the connection is busy until the end."""
         response = self._send("GET", f"/index/jobs/{job_id}/events")
         if response.status != http.client.OK:
             raise RefusedError(f"events of {job_id}: {response.status} {response.read()[:500]!r}")

@@ -1,7 +1,7 @@
-"""The corpus: Django's wheel, fetched once by name, version and hash, without its translation catalogues.
+"""The corpus: Django's wheel without its translation catalogs, downloaded once by name, version and hash.
 
-The catalogues (`*.po`, 1,226 files of near-equal text) would be more than half of the corpus and nothing that anybody
-asks about; without them it is 1,150 files of code, templates and text.
+The catalogs (`*.po`, 1,226 files of similar text) would be more than half of the corpus, and no query is about them.
+Without them it has 1,150 files of code, templates and text.
 """
 
 import ast
@@ -18,11 +18,11 @@ VERSION = "5.2.19"
 WHEEL = f"django-{VERSION}-py3-none-any.whl"
 SHA256 = "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00"
 LEFT_OUT = (".po", ".mo")
-QUESTION_LENGTH = 12  # words at most: longer than most questions that people type
+QUESTION_LENGTH = 12  # words at most: longer than most queries that people type
 
 
 def fetch_corpus(cache: Path) -> Path:
-    """Return the unpacked wheel's directory below `cache`, downloading it where it is not there yet.
+    """Return the directory of the unpacked wheel below `cache`; download it if needed.
 
     Raises:
         ValueError: What was downloaded is not the file that is meant.
@@ -44,7 +44,7 @@ def fetch_corpus(cache: Path) -> Path:
 
 
 def make_questions(corpus: Path) -> list[str]:
-    """Return some thousand different questions in a fixed order: names, first sentences of docstrings, arguments."""
+    """Return some thousand different queries in a fixed order: names, first sentences of docstrings, arguments."""
     questions = {question for path in sorted(corpus.rglob("*.py")) for question in read_questions(path)}
     ordered = sorted(questions)
     random.Random(0).shuffle(ordered)
@@ -52,7 +52,7 @@ def make_questions(corpus: Path) -> list[str]:
 
 
 def read_questions(path: Path) -> Iterator[str]:
-    """Yield questions about a Python file: names, first sentences of docstrings, arguments.
+    """Yield queries about a Python file: names, first sentences of docstrings, arguments.
 
     Raises:
         SyntaxError: It can't be parsed.

@@ -1,4 +1,4 @@
-"""The reference of the vectors' rate: the same chunks through the embedder on every core, with nothing around it.
+"""The reference of the embedding rate: the embedder alone, on every core, with the same chunks.
 
 Usage: python -m benchmarks.embedder_alone CORPUS; prints chunks a second.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.embedding.named import DEFAULT_MODEL, open_embedder
+from agent_brain_server.embedding.embedders import DEFAULT_MODEL, open_embedder
 from agent_brain_server.indexing.chunking.chunker import chunk_file
 from agent_brain_server.indexing.reading.loader import load_file
 from agent_brain_server.types import FileStat, SourceText
@@ -22,7 +22,7 @@ BATCH = 32
 
 
 def sample_chunks(corpus: Path) -> Iterator[str]:
-    """Yield the chunks' texts of the corpus's Python files, in an order that is random and always the same."""
+    """Yield the texts of the chunks of the corpus's Python files in a seeded random order."""
     settings = ProjectConfig()
     paths = sorted(corpus.rglob("*.py"))
     random.Random(0).shuffle(paths)

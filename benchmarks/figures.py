@@ -1,4 +1,4 @@
-"""The figures: what is measured, what it must reach, and what stands beside it as a reference."""
+"""The figures that are measured, with their targets and references."""
 
 import statistics
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ class Figure:
     """One row of the table.
 
     Attributes:
-        goal: What it must reach: at most this, or at least this where the unit is a rate; None where there is none.
+        goal: Target: a maximum, or a minimum if the unit is a rate; `None` without a target.
         reference: The run that it is compared with, in words.
     """
 
@@ -31,7 +31,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The runs of one figure, and those of its reference; the median of each counts."""
+    """The runs of one figure and of its reference; the medians count."""
 
     figure: Figure
     runs: tuple[float, ...]
@@ -39,12 +39,12 @@ class Measured:
 
     @property
     def value(self) -> float:
-        """The median run."""
+        """Return the median run."""
         return statistics.median(self.runs)
 
     @property
     def reference(self) -> float | None:
-        """The median reference run."""
+        """Return the median run of the reference."""
         return statistics.median(self.reference_runs) if self.reference_runs else None
 
     def to_json(self) -> Json:
@@ -65,7 +65,7 @@ BARE_SERVER = "bare FastAPI on uvicorn"
 BARE_ROUTE = "bare FastAPI route of the same bodies"
 PLAIN_INDEX = "read, hash, cut every 40 lines, commit to tantivy; one process"
 EMBEDDER_ALONE = "the embedder alone, called in this process"
-PLAIN_HYBRID = "the same questions' kind without a filter; at most 1.3 times that"
+PLAIN_HYBRID = "the same kind of queries without a filter; at most 1.3 times that"
 PLAIN_WALK = "stat of every file"
 
 FIGURES: dict[str, Figure] = {
@@ -82,10 +82,10 @@ FIGURES: dict[str, Figure] = {
         Figure("memory_peak", "Highest memory while indexing, with the worker (PSS)", "MB", None, ""),
         Figure("keywords_wall", "First index of Django: keyword answers complete, wall", "s", 4, PLAIN_INDEX),
         Figure("keywords_cpu", "the same, CPU", "s", 6, PLAIN_INDEX),
-        Figure("vectors_rate", "Vectors filling in, chunks a second", "/s", 90, EMBEDDER_ALONE),
+        Figure("vectors_rate", "Embedding, chunks a second", "/s", 90, EMBEDDER_ALONE),
         Figure("reindex_cpu", "Indexing again, nothing changed, CPU", "s", 0.2, PLAIN_WALK),
-        Figure("save_visible", "A file saved: the slowest of 5 until an answer shows it", "s", 1, ""),
-        Figure("bulk_visible", "10,000 files written at once: until the answers show them all", "s", None, ""),
+        Figure("save_visible", "Saving a file: the slowest of 5 until an answer includes it", "s", 1, ""),
+        Figure("bulk_visible", "10,000 files written at once: until answers include all of them", "s", None, ""),
         Figure("health_longest", "Longest `GET /health` during indexing", "ms", 60, BARE_ROUTE),
         Figure("query_indexing_p95", "Hybrid query during indexing, p95", "ms", 80, BARE_ROUTE),
         Figure("query_p50", "Hybrid query over HTTP, p50", "ms", 6, BARE_ROUTE),
@@ -100,11 +100,11 @@ FIGURES: dict[str, Figure] = {
 
 
 def measured(figure_id: str, runs: Iterable[float], reference_runs: Iterable[float] = ()) -> Measured:
-    """Put the runs of a figure together."""
+    """Collect the runs of a figure."""
     return Measured(FIGURES[figure_id], tuple(runs), tuple(reference_runs))
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """Return the smallest value that at least `share` of the values don't exceed (nearest rank)."""
+    """Return a percentile by nearest rank: the smallest value that at least `share` of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered)) - 1))]

@@ -1,4 +1,4 @@
-"""What the virtual environment holds, by package, without what only tests and gates need."""
+"""Sizes of the installed packages, without those that only tests and checks need."""
 
 import re
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ LOCK = Path(__file__).parents[1] / "requirements" / "run.lock"
 
 PURPOSES = {
     "agent-brain-server": "the product: code and the embedding model",
-    "chromadb": "vectors on disk and their HNSW index, for large projects",
-    "chromadb-rust-bindings": "vectors on disk and their HNSW index, for large projects",
+    "chromadb": "the optional vector engine",
+    "chromadb-rust-bindings": "the optional vector engine",
     "cryptography": "required by a dependency of chromadb",
     "fonttools": "required by a dependency",
-    "go-task-bin": "the task runner of this repository; no part of an installation by pip",
+    "go-task-bin": "the task runner of this repository; not installed by pip",
     "grpcio": "required by chromadb, which imports it for its telemetry",
     "hf-xet": "required by tokenizers for downloads; never imported here",
     "kubernetes": "required by chromadb for its distributed form; never imported here",
@@ -38,7 +38,7 @@ PURPOSES = {
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One installed package: its megabytes on disk, and what it is for."""
+    """One installed package, with its megabytes on disk and its purpose."""
 
     name: str
     megabytes: float
@@ -46,7 +46,7 @@ class Package:
 
 
 def list_packages() -> list[Package]:
-    """Return what run.lock names and is installed here, largest first."""
+    """Return the installed packages of run.lock, largest first."""
     names = set(re.findall(r"^([a-z0-9._-]+)==", LOCK.read_text(), flags=re.MULTILINE))
     names |= {"agent-brain-server", "agent-brain-cli", "pip"}
     packages = [_package(name) for name in names if _is_installed(name)]
@@ -59,7 +59,7 @@ def _is_installed(name: str) -> bool:
 
 def _package(name: str) -> Package:
     paths = [Path(str(file.locate())) for file in distribution(name).files or ()]
-    if name.startswith("agent-brain-"):  # installed editable: the files lie in the repository
+    if name.startswith("agent-brain-"):  # installed editable: the files are in the repository
         source = LOCK.parents[1] / name / name.replace("-", "_")
         paths = [path for path in source.rglob("*") if "__pycache__" not in path.parts]
     size = sum(path.stat().st_size for path in paths if path.is_file())

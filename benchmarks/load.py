@@ -1,4 +1,4 @@
-"""Clients in a process of their own, so that measuring does not starve the server.
+"""Clients in a separate process, so that measuring does not slow the server.
 
 `python -m benchmarks.load` reads a JSON object from standard input (`state`, `clients`, `questions`, `options`), lets
 that many clients ask the questions side by side, and prints every latency and the wall time of all.
@@ -20,7 +20,7 @@ from benchmarks.processes import tree_cpu
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a load run measured.
+    """Results of a load run.
 
     Attributes:
         latencies: Milliseconds of each query.
@@ -36,7 +36,7 @@ class Load:
 def run_load(
     state: Mapping[str, Any], questions: Sequence[str], clients: int = 1, options: Mapping[str, Any] | None = None
 ) -> Load:
-    """Ask the questions with so many clients side by side, from another process.
+    """Send the queries from several concurrent clients in another process.
 
     Args:
         state: Of the server, its pid included.
@@ -63,7 +63,7 @@ def _ask_all(state: Mapping[str, Any], questions: Sequence[str], options: Mappin
 
 
 def main() -> None:
-    """Carry out the order on standard input."""
+    """Run the load that standard input describes."""
     order = json.load(sys.stdin)
     clients, questions, options = order["clients"], order["questions"], order["options"]
     started = time.perf_counter()

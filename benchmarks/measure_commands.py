@@ -1,4 +1,4 @@
-"""The command line, starting a server, and a server with nothing indexed."""
+"""Measure the command line, the start of a server, and a server without an index."""
 
 from benchmarks.client import Client
 from benchmarks.figures import Measured, measured
@@ -21,7 +21,7 @@ def measure_status(project: Project, runs: int) -> list[Measured]:
 
 
 def measure_start(project: Project, runs: int) -> list[Measured]:
-    """Measure a start with no state directory, and the memory of the server that it gives."""
+    """Measure a start without a state directory, and the memory of the server."""
     usages: list[tuple[float, float]] = []
     memories: list[Memory] = []
     bare_usages: list[tuple[float, float]] = []
@@ -31,7 +31,7 @@ def measure_start(project: Project, runs: int) -> list[Measured]:
         started = project.run("start", "--json")
         state = project.start()
         try:
-            # Between the command's return and this line the server has done nothing but answer one /health.
+            # Since the command returned, the server has only answered one GET /health.
             usages.append((started.cpu + tree_cpu(state["pid"]), started.wall))
             with Client(state) as client:
                 client.call("GET", "/health/status")

@@ -1,4 +1,4 @@
-"""How long after a save an answer shows it, and after how long the index has followed many changes at once."""
+"""Measure the time from a save, or from many at once, until answers include it."""
 
 import itertools
 import os
@@ -12,19 +12,19 @@ from benchmarks.client import Client
 from benchmarks.figures import Measured, measured
 from benchmarks.project import Project
 
-SAVES = 5  # a run, half of them as editors write: another file, renamed over the old one
-ASK_INTERVAL = 0.01  # seconds between two questions for what was saved
+SAVES = 5  # per run; half of them as editors do: another file, renamed over the old one
+ASK_INTERVAL = 0.01  # seconds between two queries for the saved text
 SAVE_SECONDS = 30  # longest wait for one save
-BULK_FILES = 10_000  # written at once, as a branch switch does
-BULK_INTERVAL = 0.1  # seconds between two looks
+BULK_FILES = 10_000  # written at once, as by a branch switch
+BULK_INTERVAL = 0.1  # seconds between two checks
 BULK_SECONDS = 300  # longest wait for them
-QUIET_SECONDS = 2  # between two saves: each is seen alone
+QUIET_SECONDS = 2  # between two saves, so that each is measured alone
 
 SOURCE = "def {name}():\n    return {value}\n"
 
 
 def measure_saves(project: Project, state: dict[str, Any], runs: int) -> list[Measured]:
-    """Measure the seconds from a file's save to the first answer that shows it; of each run the slowest save counts."""
+    """Measure the seconds from a save to the first answer that includes it; the slowest save of a run counts."""
     target = next(path for path in sorted(project.root.rglob("*.py")) if path.stat().st_size > 1_000)
     original = target.read_text(encoding="utf-8")
     slowest: list[float] = []
@@ -43,7 +43,7 @@ def measure_saves(project: Project, state: dict[str, Any], runs: int) -> list[Me
 
 
 def measure_bulk(project: Project, runs: int) -> list[Measured]:
-    """Measure the seconds from the last of many files written to the moment when all of them answer by keyword."""
+    """Measure the seconds from the last of many writes until all files are found by keyword."""
     directory = project.root / "bulk"
     directory.mkdir()
     waits: list[float] = []
@@ -59,19 +59,19 @@ def measure_bulk(project: Project, runs: int) -> list[Measured]:
 
 
 def shows(client: Client, name: str) -> bool:
-    """Whether the first result of a question for a name holds it."""
+    """Return whether the first result of a query for a name contains it."""
     results = client.call("POST", "/query", {"query": name, "top_k": 1, "mode": "bm25"})["results"]
     return bool(results) and name in results[0]["text"]
 
 
 def follows(client: Client, run: int) -> bool:
-    """Whether the answer says that nothing is pending, and the first and the last file are found as they are now."""
+    """Return whether nothing is pending and the current first and last file are found."""
     pending = client.call("POST", "/query", {"query": "bulk", "mode": "bm25"})["index"]["files_pending"]
     return pending == 0 and all(shows(client, f"bulk_{run}_{number}") for number in (0, BULK_FILES - 1))
 
 
 def wait_until(is_met: Callable[[], bool], interval: float, limit: float) -> float:
-    """Return after how many seconds a condition was met.
+    """Return the seconds until a condition is met.
 
     Raises:
         TimeoutError: It was not within `limit` seconds.
@@ -85,7 +85,7 @@ def wait_until(is_met: Callable[[], bool], interval: float, limit: float) -> flo
 
 
 def write_in_place(path: Path, text: str) -> None:
-    """Write a file over itself."""
+    """Overwrite a file in place."""
     path.write_text(text, encoding="utf-8")
 
 

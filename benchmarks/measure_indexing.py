@@ -1,4 +1,4 @@
-"""A first index of the corpus, and what the server answers meanwhile."""
+"""Measure first indexes of the corpus, and answers during them."""
 
 import time
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ from benchmarks.processes import tree_cpu
 from benchmarks.project import Project
 from benchmarks.references import bare_server, embedder_alone, plain_index
 
-VECTOR_SECONDS = 15  # long enough for more than a thousand vectors at the rate that must be reached
-HEALTH_INTERVAL = 0.02  # seconds between probes: no pause of 60 ms passes unseen
+VECTOR_SECONDS = 15  # long enough for more than a thousand vectors at the target rate
+HEALTH_INTERVAL = 0.02  # seconds between probes: short enough to see every pause of 60 ms
 QUERY_INTERVAL = 0.1
 BARE_SAMPLE = 200  # requests
 
 
 @dataclass(frozen=True, slots=True)
 class FirstIndex:
-    """One first index: seconds until keyword answers were complete, and the vectors' rate after that."""
+    """One first index: seconds until keyword answers were complete, and the embedding rate after that."""
 
     wall: float
     cpu: float
@@ -31,7 +31,7 @@ class FirstIndex:
 
 
 def index_afresh(project: Project, state: dict[str, Any]) -> FirstIndex:
-    """Index the project from nothing with the command, then watch the vectors for a while."""
+    """Index the empty project with the command, then watch the vectors for a while."""
     cpu_before = tree_cpu(state["pid"])
     usage = project.run("index", "--json", str(project.root))
     cpu = usage.cpu + tree_cpu(state["pid"]) - cpu_before
@@ -44,7 +44,7 @@ def index_afresh(project: Project, state: dict[str, Any]) -> FirstIndex:
 
 
 def measure_first_index(project: Project, runs: int) -> list[Measured]:
-    """Measure first indexes with nothing else going on."""
+    """Measure first indexes without other load."""
     indexes: list[FirstIndex] = []
     plain: list[tuple[float, float]] = []
     embedder: list[float] = []
@@ -63,12 +63,12 @@ def measure_first_index(project: Project, runs: int) -> list[Measured]:
 
 
 def ask_next(client: Client, questions: Iterator[str]) -> float:
-    """Ask the next question and return the milliseconds that it took."""
+    """Send the next query and return its milliseconds."""
     return client.time_query(next(questions))
 
 
 def measure_answers_meanwhile(project: Project, runs: int, questions: Iterator[str], answer: Path) -> list[Measured]:
-    """Measure /health and queries during first indexes, keywords and vectors; the reference answers undisturbed."""
+    """Measure /health and queries during first indexes; the reference answers without load."""
     healths: list[float] = []
     queries: list[float] = []
     bare_healths: list[float] = []

@@ -1,4 +1,4 @@
-"""A server with the whole corpus indexed: queries, memory, and indexing again."""
+"""Measure a server with the complete index: queries, memory, and indexing again."""
 
 import itertools
 import json
@@ -14,18 +14,18 @@ from benchmarks.processes import tree_cpu, tree_memory, wait_until_childless
 from benchmarks.project import Project, wait_for_vectors
 from benchmarks.references import bare_server, plain_walk
 
-QUERIES = 200  # a run, none asked twice
+QUERIES = 200  # per run, none repeated
 CLIENTS = 8
-CLIENTS_QUERIES = 800  # a run: five seconds and more
+CLIENTS_QUERIES = 800  # per run: at least five seconds
 FILTER = {"languages": ["python"], "file_paths": ["django/contrib/**", "django/db/**"]}  # half of the corpus
 KEYWORDS = {"mode": "bm25"}
-INDEX_SECONDS = 900  # longest wait for the whole index
+INDEX_SECONDS = 900  # longest wait for the complete index
 MEMORY_INTERVAL = 0.5
 WORKER_END_SECONDS = 60  # longest wait for the indexing worker, which ends 20 seconds after its last work
 
 
 def index_wholly(project: Project, state: dict[str, Any]) -> tuple[dict[str, Any], Measured]:
-    """Index the corpus from nothing to its last vector; return the last status and the highest memory meanwhile."""
+    """Index the corpus completely; return the last status and the highest memory meanwhile."""
     with Probe(lambda: tree_memory(state["pid"]).pss, MEMORY_INTERVAL) as memory:
         project.run("index", "--json", str(project.root))
         status = wait_for_vectors(state, INDEX_SECONDS)
@@ -33,13 +33,13 @@ def index_wholly(project: Project, state: dict[str, Any]) -> tuple[dict[str, Any
 
 
 def save_answer(state: dict[str, Any], question: str, path: Path) -> None:
-    """Keep one real answer, for the bare server to give."""
+    """Save a real answer for the bare server."""
     with Client(state) as client:
         path.write_text(json.dumps(client.call("POST", "/query", {"query": question})))
 
 
 def measure_reindex(project: Project, state: dict[str, Any], runs: int) -> list[Measured]:
-    """Measure `agent-brain index --wait` with nothing changed: the command's CPU and the server's."""
+    """Measure the CPU of `agent-brain index --wait` without changes, in command and server."""
     used: list[float] = []
     plain: list[float] = []
     for _ in range(runs):
@@ -51,7 +51,7 @@ def measure_reindex(project: Project, state: dict[str, Any], runs: int) -> list[
 
 
 def measure_queries(state: dict[str, Any], runs: int, questions: Iterator[str], answer: Path) -> list[Measured]:
-    """Measure hybrid queries of one client and of several, filtered ones and keywords; no question is asked twice."""
+    """Measure hybrid queries of one and of several clients, filtered queries and keywords; no query is repeated."""
     alone: list[Load] = []
     filtered: list[Load] = []
     keywords: list[Load] = []
@@ -84,7 +84,7 @@ def _percentiles(loads: list[Load], share: float) -> list[float]:
 
 
 def measure_memory(state: dict[str, Any], runs: int) -> list[Measured]:
-    """Measure the memory of the server that has indexed and answered all of the above, once its worker has ended."""
+    """Measure the memory of the server after all of the above, once its worker has ended."""
     wait_until_childless(state["pid"], WORKER_END_SECONDS)
     memories = [tree_memory(state["pid"]) for _ in range(runs)]
     with bare_server() as bare:

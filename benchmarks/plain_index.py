@@ -14,7 +14,7 @@ LINES = 40
 
 
 def index_plainly(corpus: Path, directory: str) -> int:
-    """Index a tree's text files by runs of lines; return how many runs there are."""
+    """Index the text files of a tree by runs of lines; return the number of runs."""
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("body", stored=False)
     index = tantivy.Index(builder.build(), path=directory)

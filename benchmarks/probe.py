@@ -1,4 +1,4 @@
-"""Something asked again and again beside the work that is measured."""
+"""Call a function repeatedly during other work."""
 
 import threading
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class Probe:
-    """Calls a function at intervals from a thread, for the length of a `with` block.
+    """Calls a function at intervals from a thread during a `with` block.
 
     Args:
         sample: Called without arguments; what it returns is kept.
@@ -41,5 +41,5 @@ class Probe:
         try:
             while not self._ended.wait(self._interval):
                 self.samples.append(self._sample())
-        except Exception as error:  # noqa: BLE001 -- a thread's border: raised again where the block ends
+        except Exception as error:  # noqa: BLE001 -- end of a thread: raised again at the end of the block
             self._error = error

@@ -1,4 +1,4 @@
-"""CPU time and memory of whole process trees, as Linux counts them."""
+"""CPU time and memory of process trees, from /proc."""
 
 import os
 import resource
@@ -11,12 +11,12 @@ from pathlib import Path
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 MEGABYTE = 1_000_000
-CHILD_INTERVAL = 0.5  # seconds between two looks at who is left
+CHILD_INTERVAL = 0.5  # seconds between two checks
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a command took: seconds of user and system time of it and every child it waited for, and of the clock."""
+    """Time of a command: CPU seconds, including children that it waited for, and wall seconds."""
 
     cpu: float
     wall: float
@@ -25,14 +25,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Megabytes: resident pages, and resident pages with shared ones divided among those who share them."""
+    """Megabytes: resident pages (RSS), and resident pages with shared ones divided by their users (PSS)."""
 
     rss: float
     pss: float
 
 
 class CommandError(Exception):
-    """A command of the benchmark failed; carries what it said."""
+    """A command of the benchmark failed; the message has its output."""
 
 
 def run_command(argv: Sequence[str | Path], env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Usage:
@@ -55,7 +55,7 @@ def _children_cpu() -> float:
 
 
 def tree_cpu(root: int) -> float:
-    """Return the CPU seconds of a process, its living descendants, and those dead ones that were waited for."""
+    """Return the CPU seconds of a process, its living descendants, and its dead ones that were waited for."""
     # utime, stime, cutime and cstime are fields 14 to 17 of proc_pid_stat(5); the list starts with the third.
     return sum(sum(map(int, fields[11:15])) for fields in _tree(root).values()) / TICKS_PER_SECOND
 
@@ -83,7 +83,7 @@ def _memory(pid: int) -> Memory:
     try:
         lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
     except (FileNotFoundError, ProcessLookupError):
-        return Memory(0, 0)  # it ended meanwhile
+        return Memory(0, 0)  # the process ended meanwhile
     kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
     return Memory(kilobytes["Rss"] * 1024 / MEGABYTE, kilobytes["Pss"] * 1024 / MEGABYTE)
 

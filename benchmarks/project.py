@@ -1,4 +1,4 @@
-"""A project of the benchmark, with a server that is driven through the real command."""
+"""A project of the benchmark, whose server is controlled with the real command."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SETTLE_SECONDS = 120  # longest wait for background work to end
 
 
 class Project:
-    """A directory to index, with a state directory and a home of its own.
+    """A directory to index, with a separate state directory and home.
 
     Args:
         root: The directory.
@@ -48,12 +48,12 @@ class Project:
         self.run("stop", "--project-root", str(self.root))
 
     def forget(self) -> None:
-        """Remove everything that the server has kept."""
+        """Remove all data of the server."""
         shutil.rmtree(self.state_dir, ignore_errors=True)
 
     @contextmanager
     def serving(self) -> Iterator[dict[str, Any]]:
-        """Run a server for the length of the block; yields its runtime state."""
+        """Run a server during the block; yields its runtime state."""
         state = self.start()
         try:
             yield state

@@ -1,4 +1,4 @@
-"""The reference runs that stand beside the figures."""
+"""Reference runs for the figures."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 @dataclass(frozen=True, slots=True)
 class BareServer:
-    """A running bare server: how to reach it, and what it took until its first answer."""
+    """A running bare server: its address, and the time until its first answer."""
 
     pid: int
     state: dict[str, Any]
@@ -27,7 +27,7 @@ class BareServer:
 
 @contextmanager
 def bare_server(answer: Path | None = None) -> Iterator[BareServer]:
-    """Run a bare FastAPI server for the length of the block; every query is answered with the file's JSON."""
+    """Run a bare FastAPI server during the block; it answers every query with the JSON of the file."""
     argv = [sys.executable, "-m", "benchmarks.bare_server", *([str(answer)] if answer else [])]
     started = time.perf_counter()
     with subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
@@ -48,12 +48,12 @@ def bare_python() -> Usage:
 
 
 def plain_index(corpus: Path) -> Usage:
-    """Index the corpus in the plainest way."""
+    """Index the corpus in the simplest way."""
     return run_command([sys.executable, "-m", "benchmarks.plain_index", corpus], cwd=REPOSITORY)
 
 
 def embedder_alone(corpus: Path) -> float:
-    """Return the chunks a second that the embedder reaches by itself."""
+    """Return the chunks per second of the embedder alone."""
     return float(run_command([sys.executable, "-m", "benchmarks.embedder_alone", corpus], cwd=REPOSITORY).stdout)
 
 

@@ -1,4 +1,4 @@
-"""Results as tables: on the terminal, and in docs/PERFORMANCE.md between its two markers.
+"""Format results as tables, for the terminal and for docs/PERFORMANCE.md between its two markers.
 
 Usage: python -m benchmarks.report RESULTS.json DOCUMENT.md rewrites the section in the document.
 """
@@ -15,7 +15,7 @@ LARGEST = 10
 
 
 def format_table(rows: Iterable[Iterable[str]]) -> str:
-    """Return rows, the first being the heading, as a Markdown table."""
+    """Return a Markdown table; the first row is the heading."""
     heading, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([heading, "|" + "---|" * (heading.count(" | ") + 1), *body])
 
@@ -38,7 +38,7 @@ def format_number(value: float) -> str:
 
 
 def format_alone(alone: Iterable[dict[str, Any]], hybrid_p50: float | None) -> str:
-    """Return the table: each part's latency, and a whole hybrid query over HTTP as a multiple of it."""
+    """Return the table of parts: latency, and a hybrid query over HTTP as a multiple of it."""
     rows = [
         [
             part["title"],
@@ -47,11 +47,11 @@ def format_alone(alone: Iterable[dict[str, Any]], hybrid_p50: float | None) -> s
         ]
         for part in alone
     ]
-    return format_table([["by itself, without HTTP", "p50 / p95, ms", "a hybrid query, p50, is so many of it"], *rows])
+    return format_table([["part alone, without HTTP", "p50 / p95, ms", "hybrid query, p50, as a multiple"], *rows])
 
 
 def format_report(results: dict[str, Any]) -> str:
-    """Return the whole section."""
+    """Return the complete section."""
     machine, corpus = results["machine"], results["corpus"]
     figures = [format_figure(figure) for figure in results["figures"]]
     parts = [
@@ -60,10 +60,10 @@ def format_report(results: dict[str, Any]) -> str:
     ]
     if corpus:
         parts.append(f"Corpus: {corpus['name']}, {corpus['files']:,} files in {corpus['chunks']:,} chunks.")
-    parts.append(format_table([["figure", "measured", "must reach", "reference beside it", "ratio"], *figures]))
+    parts.append(format_table([["figure", "measured", "target", "reference", "ratio"], *figures]))
     if alone := results.get("alone"):
         hybrid = [figure["value"] for figure in results["figures"] if figure["id"] == "query_p50"]
-        parts.append("What a query is made of, asked the same kind of questions in the same run:")
+        parts.append("The parts of a query, with queries of the same kind in the same run:")
         parts.append(format_alone(alone, hybrid[0] if hybrid else None))
     if packages := results["packages"]:
         total = sum(package["megabytes"] for package in packages)
@@ -71,12 +71,12 @@ def format_report(results: dict[str, Any]) -> str:
             [package["name"], f"{package['megabytes']:.1f}", package["purpose"]] for package in packages[:LARGEST]
         ]
         parts.append(f"Installed: {total:.0f} MB in {len(packages)} packages; the {LARGEST} largest:")
-        parts.append(format_table([["package", "MB", "what for"], *largest]))
+        parts.append(format_table([["package", "MB", "purpose"], *largest]))
     return "\n\n".join(parts)
 
 
 def update_document(document: Path, section: str, *, begin: str = BEGIN) -> None:
-    """Replace what stands between the markers.
+    """Replace the text between the markers.
 
     Args:
         document: A Markdown file.

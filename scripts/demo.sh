@@ -1,5 +1,5 @@
 #!/bin/sh
-# Show the whole way on this very repository: start, index, ask, stop. A server that runs already is left running.
+# Start, index, query and stop on this repository. A server that runs already is not stopped.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,7 +16,7 @@ if ! .venv/bin/agent-brain status >/dev/null 2>&1; then
     trap 'brain stop' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    trap 'exit 141' PIPE # whoever read the output has gone: stop the server all the same
+    trap 'exit 141' PIPE # the reader of the output closed it: stop the server anyway
 fi
 brain start
 brain index --wait .

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Show two projects behind one daemon: isolated answers, and the pointers that lead to it. Everything is made in a
-# temporary directory, with a home and a port of its own, and removed in the end: no other daemon is touched.
+# Show two projects behind one daemon: isolated answers, and the pointers to the daemon. Everything is in a temporary
+# directory with a separate home and port, and removed at the end: no other daemon is affected.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-trap 'exit 141' PIPE # whoever read the output has gone: clean up all the same
+trap 'exit 141' PIPE # the reader of the output closed it: clean up anyway
 
 make_project() {
     mkdir -p "$place/$1/.claude"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Write requirements/run.lock and requirements/dev.lock from the two pyproject.toml files: exact versions with hashes, for
-# Python 3.11 to 3.13 on every platform, one version for all where that can be, without the address of any index. Versions
-# that are locked already stay; arguments go to `uv pip compile` (for example --upgrade, or --upgrade-package NAME).
+# Python 3.11 to 3.13 on every platform, with one version for all if possible, and without the address of an index. Locked
+# versions stay; arguments go to `uv pip compile` (for example --upgrade, or --upgrade-package NAME).
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Make .venv hold what a lock file says, and both packages editable. Does nothing when that is so already.
+# Install the packages of a lock file and both packages, editable, into .venv. Does nothing if .venv is current.
 #
-#   scripts/setup.sh run    what Agent Brain needs, and the task runner
-#   scripts/setup.sh dev    that and what the tests and gates need
+#   scripts/setup.sh run    packages of Agent Brain, and the task runner
+#   scripts/setup.sh dev    also packages of the tests and checks
 #
-# PYTHON names the interpreter to use; PIP_* variables and pip's configuration apply. An interrupted set-up leaves
-# .venv/.incomplete behind, and the next one starts afresh.
+# PYTHON names the interpreter; PIP_* variables and pip's configuration apply. An interrupted set-up leaves
+# .venv/.incomplete, and the next one starts again.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ fail() {
     exit 1
 }
 
-fingerprint() { # of all that a set-up depends on; the directory is part of it because a virtual environment cannot be moved
+fingerprint() { # of everything a set-up depends on, including the directory, because a virtual environment cannot be moved
     { pwd -P; cat "requirements/$1.lock" agent-brain-server/pyproject.toml agent-brain-cli/pyproject.toml scripts/setup.sh; } | cksum
 }
 
@@ -34,7 +34,7 @@ is_current() { # is_current KIND: dev.lock holds all of run.lock, so a current d
 
 is_supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; }
 
-find_python() { # print the first supported interpreter that can make virtual environments
+find_python() { # print the first supported interpreter that can create virtual environments
     without_venv=
     for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11; do
         is_supported "$candidate" || continue
@@ -58,9 +58,9 @@ clean_up() {
     [ -z "$holds_mutex" ] || rm -rf "$mutex"
 }
 
-take_mutex() { # one set-up at a time in this directory; a dead owner's mutex is taken over
+take_mutex() { # one set-up at a time in this directory; the mutex of a dead owner is taken over
     until mkdir "$mutex" 2>/dev/null; do
-        sleep 1 # its owner writes the pid right after making it
+        sleep 1 # its owner writes the pid right after creating it
         owner=$(cat "$mutex/pid" 2>/dev/null) || owner=
         [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null || rm -rf "$mutex"
     done
@@ -71,7 +71,7 @@ take_mutex() { # one set-up at a time in this directory; a dead owner's mutex is
     printf '%s\n' $$ >"$mutex/pid"
 }
 
-is_usable() { # .venv is whole, was made for this directory and has a supported Python
+is_usable() { # .venv is complete, was created for this directory and has a supported Python
     [ ! -e "$venv/.incomplete" ] || return 1
     [ "$(cat "$venv/.made-in" 2>/dev/null || pwd -P)" = "$(pwd -P)" ] || return 1
     is_supported "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1
@@ -79,7 +79,7 @@ is_usable() { # .venv is whole, was made for this directory and has a supported 
 
 make_venv() {
     python=$(find_python)
-    say "Making $venv with $("$python" --version)."
+    say "Creating $venv with $("$python" --version)."
     rm -rf "$venv"
     mkdir "$venv"
     : >"$venv/.incomplete"
@@ -117,7 +117,7 @@ install_packages() {
     say "Ready."
 }
 
-[ -f "$lock" ] || fail "There is no $lock: say run or dev."
+[ -f "$lock" ] || fail "There is no $lock: use run or dev."
 is_current "$kind" && exit
 take_mutex
 is_current "$kind" && exit

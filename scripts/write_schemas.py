@@ -58,7 +58,7 @@ PROJECT: Schema = {
         "project_id": ID,
         "project_root": ABSOLUTE_PATH,
         "registered_at": {**TEXT, "description": "ISO 8601 with zone."},
-        "state_dir": {**ABSOLUTE_PATH, "description": "Only where it is not the project's default one."},
+        "state_dir": {**ABSOLUTE_PATH, "description": "Only if it is not the project's default one."},
     },
     "required": ["project_id", "project_root", "registered_at", "schema_version"],
 }

@@ -1,4 +1,4 @@
-"""`python -m agent_brain_cli` is `agent-brain`."""
+"""Run `agent-brain` as `python -m agent_brain_cli`."""
 
 import sys
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, urlencode, urlsplit
 
-from agent_brain_cli.render import Json
+from agent_brain_cli.output import Json
 from agent_brain_server.discovery import request_json
 from agent_brain_server.errors import DeadlineError, ServerRefusedError, UnavailableError
 from agent_brain_server.runtime import RuntimeState

@@ -1,7 +1,7 @@
-"""Turn the globs and paths of `--path` into globs relative to the project root, which is what the server takes.
+"""Convert the globs and paths of `--path` to globs relative to the project root, as the server expects them.
 
-Results show paths that open from the current directory, so those must be accepted from there as well as globs in the
-notation of `.gitignore`, which start at the root. A text that names an existing file is taken literally.
+Results show paths relative to the current directory, so `--path` accepts these as well as globs in the notation of
+`.gitignore`, which start at the root. A path that names an existing file is taken literally.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 LINE_SUFFIX = re.compile(r":\d+(?:-\d+)?$")
-"""The line numbers that stand behind a path in a result."""
+"""The line numbers after a path in a result."""
 
 SPECIAL = re.compile(r"([\\*?\[])")
 EVERYTHING = "**"
@@ -22,12 +22,12 @@ def resolve_globs(globs: Sequence[str], project_root: Path, current: Path) -> li
     """Return globs relative to the project root.
 
     Args:
-        globs: As the user typed them.
-        project_root: Canonical.
+        globs: The values of `--path`.
+        project_root: The root, canonical.
         current: The current directory, canonical.
 
     Raises:
-        click.UsageError: A path leads out of the project.
+        click.UsageError: A path is outside the project.
     """
     return [resolved for glob in globs for resolved in _resolve_negated(glob, project_root, current)]
 
@@ -46,17 +46,17 @@ def _resolve(text: str, root: Path, current: Path) -> list[str]:
         return [_make_relative(text, root, base)]
     if current == root or not current.is_relative_to(root):
         return [_make_relative(text, root, root)] if _names_file(root, text) else [text]
-    if "/" not in text.rstrip("/"):  # matches in every directory; a file of this directory is meant as such
+    if "/" not in text.rstrip("/"):  # matches in every directory, except if it names a file in this one
         return [_make_relative(text, root, current)] if (current / _drop_lines(current, text)).is_file() else [text]
     bases = [base for base in (current, root) if _has_start(base, text)]
     return [_make_relative(text, root, base) for base in bases] or [text]
 
 
 def _find_base_of_absolute(text: str, root: Path) -> Path | None:
-    """Return where an absolute path starts, or `None` for a glob that a slash anchors at the project root.
+    """Return the base of an absolute path, or `None` for a glob whose leading slash means the project root.
 
     Raises:
-        click.UsageError: It names something outside the project.
+        click.UsageError: The path is outside the project.
     """
     if f"{text}/".startswith(f"{root}/"):
         return root
@@ -69,15 +69,15 @@ def _find_base_of_absolute(text: str, root: Path) -> Path | None:
 
 
 def _make_relative(text: str, root: Path, base: Path) -> str:
-    """Return a glob relative to the root, anchored there.
+    """Return a glob that is anchored at the project root.
 
     Args:
         text: A path or a glob, relative to `base` or absolute.
-        root: Of the project.
+        root: The project root.
         base: A directory in the project.
 
     Raises:
-        click.UsageError: It leads out of the project.
+        click.UsageError: The path is outside the project.
     """
     text = _drop_lines(base, text)
     is_literal = os.path.lexists(base / text)
@@ -100,21 +100,21 @@ def _make_relative(text: str, root: Path, base: Path) -> str:
 
 
 def _drop_lines(base: Path, text: str) -> str:
-    """Return a path without the line numbers behind it, if it names a file without them and none with them."""
+    """Return a path without its line numbers, if a file exists under the path without them but not with them."""
     shorter = LINE_SUFFIX.sub("", text)
     is_location = shorter != text and not os.path.lexists(base / text) and os.path.lexists(base / shorter)
     return shorter if is_location else text
 
 
 def _names_file(base: Path, text: str) -> bool:
-    """Whether a text must be read as a path at the root: it names a file and means something else as a glob."""
+    """Return whether a text names a file at the root, but would match something else as a glob."""
     shorter = _drop_lines(base, text)
     is_ambiguous = shorter != text or shorter.endswith(" ") or SPECIAL.search(shorter) is not None
     return is_ambiguous and os.path.lexists(base / shorter)
 
 
 def _has_start(base: Path, text: str) -> bool:
-    """Whether the part of a glob before its first wildcard exists in a directory, or the whole of it as a file."""
+    """Return whether a directory has the part of a glob before its first wildcard, or the file that it names."""
     if os.path.lexists(base / _drop_lines(base, text)):
         return True
     start = _literal_start(text)
@@ -122,7 +122,7 @@ def _has_start(base: Path, text: str) -> bool:
 
 
 def _literal_start(text: str) -> str:
-    """Return the leading directories of a glob that have no wildcard; the whole text if it has none at all."""
+    """Return the leading directories of a glob without wildcards; the whole text if it has no wildcard."""
     found = SPECIAL.search(text)
     return text.rstrip("/") if found is None else text[: found.start()].rpartition("/")[0]
 
@@ -133,4 +133,4 @@ def _escape(path: str) -> str:
 
 
 def _refuse(text: str, root: Path) -> click.UsageError:
-    return click.UsageError(f"--path {text} leads out of the project {root}.")
+    return click.UsageError(f"--path {text} is outside the project {root}.")

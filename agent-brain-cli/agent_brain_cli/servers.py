@@ -3,14 +3,16 @@
 from typing import TYPE_CHECKING
 
 from agent_brain_cli.client import Client
-from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target
-from agent_brain_cli.render import Json, note
+from agent_brain_cli.output import Json, note
 from agent_brain_server import __version__
+from agent_brain_server.config.trust import may_need_trust
 from agent_brain_server.discovery import Resolution, resolve_server
+from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.locking import is_stale
 from agent_brain_server.project_root import Project
 from agent_brain_server.runtime import RuntimeState
+from agent_brain_server.storage_paths import config_path
 
 if TYPE_CHECKING:
     from agent_brain_server.shared.mode import ProjectMode
@@ -54,6 +56,25 @@ def attach_to_daemon(target: Target) -> RuntimeState:
     from agent_brain_server.shared.daemon import register_project, require_daemon  # noqa: PLC0415 - likewise
 
     return register_project(require_daemon(resolve_mode(target)), target.project_root, target.state_dir)
+
+
+def note_ignored(target: Target) -> None:
+    """Report on stderr which settings of the project's file are ignored, and how to allow them."""
+    if not may_need_trust(config_path(target.state_dir)):
+        return
+    from agent_brain_server.config.settings import load_settings  # noqa: PLC0415 - a tenth of a query's time
+
+    try:
+        ignored = load_settings(target.state_dir).ignored
+    except AgentBrainError:
+        return  # reported by the command that uses the settings
+    if ignored:
+        note(f"Warning: {ignored.describe()} {ignored.hint}")
+
+
+def runtime_document(state: RuntimeState, *, with_token: bool = False) -> Json:
+    """Return a server's runtime state as JSON; only `start` includes the token."""
+    return state.model_dump(mode="json", exclude=None if with_token else {"token"}, exclude_none=True)
 
 
 def describe_versions(state: RuntimeState) -> Json:

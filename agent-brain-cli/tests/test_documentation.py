@@ -7,7 +7,7 @@ import click
 import pytest
 
 from agent_brain_cli.cli import COMMANDS, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, group
-from agent_brain_cli.render import EXIT_BROKEN_PIPE
+from agent_brain_cli.output import EXIT_BROKEN_PIPE
 from agent_brain_server.errors import AgentBrainError
 
 README = Path(__file__).parents[2] / "README.md"

@@ -1,7 +1,7 @@
-"""The values that cross modules inside the server: one vocabulary, frozen, without behaviour that needs a store.
+"""Value types shared by the server's modules: frozen dataclasses, type aliases and protocols.
 
-A *chunk* is a run of lines of one file. It has two names: `id`, public and derived from path and content, and `key`,
-the integer that the document store gave it and by which the derived indexes (BM25, vectors) refer to it.
+A *chunk* is a range of lines of one file. It has two identifiers: `id` is public and derived from path and content;
+`key` is the integer that the document store assigns and by which the keyword and vector indexes refer to it.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,21 +24,21 @@ SkipReason = Literal[
 LimitReason = Literal["cpu_limit", "memory_limit", "parser_crashed"]
 
 LIMIT_REASONS: tuple[LimitReason, ...] = get_args(LimitReason)
-"""Why a file is only cut by lines, or left out if it has no lines (a PDF)."""
+"""Reasons why a file is split by lines only, or skipped if it is a PDF."""
 
 Vectors = npt.NDArray[np.float32]
-"""Shape (n, dimension), each row of unit length."""
+"""Unit vectors as rows: shape (n, dimension)."""
 
 Keys = npt.NDArray[np.int64]
-"""Shape (n,), chunk keys, ascending."""
+"""Chunk keys in ascending order: shape (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """A file that the walker found.
+    """A file found by a directory walk.
 
     Attributes:
-        path: Relative to the project root, `/` separators.
+        path: Relative to the project root, with `/` separators.
         size: Bytes.
         mtime_ns: Modification time, nanoseconds since the epoch.
     """
@@ -50,7 +50,7 @@ class FileStat:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """A file or directory that is not indexed, and why."""
+    """A file or directory that is not indexed, with the reason."""
 
     path: str
     reason: SkipReason
@@ -58,12 +58,15 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """What the document store remembers of a file.
+    """A file as recorded in the document store.
 
     Attributes:
-        content_hash: SHA-256 of the bytes, hex.
-        state: `pending` until every one of its chunks is in the keyword index; `skipped` where it was read and holds
-            nothing to index (a binary), so that it is not read again until it changes.
+        path: Relative to the project root, with `/` separators.
+        size: Bytes.
+        mtime_ns: Modification time, nanoseconds since the epoch.
+        content_hash: SHA-256 of the content, hexadecimal.
+        state: `pending` until all chunks are in the keyword index; `skipped` if the file was read and has no text to
+            index, so that it is not read again until it changes.
     """
 
     path: str
@@ -75,12 +78,12 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """A file read and decoded: the chunker's input.
+    """A decoded file: the input of the chunker.
 
     Attributes:
-        text: Decoded text with newlines as they are in the file.
-        language: A lower-case name out of `indexing/file_types.py`; "text" where none is known.
-        limit: The limit that the file is known to exceed, so that it is only cut by lines.
+        text: Decoded text with the file's own newlines.
+        language: Name of the language from `support/languages.py`; "text" if unknown.
+        limit: A limit that the file is known to exceed; it is then split by lines only.
     """
 
     path: str
@@ -95,15 +98,15 @@ class SourceText:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of lines of one file, as stored and as answered.
+    """A range of lines of one file, as stored and returned.
 
     Attributes:
-        id: 24 hex digits of SHA-256 over path, heading and text: writing twice is writing once.
+        id: First 24 hex digits of SHA-256 over path, heading and text; writing a chunk twice is idempotent.
         start_line: First line, 1-based.
         end_line: Last line, inclusive.
-        symbols: Names that the chunk defines, outermost first, without qualification (`parse_header`, `Client`).
-        heading: Section path of a document ("Install > From source") or the enclosing definition of a piece of code
-            ("class Client"); None where there is none.
+        symbols: Unqualified names that the chunk defines, outermost first (`Client`, `parse_header`).
+        heading: Path of headings in a document ("Install > From source"), or the enclosing definition of code
+            ("class Client"); `None` at top level.
     """
 
     id: str
@@ -119,10 +122,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class FileChunks:
-    """One file with all of its chunks, in order: what the indexing worker sends and the stores take.
+    """A file with all its chunks in order: the result of the indexing worker.
 
     Attributes:
-        limit: The limit that the file exceeds, so that it was only cut by lines.
+        limit: The limit that the file exceeded, if it was split by lines only.
     """
 
     record: FileRecord
@@ -134,7 +137,7 @@ class FileChunks:
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk together with the key that the document store gave it."""
+    """A chunk with the key that the document store assigned."""
 
     key: int
     chunk: Chunk
@@ -142,11 +145,11 @@ class StoredChunk:
 
 @dataclass(frozen=True, slots=True)
 class ReplacedFiles:
-    """What a batch of files did to the store.
+    """Result of replacing a batch of files in the document store.
 
     Attributes:
-        removed: Keys that no longer exist.
-        files: Path and chunks of each file of the batch, as the keyword index takes them.
+        removed: Keys of the deleted chunks.
+        files: Path and chunks of each file, the input of the keyword index.
     """
 
     removed: Keys
@@ -155,7 +158,7 @@ class ReplacedFiles:
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """How much the store holds; `embedded` counts the chunks that have a vector."""
+    """Number of rows in the document store; `embedded` counts the chunks that have a vector."""
 
     files: int
     files_pending: int
@@ -165,10 +168,10 @@ class StoreCounts:
 
 @dataclass(frozen=True, slots=True)
 class ChunkMetadata:
-    """What ranking needs of a candidate; the text is fetched for the few that are answered.
+    """The values that ranking needs of a candidate; texts are loaded only for the results.
 
     Attributes:
-        names: What the chunk defines, as `tokens.whole_name` spells it.
+        names: Names that the chunk defines, normalized by `tokens.normalize_name`.
     """
 
     key: int
@@ -183,10 +186,10 @@ class ChunkMetadata:
 
 @dataclass(frozen=True, slots=True)
 class QueryFilter:
-    """Which chunks a query may answer with; an empty tuple sets no limit.
+    """Restrictions on the results of a query; an empty tuple does not restrict.
 
     Attributes:
-        file_paths: Globs on the project-relative path (`src/**/*.py`).
+        file_paths: Globs on the path relative to the project root (`src/**/*.py`).
     """
 
     source_types: tuple[SourceType, ...] = ()
@@ -195,17 +198,17 @@ class QueryFilter:
 
     @property
     def is_empty(self) -> bool:
-        """True where every chunk is allowed."""
+        """Whether every chunk is allowed."""
         return not (self.source_types or self.languages or self.file_paths)
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedChunks:
-    """A `QueryFilter` resolved by the document store, for the two indexes.
+    """A `QueryFilter` resolved by the document store.
 
     Attributes:
-        keys: Every allowed chunk, for the vector index.
-        paths: The allowed files, for the keyword index; None where only language and source type limit.
+        keys: Keys of the allowed chunks, for the vector index.
+        paths: Paths of the allowed files, for the keyword index; `None` if paths are not restricted.
     """
 
     filter: QueryFilter
@@ -214,9 +217,9 @@ class AllowedChunks:
 
 
 class Hit(NamedTuple):
-    """A chunk that a retriever found. `score` is the retriever's own: BM25 (0 and up) or cosine (-1 to 1).
+    """A chunk found by a retriever, with its BM25 score (0 and above) or cosine (-1 to 1).
 
-    A tuple, as each question makes hundreds.
+    A tuple, because each query creates hundreds.
     """
 
     key: int
@@ -225,7 +228,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One term of a final score, for `explain`: its name, its value, and what it added."""
+    """One term of a score breakdown: name, value, and contribution to the score."""
 
     name: str
     value: float
@@ -234,7 +237,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class RankedChunk:
-    """A chunk with its final score and where that came from; absent retrievers are None."""
+    """A result with its final score and the scores of both retrievers, `None` if a retriever did not find it."""
 
     metadata: ChunkMetadata
     score: float
@@ -243,12 +246,29 @@ class RankedChunk:
     signals: tuple[Signal, ...] = field(default=())
 
 
+class KeywordIndex(Protocol):
+    """Finds chunks by the words of a query."""
+
+    def search(self, query: str, limit: int, allowed: AllowedChunks | None = None) -> list[Hit]:
+        """Return the chunks with the highest BM25 scores, best first."""
+
+
+class VectorIndex(Protocol):
+    """Finds chunks by the vector of a query."""
+
+    def search(self, vector: Vectors, limit: int, allowed: AllowedChunks | None = None) -> list[Hit]:
+        """Return the chunks with the highest cosine similarity, best first."""
+
+    def count(self) -> int:
+        """Return the number of chunks that have a vector."""
+
+
 class Embedder(Protocol):
-    """Texts to unit vectors."""
+    """Converts texts to unit vectors."""
 
     @property
     def name(self) -> str:
-        """Identifies model and version; kept with the vectors, so that a change of model is noticed."""
+        """Model and version, stored with the vectors to detect a change of model."""
 
     @property
     def dimension(self) -> int:
@@ -258,22 +278,22 @@ class Embedder(Protocol):
         """Return one unit vector per document text, in order: shape (len(texts), dimension)."""
 
     def embed_queries(self, queries: Sequence[str]) -> Vectors:
-        """Return one unit vector per query; an asymmetric model embeds the same words differently as a document."""
+        """Return one unit vector per query; asymmetric models embed queries and documents differently."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChromaServer:
-    """A Chroma server that keeps vectors for this one.
+    """Address of a Chroma server.
 
     Attributes:
-        url: Its address, with tenant and database as its path if they are not the default ones.
-        token: What is shown to it; None where it asks for nothing.
+        url: Base URL, with tenant and database as its path unless they are the default ones.
+        token: Access token; `None` if the server needs none.
     """
 
     url: str
     token: str | None = field(default=None, repr=False)
 
 
-def is_in(path: str, places: Collection[str]) -> bool:
-    """Whether a path is one of these files or directories, or inside one of them."""
-    return path in places or any(path[:end] in places for end, letter in enumerate(path) if letter == "/")
+def is_in(path: str, parents: Collection[str]) -> bool:
+    """Return whether a path equals one of `parents` or is inside one of them."""
+    return path in parents or any(path[:end] in parents for end, letter in enumerate(path) if letter == "/")

@@ -1,1 +1,1 @@
-"""The parts of a query by themselves, each in a process of its own, without HTTP and without the other parts."""
+"""The parts of a query alone, each in a separate process, without HTTP and the other parts."""

@@ -1,4 +1,4 @@
-"""Chroma by itself, in the process: the project's own vectors in a collection, asked with the questions' vectors.
+"""Chroma alone, in the process: a collection of the project's vectors, queried with the vectors of the queries.
 
 Usage: python -m benchmarks.alone.chroma_alone STATE_DIR QUESTIONS.json
 """
@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from chromadb.config import Settings
 
-from agent_brain_server.embedding.named import DEFAULT_MODEL, open_embedder
+from agent_brain_server.embedding.embedders import DEFAULT_MODEL, open_embedder
 from benchmarks.alone.timing import CANDIDATES, read_questions, tell, time_calls
 
 BATCH = 1_000
 
 
 def main() -> None:
-    """Fill a collection, then ask it."""
+    """Fill a collection, then query it."""
     state_dir, questions = Path(sys.argv[1]), read_questions(sys.argv[2])
     embedder = open_embedder(DEFAULT_MODEL, threads=1)
     (matrix,) = (state_dir / "data" / "chroma_db").glob("matrix-*.f32")

@@ -1,4 +1,4 @@
-"""Runs each part by itself over the questions, and tells how it compares with a whole query."""
+"""Measure each part of a query alone, to compare it with a complete query."""
 
 import json
 import statistics
@@ -14,7 +14,7 @@ from benchmarks.references import REPOSITORY
 
 TITLES = {
     "tantivy": "tantivy alone: runs of 40 lines, 150 candidates",
-    "onnx": "ONNX Runtime alone: the question's vector, one thread",
+    "onnx": "ONNX Runtime alone: the vector of a query, one thread",
     "chroma": "Chroma alone, in the process: the same vectors, n_results=150",
     "semble": f"{SEMBLE.replace('==', ' ')}, its lexical half and ranking, in the process",
 }

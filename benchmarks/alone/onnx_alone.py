@@ -1,16 +1,16 @@
-"""ONNX Runtime by itself: each question through the embedding model, one at a time, on one thread as in the server.
+"""ONNX Runtime alone: embed each query, one at a time, on one thread as in the server.
 
 Usage: python -m benchmarks.alone.onnx_alone QUESTIONS.json
 """
 
 import sys
 
-from agent_brain_server.embedding.named import DEFAULT_MODEL, open_embedder
+from agent_brain_server.embedding.embedders import DEFAULT_MODEL, open_embedder
 from benchmarks.alone.timing import read_questions, tell, time_calls
 
 
 def main() -> None:
-    """Embed each question."""
+    """Embed each query."""
     embedder = open_embedder(DEFAULT_MODEL, threads=1)
     tell(time_calls(embedder.embed, [[question] for question in read_questions(sys.argv[1])]))
 

@@ -1,4 +1,4 @@
-"""Virtual environments of other tools, made when they are first measured; never a dependency of anything here."""
+"""Virtual environments of other tools, created at their first measurement; never a dependency of this repository."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ SEMBLE = "semble==0.7.0"
 
 
 def install_peer(requirement: str, directory: Path) -> Path:
-    """Return the Python of an environment that holds a package from PyPI, making it where it is not there yet."""
+    """Return the Python of an environment with a package from PyPI; create it if needed."""
     environment = directory / requirement.replace("==", "-")
     python = environment / "bin" / "python"
     if not (environment / "complete").exists():

@@ -1,4 +1,4 @@
-"""The lexical half of semble, run by the Python of a virtual environment that has it, and nothing of this repository.
+"""The lexical half of semble, run in a virtual environment with semble and nothing of this repository.
 
 Its own walk, chunks, words, BM25, boosts and ranking; the semantic half finds nothing here, since its model would have
 to be downloaded from a model hub.
@@ -21,15 +21,15 @@ from semble.search import search
 from semble.tokens import tokenize
 from semble.types import ContentType
 
-WARM = 20  # first calls that are not counted, as for the others
-TOP_K = 10  # what the product answers with
+WARM = 20  # first calls, not counted, as for the others
+TOP_K = 10  # as the product
 
 NO_MODEL = SimpleNamespace(encode=lambda texts: None)
 NO_VECTORS = SimpleNamespace(query=lambda vector, k, selector: [([], [])])
 
 
 def main() -> None:
-    """Index the corpus in memory, then ask."""
+    """Index the corpus in memory, then query it."""
     root = Path(sys.argv[1])
     index, chunks = BM25.empty(), []
     for path in sorted(walk_files(root, get_extensions([ContentType.CODE]))):

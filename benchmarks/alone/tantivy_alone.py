@@ -1,4 +1,4 @@
-"""Tantivy by itself: runs of forty lines, one field, the words of each question.
+"""Tantivy alone: runs of forty lines, one field, the words of each query.
 
 Usage: python -m benchmarks.alone.tantivy_alone CORPUS QUESTIONS.json
 """
@@ -15,7 +15,7 @@ from benchmarks.plain_index import index_plainly
 
 
 def main() -> None:
-    """Index the corpus, then ask."""
+    """Index the corpus, then query it."""
     with tempfile.TemporaryDirectory() as scratch:
         index_plainly(Path(sys.argv[1]), scratch)
         index = tantivy.Index.open(scratch)
@@ -24,7 +24,7 @@ def main() -> None:
         def ask(question: str) -> object:
             return searcher.search(index.parse_query(question, ["body"]), CANDIDATES).hits
 
-        # Words alone: the rest would be syntax of queries.
+        # Only words: anything else would be query syntax.
         tell(time_calls(ask, [" ".join(re.findall(r"\w+", each.lower())) for each in read_questions(sys.argv[2])]))
 
 

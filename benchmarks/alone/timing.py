@@ -1,4 +1,4 @@
-"""What the processes of this package have in common: questions in, latencies out."""
+"""Shared by the processes of this package: read queries, print latencies."""
 
 import json
 import sys
@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import TypeVar
 
 CANDIDATES = 150
-"""As many as the product asks each of its indexes for."""
+"""Candidates that the product requests from each index."""
 
 WARM = 20
-"""First calls that are not counted: they load pages and code."""
+"""First calls, not counted: they load pages and code."""
 
 T = TypeVar("T")
 
 
 def read_questions(path: str) -> list[str]:
-    """Return the questions of a JSON file."""
+    """Return the queries of a JSON file."""
     questions: list[str] = json.loads(Path(path).read_text(encoding="utf-8"))
     return questions
 
 
 def time_calls(call: Callable[[T], object], arguments: Sequence[T]) -> list[float]:
-    """Return the milliseconds of each call but the first ones."""
+    """Return the milliseconds of each call except the first ones."""
     latencies = []
     for argument in arguments:
         started = time.perf_counter()
@@ -33,5 +33,5 @@ def time_calls(call: Callable[[T], object], arguments: Sequence[T]) -> list[floa
 
 
 def tell(latencies: Iterable[float]) -> None:
-    """Print latencies for the process that waits for them."""
+    """Print latencies for the parent process."""
     json.dump([round(latency, 4) for latency in latencies], sys.stdout)

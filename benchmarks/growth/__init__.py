@@ -1,1 +1,1 @@
-"""How index, queries, memory and disk grow with the number of chunks: what docs/SCALING.md shows."""
+"""Measurements of growth with the number of chunks, for docs/SCALING.md."""

@@ -16,13 +16,13 @@ SIZES = (1_000, 10_000, 100_000, 500_000)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, metavar="SIZE", help=f"chunks; default: {SIZES}")
-    parser.add_argument("--work", type=Path, required=True, help="keeps sources, indexes and findings")
-    parser.add_argument("--seconds", type=float, default=86_400, help="stop after about so long (default: a day)")
-    parser.add_argument("--ask-now", action="store_true", help="ask although Chroma is still behind")
-    parser.add_argument("--again", action="store_true", help="ask the questions again, of an index that is complete")
+    parser.add_argument("--work", type=Path, required=True, help="directory for sources, indexes and results")
+    parser.add_argument("--seconds", type=float, default=86_400, help="stop after about this time (default: a day)")
+    parser.add_argument("--ask-now", action="store_true", help="query although Chroma is not synchronized")
+    parser.add_argument("--again", action="store_true", help="repeat the queries on a complete index")
     parser.add_argument(
         "--embed-up-to",
         type=int,
@@ -30,20 +30,20 @@ def parse_arguments() -> argparse.Namespace:
         metavar="SIZE",
         help="larger sizes get generated vectors (default: %(default)s)",
     )
-    parser.add_argument("--on-server", action="store_true", help="with a Chroma server, after a run without")
+    parser.add_argument("--on-server", action="store_true", help="use a Chroma server, after a run without")
     parser.add_argument("--document", type=Path, help="rewrite the table of this Markdown file and measure nothing")
     return parser.parse_args()
 
 
 def load_columns(work: Path) -> list[Findings]:
-    """Return what was found for each size, with the Chroma server after without."""
+    """Return the results of each size, those with the Chroma server last."""
     places = [(size, on_server) for size in SIZES for on_server in (False, True)]
     found = [Findings.load(findings_path(work, size, on_server=on_server), size) for size, on_server in places]
     return [column for column in found if column.latencies]
 
 
 def main() -> int:
-    """Go on with each size; return 1 where something is left to do."""
+    """Continue each size; return 1 if something remains to be done."""
     arguments = parse_arguments()
     work = arguments.work.resolve()
     if arguments.document:

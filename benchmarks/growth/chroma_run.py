@@ -1,4 +1,4 @@
-"""A Chroma server of the benchmark's own, on loopback, that keeps its data and its port between runs."""
+"""A Chroma server on loopback for the benchmark; it keeps its data and port between runs."""
 
 import socket
 import subprocess
@@ -15,7 +15,7 @@ START_LIMIT_S = 120.0  # with half a million vectors to open
 
 @contextmanager
 def run_chroma(directory: Path) -> Iterator[tuple[str, int]]:
-    """Run `chroma run` for the length of the block; yields its URL and its process id.
+    """Run `chroma run` during the block; yields its URL and process id.
 
     Raises:
         TimeoutError: It does not answer.
@@ -36,7 +36,7 @@ def run_chroma(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 def _keep_port(path: Path) -> int:
-    """Return the port of earlier runs: the product takes a server at another address for another one, without data."""
+    """Return the port of earlier runs: at another address the product expects an empty server."""
     if not path.exists():
         with socket.create_server(("127.0.0.1", 0)) as sock:
             path.write_text(str(sock.getsockname()[1]))

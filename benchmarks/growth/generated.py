@@ -1,4 +1,4 @@
-"""Vectors out of a seeded generator, written through the product's own stores, where embedding would take too long."""
+"""Write vectors of a seeded generator through the product's stores, if embedding would take too long."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.embedding.named import identify_model
+from agent_brain_server.embedding.embedders import identify_model
 from agent_brain_server.project.recovery import Repairs
 from agent_brain_server.project.services import open_stores
 from agent_brain_server.services.embedding_queue import embedding_key, embedding_text
@@ -15,11 +15,11 @@ from agent_brain_server.storage_paths import resolve_storage_paths
 BATCH = 2_000  # chunks: three megabytes of vectors
 CLUSTERS = 2_000
 SPREAD = 0.7
-"""Share of a vector that is its own, the rest its cluster's: texts lie in clusters, random vectors don't."""
+"""Share of a vector that is random; the rest is its cluster's, because texts form clusters."""
 
 
 def write_generated_vectors(state_dir: Path) -> int:
-    """Give every chunk that lacks a vector a generated one; returns how many. No server must be running.
+    """Write a generated vector for every chunk without one; return the number. No server may be running.
 
     Args:
         state_dir: Of the project.

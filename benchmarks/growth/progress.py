@@ -1,4 +1,4 @@
-"""What a growth run has found so far for one size, kept in a file, so that it can go on later."""
+"""Results of a growth run for one size, kept in a file so that the run can be continued."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -29,7 +29,7 @@ class Findings:
         rss: Megabytes of the server after the questions, file pages included.
         anonymous: The part of that which the system can't take back.
         started_rss: Megabytes of a server that has just been started and has answered one question.
-        chroma_rss: Megabytes of the Chroma server, where there is one.
+        chroma_rss: Megabytes of the Chroma server, if any.
         disk: Megabytes by store.
     """
 
@@ -55,9 +55,9 @@ class Findings:
 
     @classmethod
     def load(cls, path: Path, size: int) -> Self:
-        """Return what was found before; nothing where there is no file."""
+        """Return the results of earlier runs; empty without a file."""
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls(size)
 
     def save(self, path: Path) -> None:
-        """Keep it."""
+        """Write the file."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Corpora of a wanted number of chunks, cut from wheels that pip fetches once."""
+"""Corpora of a given number of chunks, from wheels that pip downloads once."""
 
 import hashlib
 import random
@@ -13,21 +13,21 @@ from pathlib import Path
 from benchmarks.corpus import read_questions
 
 SUFFIXES = (".py", ".pyi", ".rst", ".md")
-"""Code and prose; the wheels' data files would be many chunks that nobody asks about."""
+"""Code and prose, without the data files of the wheels."""
 
 BYTES_OF_CHUNK = 720
-"""Of such files, on average: a corpus is cut by bytes, and its table shows the chunks that it really has."""
+"""Average of these files: a corpus is cut by bytes, and its table shows its actual number of chunks."""
 
 MAX_FILE_BYTES = 1_000_000
 """The product's default: larger files are not indexed."""
 
 QUESTION_FILES = 2_000
-"""Files that questions are taken from: some ten thousand questions, more than all runs ask."""
+"""Files from which queries are taken: some ten thousand queries, more than all runs send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A wheel by name, version, file name's rest, and hash."""
+    """A wheel by name, version, rest of the file name, and hash."""
 
     name: str
     version: str
@@ -36,7 +36,7 @@ class Wheel:
 
     @property
     def file_name(self) -> str:
-        """Name of the archive."""
+        """Return the name of the archive."""
         return f"{self.name}-{self.version}-{self.tag}.whl"
 
 
@@ -66,11 +66,11 @@ WHEELS = (
     ),
     Wheel("google_ads", "34.0.0", ANY, "5192914c5f54b48a8a17b429283392ca71f953055fcf96809c7d53ee8b1dfc31"),
 )
-"""The smaller a corpus, the fewer of them it holds; the last two, mostly generated code, are in the largest alone."""
+"""Smaller corpora contain fewer of these; the last two, mostly generated code, are in the largest only."""
 
 
 def fetch_wheel(wheel: Wheel, directory: Path) -> Path:
-    """Return a wheel's archive below a directory, downloading it where it is not there yet.
+    """Return the archive of a wheel below a directory; download it if needed.
 
     Raises:
         ValueError: What was downloaded is not the file that is meant.
@@ -87,7 +87,7 @@ def fetch_wheel(wheel: Wheel, directory: Path) -> Path:
 
 
 def cut_corpus(size: int, root: Path, wheels: Path) -> None:
-    """Write a tree of about `size` chunks, the files of the wheels in an order that is random and always the same.
+    """Write a tree of about `size` chunks, with files of the wheels in a seeded random order.
 
     Raises:
         ValueError: The wheels do not hold so many.
@@ -110,7 +110,7 @@ def cut_corpus(size: int, root: Path, wheels: Path) -> None:
 
 
 def choose_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the files of an archive that are taken, in their order."""
+    """Return the selected files of an archive, in order."""
     entries = [
         entry
         for entry in archive.infolist()
@@ -121,7 +121,7 @@ def choose_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def make_questions(root: Path) -> Iterator[str]:
-    """Yield different questions in an order that is random and always the same: names, first sentences, arguments."""
+    """Yield different queries in a seeded random order: names, first sentences, arguments."""
     paths = sorted(root.rglob("*.py"))
     chosen = random.Random(1).sample(paths, min(len(paths), QUESTION_FILES))
     questions = sorted({question for path in chosen for question in _questions_of(path)})
@@ -132,11 +132,11 @@ def make_questions(root: Path) -> Iterator[str]:
 def _questions_of(path: Path) -> list[str]:
     try:
         return list(read_questions(path))
-    except (SyntaxError, ValueError):  # templates, and samples that are meant to be wrong
+    except (SyntaxError, ValueError):  # templates and deliberately invalid samples
         return []
 
 
 def choose_half(root: Path) -> list[str]:
     """Return globs that match about half of a corpus: every second of the directories two levels below its root."""
     directories = sorted(path.relative_to(root).as_posix() for path in root.glob("*/*") if path.is_dir())
-    return [f"{directory}/**" for directory in directories[::2]][:100]  # as many as a request may have
+    return [f"{directory}/**" for directory in directories[::2]][:100]  # the maximum of a request

@@ -1,4 +1,4 @@
-"""The steps of one size: cut, index, vectors, Chroma, questions. Each goes on where an earlier run ended."""
+"""The steps of one size: cut, index, vectors, Chroma, queries. Each continues an earlier run."""
 
 import itertools
 import os
@@ -20,10 +20,10 @@ from benchmarks.processes import MEGABYTE, PROC, tree_cpu, tree_memory, wait_unt
 from benchmarks.project import Project
 
 EMBEDDED_UP_TO = 100_000
-"""Chunks up to which the model makes the vectors: the next size would take it most of an hour."""
+"""Largest size that the model embeds: the next one would take most of an hour."""
 
-QUERIES = 200  # of each kind, none asked twice
-WARM_QUERIES = 20  # before those, not counted: the first ones read pages from disk
+QUERIES = 200  # of each kind, none repeated
+WARM_QUERIES = 20  # before those, not counted: they read pages from disk
 CHROMA_VARIABLE = "AGENT_BRAIN_CHROMA_URL"
 POLL_S = 0.25
 WORKER_END_S = 60.0  # longest wait for the indexing worker, which ends 20 seconds after its last work
@@ -52,7 +52,7 @@ class Growth:
             self.found = replace(before, chroma=0, chroma_wall=0.0, latencies={})
 
     def go_on(self, seconds: float, *, ask_now: bool = False) -> bool:
-        """Do what is left, for about so long; returns whether all is done. The first index is never cut short.
+        """Run the remaining steps for about a given time, but the first index completely; return whether all are done.
 
         Args:
             seconds: Longest wait for vectors, and for Chroma.
@@ -76,7 +76,7 @@ class Growth:
 
     @contextmanager
     def _chroma(self) -> Iterator[int | None]:
-        """Run the Chroma server where one is wanted; yields its process id."""
+        """Run the Chroma server if requested; yields its process id."""
         if not self._on_server:
             yield None
             return
@@ -92,7 +92,7 @@ class Growth:
         self.found.save(self._results)
 
     def _index(self, project: Project) -> None:
-        """Measure the first index up to its keywords; write generated vectors where the model would take too long."""
+        """Measure the first index up to its keywords; write generated vectors for large sizes."""
         files = [path for path in self._root.rglob("*") if path.is_file()]
         self.found.files, self.found.bytes = len(files), sum(path.stat().st_size for path in files)
         project.forget()
@@ -110,7 +110,7 @@ class Growth:
             self.found.save(self._results)
 
     def _follow(self, client: Client, field: str, ends: float) -> bool:
-        """Watch vectors fill in, or Chroma catch up; returns whether nothing is left to do."""
+        """Wait for vectors or for Chroma; return whether both are complete."""
         status = client.call("GET", "/health/status")
         first, started = status[field], time.perf_counter()
         last, moved_at = first, started
@@ -132,7 +132,7 @@ class Growth:
         """Measure queries of each kind, memory and disk."""
         wait_until_childless(state["pid"], WORKER_END_S)
         questions = make_questions(self._root)
-        with Client(state) as client:  # a connection of its own: one that waited so long has been closed
+        with Client(state) as client:  # a new connection: an idle one was closed
             status = client.call("GET", "/health/status")
             client.call("POST", "/query", {"query": next(questions)})
         self.found.behind = status["vectors_behind"]
@@ -150,7 +150,7 @@ class Growth:
 
 
 def findings_path(work: Path, size: int, *, on_server: bool = False) -> Path:
-    """Return where the findings of a run are kept."""
+    """Return the path of the results of a run."""
     return work / f"{size}" / ("findings-server.json" if on_server else "findings.json")
 
 
@@ -173,6 +173,6 @@ def _measure_disk(directory: Path) -> float:
 
 
 def _read_anonymous(pid: int) -> float:
-    """Return the megabytes of a process that are no pages of files."""
+    """Return the anonymous memory of a process in megabytes."""
     lines = (PROC / str(pid) / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024 / MEGABYTE

@@ -1,4 +1,4 @@
-"""The findings as the table of docs/SCALING.md."""
+"""Format the results as the table of docs/SCALING.md."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ ROWS: tuple[tuple[str, Callable[[Findings], str]], ...] = (
 
 
 def format_growth(columns: Sequence[Findings]) -> str:
-    """Return the table: a row for each measurement, a column for each size."""
+    """Return the table: one row for each measurement, one column for each size."""
     heading = ["", *(f"{found.size:,}{', server' if found.vectors_at == 'server' else ''}" for found in columns)]
     return format_table([heading, *([title, *map(cell, columns)] for title, cell in ROWS)])
 

@@ -1,1 +1,1 @@
-"""How good the answers are: labelled questions on disk, asked of real indexes, and what each part of ranking adds."""
+"""Quality of answers: labelled queries from disk on real indexes, and the effect of each part of the ranking."""

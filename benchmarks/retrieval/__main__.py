@@ -1,8 +1,8 @@
-"""Measure how good the answers are: `./task quality -- --set DIR --trees DIR`, and `--documents`.
+"""Measure the quality of answers: `./task quality -- --set DIR --trees DIR`, and `--documents`.
 
-A set of labelled questions lies on disk, with the source trees that they are about. Each tree is indexed by the product
-once, into the work directory; its questions are then asked, and what came of them is counted in every way that
-docs/QUALITY.md shows. `--documents` asks the questions of documents.json about packages' documentation.
+A set of labelled queries and their source trees are on disk. The product indexes each tree once, into the work
+directory; then the queries are sent and the answers evaluated for the tables of docs/QUALITY.md. `--documents` uses the
+queries of documents.json about the documentation of packages.
 """
 
 import argparse
@@ -30,24 +30,31 @@ DOCUMENTS_BEGIN = "<!-- begin: documents, written by benchmarks/retrieval -->"
 FOLDS = 5
 
 POOR_SCORE = 0.7
-"""Answers below this are listed by --poor: the right file is not first, or one of several is missing."""
+"""--poor lists answers below this: the relevant file is not first, or one of several is missing."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="./task quality --", description=(__doc__ or "").partition("\n\n")[2])
-    parser.add_argument("--set", type=Path, help="directory of labelled questions: repos.json and queries/")
+    parser.add_argument("--set", type=Path, help="directory of labelled queries: repos.json and queries/")
     parser.add_argument("--trees", type=Path, help="directory with one source tree per repository, by name")
-    parser.add_argument("--repo", nargs="+", default=[], metavar="NAME", help="only these repositories of the set")
-    parser.add_argument("--documents", action="store_true", help="ask about packages' documentation, fetched by pip")
-    parser.add_argument("--work", type=Path, help="keeps the indexes for the next run (default: a temporary directory)")
+    parser.add_argument("--repo", nargs="+", default=[], metavar="NAME", help="use only these repositories of the set")
     parser.add_argument(
-        "--recut", action="store_true", help="cut unchanged files again, after a change of how they are cut"
+        "--documents", action="store_true", help="query the documentation of packages, downloaded by pip"
     )
     parser.add_argument(
-        "--folds", type=int, default=FOLDS, help=f"of the cross-validation, its long part (default {FOLDS}; 0: none)"
+        "--work", type=Path, help="directory that keeps indexes for the next run (default: a temporary one)"
     )
-    parser.add_argument("--poor", action="store_true", help=f"list the questions that score below {POOR_SCORE}")
+    parser.add_argument(
+        "--recut", action="store_true", help="cut unchanged files again, after a change of the chunkers"
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        default=FOLDS,
+        help=f"folds of the cross-validation, the longest part (default {FOLDS}; 0: none)",
+    )
+    parser.add_argument("--poor", action="store_true", help=f"list queries that score below {POOR_SCORE}")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     parser.add_argument("--document", type=Path, help="rewrite the sections of this Markdown file")
     arguments = parser.parse_args()
@@ -59,7 +66,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def ask_set(arguments: argparse.Namespace, work: Path) -> list[AskedRepository]:
-    """Index every tree and ask its questions; a tree that is not there is named and passed over."""
+    """Index every tree and send its queries; a missing tree is reported and skipped."""
     shared = make_shared_services()
     asked = []
     for repository in load_query_set(arguments.set, arguments.repo):
@@ -76,19 +83,18 @@ def ask_set(arguments: argparse.Namespace, work: Path) -> list[AskedRepository]:
 
 
 def list_poor(asked: list[AskedRepository]) -> None:
-    """Print the questions that are answered badly, with what was wanted and what came."""
+    """Print queries with poor answers, with the expected and the actual files."""
     for each in asked:
         for query in each.queries:
             if (score := query.score("hybrid")) < POOR_SCORE:
                 wanted = [target.path for target in query.targets]
                 came = [passage.path for passage in query.answers["hybrid"].passages[:5]]
-                print(
-                    f"{score:.2f} {each.repository.name} {query.query.text!r}\n     wanted {wanted}\n     came   {came}"
-                )
+                print(f"{score:.2f} {each.repository.name} {query.query.text!r}")
+                print(f"     expected {wanted}\n     got      {came}")
 
 
 def main() -> None:
-    """Measure, print the tables, write the files that were asked for."""
+    """Measure, print the tables and write the requested files."""
     arguments = parse_arguments()
     results: dict[str, Any] = {"date": datetime.date.today().isoformat(), "machine": describe_machine()}
     sections = {}
@@ -113,7 +119,7 @@ def main() -> None:
 
 
 def describe_run(results: dict[str, Any]) -> str:
-    """Return when and where it was measured."""
+    """Return the date and the machine of the run."""
     machine = results["machine"]
     return (
         f"Measured {results['date']} on {machine['cores']} cores of {machine['processor']}, {machine['system']}, "

@@ -1,4 +1,4 @@
-"""What each weight of ranking adds, and how much meaning there should be beside words."""
+"""Measure the effect of each ranking weight and of `alpha`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
@@ -30,7 +30,7 @@ def score_setting(asked: Iterable[AskedRepository], setting: Setting) -> float:
 
 
 def measure_losses(asked: Sequence[AskedRepository]) -> dict[str, dict[SearchMode, float]]:
-    """Return by weight and mode what NDCG@10 loses where that weight alone does nothing."""
+    """Return the loss of NDCG@10 by weight and mode if that weight alone is neutral."""
     whole = {mode: score_setting(asked, Setting(mode)) for mode in ABLATED_MODES}
     return {
         name: {mode: whole[mode] - score_setting(asked, without(Setting(mode), name)) for mode in ABLATED_MODES}
@@ -39,12 +39,12 @@ def measure_losses(asked: Sequence[AskedRepository]) -> dict[str, dict[SearchMod
 
 
 def without(setting: Setting, name: str) -> Setting:
-    """Return a setting in which one weight does nothing."""
+    """Return a setting with one weight neutral."""
     return replace(setting, weights=replace(setting.weights, **{name: getattr(NEUTRAL_WEIGHTS, name)}))
 
 
 def measure_neutral(asked: Sequence[AskedRepository]) -> dict[SearchMode, float]:
-    """Return NDCG@10 by mode where no weight does anything: the fused scores as they are."""
+    """Return NDCG@10 by mode with all weights neutral: the fused scores alone."""
     return {mode: score_setting(asked, Setting(mode, weights=NEUTRAL_WEIGHTS)) for mode in ABLATED_MODES}
 
 

@@ -1,4 +1,4 @@
-"""What the product answers, and the candidates that it ranked, kept so that they can be ranked in other ways."""
+"""Answers of the product, and their candidates, kept to rank them with other weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Answer:
     """Ten results, the best first.
 
     Attributes:
-        passages: Where each result stands.
-        tokens: Of each result's text.
+        passages: Lines of each result.
+        tokens: Number of tokens of each result.
     """
 
     passages: tuple[Passage, ...]
@@ -29,7 +29,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Everything that ranking sees of one question."""
+    """Everything that the ranking of a query depends on."""
 
     query: str
     bm25_hits: tuple[Hit, ...]
@@ -47,7 +47,7 @@ class Setting:
 
 
 def ask(bundle: ProjectServices, query: str, mode: SearchMode, source_types: tuple[SourceType, ...] = ()) -> Answer:
-    """Ask the product as a client does, except for HTTP."""
+    """Query the product as a client does, but without HTTP."""
     request = QueryRequest(query=query, mode=mode, top_k=DEPTH, source_types=list(source_types))
     results = bundle.queries.answer(request).results
     return Answer(
@@ -57,7 +57,7 @@ def ask(bundle: ProjectServices, query: str, mode: SearchMode, source_types: tup
 
 
 def gather_candidates(bundle: ProjectServices, query: str) -> Candidates:
-    """Retrieve as the product does where no filter and no threshold is set."""
+    """Retrieve as the product does without filter and threshold."""
     bm25 = bundle.bm25.search(query, POOL_SIZE)
     nearest = bundle.vectors.search(bundle.embedder.embed(query), POOL_SIZE)
     vector = tuple(hit for hit in nearest if hit.score >= 0)
@@ -80,11 +80,11 @@ def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
 
 
 def require_agreement(candidates: Candidates, answers: Mapping[SearchMode, Answer]) -> None:
-    """Return if ranking the candidates here gives what the product answered.
+    """Check that ranking the candidates here gives the answer of the product.
 
     Raises:
-        ValueError: It does not: the product has come to do more than this module does.
+        ValueError: The rankings differ: the product does something that this module lacks.
     """
     for mode, answer in answers.items():
         if rank(candidates, Setting(mode)) != answer.passages:
-            raise ValueError(f"{candidates.query!r} is answered otherwise than its candidates rank, in mode {mode}")
+            raise ValueError(f"{candidates.query!r} has another answer than its ranked candidates, in mode {mode}")

@@ -8,7 +8,7 @@ from benchmarks.retrieval.cross_validation import ALPHA_GRID, FACTOR_GRID, SUMMA
 from benchmarks.retrieval.summary import FLOOR, by_language
 
 PEERS_SHOWN = 2
-"""How many published tools the table by repository shows, best first."""
+"""Number of published tools in the table by repository, best first."""
 
 CATEGORY_TITLES = {
     "symbol": "a name",

@@ -1,7 +1,7 @@
-"""Do the weights hold for repositories that they were not chosen on?
+"""Cross-validate the ranking weights over repositories.
 
-Repositories are dealt into folds. For each fold, weights are fitted to the questions of the others, from weights that
-do nothing, and scored on it; beside that the product's fixed weights are scored on the same fold.
+Repositories are divided into folds. For each fold, weights are fitted to the queries of the other folds, starting from
+neutral weights, and scored on it, together with the shipped weights.
 """
 
 import os
@@ -21,27 +21,26 @@ from benchmarks.retrieval.gathering import AskedRepository
 SEED = 0
 
 SUMMAND_GRID = (-0.4, -0.2, 0.0, 0.1, 0.2, 0.3, 0.4, 0.6)
-"""Of a weight that is added beside a best fused score of 1; steps as fine as the curves are flat."""
+"""Values of a weight that is added to a fused score of at most 1."""
 
 FACTOR_GRID = (1.0, 0.85, 0.7, 0.5, 0.3)
-"""Of a weight by which a score is multiplied."""
+"""Values of a weight that multiplies a score."""
 
 ALPHA_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 START_ALPHA = 0.5
-"""Both sides count the same before anything is known."""
+"""Keywords and vectors start with equal weight."""
 
 MAX_ROUNDS = 3
-"""Passes over all weights; the third seldom changes one."""
+"""Passes over all weights; the third rarely changes one."""
 
 LEAST_GAIN = 1e-4
-"""Less is a change in the last ranks: one of 480 questions whose answer moves from the second rank to the first adds
-8e-4."""
+"""Smaller gains are changes in the last ranks: one of 480 queries whose answer moves from second to first adds 8e-4."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """What came of one fold: NDCG@10 by repository that was held out, and of the others."""
+    """Result of one fold: NDCG@10 of each held-out repository, and of the others."""
 
     fitted: Setting
     training_score: float
@@ -50,14 +49,14 @@ class Fold:
 
 
 def deal_folds(names: Sequence[str], count: int, seed: int) -> list[list[str]]:
-    """Deal names into folds whose sizes differ by one at the most, in an order that the seed decides."""
+    """Distribute names over folds whose sizes differ by at most one, in a seeded order."""
     shuffled = sorted(names)
     random.Random(seed).shuffle(shuffled)
     return [shuffled[start::count] for start in range(count) if shuffled[start::count]]
 
 
 def cross_validate(asked: Sequence[AskedRepository], folds: int) -> list[Fold]:
-    """Fit and score every fold, as many at a time as there are processors."""
+    """Fit and score every fold, one per processor at a time."""
     jobs = []
     for names in deal_folds([each.repository.name for each in asked], folds, SEED):
         held_out = [each for each in asked if each.repository.name in names]
@@ -67,17 +66,17 @@ def cross_validate(asked: Sequence[AskedRepository], folds: int) -> list[Fold]:
 
 
 def _try_fold(training: Sequence[AskedRepository], held_out: Sequence[AskedRepository]) -> Fold:
-    fitted, score = fit(cache(lambda setting: score_setting(training, setting)))  # a pass repeats much of the last one
+    fitted, score = fit(cache(lambda setting: score_setting(training, setting)))  # a pass repeats most of the last one
     return Fold(fitted, score, score_repositories(held_out, fitted), score_repositories(held_out, Setting()))
 
 
 def fit(score: Callable[[Setting], float]) -> tuple[Setting, float]:
-    """Find weights and alpha by coordinate descent over the grid; returns them with their score.
+    """Find weights and alpha by coordinate descent over the grid; return them with their score.
 
     One coordinate at a time takes the value of its grid that scores best while the others stay.
 
     Args:
-        score: Says how good a setting is; more is better.
+        score: Returns the quality of a setting; higher is better.
     """
     best = Setting(alpha=START_ALPHA, weights=NEUTRAL_WEIGHTS)
     highest = score(best)
@@ -93,7 +92,7 @@ def fit(score: Callable[[Setting], float]) -> tuple[Setting, float]:
 
 
 def grid_of(name: str) -> tuple[float, ...]:
-    """Return the values that a weight, or alpha, may take."""
+    """Return the grid of a weight or of alpha."""
     if name == "alpha":
         return ALPHA_GRID
     return FACTOR_GRID if getattr(NEUTRAL_WEIGHTS, name) == 1 else SUMMAND_GRID
@@ -108,7 +107,7 @@ def _alternatives(setting: Setting, name: str) -> list[Setting]:
 
 
 def mean_of_folds(folds: Sequence[Fold]) -> tuple[float, float]:
-    """Return NDCG@10 over all repositories, each scored while held out: with fitted and with fixed weights."""
+    """Return NDCG@10 over all repositories, each held out: with fitted and with shipped weights."""
     fitted = [score for fold in folds for score in fold.fitted_scores.values()]
     fixed = [score for fold in folds for score in fold.fixed_scores.values()]
     return fmean(fitted), fmean(fixed)

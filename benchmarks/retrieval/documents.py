@@ -1,4 +1,4 @@
-"""Do questions about prose find the section that answers them?"""
+"""Measure whether queries about documentation find the section that answers them."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ from benchmarks.retrieval.scoring import Passage, covers, first_rank
 from benchmarks.retrieval.summary import summarize_reading
 
 RECALL_DEPTH = 5
-"""Sections that an agent is taken to look at before it asks in another way."""
+"""Results that an agent is assumed to read before it rephrases the query."""
 
 DOCUMENTS_ALONE = "hybrid, only documents"
 WAYS = (*MODES, DOCUMENTS_ALONE)
@@ -40,26 +40,26 @@ WAYS = (*MODES, DOCUMENTS_ALONE)
 
 @dataclass(frozen=True, slots=True)
 class AskedQuestion:
-    """A question with its answers, by the way in which it was asked."""
+    """A query with its answers, by mode."""
 
     question: DocumentQuestion
     answers: Mapping[str, Answer]
     candidates: Candidates
 
     def first_right(self, way: str) -> int | None:
-        """Return the rank of the first result out of a right section; None where none of ten is."""
+        """Return the rank of the first result from a relevant section, or `None`."""
         return first_rank(self.answers[way].passages, self.question.targets)
 
     def is_recalled(self, way: str) -> bool:
-        """Tell whether the section is among the first five results."""
+        """Return whether the section is among the first five results."""
         return _is_early(self.first_right(way))
 
     def is_recalled_by(self, setting: Setting) -> bool:
-        """Tell the same of the candidates as ranked by a setting."""
+        """Return whether it is among the first five candidates as ranked by a setting."""
         return _is_early(first_rank(rank(self.candidates, setting), self.question.targets))
 
     def is_candidate(self) -> bool:
-        """Tell whether the section is among all that was ranked."""
+        """Return whether the section is among all candidates."""
         places = (Passage(fact.path, fact.start_line, fact.end_line) for fact in self.candidates.facts.values())
         return any(covers(place, target) for place in places for target in self.question.targets)
 

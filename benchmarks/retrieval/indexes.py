@@ -1,4 +1,4 @@
-"""The product's own index of a source tree, complete with vectors, kept between runs outside of the tree."""
+"""Complete indexes of source trees, made by the product and kept between runs outside of the trees."""
 
 import sys
 import time
@@ -12,14 +12,14 @@ from agent_brain_server.project.services import ProjectServices, SharedServices
 from agent_brain_server.storage_paths import default_state_dir
 
 POLL_S = 0.05
-"""An unchanged tree is found so in some tenths of a second."""
+"""An unchanged tree takes some tenths of a second."""
 
 STALL_LIMIT_S = 120.0
-"""Without a chunk or a vector for so long something hangs; a batch takes some tenths of a second."""
+"""A job without progress for this long hangs; a batch takes some tenths of a second."""
 
 
 def make_shared_services() -> SharedServices:
-    """Return what the indexes of one run share: the model for questions is loaded once."""
+    """Return the parts that the indexes of a run share, such as the embedding model."""
     return SharedServices.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
 
 
@@ -27,16 +27,16 @@ def make_shared_services() -> SharedServices:
 def open_index(
     tree: Path, state_dir: Path, shared: SharedServices, *, recut: bool = False
 ) -> Iterator[ProjectServices]:
-    """Open the services over a tree whose index is complete and as the tree is now.
+    """Open the services of a tree after indexing it completely.
 
     Args:
         tree: The sources; nothing is written into it.
-        state_dir: Keeps the index.
-        shared: Of the run.
-        recut: Cut unchanged files too, as after a change of how files are cut; equal texts keep their vectors.
+        state_dir: Directory of the index.
+        shared: Parts shared by the run.
+        recut: Cut unchanged files again, after a change of the chunkers; equal texts keep their vectors.
 
     Raises:
-        RuntimeError: The tree can't be indexed.
+        RuntimeError: The tree cannot be indexed.
     """
     root = tree.resolve()
     settings = ProjectConfig(watch=False)
@@ -52,10 +52,10 @@ def open_index(
 
 
 def wait_for_job(bundle: ProjectServices, job_id: str) -> None:
-    """Return when a job is done.
+    """Wait until a job is done.
 
     Raises:
-        RuntimeError: It failed, or nothing of it moves.
+        RuntimeError: The job failed or makes no progress.
     """
     moved_at, seen = time.monotonic(), ""
     while (job := bundle.indexing.jobs.get(job_id)).state not in TERMINAL_STATES:

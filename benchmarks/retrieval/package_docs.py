@@ -1,7 +1,7 @@
-"""Questions about packages' documentation, of our own, and the source distributions that carry it, fetched by pip.
+"""Queries about the documentation of packages, and the source distributions with it, downloaded by pip.
 
-`documents.json` names each package with version and hash, and each question with the section that answers it. A
-question is worded as the section is ("same") or in other words ("other").
+`documents.json` lists each package with version and hash, and each query with the sections that answer it. A query uses
+the words of the section ("same") or paraphrases it ("other").
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Package:
 
     @property
     def directory(self) -> str:
-        """Name of its archive's only directory."""
+        """Return the name of the only directory of its archive."""
         return f"{self.name}-{self.version}"
 
 
@@ -40,7 +40,7 @@ class Section:
 
     Attributes:
         heading: Its title.
-        place: Its file and its lines, the title's included.
+        place: Its file and lines, including the title.
     """
 
     heading: str
@@ -49,11 +49,11 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class DocumentQuestion:
-    """A question and the sections each of which answers it.
+    """A query and the sections that each answer it.
 
     Attributes:
         package: Name.
-        wording: "same" or "other" words than the section's.
+        wording: "same" or "other" words as the section.
     """
 
     package: str
@@ -63,12 +63,12 @@ class DocumentQuestion:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Where the answer stands."""
+        """Return the lines that answer the query."""
         return tuple(section.place for section in self.sections)
 
 
 def load_questions(path: Path = QUESTIONS) -> tuple[list[Package], list[DocumentQuestion]]:
-    """Read the packages and the questions."""
+    """Read the packages and the queries."""
     content = json.loads(path.read_text(encoding="utf-8"))
     packages = [Package(**package) for package in content["packages"]]
     return packages, [_read_question(question) for question in content["questions"]]
@@ -80,10 +80,10 @@ def _read_question(question: Mapping[str, Any]) -> DocumentQuestion:
 
 
 def fetch_package(package: Package, directory: Path) -> Path:
-    """Return the package's unpacked sources below a directory, downloading them where they are not there yet.
+    """Return the unpacked sources of a package below a directory; download them if needed.
 
     Raises:
-        ValueError: What was downloaded is not the file that is meant.
+        ValueError: The hash of the downloaded file differs.
     """
     unpacked = directory / package.directory
     if unpacked.is_dir():
@@ -104,10 +104,10 @@ def fetch_package(package: Package, directory: Path) -> Path:
 
 
 def require_section(section: Section, sources: Path) -> None:
-    """Return if a section begins where its label says.
+    """Check that a section begins at its labelled line.
 
     Raises:
-        ValueError: It does not.
+        ValueError: Another line is there.
     """
     lines = (sources / section.place.path).read_text(encoding="utf-8").splitlines()
     start, end = section.place.start_line or 1, section.place.end_line or 1

@@ -1,7 +1,7 @@
-"""A set of labelled questions on disk: `repos.json` names the repositories, `queries/<name>.json` has the questions.
+"""A set of labelled queries on disk: `repos.json` names the repositories, `queries/<name>.json` has the queries.
 
-Each repository has a name, a language and the figures that others published for it; each question the files, or lines
-of files, that answer it. Sets and source trees are other people's work: they are read where they lie.
+Each repository has a name, a language and published figures of other tools; each query has the files, or lines of
+files, that answer it. Sets and source trees are third-party work and are not copied into this repository.
 """
 
 import json
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 CATEGORIES = ("symbol", "semantic", "architecture")
-"""A name; a question in words; how something works."""
+"""A name; a description; how something works."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What answers a question: a file, or some of its lines.
+    """A file, or lines of it, that answers a query.
 
     Attributes:
-        path: Relative to the repository; it may lack or have leading directories.
-        start_line: First line, 1-based; None for the whole file.
-        end_line: Last line, inclusive; None for the whole file.
+        path: Relative to the repository; it may have more or fewer leading directories.
+        start_line: First line, 1-based; `None` for the complete file.
+        end_line: Last line, inclusive; `None` for the complete file.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuery:
-    """A question with everything that answers it."""
+    """A query with all its targets."""
 
     text: str
     category: str
@@ -40,10 +40,10 @@ class LabelledQuery:
 
 @dataclass(frozen=True, slots=True)
 class LabelledRepository:
-    """A repository with its questions.
+    """A repository with its queries.
 
     Attributes:
-        published: NDCG@10 of other tools for the same questions, by tool.
+        published: Published NDCG@10 of other tools for the same queries, by tool.
     """
 
     name: str
@@ -57,10 +57,10 @@ def load_query_set(directory: Path, names: Collection[str] = ()) -> list[Labelle
 
     Args:
         directory: Holds `repos.json` and `queries/`.
-        names: Repositories that are wanted; all where none is named.
+        names: Repositories to read; empty for all.
 
     Raises:
-        ValueError: The set has no repository of a name.
+        ValueError: The set lacks a named repository.
     """
     specs = json.loads((directory / "repos.json").read_text(encoding="utf-8"))["repos"]
     if unknown := set(names) - {spec["name"] for spec in specs}:
@@ -88,7 +88,7 @@ def _read_target(target: str | Mapping[str, Any]) -> Target:
 
 
 def guess_category(query: str) -> str:
-    """Return the category of a question that has none: by its form."""
+    """Guess the category of an unlabelled query from its form."""
     text = query.strip()
     if " " not in text:
         return "symbol"

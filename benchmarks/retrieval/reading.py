@@ -1,4 +1,4 @@
-"""How much an agent reads until it has come to what it looks for."""
+"""Count the tokens that an agent reads until it finds the answer."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read for one question: tokens, and whether the answer was in it."""
+    """Tokens read for one query, and whether the answer was in them."""
 
     tokens: int
     is_found: bool
@@ -23,19 +23,19 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file as `grep` sees it: its text in lower case, and its tokens."""
+    """A file for grep: its text in lower case, and its number of tokens."""
 
     text: str
     tokens: int
 
 
 def read_in_order(results: Sequence[Result], tokens: Sequence[int], targets: Sequence[Target]) -> Reading:
-    """Read results one after the other up to the first that shows a target; all of ten where none does.
+    """Read results in order until one shows a target; all ten if none does.
 
     Args:
-        results: In order.
-        tokens: Of each result's text.
-        targets: Those that exist.
+        results: Results, best first.
+        tokens: Number of tokens of each result.
+        targets: Targets that exist in the tree.
     """
     rank = first_rank(results, targets)
     return Reading(sum(tokens[: rank or DEPTH]), rank is not None)
@@ -48,7 +48,7 @@ def load_files(root: Path, paths: Iterable[str]) -> dict[str, SourceFile]:
 
 
 def order_by_matches(query: str, files: Mapping[str, SourceFile]) -> list[str]:
-    """Return the files that hold a word of the query anywhere, those with the most of its words first, then by path."""
+    """Return the files with a word of the query, those with most of its words first, then by path."""
     words = {word.lower() for word in WORD.findall(query)}
     words = words - STOP_WORDS or words
     counts = {path: sum(word in file.text for word in words) for path, file in files.items()}
@@ -56,6 +56,6 @@ def order_by_matches(query: str, files: Mapping[str, SourceFile]) -> list[str]:
 
 
 def read_like_grep(query: str, files: Mapping[str, SourceFile], targets: Sequence[Target]) -> Reading:
-    """Read whole files in the order of how many of the query's words each holds, ten at the most."""
+    """Read complete files, at most ten, those with most of the query's words first."""
     paths = order_by_matches(query, files)[:DEPTH]
     return read_in_order([WholeFile(path) for path in paths], [files[path].tokens for path in paths], targets)

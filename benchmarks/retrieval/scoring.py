@@ -1,4 +1,4 @@
-"""How good one answer is: NDCG@10 (Järvelin & Kekäläinen 2002) with binary gains, and what chance reaches."""
+"""Score one answer: NDCG@10 (Järvelin & Kekäläinen 2002) with binary gains, and the score of random order."""
 
 import math
 import random
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from benchmarks.retrieval.query_set import Target
 
 DEPTH = 10
-"""Results that count: what an agent is given where it asks for no other number."""
+"""Results that count: the default of `top_k`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Some lines of a file, as a result names them; lines are 1-based, the last one inclusive."""
+    """Lines of a file in a result; 1-based, the last one inclusive."""
 
     path: str
     start_line: int
@@ -22,7 +22,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class WholeFile:
-    """A result that is a file, as a list of files gives it."""
+    """A result that is a complete file."""
 
     path: str
 
@@ -31,12 +31,12 @@ Result = Passage | WholeFile
 
 
 def is_same_path(one: str, other: str) -> bool:
-    """Tell whether two paths name one file; either may have further directories in front."""
+    """Return whether two paths name the same file; either may have more leading directories."""
     return one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
 
 
 def covers(result: Result, target: Target) -> bool:
-    """Tell whether a result shows a target: the same file, and a line of it where the target has lines."""
+    """Return whether a result shows a target: the same file, and one of its lines if it has lines."""
     if not is_same_path(result.path, target.path):
         return False
     if isinstance(result, WholeFile) or target.start_line is None or target.end_line is None:
@@ -45,19 +45,19 @@ def covers(result: Result, target: Target) -> bool:
 
 
 def existing_targets(targets: Iterable[Target], files: Sequence[str]) -> tuple[Target, ...]:
-    """Return the targets that name a file of the tree; a label may be of another revision."""
+    """Return the targets that exist in the tree; a label may be of another revision."""
     return tuple(target for target in targets if any(is_same_path(path, target.path) for path in files))
 
 
 def score_ndcg(results: Sequence[Result], targets: Sequence[Target]) -> float:
     """Return NDCG@10 of one answer.
 
-    A target counts at the rank of the first result that shows it, and a rank counts once, whatever it shows. In the
-    ideal answer each target has a rank of its own, from the first on.
+    A target counts at the rank of the first result that shows it, and each rank counts once. In the ideal answer the
+    targets have the first ranks.
 
     Args:
-        results: As answered, the best first; two chunks of one file take two ranks.
-        targets: Those that exist.
+        results: Results, best first; two chunks of one file take two ranks.
+        targets: Targets that exist in the tree.
     """
     if not targets:
         return 0.0
@@ -67,7 +67,7 @@ def score_ndcg(results: Sequence[Result], targets: Sequence[Target]) -> float:
 
 
 def first_rank(results: Sequence[Result], targets: Sequence[Target]) -> int | None:
-    """Return the rank of the first of ten results that shows any of the targets, 1-based; None where none does."""
+    """Return the 1-based rank of the first of ten results that shows a target, or `None`."""
     for rank, result in enumerate(results[:DEPTH], 1):
         if any(covers(result, target) for target in targets):
             return rank
@@ -75,13 +75,13 @@ def first_rank(results: Sequence[Result], targets: Sequence[Target]) -> int | No
 
 
 def score_random_orders(files: Sequence[str], targets: Sequence[Target], *, orders: int, seed: str) -> float:
-    """Return the mean NDCG@10 of files in random order: what an answer is worth that knows nothing.
+    """Return the mean NDCG@10 of files in random order, as a lower bound.
 
     Args:
-        files: All that could be answered, in a fixed order.
-        targets: Those that exist.
-        orders: How many to average over.
-        seed: The same one gives the same orders.
+        files: All indexed files, in a fixed order.
+        targets: Targets that exist in the tree.
+        orders: Number of orders to average.
+        seed: Seed of the orders.
     """
     chance = random.Random(seed)
     picks = (chance.sample(files, min(DEPTH, len(files))) for _ in range(orders))

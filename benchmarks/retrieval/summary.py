@@ -1,4 +1,4 @@
-"""The figures of a run over a set of labelled questions, ready to be kept as JSON or shown as tables."""
+"""Summarize a run over a set of labelled queries, for JSON or for tables."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -23,11 +23,11 @@ QueryScore = Callable[[AskedQuery], float]
 
 
 def summarize(asked: Sequence[AskedRepository], *, folds: int) -> dict[str, Any]:
-    """Return every figure of a run.
+    """Return all figures of a run.
 
     Args:
         asked: All repositories.
-        folds: Of the cross-validation; without two folds and two repositories there is none.
+        folds: Folds of the cross-validation, which needs at least two folds and two repositories.
     """
     queries = [query for each in asked for query in each.queries]
     return {
@@ -55,12 +55,12 @@ def summarize(asked: Sequence[AskedRepository], *, folds: int) -> dict[str, Any]
 
 
 def mean_scores(asked: Iterable[AskedRepository], score: QueryScore) -> dict[str, float]:
-    """Return the mean of a score over the questions of each repository."""
+    """Return the mean score of the queries of each repository."""
     return {each.repository.name: fmean(map(score, each.queries)) for each in asked}
 
 
 def mean_published(asked: Sequence[AskedRepository]) -> dict[str, dict[str, float]]:
-    """Return by tool the mean of its published figures and how many of these repositories have one, best first."""
+    """Return the mean published figure of each tool and its number of repositories, best first."""
     figures: dict[str, list[float]] = defaultdict(list)
     for each in asked:
         for tool, score in each.repository.published.items():
@@ -70,14 +70,14 @@ def mean_published(asked: Sequence[AskedRepository]) -> dict[str, dict[str, floa
 
 
 def summarize_reading(readings: Iterable[Reading]) -> dict[str, float]:
-    """Return median and mean of the tokens, and the share of questions whose answer was in what was read."""
+    """Return median and mean of the tokens, and the share of queries whose answer was read."""
     known = list(readings)
     tokens = [reading.tokens for reading in known]
     return {"median": median(tokens), "mean": fmean(tokens), "found": fmean(reading.is_found for reading in known)}
 
 
 def summarize_folds(folds: Sequence[Fold]) -> dict[str, Any]:
-    """Return NDCG@10 with fitted and with fixed weights, over all and by fold."""
+    """Return NDCG@10 with fitted and with shipped weights, over all folds and by fold."""
     fitted, fixed = mean_of_folds(folds)
     return {
         "fitted": fitted,
@@ -96,7 +96,7 @@ def summarize_folds(folds: Sequence[Fold]) -> dict[str, Any]:
 
 
 def _scores() -> dict[str, QueryScore]:
-    """Return what a question is scored by: each mode, and the floor."""
+    """Return the scores of a query: each mode, and random order."""
     return {**{mode: partial(AskedQuery.score, mode=mode) for mode in MODES}, FLOOR: lambda query: query.floor}
 
 
@@ -125,7 +125,7 @@ def _by_repository(asked: Sequence[AskedRepository]) -> dict[str, dict[str, Any]
 
 
 def by_language(by_repository: dict[str, dict[str, Any]], columns: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Return the mean of some columns over the repositories of each language."""
+    """Return the mean of columns over the repositories of each language."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in by_repository.values():
         groups[row["language"]].append(row)

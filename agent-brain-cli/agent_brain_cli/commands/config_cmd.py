@@ -1,4 +1,4 @@
-"""`agent-brain config`: every setting, its value, and where that came from."""
+"""`agent-brain config`: show every setting and where its value comes from."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target, mode_option, target_options
-from agent_brain_cli.render import Json, format_table, note, show, write_value
-from agent_brain_cli.servers import resolve_mode
+from agent_brain_cli.output import Json, format_setting, format_table, note, show
+from agent_brain_cli.servers import note_ignored, resolve_mode
 from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.config.trust import SECRET_KEYS, Ignored
@@ -26,22 +25,22 @@ HIDDEN = "(hidden)"
 def config(target: Target, mode: str | None) -> None:
     """Show every setting and where its value comes from.
 
-    A value comes from an environment variable, a file or the defaults; a server that runs uses what held when it was
-    started. With --mode shared, the settings of the daemon that projects share are shown.
+    A value comes from an environment variable, a file or the defaults. A running server uses the values from when it
+    was started. With --mode shared, show the settings of the shared daemon.
     """
     document = describe_daemon_settings() if mode == "shared" else describe_settings(target)
     show(document, render_config, as_json=target.as_json)
     if mode != "shared":
         note_ignored(target)
     if mode is None and resolve_mode(target).is_shared:
-        note("The shared daemon serves this project; see its settings with: agent-brain config --mode shared")
+        note("This project uses the shared daemon. Show its settings with: agent-brain config --mode shared")
     running = document["running"]
     if running and any(running[key] != document["settings"][key]["value"] for key in differing_keys(document)):
-        note(f"The server that runs was started with other settings: it listens at {running['base_url']}")
+        note(f"The running server was started with other settings: it listens at {running['base_url']}")
 
 
 def describe_settings(target: Target) -> Json:
-    """Return the settings that a server of the project would start with."""
+    """Return the settings with which the project's server would start."""
     settings = load_settings(target.state_dir)
     return {
         "mode": "project",
@@ -55,7 +54,7 @@ def describe_settings(target: Target) -> Json:
 
 
 def describe_daemon_settings() -> Json:
-    """Return the settings that the daemon would start with."""
+    """Return the settings with which the shared daemon would start."""
     settings, home = DaemonSettings.load(), brain_home()
     return {
         "mode": "shared",
@@ -68,7 +67,7 @@ def describe_daemon_settings() -> Json:
 
 
 def describe_ignored(ignored: Ignored | None) -> Json | None:
-    """Return what of the project's file does not take effect, and why."""
+    """Return the ignored settings of the project's file with the reason; `None` if none are."""
     if ignored is None:
         return None
     return {
@@ -80,31 +79,31 @@ def describe_ignored(ignored: Ignored | None) -> Json | None:
 
 
 def describe_running(state_dir: Path) -> Json | None:
-    """Return where the server of a state directory says that it listens."""
+    """Return the address in a state directory's runtime file; `None` if there is none."""
     state = read_runtime(state_dir)
     return state.model_dump(mode="json", include={"base_url", "bind_host", "port"}) if state else None
 
 
 def differing_keys(document: Json) -> list[str]:
-    """Return the settings that can be compared with a server that runs; port 0 is any port."""
+    """Return the settings to compare with the running server; port 0 means any port."""
     return ["bind_host", "port"] if document["settings"]["port"]["value"] else ["bind_host"]
 
 
 def list_settings(values: Mapping[str, Any], origins: Mapping[str, str]) -> Json:
-    """Return value and origin of each setting; a secret's value is not shown."""
+    """Return value and origin of each setting; values of secrets are hidden."""
     shown = {key: HIDDEN if key in SECRET_KEYS and value is not None else value for key, value in values.items()}
     return {key: {"value": value, "origin": origins[key]} for key, value in shown.items()}
 
 
 def render_config(document: Json) -> str:
-    """Return a table of the settings, as config.json would write their values."""
+    """Return a table of the settings, with values as in config.json."""
     ignored = document["ignored"] or {"settings": {}, "withheld": []}
     rows = []
     for key, setting in document["settings"].items():
-        rows.append([key, write_value(setting["value"]), setting["origin"]])
+        rows.append([key, format_setting(setting["value"]), setting["origin"]])
         if key in ignored["settings"]:
             rows.append(
-                [key, write_value(ignored["settings"][key]), f"ignored: {ignored['reason']}, {ignored['file']}"]
+                [key, format_setting(ignored["settings"][key]), f"ignored: {ignored['reason']}, {ignored['file']}"]
             )
         if key in ignored["withheld"]:
             rows.append([key, HIDDEN, f"withheld: {ignored['file']} is {ignored['reason']}"])

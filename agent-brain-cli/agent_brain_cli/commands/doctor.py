@@ -7,7 +7,7 @@ import click
 
 from agent_brain_cli.checks import CHECKS, CheckContext, run_check
 from agent_brain_cli.options import Target, target_options
-from agent_brain_cli.render import Json, colours_wanted, show, visible
+from agent_brain_cli.output import Json, colours_wanted, show, visible
 from agent_brain_cli.servers import resolve_mode
 from agent_brain_server.config.settings import ProjectConfig, load_settings
 from agent_brain_server.errors import ConfigError

@@ -1,13 +1,12 @@
-"""`agent-brain init`: the state directory and its config.json."""
+"""`agent-brain init`: create the state directory and its config.json."""
 
 from typing import Literal
 
 import click
 
-from agent_brain_cli.ignored import note_ignored
 from agent_brain_cli.options import Target, mode_option, target_options
-from agent_brain_cli.render import Json, note, show, visible
-from agent_brain_cli.servers import resolve_mode
+from agent_brain_cli.output import Json, note, show, visible
+from agent_brain_cli.servers import note_ignored, resolve_mode
 from agent_brain_server.config.settings import change_project_mode, write_project_config
 from agent_brain_server.lifecycle import registry
 from agent_brain_server.lifecycle.registry import claim_state_dir, require_own_state_dir
@@ -20,21 +19,21 @@ from agent_brain_server.storage_paths import brain_home, config_path, shared_con
 Mode = Literal["project", "shared"]
 
 SERVED_BY = {
-    "project": "The project has its own server from now on, with its own index.",
-    "shared": "The shared daemon serves the project from now on, with an index in its own home.",
+    "project": "The project now has its own server, with its own index.",
+    "shared": "The shared daemon now serves the project, with an index in its own home.",
 }
 
 
 @click.command()
 @mode_option
-@click.option("--force", is_flag=True, help="Replace an existing config.json by an empty one; its mode is kept.")
+@click.option("--force", is_flag=True, help="Replace an existing config.json with an empty one; keep its mode.")
 @target_options
 def init(target: Target, mode: Mode | None, force: bool) -> None:
     """Create the project's state directory and its config.json.
 
-    The file holds nothing that is in force anyway. In an existing one nothing is changed but the mode, if it is named;
-    without --mode, the project stays with the server that it has. This is not needed before `start`, `index` or
-    `query`. With --mode shared the project is served by the shared daemon, whose shared_config.json is created as well.
+    Not needed before `start`, `index` or `query`. The file contains no defaults. In an existing file, only the mode is
+    changed, and only if --mode is given. With --mode shared, the project uses the shared daemon, and the daemon's
+    shared_config.json is created too.
     """
     target.require_project()
     require_own_state_dir(target.project_root, target.state_dir)
@@ -63,31 +62,31 @@ def init(target: Target, mode: Mode | None, force: bool) -> None:
 
 
 def find_mode(target: Target) -> Mode:
-    """Return whether the project is served by the shared daemon or has its own server, running or not."""
+    """Return the project's mode, whether or not a server is running."""
     return "shared" if resolve_mode(target).is_shared else "project"
 
 
 def note_next_step(target: Target, document: Json) -> None:
-    """Say what to type next."""
+    """Report the next command to run."""
     if not document["created"] and not document["changed"]:
         return
     if not is_stale(target.state_dir) and document["mode"] == "shared":
-        note("The project's own server still runs and is used until: agent-brain stop")
+        note("The project's own server is still running and in use. Stop it with: agent-brain stop")
     if document["mode"] == "shared" and is_stale(brain_home()):
         note("Next: agent-brain start --mode shared")
     else:
-        note("Next: agent-brain index, or ask at once: agent-brain query TEXT")
+        note("Next: agent-brain index, or search at once: agent-brain query TEXT")
 
 
 def render_init(document: Json) -> str:
-    """Say what was made."""
+    """Return what was created or changed."""
     path = visible(document["config_file"])
     if document["created"]:
         lines = [f"Created {path}"]
     elif document["changed"]:
         lines = [f"Changed the mode to {document['mode']} in {path}"]
     else:
-        lines = [f"{path} exists already; --force replaces it by an empty one."]
+        lines = [f"{path} already exists; --force replaces it with an empty one."]
     if document["mode"] != document["previous_mode"]:
         lines.append(SERVED_BY[document["mode"]])
     if document.get("shared_config_created"):

@@ -1,4 +1,4 @@
-"""`agent-brain list`: the servers of all projects, and the daemon that projects share."""
+"""`agent-brain list`: list the servers of all projects and the shared daemon."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import click
 
 from agent_brain_cli.options import Target, target_options
-from agent_brain_cli.render import Json, format_table, note, show
-from agent_brain_cli.render_status import runtime_document
+from agent_brain_cli.output import Json, format_table, note, show
+from agent_brain_cli.servers import runtime_document
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.lifecycle import registry
 from agent_brain_server.lifecycle.registry import RegistryEntry
@@ -17,8 +17,8 @@ from agent_brain_server.shared.daemon import unregister_project
 from agent_brain_server.storage_paths import brain_home
 from agent_brain_server.support.text import pluralize
 
-MAX_CHECKS = 64  # at once: a silent server costs a time limit, and a registry may hold many
-CHECK_TIMEOUT_S = 0.8  # a server answers within 60 ms even while it indexes, and a list should be there in a second
+MAX_CHECKS = 64  # at once: a silent server takes a whole timeout, and the registry may list many
+CHECK_TIMEOUT_S = 0.8  # a server answers within 60 ms even while it indexes, and `list` should take under a second
 
 OCCUPIED = ("running", "not_answering")
 ABSENT = "-"
@@ -26,17 +26,17 @@ ABSENT = "-"
 
 @click.command("list")
 @click.option(
-    "--prune", is_flag=True, help="Forget the projects that are gone, and delete what the daemon has of them."
+    "--prune", is_flag=True, help="Forget projects whose directory is gone, and delete their indexes in the daemon."
 )
 @target_options
 def list_servers(target: Target, prune: bool) -> None:
     """List the servers of all projects.
 
-    The server of each project that is known on this machine is asked, and the shared daemon. A project whose directory
-    no longer exists is shown as gone if the shared daemon still has its index; --prune deletes that. With
-    --project-root or --state-dir, only the projects that these name are shown.
+    Includes every project that was used on this machine, and the shared daemon. A project whose directory no longer
+    exists is shown as gone while the daemon has its index; --prune deletes that index. With --project-root or
+    --state-dir, list only that project.
     """
-    entries = [entry for entry in registry.entries() if not target.explicit or is_meant(entry, target)]
+    entries = [entry for entry in registry.entries() if not target.explicit or entry.state_dir == target.state_dir]
     with ThreadPoolExecutor(max_workers=MAX_CHECKS) as pool:
         checked_daemon = pool.submit(check_state, brain_home())
         checked = dict(zip(entries, pool.map(check_entry, entries), strict=True))
@@ -44,7 +44,7 @@ def list_servers(target: Target, prune: bool) -> None:
     forgettable = ("forgotten", "gone") if prune else ("forgotten",)
     forget([entry for entry, found in checked.items() if found["state"] in forgettable])
     registrations = {project.project_id: project.root for project in registry.list_registrations()}
-    if prune and found_daemon["state"] in ("running", "stopped"):  # a silent one would be waited for
+    if prune and found_daemon["state"] in ("running", "stopped"):  # waiting for a silent one would take long
         registrations = drop_gone(registrations)
     daemon = describe_daemon(found_daemon, len(registrations))
     own = [found for found in checked.values() if found["state"] not in forgettable]
@@ -56,33 +56,28 @@ def list_servers(target: Target, prune: bool) -> None:
     projects = merge(own, served)
     show({"projects": projects, "daemon": daemon}, render_list, as_json=target.as_json)
     if gone := sum(project["state"] == "gone" for project in projects):
-        note(f"{pluralize(gone, 'project')} gone. Forget with: agent-brain list --prune")
-
-
-def is_meant(entry: RegistryEntry, target: Target) -> bool:
-    """Tell whether a registry entry is the one that the options name."""
-    return entry.state_dir == target.state_dir
+        note(f"{pluralize(gone, 'project')} gone. Delete with: agent-brain list --prune")
 
 
 def check_entry(entry: RegistryEntry) -> Json:
-    """Return an entry with what is true of it now."""
-    places = {
+    """Return a registry entry with the current state of its server."""
+    paths = {
         "name": entry.project_root.name,
         "project_root": str(entry.project_root),
         "state_dir": str(entry.state_dir),
     }
     if not entry.state_dir.is_dir():
-        return {**places, "state": "forgotten" if is_gone(entry.project_root) else "gone"}
+        return {**paths, "state": "forgotten" if is_gone(entry.project_root) else "gone"}
     found = check_state(entry.state_dir)
     if found["state"] == "stopped" and is_gone(entry.project_root):
-        return {**places, "state": "forgotten"}
-    return {**found, **places}
+        return {**paths, "state": "forgotten"}
+    return {**found, **paths}
 
 
 def check_state(state_dir: Path) -> Json:
-    """Return whether the server of a state directory answers, and where."""
+    """Return the state of a state directory's server, and its runtime state if it has one."""
     try:
-        if is_stale(state_dir):  # the lock costs nothing; only a server that lives is worth a wait
+        if is_stale(state_dir):  # testing the lock is free; only a running server is worth a request
             return {"state": "stopped"}
         state = read_runtime(state_dir)
         document = runtime_document(state) if state else {}
@@ -93,7 +88,7 @@ def check_state(state_dir: Path) -> Json:
 
 
 def is_gone(directory: Path) -> bool:
-    """True where there is certainly no such directory; one that can't be looked at may be there."""
+    """Return whether a directory certainly does not exist; one that cannot be examined may exist."""
     try:
         directory.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -104,38 +99,38 @@ def is_gone(directory: Path) -> bool:
 
 
 def drop_gone(registrations: dict[str, Path]) -> dict[str, Path]:
-    """Delete what the daemon has of projects whose directory is gone, and return the others."""
+    """Delete the daemon's indexes of projects whose directory is gone, and return the other projects."""
     gone = {project_id for project_id, root in registrations.items() if is_gone(root)}
     dropped = {project_id for project_id in gone if unregister_project(project_id, forget=True)}
     return {project_id: root for project_id, root in registrations.items() if project_id not in dropped}
 
 
 def forget(entries: list[RegistryEntry]) -> None:
-    """Take projects out of the registry."""
+    """Remove projects from the registry."""
     if entries:
         registry.unregister(*(entry.state_dir for entry in entries))
 
 
 def describe_daemon(found: Json, project_count: int) -> Json | None:
-    """Return the daemon with the number of its projects, or None where there never was one."""
+    """Return the daemon with the number of its projects; `None` if it was never used."""
     if found["state"] == "stopped" and not project_count:
         return None
     return {**found, "mode": "shared", "state_dir": str(brain_home()), "active_projects": project_count}
 
 
 def describe_served(project_id: str, root: Path, daemon: Json | None) -> Json:
-    """Return a project as the daemon serves it."""
-    places = {"name": root.name, "project_root": str(root), "project_id": project_id, "mode": "shared"}
+    """Return the entry of a project that the daemon serves."""
+    paths = {"name": root.name, "project_root": str(root), "project_id": project_id, "mode": "shared"}
     if is_gone(root):
-        return {**places, "state": "gone"}
+        return {**paths, "state": "gone"}
     if daemon is None:
-        return {**places, "state": "stopped"}
+        return {**paths, "state": "stopped"}
     where: Json = {name: daemon[name] for name in ("base_url", "pid", "state_dir", "state") if name in daemon}
-    return {**where, **places}
+    return {**where, **paths}
 
 
 def merge(own: list[Json], served: list[Json]) -> list[Json]:
-    """Return each project once: with its own server where that lives, else as the daemon serves it."""
+    """Return each project once: with its own server if that is running, else as served by the daemon."""
     occupied = {project["project_root"] for project in own if project["state"] in OCCUPIED}
     kept = [project for project in served if project["project_root"] not in occupied]
     shared = {project["project_root"] for project in kept}
@@ -143,9 +138,9 @@ def merge(own: list[Json], served: list[Json]) -> list[Json]:
 
 
 def render_list(document: Json) -> str:
-    """Return a table of projects, the running ones first, under the daemon."""
+    """Return a table: the daemon, then the projects, running ones first."""
     if not document["projects"] and not document["daemon"]:
-        return "No project is known yet. Start one with: agent-brain start"
+        return "No projects yet. Start a server with: agent-brain start"
     projects = sorted(
         document["projects"], key=lambda project: (project["state"] != "running", project["project_root"])
     )
@@ -160,6 +155,6 @@ def render_list(document: Json) -> str:
 
 
 def show_cell(project: Json, column: str) -> str:
-    """Return one cell of a project's row."""
+    """Return one cell of a row."""
     value = project.get(column, ABSENT)
     return "(shared)" if column == "mode" and value == "shared" else str(value)

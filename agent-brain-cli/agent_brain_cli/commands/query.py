@@ -1,32 +1,38 @@
-"""`agent-brain query`: the lines that answer a question."""
+"""`agent-brain query`: search the project."""
 
 from pathlib import Path
 
 import click
 
 from agent_brain_cli.client import Client
-from agent_brain_cli.indexing import has_reached, wait_for_job
+from agent_brain_cli.jobs import has_reached, wait_for_job
 from agent_brain_cli.options import Target, named_options, refuse_nan, resolve_languages, target_options
+from agent_brain_cli.output import note, show
 from agent_brain_cli.path_globs import resolve_globs
-from agent_brain_cli.render import note, show
-from agent_brain_cli.render_results import describe_freshness, describe_match, print_results
+from agent_brain_cli.results import describe_freshness, describe_match, print_results
 from agent_brain_cli.servers import connect, describe_versions, note_version
 
 MAX_TOP_K = 100
 MAX_WAIT_MS = 10_000
-DEFAULT_WAIT_MS = 500  # a save is indexed in about 150 ms; without changes there is no wait
+DEFAULT_WAIT_MS = 500  # a saved file is indexed in about 150 ms; without changes there is no wait
 
 
 @click.command()
 @click.argument("text", nargs=-1, required=True)
-@click.option("--top-k", "-k", type=click.IntRange(1, MAX_TOP_K), metavar="N", help="How many results.  [default: 10]")
-@click.option("--mode", type=click.Choice(["hybrid", "vector", "bm25"]), help="What to search with.  [default: hybrid]")
+@click.option(
+    "--top-k", "-k", type=click.IntRange(1, MAX_TOP_K), metavar="N", help="Show at most N results.  [default: 10]"
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["hybrid", "vector", "bm25"]),
+    help="Search by keywords and meaning, by meaning, or by keywords.  [default: hybrid]",
+)
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1),
     metavar="X",
     callback=refuse_nan,
-    help="Weight of the vectors in hybrid mode.",
+    help="Weight of meaning in hybrid mode, from 0 to 1.",
 )
 @click.option(
     "--threshold",
@@ -34,7 +40,7 @@ DEFAULT_WAIT_MS = 500  # a save is indexed in about 150 ms; without changes ther
     type=click.FloatRange(0, 1),
     metavar="X",
     callback=refuse_nan,
-    help="Least cosine of a vector hit.",
+    help="Minimum cosine similarity of a vector hit, from 0 to 1.",
 )
 @click.option(
     "--language",
@@ -42,18 +48,22 @@ DEFAULT_WAIT_MS = 500  # a save is indexed in about 150 ms; without changes ther
     multiple=True,
     metavar="NAME",
     callback=resolve_languages,
-    help="Only this language: its name or an alias (python, py, golang, c++); repeatable.",
+    help="Search only this language, by name or alias (python, py, golang, c++). Repeatable.",
 )
 @click.option(
-    "--type", "source_types", multiple=True, type=click.Choice(["doc", "code", "test"]), help="Only this; repeatable."
+    "--type",
+    "source_types",
+    multiple=True,
+    type=click.Choice(["doc", "code", "test"]),
+    help="Search only files of this type. Repeatable.",
 )
 @click.option(
     "--path",
     "file_paths",
     multiple=True,
     metavar="GLOB",
-    help="Only files that match: a path as results show it, from here or absolute, or a glob from the project root "
-    "as in .gitignore (src/**, *.md); repeatable.",
+    help="Search only files that match: a path as results show it, or a glob from the project root as in .gitignore "
+    "(src/**, *.md, !tests/). Repeatable.",
 )
 @click.option("--explain", is_flag=True, help="Include a score breakdown for each result.")
 @click.option(
@@ -66,10 +76,10 @@ DEFAULT_WAIT_MS = 500  # a save is indexed in about 150 ms; without changes ther
 @click.option("--full", is_flag=True, help="Show every line of each result.")
 @target_options
 def query(target: Target, text: tuple[str, ...], file_paths: tuple[str, ...], full: bool, **options: object) -> None:
-    """Ask for the lines that answer a question.
+    """Search the project for the lines that answer a question.
 
-    TEXT is words, names or both. A server is started where none runs, and a project that was never indexed is indexed
-    first.
+    TEXT can be a question, keywords or an identifier. Starts the server if needed, and indexes a project that was never
+    indexed.
     """
     question = join_words(text)
     # before a server is started: a path outside the project is an error of usage
@@ -84,7 +94,7 @@ def query(target: Target, text: tuple[str, ...], file_paths: tuple[str, ...], fu
     show(answer, lambda found: print_results(found, question, target.project_root, full=full), as_json=target.as_json)
     for remark in (
         describe_freshness(answer),
-        describe_match(answer) if answer["results"] else describe_absence(options),
+        describe_match(answer) if answer["results"] else describe_no_results(options),
     ):
         if remark:
             note(remark)
@@ -99,21 +109,21 @@ def join_words(words: tuple[str, ...]) -> str:
     """
     question = " ".join(words)
     if not question.strip():
-        raise click.UsageError("The question is empty.")
+        raise click.UsageError("The query is empty.")
     try:
         question.encode()
     except UnicodeEncodeError as error:
-        raise click.UsageError("The question is not text in this terminal's encoding.") from error
+        raise click.UsageError("The query is not valid text in this terminal's encoding.") from error
     return question
 
 
 def await_first_index(client: Client, target: Target) -> None:
-    """Wait until the project's first index can answer; start it if no one else has.
+    """Wait until the project's first index can answer; start the job unless another command has.
 
-    Another command may have started it, and may also have finished it since the query was sent.
+    Another command may also have finished its job since the query was sent.
 
     Raises:
-        NotRunningError: The server went away.
+        NotRunningError: The server ended.
         ServerRefusedError: The job failed or was cancelled.
     """
     status = client.get("/health/status")
@@ -126,8 +136,8 @@ def await_first_index(client: Client, target: Target) -> None:
         wait_for_job(client, job["job_id"], "keywords")
 
 
-def describe_absence(options: dict[str, object]) -> str:
-    """Say that nothing was found, and what would widen the search."""
+def describe_no_results(options: dict[str, object]) -> str:
+    """Return that nothing was found, and what would widen the search."""
     filtered = any(options[name] for name in ("languages", "source_types", "file_paths", "similarity_threshold"))
-    hint = "Leave out a filter." if filtered else "Try other words, or see what is indexed: agent-brain status"
+    hint = "Try again without a filter." if filtered else "Try other words, or see what is indexed: agent-brain status"
     return f"No results. {hint}"

@@ -1,4 +1,4 @@
-"""`agent-brain reset`: the project without its index, as if it had never been indexed."""
+"""`agent-brain reset`: remove the project's index."""
 
 import sys
 from collections.abc import Iterator
@@ -7,12 +7,16 @@ from pathlib import Path
 
 import click
 
-from agent_brain_cli.ignored import note_ignored
-from agent_brain_cli.index_data import find_index_data, locate_data, measure_bytes, remove_index_data
+from agent_brain_cli.index_files import (
+    find_index_files,
+    locate_data,
+    measure_bytes,
+    purge_vectors,
+    remove_index_files,
+)
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
-from agent_brain_cli.render import Json, format_bytes, note, show, visible
-from agent_brain_cli.servers import resolve_mode
-from agent_brain_cli.vectors_elsewhere import forget_vectors
+from agent_brain_cli.output import Json, format_bytes, note, show, visible
+from agent_brain_cli.servers import note_ignored, resolve_mode
 from agent_brain_server.config.settings import load_settings
 from agent_brain_server.discovery import request_json
 from agent_brain_server.errors import ConfigError, ConflictError
@@ -24,29 +28,29 @@ from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.shared.daemon import find_daemon, register_project, require_daemon
 from agent_brain_server.storage_paths import DATA_DIR, brain_home, shared_project_file, shared_project_home
 
-FORGET_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes what may be gigabytes
+DELETE_TIMEOUT_S = 30.0  # the daemon waits for requests to end, and deletes up to several gigabytes
 
 
 @click.command()
 @mode_option
-@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 @timeout_option
 @target_options
 def reset(target: Target, mode: str | None, yes: bool, timeout: float) -> None:
     """Remove the project's index.
 
-    The project's server is stopped first if it runs. Settings and logs stay, and nothing outside of the state directory
-    is touched. Where the project is meant for the daemon that projects share, or with --mode shared, the project's
-    index there is removed; the daemon goes on and still serves the project.
+    Stops the project's server first. Settings, logs and everything outside the state directory stay. In a project that
+    uses the shared daemon, or with --mode shared, the project's index in the daemon is removed, and the daemon
+    continues to serve the project.
     """
     shared = mode == "shared" or (mode is None and resolve_mode(target).is_shared)
     if not shared:
         require_own_state_dir(target.project_root, target.state_dir)
         note_ignored(target)
-    place = shared_project_home(generate_project_id(target.project_root)) if shared else target.state_dir
-    data = locate_data(place, DATA_DIR if shared else load_settings(place).config.data_dir)
-    found = find_index_data(data)
-    if found and not yes and not ask(target, found, stops_server=not shared and not is_stale(target.state_dir)):
+    state_dir = shared_project_home(generate_project_id(target.project_root)) if shared else target.state_dir
+    data = locate_data(state_dir, DATA_DIR if shared else load_settings(state_dir).config.data_dir)
+    found = find_index_files(data)
+    if found and not yes and not confirm(target, found, stops_server=not shared and not is_stale(target.state_dir)):
         found = []
     removed: list[Json] = []
     stopped, fault = False, None
@@ -56,9 +60,9 @@ def reset(target: Target, mode: str | None, yes: bool, timeout: float) -> None:
             fault = remove_from_daemon(target, data)
         else:
             stopped = stop_server(target.state_dir, timeout_s=timeout).stopped
-            with hold_lock(target.state_dir, "The server was started again meanwhile."):
-                fault = forget_vectors(data, target.state_dir)
-                remove_index_data(find_index_data(data))
+            with hold_lock(target.state_dir, "The server was started again in the meantime."):
+                fault = purge_vectors(data, target.state_dir)
+                remove_index_files(find_index_files(data))
                 release_state_dir(target.state_dir)
     document: Json = {
         "project_root": str(target.project_root),
@@ -68,21 +72,21 @@ def reset(target: Target, mode: str | None, yes: bool, timeout: float) -> None:
     document |= {"stopped": stopped, "removed": removed, "vector_fault": fault}
     show(document, render_reset, as_json=target.as_json)
     if fault:
-        note(f"A copy of the vectors is left. {fault}")
+        note(f"Some vectors were not removed from the Chroma server. {fault}")
     if removed:
         note("Index it again with: agent-brain index")
 
 
-def ask(target: Target, found: list[Path], *, stops_server: bool) -> bool:
-    """Ask whether the index is to be removed.
+def confirm(target: Target, found: list[Path], *, stops_server: bool) -> bool:
+    """Ask the user whether to remove the index.
 
     Raises:
-        ConfigError: Nobody can answer.
+        ConfigError: stdin is not a terminal.
     """
     if not sys.stdin.isatty():
         raise ConfigError(
-            "Nobody can be asked here whether the index is to be removed.",
-            hint="Say so with: agent-brain reset --yes",
+            "Removing the index needs a confirmation, and stdin is not a terminal.",
+            hint="Confirm it with: agent-brain reset --yes",
             code="not_confirmed",
         )
     size = format_bytes(sum(map(measure_bytes, found)))
@@ -91,33 +95,32 @@ def ask(target: Target, found: list[Path], *, stops_server: bool) -> bool:
 
 
 def remove_from_daemon(target: Target, data: Path) -> str | None:
-    """Remove a project's index from the daemon, which goes on serving the project if it did.
+    """Remove a project's index from the daemon, which continues to serve the project if it did before.
 
     Returns:
-        Why a copy of the vectors is still on the Chroma server, None where none is.
+        Why vectors are left on the Chroma server; `None` if none are.
 
     Raises:
-        AgentBrainError: The daemon does not answer, or refuses to.
+        AgentBrainError: The daemon does not answer, or refuses.
     """
     daemon = find_daemon()
     if daemon is not None:
-        return forget_in_daemon(daemon, target)
+        return delete_in_daemon(daemon, target)
     if not is_stale(brain_home()):
-        require_daemon()  # raises: it is there and does not answer
-    with hold_lock(brain_home(), "The shared daemon was started meanwhile."):
-        fault = forget_vectors(data, None)
-        remove_index_data(find_index_data(data))
+        require_daemon()  # raises: it is running and does not answer
+    with hold_lock(brain_home(), "The shared daemon was started in the meantime."):
+        fault = purge_vectors(data, None)
+        remove_index_files(find_index_files(data))
     return fault
 
 
-def forget_in_daemon(daemon: RuntimeState, target: Target) -> str | None:
-    """Let the daemon close the index and delete it, and serve the project anew if it did before."""
+def delete_in_daemon(daemon: RuntimeState, target: Target) -> str | None:
+    """Have the daemon delete the index, and register the project again if it was registered before."""
     is_served = shared_project_file(generate_project_id(target.project_root)).exists()
-    registered = register_project(
-        daemon, target.project_root, target.state_dir
-    )  # what it does not serve it would not delete
+    # the daemon deletes only what it serves
+    registered = register_project(daemon, target.project_root, target.state_dir)
     path = f"/projects/{registered.project_id}?forget=true"
-    fault: str | None = request_json(daemon, "DELETE", path, timeout=FORGET_TIMEOUT_S).get("vector_fault")
+    fault: str | None = request_json(daemon, "DELETE", path, timeout=DELETE_TIMEOUT_S).get("vector_fault")
     if is_served:
         register_project(daemon, target.project_root, target.state_dir)
     return fault
@@ -125,10 +128,14 @@ def forget_in_daemon(daemon: RuntimeState, target: Target) -> str | None:
 
 @contextmanager
 def hold_lock(state_dir: Path, refusal: str) -> Iterator[None]:
-    """Keep servers from starting for the length of a block.
+    """Keep servers from starting while the block runs.
+
+    Args:
+        state_dir: The state directory to lock.
+        refusal: The first sentence of the error if a server holds the lock.
 
     Raises:
-        ConflictError: One has started already.
+        ConflictError: A server holds the lock.
     """
     lock = StateLock(state_dir)
     if not lock.acquire(patience_s=PROBE_PATIENCE_S, record_pid=False):
@@ -140,7 +147,7 @@ def hold_lock(state_dir: Path, refusal: str) -> Iterator[None]:
 
 
 def render_reset(document: Json) -> str:
-    """Say what was removed."""
+    """Return what was removed."""
     if not document["removed"]:
         return f"Nothing was removed from {visible(document['data_dir'])}."
     lines = ["Stopped the server."] if document["stopped"] else []

@@ -1,9 +1,9 @@
-"""`agent-brain stop`: the end of the project's server, or of the shared daemon."""
+"""`agent-brain stop`: stop the project's server or the shared daemon."""
 
 import click
 
 from agent_brain_cli.options import Target, mode_option, target_options, timeout_option
-from agent_brain_cli.render import Json, show
+from agent_brain_cli.output import Json, show
 from agent_brain_cli.servers import resolve_mode
 from agent_brain_server.errors import ConflictError, DaemonNotRunningError, NotRunningError
 from agent_brain_server.lifecycle.control import StopResult, stop_daemon, stop_server
@@ -14,14 +14,14 @@ from agent_brain_server.storage_paths import brain_home
 
 @click.command()
 @mode_option
-@click.option("--force", is_flag=True, help="End a server that does not stop in time.")
+@click.option("--force", is_flag=True, help="Kill a server that does not stop in time.")
 @timeout_option
 @target_options
 def stop(target: Target, mode: str | None, force: bool, timeout: float) -> None:
     """Stop the project's server.
 
-    Returns when the server has ended and its files are gone. What a dead server left is removed as well. With --mode
-    shared, the daemon that projects share is stopped.
+    Returns when the server has ended and its files are removed. Files of a server that was killed are removed too. With
+    --mode shared, stop the shared daemon.
     """
     if mode == "shared":
         result = stop_daemon(timeout_s=timeout, force=force)
@@ -40,24 +40,23 @@ def stop(target: Target, mode: str | None, force: bool, timeout: float) -> None:
         require_daemon(project_mode)
         raise ConflictError(
             f"{target.project_root} is served by the shared daemon, which serves other projects too.",
-            hint="Stop it for all of them with: agent-brain stop --mode shared",
+            hint="Stop it for all projects with: agent-brain stop --mode shared",
             code="shared_daemon",
         )
     raise NotRunningError(
-        f"No server of {target.project_root} is running.",
-        hint="Nothing is to be done; agent-brain list shows all servers.",
+        f"No server of {target.project_root} is running.", hint="List all servers with: agent-brain list"
     )
 
 
-def report(target: Target, result: StopResult, places: Json) -> None:
-    """Say what was stopped; that there was nothing to stop is for the error to say."""
-    document: Json = {"stopped": result.stopped, "forced": result.forced, "pid": result.pid, **places}
+def report(target: Target, result: StopResult, paths: Json) -> None:
+    """Show which server was stopped; if there was none, only the JSON document reports it here."""
+    document: Json = {"stopped": result.stopped, "forced": result.forced, "pid": result.pid, **paths}
     if result.stopped or target.as_json:
         show(document, render_stop, as_json=target.as_json)
 
 
 def render_stop(document: Json) -> str:
-    """Say what was stopped."""
-    how = " by force" if document["forced"] else ""
-    what = "shared daemon" if document.get("mode") == "shared" else "server"
-    return f"Stopped the {what}{how} (pid {document['pid']})."
+    """Return which server was stopped, and how."""
+    verb = "Killed" if document["forced"] else "Stopped"
+    name = "shared daemon" if document.get("mode") == "shared" else "server"
+    return f"{verb} the {name} (pid {document['pid']})."

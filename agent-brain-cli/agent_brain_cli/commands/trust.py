@@ -1,11 +1,11 @@
-"""`agent-brain trust`: let a project's own config.json set more than how the project is indexed."""
+"""`agent-brain trust`: allow the project's own config.json to change every setting."""
 
 from dataclasses import asdict, replace
 
 import click
 
 from agent_brain_cli.options import Target, target_options
-from agent_brain_cli.render import Json, format_table, note, show, visible, write_value
+from agent_brain_cli.output import Json, format_setting, format_table, note, show, visible
 from agent_brain_cli.servers import resolve_mode
 from agent_brain_server.config.settings import check_own_file, list_secrets, read_own_file
 from agent_brain_server.config.trust import (
@@ -28,14 +28,14 @@ from agent_brain_server.storage_paths import brain_home, config_path
 @click.option("--list", "listing", is_flag=True, help="List every config.json that you trust.")
 @target_options
 def trust(target: Target, revoke: bool, listing: bool) -> None:
-    """Allow the project's own config.json to set everything.
+    """Allow the project's own config.json to change every setting.
 
-    The file comes with the repository, so by itself it only tunes how the project is indexed: it cannot choose a remote
-    model, an address, or a directory elsewhere. This shows what else it sets and records that you trust exactly this
-    content; a file that changes is ignored again until you trust it again.
+    The file comes with the repository, so until you trust it, it can only tune how the project is indexed: it cannot
+    choose a remote model, an address or a directory elsewhere. This command shows what else the file sets, and records
+    that you trust exactly this content. If the file changes, it has to be trusted again.
     """
     if revoke and listing:
-        raise click.UsageError("--revoke and --list exclude each other.")
+        raise click.UsageError("--revoke and --list cannot be used together.")
     if listing:
         document: Json = {"trusted": [{**asdict(entry), "state": check_trusted(entry)} for entry in list_trusted()]}
         show(document, render_list, as_json=target.as_json)
@@ -47,26 +47,26 @@ def trust(target: Target, revoke: bool, listing: bool) -> None:
 
 
 def note_restart(target: Target) -> None:
-    """Return how a running server applies the change."""
+    """Report how a running server applies the change."""
     if not is_stale(target.state_dir):
-        note("A running server keeps its settings until: agent-brain stop && agent-brain start")
+        note("The running server keeps its settings. Restart it with: agent-brain stop && agent-brain start")
     elif resolve_mode(target).is_shared and not is_stale(brain_home()):
-        note(
-            "The shared daemon reads them when it opens the project's index again, at the latest when it is restarted."
-        )
+        note("The shared daemon applies the change when it next opens the project's index, or when it is restarted.")
 
 
 def trust_own(target: Target) -> Json:
-    """Trust the project's file as it is now, and return what that allows.
+    """Trust the current content of the project's file, and return what it may set.
 
     Raises:
-        ConfigError: There is no file, or what it sets is not allowed.
+        ConfigError: There is no file, or one of its values is not allowed.
         StateDirError: The list of trusted files cannot be written.
     """
     path = config_path(target.state_dir)
     file = read_own_file(path)
     if file is None:
-        raise ConfigError(f"{path} does not exist.", hint="There is nothing to trust; agent-brain init creates it.")
+        raise ConfigError(
+            f"{path} does not exist.", hint="There is nothing to trust. Create the file with: agent-brain init"
+        )
     secrets = find_received(file, list_secrets())
     trusted = replace(file, is_trusted=True, secrets=secrets)
     check_own_file(trusted)
@@ -97,13 +97,13 @@ def revoke_own(target: Target) -> Json:
 
 
 def render_trusted(document: Json) -> str:
-    """Return what the file may set from now on."""
+    """Return what the file may set now."""
     path = visible(document["config_file"])
     if not document["trusted"]:
-        return f"Nothing in {path} needs your trust."
-    rows = [[key, write_value(each["value"]), each["effect"]] for key, each in document["settings"].items()]
-    lines = [f"{'Trusted' if document['changed'] else 'Trusted already:'} {path} (SHA-256 {document['sha256'][:12]})"]
-    lines.append(format_table(("SETTING", "VALUE", "WHAT IT DOES"), rows))
+        return f"Nothing in {path} needs trust."
+    rows = [[key, format_setting(each["value"]), each["effect"]] for key, each in document["settings"].items()]
+    lines = [f"{'Trusted' if document['changed'] else 'Already trusted:'} {path} (SHA-256 {document['sha256'][:12]})"]
+    lines.append(format_table(("SETTING", "VALUE", "EFFECT"), rows))
     lines += [f"{secret} is sent to {address}." for secret, address in document["secrets"].items()]
     return "\n".join(lines)
 

@@ -206,7 +206,7 @@ def test_interrupting_leaves_the_job_running_and_says_so(agent_brain, project):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "goes on" in err
+    assert "continues" in err
     assert "Traceback" not in err
     index = agent_brain("status", "--json").json["index"]
     assert (index["current_job"] or index["last_job"])["state"] != "cancelled"

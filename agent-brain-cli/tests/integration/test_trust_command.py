@@ -118,7 +118,7 @@ def test_file_without_restricted_settings_needs_no_trust(agent_brain, config_fil
     config_file.write_text(json.dumps({key: field.default for key, field in ProjectConfig.model_fields.items()
                                        if key not in ("token", "chroma_token")}))  # fmt: skip
     outcome = agent_brain("trust")
-    assert (outcome.code, outcome.out) == (0, f"Nothing in {config_file} needs your trust.\n")
+    assert (outcome.code, outcome.out) == (0, f"Nothing in {config_file} needs trust.\n")
     assert agent_brain("trust", "--list", "--json").json == {"trusted": []}
 
 
@@ -149,7 +149,7 @@ def test_daemon_uses_a_projects_file_once_it_is_trusted(agent_brain, config_file
         assert "index_secrets" in first.err
         assert "not trusted" in agent_brain("logs", "--mode", "shared", "--level", "warning").out
         trusted = agent_brain("trust")
-        assert "The shared daemon reads them" in trusted.err
+        assert "The shared daemon applies the change" in trusted.err
         assert agent_brain("stop", "--mode", "shared").code == 0
         assert agent_brain("start", "--mode", "shared").code == 0
         assert agent_brain("index").code == 0

@@ -1,3 +1,5 @@
+"""The command line: help, usage errors, suggestions and exit codes."""
+
 import json
 
 import click
@@ -9,7 +11,7 @@ from agent_brain_server.errors import DeadlineError, NotRunningError, StateDirEr
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_explains_itself(name: str):
+def test_command_help_lists_shared_options(name: str):
     result = CliRunner().invoke(group, [name, "--help"])
     assert result.exit_code == 0
     for option in ("--project-root", "--state-dir", "--json"):
@@ -17,12 +19,12 @@ def test_each_command_explains_itself(name: str):
     assert COMMANDS[name][1] in result.output
 
 
-def test_help_names_every_command_and_imports_none():
+def test_help_lists_every_command():
     result = CliRunner().invoke(group, ["--help"])
     assert all(f"  {name} " in result.output for name in COMMANDS)
 
 
-def test_without_a_command_the_help_is_shown(capsys):
+def test_no_command_shows_the_help(capsys):
     assert main([]) == 0
     assert "Commands:" in capsys.readouterr().out
 
@@ -47,7 +49,7 @@ def test_without_a_command_the_help_is_shown(capsys):
         ["--nonsense"],
     ],
 )
-def test_wrong_usage_is_two_lines_and_exit_code_2(arguments, capsys, tmp_path, monkeypatch):
+def test_usage_error_prints_two_lines_and_exits_with_2(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     captured = capsys.readouterr()
@@ -57,7 +59,7 @@ def test_wrong_usage_is_two_lines_and_exit_code_2(arguments, capsys, tmp_path, m
     assert "--help" in next_step
 
 
-def test_a_misspelt_command_is_guessed(capsys):
+def test_misspelt_command_is_corrected(capsys):
     main(["stauts"])
     assert "Did you mean 'status'?" in capsys.readouterr().err
 
@@ -78,7 +80,7 @@ def test_a_misspelt_command_is_guessed(capsys):
         (["x" * 500], 'agent-brain query "…"'),
     ],
 )
-def test_unknown_command_is_answered_with_the_right_one(arguments, suggestion, capsys):
+def test_unknown_command_suggests_the_right_one(arguments, suggestion, capsys):
     assert main(arguments) == 2
     assert suggestion in capsys.readouterr().err
 
@@ -86,19 +88,19 @@ def test_unknown_command_is_answered_with_the_right_one(arguments, suggestion, c
 @pytest.mark.parametrize(
     ("error", "code"), [(NotRunningError("x"), 3), (StateDirError("x"), 5), (DeadlineError("x"), 6)]
 )
-def test_an_error_of_ours_carries_its_exit_code_and_hint(error, code):
+def test_describe_error_has_exit_code_and_hint(error, code):
     failure = describe_error(error)
     assert (failure.exit_code, failure.message, failure.hint) == (code, "x", error.hint)
 
 
-def test_an_unexpected_error_says_where_its_traceback_can_be_had():
+def test_describe_unexpected_error_names_debug_variable():
     failure = describe_error(ZeroDivisionError("division by zero"))
     assert failure.exit_code == 1
     assert "ZeroDivisionError" in failure.message
     assert "AGENT_BRAIN_DEBUG=1" in failure.hint
 
 
-def test_a_usage_error_names_the_command_whose_help_tells_more():
+def test_describe_usage_error_names_the_command_s_help():
     context = click.Context(click.Command("start"), info_name="agent-brain start")
     failure = describe_error(click.UsageError("no", context))
     assert "agent-brain start --help" in failure.hint
@@ -113,14 +115,14 @@ def test_a_usage_error_names_the_command_whose_help_tells_more():
         (["logs", "--json"], "server_not_running", 3),
     ],
 )
-def test_json_is_one_document_whatever_happens(arguments, code, exit_code, capsys, tmp_path, monkeypatch):
+def test_json_of_failed_command_is_one_document(arguments, code, exit_code, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == exit_code
-    said = capsys.readouterr()
-    document = json.loads(said.out)
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
     if "error" in document:
         assert (document["error"]["code"], document["error"]["exit_code"]) == (code, exit_code)
-        assert said.err.splitlines() == [f"Error: {document['error']['message']}", document["error"]["hint"]]
+        assert captured.err.splitlines() == [f"Error: {document['error']['message']}", document["error"]["hint"]]
     else:
-        assert document["running"] is False  # what the command had to say before it failed
+        assert document["running"] is False  # printed before the error

@@ -1,4 +1,4 @@
-"""The client against a real HTTP server that answers as a test says: what a healthy server never does, too."""
+"""The client with a real HTTP server that also answers as a healthy server never does."""
 
 import json
 import socket
@@ -73,7 +73,7 @@ def event(name: str, job: dict) -> bytes:
     return f"event: {name}\ndata: {json.dumps(job)}\n\n".encode()
 
 
-def test_the_token_goes_with_every_call():
+def test_client_sends_the_token_with_every_call():
     seen = []
 
     def answer(handler):
@@ -89,7 +89,7 @@ def test_the_token_goes_with_every_call():
     assert len(seen) == 2
 
 
-def test_a_problem_becomes_a_refusal_with_its_hint_and_code():
+def test_client_raises_problem_with_hint_and_code():
     problem = {"detail": "No such folder.", "hint": "Name another.", "code": "not_found", "status": 404}
     with serving(lambda handler: send(handler, 404, problem)) as port, pytest.raises(ServerRefusedError) as caught:
         Client(make_state(port)).post("/index", {})
@@ -100,30 +100,30 @@ def test_a_problem_becomes_a_refusal_with_its_hint_and_code():
     )
 
 
-def test_an_answer_that_is_no_object_is_refused():
+def test_client_refuses_an_answer_that_is_no_object():
     with serving(lambda handler: send(handler, 200, [1])) as port, pytest.raises(ServerRefusedError):
         Client(make_state(port)).get("/health/status")
 
 
-def test_nobody_listening_is_not_running():
+def test_client_without_server_raises_not_running():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         with pytest.raises(NotRunningError):
             Client(make_state(unused.getsockname()[1])).get("/health/status")
 
 
-def test_silence_is_a_deadline():
+def test_client_of_silent_server_raises_deadline():
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(DeadlineError):
         Client(make_state(silent.getsockname()[1]), timeout_s=0.1).get("/health/status")
 
 
-def test_a_server_that_is_not_ready_yet_is_asked_again():
+def test_client_retries_unavailable():
     answers = iter([(503, {"code": "unavailable", "detail": "opening"}), (200, {"ready": True})])
     with serving(lambda handler: send(handler, *next(answers))) as port:
         assert Client(make_state(port)).get("/health/status") == {"ready": True}
 
 
-def test_a_broken_stream_is_taken_up_again():
+def test_follow_job_reconnects_a_broken_stream():
     streams = iter([event("progress", make_job("running", 1)), event("end", make_job("done", 2))])
 
     def answer(handler):
@@ -137,12 +137,12 @@ def test_a_broken_stream_is_taken_up_again():
     assert seen == [0, 1, 0, 2]
 
 
-def test_a_job_that_has_ended_needs_no_stream():
+def test_follow_job_of_ended_job_opens_no_stream():
     with serving(lambda handler: send(handler, 200, make_job("done"))) as port:
         assert [job["state"] for job in Client(make_state(port)).follow_job("j")] == ["done"]
 
 
-def test_events_come_when_they_are_sent_not_when_the_stream_ends():
+def test_follow_job_yields_events_as_they_arrive():
     first_seen = threading.Event()
 
     def answer(handler):
@@ -165,7 +165,7 @@ def test_events_come_when_they_are_sent_not_when_the_stream_ends():
         assert first_seen.is_set()
 
 
-def test_waiting_ends_at_the_deadline_even_while_keep_alive_lines_come():
+def test_follow_job_deadline_ignores_keep_alive_lines():
     def answer(handler):
         if not handler.path.endswith("/events"):
             return send(handler, 200, make_job("running"))
@@ -177,7 +177,7 @@ def test_waiting_ends_at_the_deadline_even_while_keep_alive_lines_come():
                 handler.wfile.flush()
                 time.sleep(0.02)
         except OSError:
-            pass  # the client has gone, as it should
+            pass  # the client closed the connection, as expected
         return None
 
     with serving(answer) as port, pytest.raises(DeadlineError):
@@ -193,12 +193,12 @@ def test_waiting_ends_at_the_deadline_even_while_keep_alive_lines_come():
         ([b"event: cut\n", b"data: off\n"], []),
     ],
 )
-def test_events_are_parsed_as_the_standard_says(lines, events):
+def test_parse_events_follows_the_standard(lines, events):
     assert list(parse_events(lines)) == events
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("shared", "?project_id=p_1a2b3c4d"), ("project", "")])
-def test_the_daemon_is_told_of_the_project_in_every_call_and_a_server_of_its_own_is_not(mode, suffix):
+def test_client_sends_project_id_only_to_the_daemon(mode, suffix):
     paths, bodies = [], []
 
     def answer(handler):

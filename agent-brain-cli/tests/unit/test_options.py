@@ -1,4 +1,4 @@
-"""Which project is meant, and what of the options is sent."""
+"""The project of a command, and the options that are sent."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from agent_brain_server.errors import StateDirError
 from agent_brain_server.storage_paths import default_state_dir
 
 
-def test_the_project_is_found_from_where_the_user_is(tmp_path, monkeypatch):
+def test_resolve_target_searches_from_current_directory(tmp_path, monkeypatch):
     (tmp_path / "root/.claude").mkdir(parents=True)
     (tmp_path / "root/deep/inside").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "root/deep/inside")
@@ -20,7 +20,7 @@ def test_the_project_is_found_from_where_the_user_is(tmp_path, monkeypatch):
     assert target.state_dir == default_state_dir(tmp_path / "root")
 
 
-def test_what_the_user_names_goes_before(tmp_path, monkeypatch):
+def test_resolve_target_prefers_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
@@ -31,7 +31,7 @@ def test_what_the_user_names_goes_before(tmp_path, monkeypatch):
     assert target.as_json
 
 
-def test_a_current_directory_that_is_gone_is_said_so(tmp_path, monkeypatch):
+def test_resolve_target_in_deleted_directory_raises(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     os.rmdir(tmp_path / "gone")
@@ -40,13 +40,13 @@ def test_a_current_directory_that_is_gone_is_said_so(tmp_path, monkeypatch):
             resolve_target(project_root, state_dir)
 
 
-def test_nan_is_refused_and_no_other_number():
+def test_refuse_nan_accepts_other_numbers():
     context, parameter = click.Context(click.Command("x")), click.Option(["--alpha"])
     with pytest.raises(click.BadParameter):
         refuse_nan(context, parameter, float("nan"))
     assert [refuse_nan(context, parameter, value) for value in (None, 0.0, 1.0)] == [None, 0.0, 1.0]
 
 
-def test_zero_is_named_and_nothing_is_not():
+def test_named_options_keeps_zero_and_drops_unset():
     options = {"a": None, "b": (), "c": False, "d": 0, "e": 0.0, "f": ("x",), "g": True, "h": ""}
     assert named_options(options) == {"d": 0, "e": 0.0, "f": ["x"], "g": True, "h": ""}

@@ -1,4 +1,4 @@
-"""What `--path` accepts: globs from the root, and the paths that results show, from any directory."""
+"""`--path` accepts globs from the root, and paths as results show them, from any directory."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import click
 import pytest
 
 from agent_brain_cli.path_globs import resolve_globs
-from agent_brain_cli.render_results import locate
+from agent_brain_cli.results import locate
 from agent_brain_server.support.globs import compile_choice
 
 FILES = [
@@ -42,7 +42,7 @@ def choose(root: Path, current: Path, *globs: str) -> set[str]:
 @pytest.mark.parametrize("current", ["", "src", "src/lib", "src/app/[id]", "s[r]c", "docs", ".."])
 @pytest.mark.parametrize("suffix", ["", ":7", ":7-19"])
 @pytest.mark.parametrize("name", FILES)
-def test_path_shown_in_a_result_chooses_its_file(
+def test_path_of_a_result_matches_its_file(
     root: Path, monkeypatch: pytest.MonkeyPatch, current: str, suffix: str, name: str
 ) -> None:
     directory = (root / current).resolve()
@@ -78,16 +78,16 @@ def test_path_shown_in_a_result_chooses_its_file(
         ("src/app", "./[id]/", {"src/app/[id]/page.tsx"}),
     ],
 )
-def test_glob_starts_at_the_root_or_here(root: Path, current: str, glob: str, chosen: set[str]) -> None:
+def test_glob_starts_at_root_or_current_directory(root: Path, current: str, glob: str, chosen: set[str]) -> None:
     assert choose(root, root / current, glob) == chosen
 
 
-def test_negated_path_is_taken_out(root: Path) -> None:
+def test_negated_path_is_excluded(root: Path) -> None:
     assert choose(root, root / "src", "./*.py", "!./a.py") == set()
     assert choose(root, root / "src", "!./lib/") == set(FILES) - {"src/lib/a.py"}
 
 
-def test_absolute_path_through_a_link_is_understood(root: Path, tmp_path: Path) -> None:
+def test_absolute_path_through_a_link_is_resolved(root: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(root)
     assert choose(root, root, f"{link}/src/lib/*.py") == {"src/lib/a.py"}
@@ -98,5 +98,5 @@ def test_absolute_path_through_a_link_is_understood(root: Path, tmp_path: Path) 
 def test_path_outside_the_project_is_refused(root: Path, tmp_path: Path, glob: str) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other/x.py").touch()
-    with pytest.raises(click.UsageError, match="leads out of the project"):
+    with pytest.raises(click.UsageError, match="is outside the project"):
         resolve_globs([glob.format(outside=tmp_path / "other")], root, root / "src")

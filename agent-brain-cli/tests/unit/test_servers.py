@@ -1,4 +1,4 @@
-"""The server of a project when none is running."""
+"""The server of a project in which none is running."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def target(project, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", [None, "project", "shared"])
-def test_find_server_without_server_returns_mode(target, mode):
+def test_find_server_reads_the_mode_from_settings(target, mode):
     if mode:
         write_project_config(target.state_dir, mode=mode, force=False)
     found = find_server(target)
@@ -23,6 +23,6 @@ def test_find_server_without_server_returns_mode(target, mode):
     assert found.mode == (mode or "project")
 
 
-def test_attach_to_daemon_does_not_start_one(target):
+def test_attach_to_daemon_does_not_start_it(target):
     with pytest.raises(DaemonNotRunningError):
         attach_to_daemon(target)

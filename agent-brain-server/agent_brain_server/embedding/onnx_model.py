@@ -1,8 +1,8 @@
-"""The default embedder: all-MiniLM-L6-v2, int8, on ONNX Runtime, out of the package's own files.
+"""The built-in embedder: all-MiniLM-L6-v2 (Reimers & Gurevych 2019), quantized to int8, on ONNX Runtime.
 
-One run takes one text. It is the fastest way here, as nothing is padded, and the only one that gives a text the same
-vector in any company: the int8 operators scale a whole run by its largest value. Several texts are spread over
-threads; ONNX Runtime computes outside of Python's interpreter lock.
+Each run takes one text. This avoids padding, and it makes a text's vector independent of the other texts of a batch:
+dynamic int8 quantization scales a whole run by its largest value. Texts are distributed over threads; ONNX Runtime
+releases the interpreter lock while it computes.
 """
 
 import platform
@@ -16,28 +16,22 @@ from onnxruntime import InferenceSession, SessionOptions
 from tokenizers import Tokenizer
 
 from agent_brain_server.embedding import DEFAULT_MODEL
-from agent_brain_server.embedding.identity import (
-    DIMENSION,
-    MAX_TOKENS,
-    MODEL_DIR,
-    MODEL_FILES,
-    fingerprint_files,
-    replace_surrogates,
-)
+from agent_brain_server.embedding.model_files import DIMENSION, MAX_TOKENS, MODEL_DIR, MODEL_FILES, fingerprint_files
 from agent_brain_server.errors import StoreError
+from agent_brain_server.support.text import replace_surrogates
 from agent_brain_server.types import Vectors
 
-CHARACTERS_PER_TOKEN = 32  # code has 3 to 4 with its spaces: what lies beyond could hardly reach the model
-SLOWER_FUSION = "SkipLayerNormFusion"  # its kernel takes longer than an addition and a normalisation
+CHARACTERS_PER_TOKEN = 32  # upper bound for truncating before tokenizing; code has 3 to 4, spaces included
+SLOW_FUSION = "SkipLayerNormFusion"  # its kernel is slower than the separate addition and normalization
 CPU_INFO = Path("/proc/cpuinfo")
 
 
 def lacks_int8_dot_product(machine: str, cpu_info: str) -> bool:
-    """Tell whether int8 products may overflow: x86 before VNNI sums pairs of them in 16 bits.
+    """Return whether int8 products can saturate: x86 without VNNI adds pairs of products in 16 bits.
 
     Args:
-        machine: Processor family, as `platform.machine()` gives it.
-        cpu_info: Text of `/proc/cpuinfo`; nothing is concluded from an empty one.
+        machine: Processor family as returned by `platform.machine()`.
+        cpu_info: Content of `/proc/cpuinfo`; returns `False` if empty.
     """
     return machine == "x86_64" and "flags" in cpu_info and "vnni" not in cpu_info
 
@@ -48,11 +42,11 @@ def _read_cpu_info() -> str:
 
 def _open_session(path: Path) -> InferenceSession:
     options = SessionOptions()
-    options.intra_op_num_threads = 1  # threads take whole texts instead, without a barrier in each operator
+    options.intra_op_num_threads = 1  # threads process whole texts, without a barrier in each operator
     options.inter_op_num_threads = 1
     if lacks_int8_dot_product(platform.machine(), _read_cpu_info()):
-        options.add_session_config_entry("session.x64quantprecision", "1")  # half as fast, and exact
-    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOWER_FUSION])
+        options.add_session_config_entry("session.x64quantprecision", "1")  # exact, at half the speed
+    return InferenceSession(str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOW_FUSION])
 
 
 def _open_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
@@ -63,14 +57,12 @@ def _open_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
 
 
 class OnnxEmbedder:
-    """Embeds texts with a model directory made by `scripts/build_embedding_model.py`.
-
-    Safe to use from several threads at once.
+    """Embed texts with a model directory made by `scripts/build_embedding_model.py`. Thread-safe.
 
     Args:
-        threads: Texts that are embedded at the same time by one call.
-        max_tokens: Tokens of a text that count, 512 at most; the rest is ignored.
-        model_dir: Holds `model.onnx` and `tokenizer.json`.
+        threads: Number of texts that one call embeds in parallel.
+        max_tokens: Tokens of a text that are read, at most 512; the rest is ignored.
+        model_dir: Contains `model.onnx` and `tokenizer.json`.
 
     Raises:
         StoreError: A file of the model is missing.
@@ -89,7 +81,7 @@ class OnnxEmbedder:
 
     @cached_property
     def name(self) -> str:
-        """Model and fingerprint of everything that decides about a vector (`all-MiniLM-L6-v2@3f0c…`)."""
+        """Model name with a fingerprint of its files and sequence length (`all-MiniLM-L6-v2@3f0c…`)."""
         return f"{DEFAULT_MODEL}@{fingerprint_files(self._model_dir, self._max_tokens)}"
 
     @property
@@ -100,7 +92,7 @@ class OnnxEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector per text, in order: shape (len(texts), 384).
 
-        Any string is accepted; what is not valid Unicode counts as a question mark.
+        Lone surrogates in a text are replaced by question marks.
         """
         vectors = np.empty((len(texts), DIMENSION), dtype=np.float32)
         workers = min(self._threads, len(texts))
@@ -114,11 +106,11 @@ class OnnxEmbedder:
         return vectors
 
     def embed_queries(self, queries: Sequence[str]) -> Vectors:
-        """Return what `embed` does: the model makes no difference between queries and documents."""
+        """Return one unit vector per query, in order; the model embeds queries and documents alike."""
         return self.embed(queries)
 
     def _embed_text(self, text: str) -> Vectors:
-        beginning = replace_surrogates(text[: self._max_tokens * CHARACTERS_PER_TOKEN])
-        ids = np.array([self._tokenizer.encode(beginning).ids], dtype=np.int64)
+        head = replace_surrogates(text[: self._max_tokens * CHARACTERS_PER_TOKEN])
+        ids = np.array([self._tokenizer.encode(head).ids], dtype=np.int64)
         outputs: list[Vectors] = self._session.run(["vector"], {"input_ids": ids})
         return outputs[0]

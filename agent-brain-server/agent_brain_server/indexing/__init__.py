@@ -1,1 +1,1 @@
-"""The ingest path: walk, load, chunk, and the keyword index."""
+"""Indexing: find files, read them, split them into chunks, and the keyword index."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.embedding.named import identify_model
+from agent_brain_server.embedding.embedders import identify_model
 from agent_brain_server.errors import ConfigError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.files.walker import own_dirs_pattern

@@ -1,1 +1,1 @@
-"""The query path: retrievers, fusion, ranking. Does not import the ingest path."""
+"""Query parsing, fusion and ranking as pure functions; imports nothing of indexing or storage."""

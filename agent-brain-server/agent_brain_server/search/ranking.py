@@ -1,6 +1,6 @@
-"""From two lists of hits to one answer: scores are fused, signals added, and a file's further chunks held back.
+"""Rank the hits of both retrievers: fuse scores, add signals, and penalize further chunks of the same file.
 
-Everything here is a pure function of its arguments: the same index and query give the same answer.
+All functions are pure: the same index and query give the same answer.
 """
 
 from collections import defaultdict
@@ -16,29 +16,24 @@ from agent_brain_server.types import ChunkMetadata, Hit, RankedChunk, SearchMode
 
 @dataclass(frozen=True, slots=True)
 class RankingWeights:
-    """How much each signal counts, beside a fused score of 1 for the best hit; see `NEUTRAL_WEIGHTS` for none at all.
+    """Weights of the signals, relative to a fused score of 1 for the best hit.
 
-    The figures in brackets are what NDCG@10 loses without the signal, on 600 labelled questions about 30 repositories:
-    in hybrid mode, and with keywords alone. Each curve is flat around the value that was chosen; weights fitted to some
-    of the repositories do no better on the others.
+    A chunk's score is the fused score, plus each signal times its weight, times the multipliers. docs/QUALITY.md has
+    the effect of each weight on labelled queries.
 
     Attributes:
-        defines_name: The chunk defines a name that the question spells out (0.005, 0.002).
-        defines_bare_name: The same once more where the question is that name and nothing else (0.000, 0.001; of the
-            questions that are names, 0.001 and 0.005).
-        filename_match: The file's name is made of the question's words (0.009, 0.011).
-        heading_match: The headings above a section of a document have the question's words; nothing for questions
-            about code, and 0.035 for those about documentation.
-        path_depth: The file lies deeper than others; negative, as details do (0.007, 0.005).
-        file_evidence: What all the chunks of the file that were found add up to (0.020, 0.016).
-        test_factor: What is left of a test's score where the question does not speak of tests (0.005, 0.011).
-        doc_factor: What is left of a document's score where the question does not speak of documentation (0.005,
-            0.004). Less would serve questions about code as well, and hide the sections that explain it.
-        peripheral_factor: Score multiplier for peripheral files: examples, foreign and superseded code (0.002, 0.003).
-        name_vector_factor: What is left of the vector side's weight where the question is a name and nothing else: a
-            name means little to a model of prose (0.001; of the questions that are names, 0.004).
-        decay: What is left of the score of a file's second chunk; of its third, that of this, and so on (0.061, 0.064).
-            Less would serve questions about files, and hide the second function of one.
+        defines_name: Weight: the chunk defines a name in the query.
+        defines_bare_name: Further weight if the query is that name and nothing else.
+        filename_match: Weight: the file name consists of words of the query.
+        heading_match: Weight: share of the query's terms in the headings of a document's section.
+        path_depth: Weight: depth of the file; negative, because details are in deeper directories.
+        file_evidence: Weight: sum of the fused scores of the file's candidates, relative to the best file.
+        test_factor: Score multiplier for test files, unless the query mentions tests.
+        doc_factor: Score multiplier for documents, unless the query asks for documentation.
+        peripheral_factor: Score multiplier for peripheral files: examples, foreign and superseded code, changelogs.
+        name_vector_factor: Multiplier of the vector weight if the query is one identifier, which a model trained on
+            prose represents poorly.
+        decay: Score multiplier for a file's second chunk, squared for its third, and so on.
     """
 
     defines_name: float = 0.3
@@ -69,19 +64,17 @@ NEUTRAL_WEIGHTS = RankingWeights(
     name_vector_factor=1,
     decay=1,
 )
-"""The fused scores as they are."""
-
+"""Weights that leave the fused scores unchanged, as the baseline of benchmarks."""
 
 _Weighted = tuple[str, float, float]
-"""A signal's name, value and weight."""
+"""Name, value and weight of a signal."""
 
-_Place = tuple[float, str, int, int, int]
-"""Where a chunk stands: its score, negative, so that the best comes first; path, line and key, which break ties; how
-many better chunks its file has."""
+_SortKey = tuple[float, str, int, int, int]
+"""Negated score, then path, line and key to break ties, then the chunk's rank within its file (0 is best)."""
 
 
-class _FileWeight(NamedTuple):
-    """What all chunks of a file have in common: the signals, what they add together, and what is left of the sum."""
+class _FileScore(NamedTuple):
+    """The signals that the chunks of one file share, their weighted sum, and the file's score multiplier."""
 
     signals: tuple[_Weighted, ...]
     total: float
@@ -92,7 +85,7 @@ def rank_candidates(
     query: str,
     bm25_hits: Sequence[Hit],
     vector_hits: Sequence[Hit],
-    facts: Mapping[int, ChunkMetadata],
+    metadata: Mapping[int, ChunkMetadata],
     *,
     alpha: float,
     mode: SearchMode,
@@ -100,173 +93,177 @@ def rank_candidates(
     explain: bool = False,
     limit: int | None = None,
 ) -> list[RankedChunk]:
-    """Return the candidates, the best first; ties are broken by path and line.
+    """Return the candidates, best first; ties are broken by path and line.
 
     Args:
-        query: What was asked.
-        bm25_hits: From the keyword index, with its scores.
-        vector_hits: From the vector index, with cosines.
-        facts: Of every hit that still exists; others are dropped.
-        alpha: Weight of the vector side in hybrid mode, between 0 and 1; without vector hits keywords count alone.
-        mode: With "bm25" or "vector" only that side counts.
-        weights: Of the signals.
-        explain: Say of each result what its score is made of.
-        limit: Most to return; None for all.
+        query: Text of the query.
+        bm25_hits: Hits of the keyword index, with BM25 scores.
+        vector_hits: Hits of the vector index, with cosines.
+        metadata: Metadata by chunk key; hits without metadata are dropped.
+        alpha: Weight of the vector scores in hybrid mode, in [0, 1]; ignored if there are no vector hits.
+        mode: "bm25" and "vector" use one retriever alone.
+        weights: Weights of the signals.
+        explain: Include a score breakdown for each result.
+        limit: Maximum number of results; `None` returns all.
     """
-    bm25 = _scores_by_key(bm25_hits, facts) if mode != "vector" else {}
-    vector = _scores_by_key(vector_hits, facts) if mode != "bm25" else {}
-    question = parse_query(query)
-    if question.is_symbol:
-        alpha = _lessen(alpha, weights.name_vector_factor)
+    bm25 = _scores_by_key(bm25_hits, metadata) if mode != "vector" else {}
+    vector = _scores_by_key(vector_hits, metadata) if mode != "bm25" else {}
+    parsed = parse_query(query)
+    if parsed.is_symbol:
+        alpha = _scale_share(alpha, weights.name_vector_factor)
     fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
-    scorer = _Scorer(question, fused, facts, weights)
+    scorer = _Scorer(parsed, fused, metadata, weights)
     return [
         RankedChunk(
-            metadata=facts[key],
-            score=-negative,
+            metadata=metadata[key],
+            score=-negated,
             vector_score=vector.get(key),
             bm25_score=bm25.get(key),
-            signals=tuple(scorer.explain(key, earlier)) if explain else (),
+            signals=tuple(scorer.explain(key, rank)) if explain else (),
         )
-        for negative, _, _, key, earlier in sorted(scorer.place_all())[:limit]
+        for negated, _, _, key, rank in sorted(scorer.score_all())[:limit]
     ]
 
 
 class _Scorer:
-    """Scores the candidates of one question.
+    """Score the candidates of one query.
 
     Args:
-        question: What was asked.
-        fused: Both sides' scores together, by key.
-        facts: Of each of these keys.
-        weights: Of the signals.
+        query: The parsed query.
+        fused: Fused score by chunk key.
+        metadata: Metadata of each of these chunks.
+        weights: Weights of the signals.
     """
 
     def __init__(
         self,
-        question: ParsedQuery,
+        query: ParsedQuery,
         fused: Mapping[int, float],
-        facts: Mapping[int, ChunkMetadata],
+        metadata: Mapping[int, ChunkMetadata],
         weights: RankingWeights,
     ) -> None:
-        self._question = question
+        self._query = query
         self._fused = fused
-        self._facts = facts
+        self._metadata = metadata
         self._weights = weights
-        self._files, evidence = _gather_files(fused, facts)
-        self._of_files = _weigh_files(question, self._files, evidence, weights)
-        self._factors: dict[SourceType, tuple[str, float]] = {
+        self._files, evidence = _group_by_file(fused, metadata)
+        self._file_scores = _score_files(query, self._files, evidence, weights)
+        self._type_factors: dict[SourceType, tuple[str, float]] = {
             "code": ("is_code", 1.0),
-            "test": ("is_test", 1.0 if question.asks_tests else weights.test_factor),
-            "doc": ("is_document", 1.0 if question.asks_docs else weights.doc_factor),
+            "test": ("is_test", 1.0 if query.asks_tests else weights.test_factor),
+            "doc": ("is_document", 1.0 if query.asks_docs else weights.doc_factor),
         }
 
-    def place_all(self) -> Iterator[_Place]:
-        """Yield where each chunk stands; `explain` says the same in terms.
+    def score_all(self) -> Iterator[_SortKey]:
+        """Yield the sort key of each candidate; `explain` breaks the same score down.
 
-        A file's better chunks hold the others back, so that an answer names more than one file.
+        The chunks of a file after its best one are penalized, so that an answer covers several files.
         """
         fused, decay = self._fused, self._weights.decay
-        has_names = bool(self._question.names)
+        has_names = bool(self._query.names)
         for path, chunks in self._files.items():
-            of_file = self._of_files[path]
-            source_type = chunks[0].source_type  # all chunks of a file have one
-            factor = self._factors[source_type][1] * of_file.factor
+            file_score = self._file_scores[path]
+            source_type = chunks[0].source_type  # the same for all chunks of a file
+            factor = self._type_factors[source_type][1] * file_score.factor
             scored = []
-            for facts in chunks:  # hundreds for each question: a call less is worth a line more
-                score = fused[facts.key] + of_file.total
+            for chunk in chunks:  # inlined, because it runs hundreds of times for each query
+                score = fused[chunk.key] + file_score.total
                 if has_names or source_type == "doc":
-                    for _, value, weight in self._weigh_chunk(facts):
+                    for _, value, weight in self._chunk_signals(chunk):
                         score += weight * value
-                scored.append((-score * factor if score > 0 else -score, facts.start_line, facts.key))
+                scored.append((-score * factor if score > 0 else -score, chunk.start_line, chunk.key))
             scored.sort()
-            for earlier, (negative, start_line, key) in enumerate(scored):
-                held_back = negative * decay**earlier if negative < 0 else negative
-                yield (held_back, path, start_line, key, earlier)
+            for rank, (negated, start_line, key) in enumerate(scored):
+                decayed = negated * decay**rank if negated < 0 else negated
+                yield (decayed, path, start_line, key, rank)
 
-    def explain(self, key: int, earlier: int) -> Iterator[Signal]:
-        """Yield the terms that a chunk's score is the sum of; those that add nothing are left out."""
-        facts, score = self._facts[key], self._fused[key]
-        of_file = self._of_files[facts.path]
+    def explain(self, key: int, rank: int) -> Iterator[Signal]:
+        """Yield the non-zero terms that add up to a chunk's score.
+
+        Args:
+            key: Key of the chunk.
+            rank: Its rank within its file, 0 for the best.
+        """
+        chunk, score = self._metadata[key], self._fused[key]
+        file_score = self._file_scores[chunk.path]
         yield Signal("fused", score, score)
-        for name, value, weight in (*self._weigh_chunk(facts), *of_file.signals):
+        for name, value, weight in (*self._chunk_signals(chunk), *file_score.signals):
             if value and weight:
                 yield Signal(name, value, weight * value)
                 score += weight * value
-        further = ("is_further_chunk", self._weights.decay**earlier)
-        for name, factor in (self._factors[facts.source_type], ("is_peripheral", of_file.factor), further):
+        further = ("is_further_chunk", self._weights.decay**rank)
+        for name, factor in (self._type_factors[chunk.source_type], ("is_peripheral", file_score.factor), further):
             scaled = _scale(score, factor)
             if scaled != score:
                 yield Signal(name, 1.0, scaled - score)
             score = scaled
 
-    def _weigh_chunk(self, facts: ChunkMetadata) -> tuple[_Weighted, ...]:
-        """Return the signals of a chunk alone: of the sort that its file and the question can have."""
-        if facts.source_type == "doc":
-            value = signals.heading_match(self._question, facts.heading)
+    def _chunk_signals(self, chunk: ChunkMetadata) -> tuple[_Weighted, ...]:
+        """Return the signals of one chunk: of its heading in a document, of its definitions in code."""
+        if chunk.source_type == "doc":
+            value = signals.heading_match(self._query, chunk.heading)
             return (("heading_match", value, self._weights.heading_match),)
-        value = signals.defines_name(self._question, facts)
+        value = signals.defines_name(self._query, chunk)
         if not value:
             return ()
         defines = ("defines_name", value, self._weights.defines_name)
-        return (defines, ("defines_bare_name", value * self._question.is_symbol, self._weights.defines_bare_name))
+        return (defines, ("defines_bare_name", value * self._query.is_symbol, self._weights.defines_bare_name))
 
 
-def _scores_by_key(hits: Iterable[Hit], facts: Mapping[int, ChunkMetadata]) -> dict[int, float]:
-    """Return the scores of the hits that still exist."""
+def _scores_by_key(hits: Iterable[Hit], metadata: Mapping[int, ChunkMetadata]) -> dict[int, float]:
+    """Return the scores of the hits that have metadata."""
     scores = dict(hits)
-    return scores if scores.keys() <= facts.keys() else {key: scores[key] for key in scores if key in facts}
+    return scores if scores.keys() <= metadata.keys() else {key: scores[key] for key in scores if key in metadata}
 
 
-def _lessen(share: float, factor: float) -> float:
-    """Return the share of one of two sides after its weight beside the other's is lowered; all or nothing stays so."""
+def _scale_share(share: float, factor: float) -> float:
+    """Multiply one of two complementary weights, and normalize both; weights of 0 and 1 are unchanged."""
     return factor * share / (factor * share + 1 - share) if share < 1 else share
 
 
 def _fuse(bm25: Mapping[int, float], vector: Mapping[int, float], alpha: float) -> dict[int, float]:
-    """Fuse what both sides found; a side that found nothing has no weight."""
     share = 0.0 if not vector else 1.0 if not bm25 else alpha
     return fuse_scores(normalize_bm25(bm25), normalize_cosines(vector), share)
 
 
-def _gather_files(
-    fused: Mapping[int, float], facts: Mapping[int, ChunkMetadata]
+def _group_by_file(
+    fused: Mapping[int, float], metadata: Mapping[int, ChunkMetadata]
 ) -> tuple[dict[str, list[ChunkMetadata]], dict[str, float]]:
-    """Return each file's candidates, and what their scores add up to as a share of the file with the most."""
+    """Return the candidates of each file, and the sum of their scores relative to the best file's."""
     files: dict[str, list[ChunkMetadata]] = defaultdict(list)
     total: dict[str, float] = defaultdict(float)
-    for key in sorted(fused):  # floating-point sums depend on the order
-        chunk = facts[key]
+    for key in sorted(fused):  # a fixed order, because floating-point addition is not associative
+        chunk = metadata[key]
         files[chunk.path].append(chunk)
         total[chunk.path] += fused[key]
     most = max(total.values(), default=0.0)
     return files, {path: score / most if most > 0 else 0.0 for path, score in total.items()}
 
 
-def _weigh_files(
-    question: ParsedQuery,
+def _score_files(
+    query: ParsedQuery,
     files: Mapping[str, Sequence[ChunkMetadata]],
     evidence: Mapping[str, float],
     weights: RankingWeights,
-) -> dict[str, _FileWeight]:
-    """Return the signals of each file, which all of its chunks share."""
-    least_depth = min(map(signals.count_directories, files), default=0)
-    found: dict[str, _FileWeight] = {}
+) -> dict[str, _FileScore]:
+    """Return the signals that the chunks of each file share."""
+    min_depth = min(map(signals.count_directories, files), default=0)
+    scores: dict[str, _FileScore] = {}
     for path, chunks in files.items():
         weighted = (
-            ("filename_match", signals.filename_match(question, path), weights.filename_match),
-            ("path_depth", signals.path_depth(path, least_depth), weights.path_depth),
+            ("filename_match", signals.filename_match(query, path), weights.filename_match),
+            ("path_depth", signals.path_depth(path, min_depth), weights.path_depth),
             ("file_evidence", evidence[path], weights.file_evidence),
         )
-        is_document = chunks[0].source_type == "doc"  # as all of its chunks are
-        aside = signals.is_peripheral(question, path, is_document=is_document, others=files)
+        is_document = chunks[0].source_type == "doc"  # the same for all chunks of a file
+        peripheral = signals.is_peripheral(query, path, is_document=is_document, others=files)
         total = 0.0
-        for _, signal, weight in weighted:
-            total += weight * signal
-        found[path] = _FileWeight(weighted, total, weights.peripheral_factor if aside else 1.0)
-    return found
+        for _, value, weight in weighted:
+            total += weight * value
+        scores[path] = _FileScore(weighted, total, weights.peripheral_factor if peripheral else 1.0)
+    return scores
 
 
 def _scale(score: float, factor: float) -> float:
-    """Lower a score to a share of itself; a score below zero, which signals can make, is left where it is."""
+    """Multiply a score, unless signals have made it negative."""
     return score * factor if score > 0 else score

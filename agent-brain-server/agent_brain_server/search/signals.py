@@ -1,4 +1,4 @@
-"""The signals of ranking: each a pure function of the question and of a chunk or its file, between 0 and 1."""
+"""Ranking signals: pure functions of a parsed query and a chunk or file. Scores are in [0, 1]."""
 
 import re
 from collections.abc import Collection
@@ -10,116 +10,112 @@ from agent_brain_server.support.tokens import split_identifier, stem, tokenize
 from agent_brain_server.types import ChunkMetadata
 
 PACKAGE_STEMS = frozenset(("__init__", "__main__", "index", "init", "main", "mod", "lib", "package"))
-"""File names that stand for their directory: the directory's name says what is in them."""
+"""File names that stand for their directory, whose name then describes the content."""
 
-MIN_COMMON = 5
-"""Letters that two relatives begin with where neither is the beginning of the other: authent-ic, authent-ify."""
-
-MIN_COMMON_SHARE = 0.7
-"""Of the longer word, which the common beginning must make up: serial-iz, serial-is, but not inter-fac, inter-polat."""
-
-MIN_PREFIX_SHARE = 0.5
-"""Of the longer word, which the shorter one must make up where it is its beginning: rout, router; not con, context."""
+MIN_COMMON = 5  # letters of a common prefix, if neither word is a prefix of the other: authent-ic, authent-ify
+MIN_COMMON_SHARE = 0.7  # of the longer word: serial-iz and serial-is, but not inter-fac and inter-polat
+MIN_PREFIX_SHARE = 0.5  # of the longer word, if the shorter is its prefix: rout and router, but not con and context
 
 # fmt: off
-ASIDE_DIRECTORIES = frozenset((
+PERIPHERAL_DIRECTORIES = frozenset((
     "bench", "benchmark", "benchmarks", "demo", "demos", "example", "examples", "sample", "samples",
     "fixture", "fixtures", "mock", "mocks", "stub", "stubs", "external", "third_party", "vendor", "vendored",
 ))
 # fmt: on
-"""What lies in them uses or imitates the code, or is somebody else's."""
+"""Directories of code that uses or imitates the project's own code, or comes from elsewhere."""
 
 SUPERSEDED = frozenset(("compat", "deprecated", "legacy", "old"))
-"""Directories and files of these names keep what something else has taken the place of."""
+"""Names of directories and files with superseded code."""
 
 CHANGELOGS = frozenset(("changelog", "changes", "history", "news", "release", "releases", "release_notes"))
-"""Documents of these names, or in directories of these names, mention everything and explain nothing."""
+"""Names of documents, or of their directories, that mention every subject and explain none."""
 
 VERSION = re.compile(r"(?<![^/])v\d+/")
-"""A directory with a version of what is around it, as `v1`."""
+"""A directory with an old version of its siblings, such as `v1`."""
 
-DEEPEST = 5
-"""Directories below the candidate nearest to the root from which on depth makes no difference."""
-
-
-def defines_name(question: ParsedQuery, facts: ChunkMetadata) -> float:
-    """Say whether the chunk defines a name that the question spells out."""
-    return 0.0 if question.names.isdisjoint(facts.names) else 1.0
+MAX_DEPTH = 5  # directories below the shallowest candidate; deeper files score the same
 
 
-def filename_match(question: ParsedQuery, path: str) -> float:
-    """Say whether each part of the file's name is a word of the question or a relative of one.
+def defines_name(query: ParsedQuery, chunk: ChunkMetadata) -> float:
+    """Return 1 if the chunk defines a name that the query contains."""
+    return 0.0 if query.names.isdisjoint(chunk.names) else 1.0
 
-    A file that is named after a thing is where the thing is, as `throttle.go` is for "request throttling".
-    """
+
+def filename_match(query: ParsedQuery, path: str) -> float:
+    """Return 1 if each part of the file name is related to a term of the query: `throttle.go`, "request throttling"."""
     parts = stem_parts(path)
-    for part in parts:  # a loop, as most files fail at the first part, and hundreds are looked at for each question
-        alike = question.terms_by_beginning.get(part[:MIN_PREFIX])
-        if not alike or not any(are_related(part, term) for term in alike):
+    for part in parts:  # a loop instead of all(): most of the hundreds of files fail at their first part
+        similar = query.terms_by_prefix.get(part[:MIN_PREFIX])
+        if not similar or not any(are_related(part, term) for term in similar):
             return 0.0
     return float(bool(parts))
 
 
-def path_depth(path: str, least_depth: int) -> float:
-    """Say how much deeper the file lies than the candidate nearest to the root: details lie below what uses them."""
-    return min(1.0, (count_directories(path) - least_depth) / DEEPEST)
+def path_depth(path: str, min_depth: int) -> float:
+    """Return the depth of a file relative to the shallowest candidate: details are in deeper directories.
+
+    Args:
+        path: Relative to the project root.
+        min_depth: Number of directories in the path of the shallowest candidate.
+    """
+    return min(1.0, (count_directories(path) - min_depth) / MAX_DEPTH)
 
 
 def count_directories(path: str) -> int:
-    """Return how many directories a path has."""
+    """Return the number of directories in a path."""
     return path.count("/")
 
 
-def heading_match(question: ParsedQuery, heading: str | None) -> float:
-    """Say what share of the question's words stands in the headings above a section of a document."""
-    return len(question.terms & heading_terms(heading)) / len(question.terms) if heading and question.terms else 0.0
+def heading_match(query: ParsedQuery, heading: str | None) -> float:
+    """Return the share of the query's terms in a section's path of headings."""
+    return len(query.terms & heading_terms(heading)) / len(query.terms) if heading and query.terms else 0.0
 
 
-def is_peripheral(question: ParsedQuery, path: str, *, is_document: bool, others: Collection[str]) -> bool:
-    """Tell whether a file lies beside what the question is about: examples, foreign or superseded code, changelogs.
+def is_peripheral(query: ParsedQuery, path: str, *, is_document: bool, others: Collection[str]) -> bool:
+    """Return whether a file is peripheral: an example, foreign or superseded code, or a changelog.
 
-    One that the question speaks of does not, as examples don't for "example of a custom loader".
+    A file is not peripheral if the query names its kind, as "example of a custom loader" does for `examples/`.
 
     Args:
-        question: What was asked.
-        path: Of the file.
-        is_document: It is prose.
-        others: Paths of all candidates, by which an old version is known: it has the path of another, in `v1`.
+        query: The parsed query.
+        path: Path of the file.
+        is_document: Whether the file is prose.
+        others: Paths of all candidates. A file in `v1/` is superseded if they contain it without `v1/`.
     """
-    if (current := path_without_version(path)) and current in others:
+    if (current := remove_version(path)) and current in others:
         return True
     words = peripheral_words(path, is_document)
-    return bool(words) and words.isdisjoint(question.terms)
+    return bool(words) and words.isdisjoint(query.terms)
 
 
 @lru_cache(maxsize=1 << 14)
 def peripheral_words(path: str, is_document: bool) -> frozenset[str]:
-    """Return the stemmed words of a path that tell that the file lies aside; a hidden directory is named by its dot."""
+    """Return the stemmed words that mark a path as peripheral; a hidden directory is marked by its dot."""
     *directories, name = path.lower().replace("-", "_").split("/")
     plain = [directory.strip("._") for directory in directories]
-    named = {directory for directory in plain if directory in ASIDE_DIRECTORIES}
-    places = {*plain, name.split(".", 1)[0].strip("_")}
-    named |= places & (SUPERSEDED | CHANGELOGS if is_document else SUPERSEDED)
-    words = {stem(part) for word in named for part in split_identifier(word)}
+    markers = {directory for directory in plain if directory in PERIPHERAL_DIRECTORIES}
+    names = {*plain, name.split(".", 1)[0].strip("_")}
+    markers |= names & (SUPERSEDED | CHANGELOGS if is_document else SUPERSEDED)
+    words = {stem(part) for marker in markers for part in split_identifier(marker)}
     return frozenset(words | {"." for directory in directories if directory.startswith(".")})
 
 
 @lru_cache(maxsize=1 << 14)
-def path_without_version(path: str) -> str | None:
-    """Return where the current version of a file would lie, `lib/a.py` for `lib/v1/a.py`; None where it is no other."""
+def remove_version(path: str) -> str | None:
+    """Return a path without its version directory, `lib/a.py` for `lib/v1/a.py`, or `None` if it has none."""
     current = VERSION.sub("", path, count=1)
     return None if current == path else current
 
 
 @lru_cache(maxsize=1 << 12)
 def heading_terms(heading: str) -> frozenset[str]:
-    """Return the words of a heading as a question's terms compare with them."""
+    """Return the terms of a heading."""
     return frozenset(tokenize(heading))
 
 
 @lru_cache(maxsize=1 << 14)
 def stem_parts(path: str) -> frozenset[str]:
-    """Return the parts of a file's name, stemmed; of its directory's name where it is the package's own file."""
+    """Return the stemmed parts of a file name; of the directory's name for a file such as `__init__.py`."""
     pure = PurePosixPath(path)
     name = pure.name.split(".", 1)[0] or pure.name
     if name.lower() in PACKAGE_STEMS and pure.parent.name:
@@ -128,7 +124,7 @@ def stem_parts(path: str) -> frozenset[str]:
 
 
 def are_related(one: str, other: str) -> bool:
-    """Tell whether two stemmed words come from one: beyond a stemmer's rules, by how much of a beginning they share."""
+    """Return whether two stemmed words share enough of their beginning to be inflections of one word."""
     if one == other:
         return True
     shorter, longer = sorted((len(one), len(other)))

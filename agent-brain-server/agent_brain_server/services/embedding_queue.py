@@ -11,8 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.indexing.worker.client import WorkerClient
-from agent_brain_server.indexing.worker.process import WorkerDiedError
+from agent_brain_server.indexing.worker.client import WorkerClient, WorkerDiedError
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager

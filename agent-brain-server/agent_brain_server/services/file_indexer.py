@@ -16,12 +16,11 @@ from agent_brain_server.indexing.files.walker import (
     WalkOptions,
     WalkTargets,
     is_bare_repository,
-    is_left_out,
+    is_excluded,
     resolve_start,
     walk_files,
 )
-from agent_brain_server.indexing.worker.client import ChunkOptions, ReadOutcome, WorkerClient
-from agent_brain_server.indexing.worker.process import InterruptedReadError
+from agent_brain_server.indexing.worker.client import ChunkOptions, InterruptedReadError, ReadOutcome, WorkerClient
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.services.change_plan import ChangePlan, IndexScope, plan_changes
@@ -329,7 +328,7 @@ class FileIndexer:
         base, options = os.fsencode(self._root), self._walk_options(request)
         unlisted = [p for p in paths if _to_name(p) not in found and os.path.isfile(os.path.join(base, p))]
         uses_git = self._uses_git[request.folder_path]
-        return {p for p in unlisted[:MAX_JUDGED] if is_left_out(self._root, p, options, uses_git=uses_git)}
+        return {p for p in unlisted[:MAX_JUDGED] if is_excluded(self._root, p, options, uses_git=uses_git)}
 
     def _index_newest(
         self, changed: Iterable[FileStat], options: ChunkOptions, should_stop: Callable[[], bool]

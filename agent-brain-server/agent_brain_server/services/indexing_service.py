@@ -11,8 +11,7 @@ from pathlib import Path
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import NotFoundError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
-from agent_brain_server.indexing.worker.client import WorkerClient
-from agent_brain_server.indexing.worker.process import Role
+from agent_brain_server.indexing.worker.client import Role, WorkerClient
 from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatus
 from agent_brain_server.project_root import generate_project_id

@@ -23,14 +23,22 @@ from agent_brain_server.models.query import (
     SignalModel,
 )
 from agent_brain_server.search.ranking import rank_candidates
-from agent_brain_server.search.retrievers import KeywordIndex, VectorIndex
 from agent_brain_server.services.freshness import Barrier, ChangeSource
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.support.text import count_hidden
 from agent_brain_server.support.tokens import find_subject
-from agent_brain_server.types import AllowedChunks, Chunk, Embedder, Hit, QueryFilter, RankedChunk
+from agent_brain_server.types import (
+    AllowedChunks,
+    Chunk,
+    Embedder,
+    Hit,
+    KeywordIndex,
+    QueryFilter,
+    RankedChunk,
+    VectorIndex,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -113,7 +121,7 @@ class QueryEmbedder:
         """Return the model; loading it takes a third of a second and some 80 MB the first time."""
         with self._opening:
             if self._embedder is None:
-                from agent_brain_server.embedding.named import open_embedder  # noqa: PLC0415 - only with vectors
+                from agent_brain_server.embedding.embedders import open_embedder  # noqa: PLC0415 - only with vectors
 
                 self._embedder = open_embedder(self._model)
             return self._embedder

@@ -11,8 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_brain_server.indexing.reading.limits import FIRST_TRY_CPU_S, FULL_CPU_S, LIMITS_VERSION
-from agent_brain_server.indexing.worker.client import ChunkOptions, ReadOutcome, ReadRequest, WorkerClient
-from agent_brain_server.indexing.worker.process import DeathReason, InterruptedReadError
+from agent_brain_server.indexing.worker.client import (
+    ChunkOptions,
+    DeathReason,
+    InterruptedReadError,
+    ReadOutcome,
+    ReadRequest,
+    WorkerClient,
+)
 from agent_brain_server.services.progress import Counters
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LIMITED_CONTENTS_META

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent_brain_server.indexing.files.directory_scan import git_directories, scan_directories
-from agent_brain_server.indexing.files.walker import BARE_REPOSITORY, CACHE_MARKERS, IGNORE_FILE
+from agent_brain_server.indexing.files.git_files import git_directories
+from agent_brain_server.indexing.files.ignore_rules import CACHE_MARKERS, IGNORE_FILE, scan_directories
+from agent_brain_server.indexing.files.walker import BARE_REPOSITORY
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from agent_brain_server.support.tokens import whole_name
+from agent_brain_server.support.tokens import normalize_name
 from agent_brain_server.types import Chunk, ChunkMetadata, FileChunks, FileRecord, Keys, SourceType, StoredChunk
 
 SYMBOL_SEPARATOR = "\x1f"
@@ -71,7 +71,7 @@ def as_json(values: Iterable[object]) -> str:
 def facts_of(row: Sequence[Any]) -> ChunkMetadata:
     """Read the columns `FACT_COLUMNS`; the many chunks of one file share its path."""
     key, path, start_line, end_line, language, source_type, symbols, heading = row
-    names = tuple(whole_name(symbols).split(SYMBOL_SEPARATOR)) if symbols else ()
+    names = tuple(normalize_name(symbols).split(SYMBOL_SEPARATOR)) if symbols else ()
     return ChunkMetadata(key, intern(path), start_line, end_line, intern(language), source_type, names, heading)
 
 

@@ -1,17 +1,17 @@
-"""What libraries would report to their makers, turned off before they are loaded: nothing leaves this machine."""
+"""Disable the telemetry of libraries before they are loaded."""
 
 import os
 
 SWITCHES = {
-    # ONNX Runtime, from 1.29 on: else it keeps a device id under the user's cache directory and sends events from a
-    # thread of its own. Only the environment stops it before the first; it is read once, when the library is loaded.
+    # ONNX Runtime from 1.29 stores a device id in the user's cache directory and sends events from a background thread.
+    # It reads this variable once, when the library is loaded.
     "ORT_DISABLE_TELEMETRY": "1",
-    # Chroma's: each client is told by its settings too.
+    # Chroma; its clients are configured without telemetry as well.
     "ANONYMIZED_TELEMETRY": "False",
 }
-"""Environment variables with the value that turns a library's reports off."""
+"""Environment variables and the values that disable a library's telemetry."""
 
 
 def disable_telemetry() -> None:
-    """Turn reports off in this process and in those that it starts, whatever the environment said before."""
+    """Disable telemetry in this process and its children, overriding the environment."""
     os.environ.update(SWITCHES)

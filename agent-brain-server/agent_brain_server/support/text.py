@@ -1,12 +1,12 @@
-"""Find characters that a person cannot see but a terminal obeys or a language model reads, and make them visible.
+"""Text helpers: plurals, valid UTF-8, and the detection of hidden characters.
 
-A file can hide instructions in Unicode tag characters, zero-width characters or runs of variation selectors, reverse
-the order in which code is shown, or send escape sequences to a terminal. `reveal` writes such a character as
-`<U+E0041>`, or as its control picture (`␛`).
+A file can hide instructions in Unicode tag characters, zero-width characters or runs of variation selectors. It can
+reorder the displayed text (Boucher & Anderson 2021, "Trojan Source") or send escape sequences to a terminal. `reveal`
+replaces such a character by its code point (`<U+E0041>`) or its control picture (`␛`).
 
-Some of these characters have a use in ordinary text and stay there: the joiners and variation selectors of emoji
-sequences, the three flags that are spelled with tags, single joiners after a letter of a script that needs them
-(Arabic, the Indic scripts, …), and one variation selector after a letter or symbol that has registered variants.
+Legitimate uses are kept: joiners and variation selectors in emoji sequences, the three emoji flags spelled with tags,
+single joiners after a letter of a script that needs them (Arabic, the Indic scripts, …), and one variation selector
+after a letter or symbol with registered variants.
 """
 
 import functools
@@ -15,27 +15,32 @@ from collections.abc import Callable
 
 
 def pluralize(count: int | None, noun: str) -> str:
-    """Return `1 file`, `2 files`, `1,234 files`; where the number is not known, `? files`.
+    """Return a count with its noun: `1 file`, `2 files`, `1,234 files`, or `? files` for an unknown count.
 
     Args:
-        count: How many.
-        noun: In the singular; its plural ends with an s.
+        count: The number, or `None` if unknown.
+        noun: Singular of a noun whose plural ends in "s".
     """
     return f"? {noun}s" if count is None else f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def replace_surrogates(text: str) -> str:
+    """Return a text with each lone surrogate replaced by a question mark, so that it can be encoded as UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 CONTROLS = "\x00-\x08\x0b\x0e-\x1f\x7f-\x9f"
-"""All but tab, newline, form feed (which separates pages of source files) and carriage return."""
+"""Control characters except tab, newline, form feed (a page separator in source files) and carriage return."""
 
 LONE_RETURN = "\r(?!\n)"
 LAYOUT = "\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"
-"""Marks that reorder text, and separators that break a line elsewhere than a newline does."""
+"""Directional formatting characters, and Unicode line and paragraph separators."""
 
 IGNORABLE = (
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u3164\ufe00-\ufe0f\ufeff\uffa0"
     "\ufff0-\ufffb\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-"""Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), annotation marks and hieroglyph controls."""
+"""Default_Ignorable_Code_Point of Unicode (DerivedCoreProperties.txt), annotation marks, hieroglyph controls."""
 
 SURROGATES = "\ud800-\udfff"
 
@@ -53,7 +58,7 @@ FLAG = "\U0001f3f4\U000e0067\U000e0062(?:{england}|{scotland}|{wales})\U000e007f
     scotland="\U000e0073\U000e0063\U000e0074",
     wales="\U000e0077\U000e006c\U000e0073",
 )
-"""The emoji flags of England, Scotland and Wales: a black flag and `gbeng`, `gbsct` or `gbwls` in tags."""
+"""Emoji flags of England, Scotland and Wales: a black flag followed by `gbeng`, `gbsct` or `gbwls` in tags."""
 
 JOINED_SCRIPTS = (
     "\u0600-\u06ff\u0700-\u08ff\u0900-\u0dff\u0e80-\u0fff\u1000-\u109f\u1780-\u17ff\u1800-\u18af\ua840-\ua87f"
@@ -76,23 +81,23 @@ DELETE_PICTURE = "\u2421"
 
 
 def count_hidden(text: str) -> int:
-    """Return how many characters of a text are hidden."""
+    """Return the number of hidden characters in a text."""
     if not _find_candidate(text):
         return 0
     return sum(1 for match in _pattern().finditer(text) if match["hidden"])
 
 
 def reveal(text: str) -> str:
-    """Return a text with its hidden characters made visible; newlines, tabs and form feeds stay."""
+    """Return a text with its hidden characters made visible; newlines, tabs and form feeds are kept."""
     return replace_hidden(text, show_character)
 
 
 def replace_hidden(text: str, show: Callable[[str], str]) -> str:
-    """Return a text with another text for each of its hidden characters.
+    """Return a text with each hidden character replaced.
 
     Args:
         text: Any text.
-        show: Returns what is written instead of one hidden character.
+        show: Returns the replacement of one hidden character.
     """
     if not _find_candidate(text):
         return text
@@ -100,7 +105,7 @@ def replace_hidden(text: str, show: Callable[[str], str]) -> str:
 
 
 def show_character(character: str) -> str:
-    """Return the picture of a control character, and the code point of any other: `␛`, `<U+200B>`."""
+    """Return the control picture (`␛`) of a control character, or the code point (`<U+200B>`) of any other."""
     code = ord(character)
     if code == DELETE:
         return DELETE_PICTURE
@@ -108,7 +113,7 @@ def show_character(character: str) -> str:
 
 
 def _find_candidate(text: str) -> bool:
-    """Return whether a text has a character that may be hidden; cheap, since most texts have none."""
+    """Return whether a text has a character that may be hidden: a fast check, as most texts have none."""
     if "\r" in text.replace("\r\n", ""):
         return True
     if text.isascii():
@@ -123,5 +128,5 @@ def _candidate() -> "re.Pattern[str]":
 
 @functools.cache
 def _pattern() -> "re.Pattern[str]":
-    """Return what matches a visible use of such characters, or else one hidden character."""
+    """Return a pattern for a legitimate use of such characters, or else (group `hidden`) one hidden character."""
     return re.compile(f"{'|'.join(VISIBLE_USES)}|(?P<hidden>{HIDDEN_CLASS}|{LONE_RETURN})")

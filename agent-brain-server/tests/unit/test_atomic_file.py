@@ -42,6 +42,7 @@ def test_what_is_written_is_read_and_private(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.process
 def test_a_reader_sees_whole_documents_alone_even_when_writers_are_killed(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     for _ in range(3):

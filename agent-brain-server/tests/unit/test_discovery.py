@@ -234,6 +234,7 @@ def test_the_async_twin_finds_the_same(project, state_dir, held, server):
     assert asyncio.run(discover_async(project)) == state
 
 
+@pytest.mark.process
 def test_discover_or_start_starts_once_and_then_finds(project):
     try:
         state = discover_or_start(project)
@@ -243,6 +244,7 @@ def test_discover_or_start_starts_once_and_then_finds(project):
         stop_server(resolve_state_dir(project), force=True)
 
 
+@pytest.mark.process
 def test_discover_or_start_replaces_a_dead_server(project, state_dir):
     write_runtime(state_dir, make_state(project, 1, pid_started_at="1"))
     try:

@@ -17,6 +17,7 @@ def test_without_a_server_there_is_nothing_to_do(tmp_path):
     assert forget_vectors.forget(tmp_path, ProjectConfig(chroma_url=NOBODY)) == {"removed": False, "fault": None}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("by", ["project", "daemon"])
 def test_it_answers_with_json_whoever_s_settings_count(tmp_path, monkeypatch, by):
     home, state_dir = tmp_path / "home", tmp_path / "state"

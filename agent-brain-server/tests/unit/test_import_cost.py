@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 FRONT_DOOR = (
     "agent_brain_server",
     "agent_brain_server.errors",

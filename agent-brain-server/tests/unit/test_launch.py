@@ -73,6 +73,7 @@ def try_launch(plan, overrides=None, limit_s=LIMIT_S):
     return launch(plan, overrides or {}, "agent", time.monotonic() + limit_s)
 
 
+@pytest.mark.process
 def test_a_server_that_answers_is_returned_as_it_published_itself(plan, spy, project):
     state = try_launch(plan, {"chunk_size": 99, "log_level": None})
     assert state == read_runtime(plan.state_dir)
@@ -86,6 +87,7 @@ def test_a_server_that_answers_is_returned_as_it_published_itself(plan, spy, pro
     ]
 
 
+@pytest.mark.process
 def test_the_server_takes_no_project_s_place_for_its_own_and_the_caller_s_home(
     plan, spy, project, tmp_path, monkeypatch
 ):
@@ -98,23 +100,27 @@ def test_the_server_takes_no_project_s_place_for_its_own_and_the_caller_s_home(
     assert "DOC_SERVE_STATE_DIR" not in environment
 
 
+@pytest.mark.process
 def test_a_module_of_the_same_name_in_the_caller_s_directory_is_not_run(plan, project, tmp_path, monkeypatch):
     (tmp_path / "agent_brain_server.py").write_text("raise SystemExit('the wrong one')")
     monkeypatch.chdir(tmp_path)
     assert try_launch(plan) is not None
 
 
+@pytest.mark.process
 def test_a_lock_that_is_held_is_no_failure(plan):
     with StateLock(plan.state_dir):
         assert try_launch(plan) is None
 
 
+@pytest.mark.process
 def test_a_failure_is_the_error_that_the_server_reported(plan, spy):
     with pytest.raises(ConfigError, match="chunk_size"):
         try_launch(plan, {"chunk_size": 1})
     assert len(spy.starts) == 1
 
 
+@pytest.mark.process
 def test_one_that_fails_with_words_is_started_once_and_quoted(plan, spy):
     spy.then("os.write(2, b'Illegal instruction\\n' * 20)\nos._exit(3)\n")
     with pytest.raises(StartError, match="ended before it was ready") as caught:
@@ -124,6 +130,7 @@ def test_one_that_fails_with_words_is_started_once_and_quoted(plan, spy):
     assert str(stderr_log_path(plan.state_dir)) in caught.value.hint
 
 
+@pytest.mark.process
 def test_one_that_is_killed_each_time_is_started_so_often_and_no_more(plan, spy, caplog):
     spy.then("os.kill(os.getpid(), 9)\n")
     with pytest.raises(StartError, match="ended before it was ready") as caught:
@@ -133,6 +140,7 @@ def test_one_that_is_killed_each_time_is_started_so_often_and_no_more(plan, spy,
     assert caplog.text.count("The server of X ended before it was ready") == MAX_STARTS - 1
 
 
+@pytest.mark.process
 def test_one_that_is_killed_once_is_there_the_second_time(plan, spy):
     spy.then(f"if sum(1 for _ in open({str(spy._path)!r})) == 1: os.kill(os.getpid(), 9)\n")
     assert try_launch(plan) is not None
@@ -152,6 +160,7 @@ os.fork = fork_and_sleep
 """
 
 
+@pytest.mark.process
 def test_slow_server_is_left_to_become_ready_after_the_limit(plan, spy, tmp_path):
     spy.then(WAIT_AFTER_FORK.format(go=str(tmp_path / "go")))
     with pytest.raises(DeadlineError, match="The server of X is not ready yet") as caught:
@@ -165,6 +174,7 @@ def test_slow_server_is_left_to_become_ready_after_the_limit(plan, spy, tmp_path
     assert len(spy.starts) == 1
 
 
+@pytest.mark.process
 def test_an_interpreter_that_hangs_is_ended_after_the_limit(plan, spy):
     spy.then("import time\ntime.sleep(60)\n")
     began = time.monotonic()
@@ -176,6 +186,7 @@ def test_an_interpreter_that_hangs_is_ended_after_the_limit(plan, spy):
     assert [pid for pid in children if b"agent_brain_server" in Path(f"/proc/{pid}/cmdline").read_bytes()] == []
 
 
+@pytest.mark.process
 def test_what_it_writes_outside_its_log_is_private_and_begun_anew_when_it_is_long(plan, spy):
     spy.then("os.write(2, b'boom\\n')\nos._exit(3)\n")
     path = stderr_log_path(plan.state_dir)
@@ -198,6 +209,7 @@ def test_a_place_for_its_words_that_cannot_be_made_is_told(plan):
         try_launch(plan)
 
 
+@pytest.mark.process
 def test_no_descriptor_of_the_caller_stays_open(plan, spy):
     spy.then("os._exit(0)\n")
     before = sorted(os.listdir("/proc/self/fd"))

@@ -88,11 +88,13 @@ def test_a_held_lock_is_refused_within_the_process_too(state_dir):
     release_lock(state_dir)
 
 
+@pytest.mark.process
 def test_releasing_what_is_not_held_changes_nothing(state_dir, holder):
     release_lock(state_dir)
     assert not acquire_lock(state_dir)
 
 
+@pytest.mark.process
 def test_a_living_holder_is_not_stale_and_loses_nothing(state_dir, holder):
     runtime_path(state_dir).write_text("{}")
     assert not is_stale(state_dir)
@@ -101,12 +103,14 @@ def test_a_living_holder_is_not_stale_and_loses_nothing(state_dir, holder):
     assert read_pid(state_dir) == holder.pid
 
 
+@pytest.mark.process
 def test_a_stopped_holder_is_not_stale(state_dir, holder):
     os.kill(holder.pid, signal.SIGSTOP)
     assert not is_stale(state_dir)
     assert not cleanup_stale(state_dir)
 
 
+@pytest.mark.process
 def test_a_killed_holder_is_stale_and_its_remains_are_removed(state_dir, holder):
     runtime_path(state_dir).write_text("{}")
     holder.kill()
@@ -195,6 +199,7 @@ def test_a_missing_state_directory_is_an_error_that_names_it(tmp_path):
         acquire_lock(tmp_path / "missing")
 
 
+@pytest.mark.process
 def test_six_processes_that_take_and_release_never_hold_it_together(state_dir):
     seconds = "2"
     racers = [

@@ -81,6 +81,7 @@ def test_warnings_of_libraries_are_logged(tmp_path, logger):
     assert "old" in read_lines(tmp_path)[0]["message"]
 
 
+@pytest.mark.process
 def test_the_log_is_rotated_by_size_and_five_old_ones_are_kept(tmp_path):
     # in a process of its own, so that the limit can be small without waiting for two megabytes
     script = (
@@ -113,6 +114,7 @@ def test_each_line_names_its_run_and_the_exception_of_another_process():
     assert (line["instance_id"], line["exception"]) == ("ds_1", "ValueError: far away")
 
 
+@pytest.mark.process
 def test_the_end_of_the_previous_run_outlives_any_number_of_rotations(tmp_path):
     script = (
         "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server.lifecycle import log\n"

@@ -38,6 +38,7 @@ print(file.stat().st_uid == os.geteuid(), is_own_path(file))
 """
 
 
+@pytest.mark.process
 def test_overflow_uid_of_a_user_namespace_owns_nothing(tmp_path):
     (tmp_path / "file").touch()
     answer = subprocess.run(
@@ -48,6 +49,7 @@ def test_overflow_uid_of_a_user_namespace_owns_nothing(tmp_path):
     assert answer.stdout == "True False\n"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_user_with_the_number_of_the_overflow_uid_owns_its_files(tmp_path):
     (tmp_path / "file").touch()

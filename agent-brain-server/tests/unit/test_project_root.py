@@ -335,6 +335,7 @@ print(resolve_project_root(Path("/work/src")), resolve_project_root(Path("/")))
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another directory the root of the file system")
 def test_the_root_of_the_file_system_is_never_chosen_for_a_marker(place):
     (place / "work" / "src").mkdir(parents=True)

@@ -51,6 +51,7 @@ def test_a_moved_project_replaces_its_entry():
     assert entries() == [RegistryEntry(Path("/new"), Path("/state"))]
 
 
+@pytest.mark.process
 def test_simultaneous_writers_lose_nothing():
     writers = [subprocess.Popen([sys.executable, "-c", REGISTER_MANY, str(number)]) for number in range(4)]
     assert [writer.wait(timeout=30) for writer in writers] == [0] * 4

@@ -1,4 +1,4 @@
-"""The command's own code in this process, against real servers and files of the test's own."""
+"""Run commands in this process, with real servers and files in a temporary directory."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Run = Callable[..., "Answer"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command said, and how it ended."""
+    """Output and exit code of a command."""
 
     code: int
     out: str
@@ -30,15 +30,15 @@ def make_run(capsys: pytest.CaptureFixture[str]) -> Run:
     def run(*arguments: str) -> Answer:
         capsys.readouterr()
         code = main(arguments)
-        said = capsys.readouterr()
-        return Answer(code, said.out, said.err)
+        captured = capsys.readouterr()
+        return Answer(code, captured.out, captured.err)
 
     return run
 
 
 @pytest.fixture
 def run(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return the command in a project where nothing runs yet."""
+    """Return a function that runs a command in a new project, without a server."""
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(project)
     return make_run(capsys)
@@ -46,7 +46,7 @@ def run(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
 @pytest.fixture
 def ask(indexed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Return the command in the module's indexed project, whose server runs."""
+    """Return a function that runs a command in the module's indexed project, whose server is running."""
     monkeypatch.setenv("AGENT_BRAIN_HOME", indexed.environment["AGENT_BRAIN_HOME"])
     monkeypatch.chdir(indexed.project)
     return make_run(capsys)

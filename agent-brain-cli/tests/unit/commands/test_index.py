@@ -1,4 +1,4 @@
-"""What is asked of the server, and what is said of a job."""
+"""The request of `agent-brain index`, and its report."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def make_job(**progress):
     return {"job_id": "j1", "state": "done", "progress": {**known, "vectors_total": 4, "vectors_done": 4, **progress}}
 
 
-def test_only_what_was_named_is_sent(tmp_path):
+def test_index_request_has_only_given_options(tmp_path):
     target = Target(Project(tmp_path, tmp_path / "state"), explicit=False, as_json=False)
     assert index_request(None, target, dict(OPTIONS)) == {"folder_path": str(tmp_path), "recursive": True}
     named = {**OPTIONS, "no_recursive": True, "include_patterns": ("*.py",), "chunk_overlap": 0, "force": True}
@@ -40,18 +40,18 @@ def test_only_what_was_named_is_sent(tmp_path):
 @pytest.mark.parametrize(
     ("job", "words"),
     [
-        (make_job(), "1,200 files (7 read, 2 removed): keyword answers are complete, all vectors are there."),
+        (make_job(), "1,200 files (7 read, 2 removed): keyword search is complete, all vectors are ready."),
         (make_job(files_total=1), "Indexed 1 file (7 read"),
-        (make_job(vectors_done=1), "vectors follow (25 %)"),
-        (make_job(files_skipped={"empty": 2, "binary": 9}), "Left out: 9 binary, 2 empty."),
+        (make_job(vectors_done=1), "vectors are being computed (25 %)"),
+        (make_job(files_skipped={"empty": 2, "binary": 9}), "Skipped: 9 binary, 2 empty."),
         ({**make_job(keywords_ready=False), "state": "queued"}, "Job j1 is queued"),
     ],
 )
-def test_what_a_job_did_is_said(job, words):
+def test_render_job_reports_what_was_done(job, words):
     assert words in render_job(job)
 
 
-def test_waiting_goes_as_far_as_was_asked(ask):
+def test_index_waits_for_the_chosen_milestone(ask):
     for arguments in (["--wait"], []):
         done = ask("index", "src", "--force", "--json", *arguments)
         assert done.code == 0, done.err

@@ -1,4 +1,4 @@
-"""Init writes down nothing that is in force anyway, and moves no project to another server silently."""
+"""`agent-brain init` writes no defaults, and changes the mode only if that is given."""
 
 import json
 
@@ -26,14 +26,14 @@ def test_init_creates_an_empty_file_once(run, project):
     path.write_text(json.dumps({"chunk_size": 300}))
     again = run("init")
     assert again.code == 0
-    assert "exists already" in again.out
+    assert "already exists" in again.out
     assert again.err == ""
     assert json.loads(path.read_text()) == {"chunk_size": 300}
     assert run("init", "--force").code == 0
     assert "chunk_size" not in json.loads(path.read_text())
 
 
-def test_the_mode_is_changed_alone_and_the_daemon_s_file_is_made(run, project):
+def test_init_with_mode_changes_only_the_mode(run, project):
     path = config_path(resolve_state_dir(project))
     run("init")
     path.write_text(json.dumps({"chunk_size": 300}))
@@ -45,29 +45,29 @@ def test_the_mode_is_changed_alone_and_the_daemon_s_file_is_made(run, project):
     assert run("init", "--json").json["mode"] == "shared"
     back = run("init", "--mode", "project")
     assert "Changed the mode to project" in back.out
-    assert "its own server from now on" in back.out
+    assert "now has its own server" in back.out
     assert run("init", "--mode", "project", "--json").json["changed"] is False
 
 
 @pytest.mark.parametrize("extra", [[], ["--force"]])
-def test_init_keeps_the_mode_in_force(run, project, extra):
+def test_init_without_mode_keeps_the_mode(run, project, extra):
     run("init", "--mode", "shared")
     kept = run("init", *extra, "--json").json
     assert (kept["mode"], kept["previous_mode"]) == ("shared", "shared")
     assert json.loads(config_path(resolve_state_dir(project)).read_text()) == {"mode": "shared"}
 
 
-def test_init_leaves_a_registered_project_to_the_daemon(run, project):
+def test_init_keeps_a_registered_project_shared(run, project):
     save_registration(make_registration(project))
     kept = run("init", "--json").json
     assert (kept["created"], kept["mode"]) == (True, "shared")
     assert run("init", "--json").json["mode"] == "shared"
     moved = run("init", "--mode", "project")
-    assert "its own server from now on" in moved.out
+    assert "now has its own server" in moved.out
     assert run("init", "--json").json["mode"] == "project"
 
 
-def test_init_leaves_the_users_own_settings_in_force(run, project):
+def test_init_keeps_the_global_settings_in_effect(run, project):
     prepare_brain_home()
     global_config_path().write_text(json.dumps({"mode": "shared", "chunk_size": 300, "data_dir": "index"}))
     assert run("init", "--json").json["mode"] == "shared"
@@ -77,7 +77,7 @@ def test_init_leaves_the_users_own_settings_in_force(run, project):
     assert DaemonSettings.load().server.chunk_size == 300
 
 
-def test_a_state_directory_that_cannot_be_made_is_exit_code_5(run, tmp_path):
+def test_init_without_writable_state_dir_exits_with_5(run, tmp_path):
     (tmp_path / "file").touch()
     failed = run("init", "--state-dir", str(tmp_path / "file" / "state"))
     assert (failed.code, failed.out) == (5, "")
@@ -85,10 +85,10 @@ def test_a_state_directory_that_cannot_be_made_is_exit_code_5(run, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["project", "shared"])
-def test_a_state_directory_named_for_all_projects_is_refused_to_the_second(run, project, tmp_path, monkeypatch, mode):
+def test_init_refuses_state_dir_of_another_project(run, project, tmp_path, monkeypatch, mode):
     monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(tmp_path / "for all"))
     assert run("init", "--mode", mode).code == 0
-    assert run("init", "--mode", mode).code == 0  # the first may come again
+    assert run("init", "--mode", mode).code == 0  # the same project may run it again
     second = tmp_path / "second"
     second.mkdir()
     refused = run("init", "--mode", mode, "--project-root", str(second))
@@ -110,7 +110,7 @@ def test_a_state_directory_named_for_all_projects_is_refused_to_the_second(run, 
         ({"created": True, "shared_config_created": True, "shared_config_file": "/y"}, "Created /y"),
     ],
 )
-def test_what_was_made_is_said(document, words):
+def test_render_init_reports_what_was_created(document, words):
     assert words in render_init(
         {
             "config_file": "/x",

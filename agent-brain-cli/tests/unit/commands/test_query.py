@@ -1,11 +1,11 @@
-"""Questions as they are sent, and what is said where there is no answer."""
+"""The request of `agent-brain query`, and its answer."""
 
 import click
 import pytest
 
 from agent_brain_cli.client import Client
-from agent_brain_cli.commands.query import describe_absence, join_words
-from agent_brain_cli.indexing import wait_for_job
+from agent_brain_cli.commands.query import describe_no_results, join_words
+from agent_brain_cli.jobs import wait_for_job
 from agent_brain_cli.options import named_options
 from agent_brain_cli.servers import connect
 
@@ -27,13 +27,13 @@ def test_join_words_without_text_is_a_usage_error(question):
         join_words((question,))
 
 
-def test_absence_has_a_hint_that_fits():
-    assert "agent-brain status" in describe_absence(dict(NO_OPTIONS))
+def test_describe_no_results_suggests_a_next_step():
+    assert "agent-brain status" in describe_no_results(dict(NO_OPTIONS))
     for name, value in {"languages": ("go",), "similarity_threshold": 0.9}.items():
-        assert "Leave out a filter" in describe_absence({**NO_OPTIONS, name: value})
+        assert "without a filter" in describe_no_results({**NO_OPTIONS, name: value})
 
 
-def test_an_answer_is_shown_and_given_to_programs(ask):
+def test_query_prints_text_or_json(ask):
     shown = ask("query", "where", "is", "the", "turnstile")
     assert shown.code == 0
     assert shown.out.startswith("src/locking.py:")
@@ -41,17 +41,17 @@ def test_an_answer_is_shown_and_given_to_programs(ask):
     assert (len(document["results"]), document["mode"]) == (1, "bm25")
 
 
-def test_filters_and_explanations_are_passed_on(ask):
+def test_query_sends_filters_and_explain(ask):
     found = ask("query", "turnstile wombat", "--path", "*.md", "--type", "doc", "--explain", "--json").json["results"]
     assert {result["source"] for result in found} == {"guide.md"}
     assert found[0]["explanation"]
     nothing = ask("query", "turnstile", "--language", "golang")
     assert (nothing.code, nothing.out) == (0, "")
-    assert "Leave out a filter" in nothing.err
+    assert "without a filter" in nothing.err
     assert ask("query", "x", "--path", "[z-a]").code == 4
 
 
-def test_unknown_language_is_refused_with_those_allowed(ask):
+def test_query_of_unknown_language_lists_the_known(ask):
     refused = ask("query", "turnstile", "--language", "pyhton")
     assert (refused.code, refused.out) == (2, "")
     assert "Did you mean 'python'?" in refused.err
@@ -59,7 +59,7 @@ def test_unknown_language_is_refused_with_those_allowed(ask):
     assert ask("query", "turnstile", "--language", "py", "--json").json["results"][0]["language"] == "python"
 
 
-def test_a_project_that_was_never_indexed_is_indexed_first(run):
+def test_query_starts_the_server_and_indexes_first(run):
     try:
         answer = run("query", "turnstile", "--json")
         assert answer.code == 0, answer.err
@@ -71,9 +71,9 @@ def test_a_project_that_was_never_indexed_is_indexed_first(run):
 
 
 @pytest.mark.parametrize("milestone", ["keywords", "end"])
-def test_query_overtaken_by_a_first_index_asks_again(run, monkeypatch, milestone):
+def test_query_asks_again_after_a_concurrent_first_index(run, monkeypatch, milestone):
     class OvertakenClient(Client):
-        """Another command's first index reaches its milestone between this one's query and its look at the status."""
+        """Another command's first index reaches its milestone between this query and its request for the status."""
 
         def get(self, path):
             if path == "/health/status":

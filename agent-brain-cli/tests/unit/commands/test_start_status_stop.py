@@ -1,4 +1,4 @@
-"""`start`, `status`, `stop` and `list` in one life of a server, and of the daemon."""
+"""`start`, `status`, `stop` and `list` through the lifetime of a server and of the daemon."""
 
 import pytest
 
@@ -14,16 +14,16 @@ def stopped_afterwards(run):
     run("stop", "--mode", "shared", "--force", "--timeout", "5")
 
 
-def test_the_life_of_a_project_s_server(run, project, stopped_afterwards):
+def test_commands_through_the_lifetime_of_a_server(run, project, stopped_afterwards):
     assert (run("status").code, run("stop").code) == (3, 3)
     assert run("status", "--json").json["state"] == "stopped"
-    assert "No project is known yet" in run("list").out
+    assert "No projects yet" in run("list").out
     started = run("start", "--json")
     assert started.code == 0, started.err
     assert started.json["token"]
     again = run("start")
     assert str(started.json["pid"]) in again.out
-    assert "running already" in again.err
+    assert "already running" in again.err
     status = run("status", "--json").json
     assert (status["pid"], status["index"]["total_documents"]) == (started.json["pid"], 0)
     assert "token" not in status
@@ -38,7 +38,7 @@ def test_the_life_of_a_project_s_server(run, project, stopped_afterwards):
     assert run("list", "--json").json["projects"][0]["state"] == "stopped"
 
 
-def test_the_life_of_the_daemon(run, project, stopped_afterwards):
+def test_commands_through_the_lifetime_of_the_daemon(run, project, stopped_afterwards):
     brain_home().mkdir(parents=True)
     (brain_home() / "shared_config.json").write_text('{"port": 0}')
     assert run("init", "--mode", "shared").code == 0
@@ -65,7 +65,7 @@ def test_the_life_of_the_daemon(run, project, stopped_afterwards):
     assert run("stop", "--mode", "shared").code == 7
 
 
-def test_a_project_that_is_gone_is_forgotten(run, project, tmp_path, monkeypatch):
+def test_list_forgets_a_moved_project(run, project, tmp_path, monkeypatch):
     run("init")
     assert [entry.project_root for entry in registry.entries()] == [project]
     monkeypatch.chdir(tmp_path)
@@ -74,6 +74,6 @@ def test_a_project_that_is_gone_is_forgotten(run, project, tmp_path, monkeypatch
     assert registry.entries() == []
 
 
-def test_a_server_ended_by_force_is_said_so():
-    assert render_stop({"forced": True, "pid": 7, "mode": "shared"}) == "Stopped the shared daemon by force (pid 7)."
+def test_render_stop_reports_a_killed_server():
+    assert render_stop({"forced": True, "pid": 7, "mode": "shared"}) == "Killed the shared daemon (pid 7)."
     assert render_stop({"forced": False, "pid": 7}) == "Stopped the server (pid 7)."

@@ -1,1 +1,1 @@
-"""Cut one file into chunks."""
+"""Split a file into chunks."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from agent_brain_server.indexing.chunking.code import chunk_source
-from agent_brain_server.indexing.chunking.grammars import SlowSyntaxError, has_grammar
 from agent_brain_server.indexing.chunking.source_lines import (
     Limits,
     Piece,
@@ -19,6 +18,7 @@ from agent_brain_server.indexing.chunking.source_lines import (
     bound_pieces,
     split_piece,
 )
+from agent_brain_server.indexing.chunking.syntax import SlowSyntaxError, has_grammar
 from agent_brain_server.indexing.chunking.text import chunk_document, chunk_plain
 from agent_brain_server.indexing.files.file_types import DOCUMENT_LANGUAGES
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, SourceText

@@ -10,9 +10,15 @@ from dataclasses import dataclass, field
 
 from tree_sitter import Node
 
-from agent_brain_server.indexing.chunking.definitions import Definition, Definitions, find_definitions
-from agent_brain_server.indexing.chunking.grammars import SlowSyntaxError, grammar_name, parse
 from agent_brain_server.indexing.chunking.source_lines import Limits, Piece, SourceLines
+from agent_brain_server.indexing.chunking.syntax import (
+    Definition,
+    Definitions,
+    SlowSyntaxError,
+    find_definitions,
+    grammar_name,
+    parse,
+)
 from agent_brain_server.types import SourceText
 
 LEADING_TYPES = frozenset(

@@ -1,37 +1,13 @@
-"""What defines a name, in each language: tree-sitter queries, one pattern a line.
+"""Tree-sitter queries that find definitions, one pattern per line, by grammar.
 
-In every pattern `@name` is the name and the other capture is the whole definition; what the other capture is called is
-what the definition is called in a heading (`class Client`). Of two patterns that match one name the earlier counts.
-A capture that begins with an underscore is what the pattern's `has` or `lacks` is about, a regular expression that
-`definitions` looks for: tree-sitter's own predicates ask for a node's text, which a tree that was read in parts can't
-give.
+In each pattern `@name` captures the name; the other capture is the whole definition, and its own name is the kind
+shown in headings (`class Client`). If two patterns match the same name, the earlier one applies. Captures that begin
+with an underscore are tested against the pattern's `has` or `lacks` setting, a regular expression. Tree-sitter's
+predicates cannot be used: they read the text of nodes, which is not available in a tree parsed from a callback.
 """
 
-CONTAINER_KINDS = frozenset(
-    {
-        "actor",
-        "annotation",
-        "class",
-        "enum",
-        "extension",
-        "impl",
-        "instance",
-        "interface",
-        "mod",
-        "module",
-        "namespace",
-        "object",
-        "protocol",
-        "record",
-        "struct",
-        "trait",
-        "union",
-    }
-)
-"""Definitions that are cut between their members; all others are cut only where they are too long."""
-
 NAMELESS_KINDS = frozenset({"extension", "impl", "instance", "namespace", "test"})
-"""Definitions that add to a name which is defined elsewhere, or have a sentence for a name: headings, no symbols."""
+"""Kinds that extend a name defined elsewhere, or have a sentence as name: shown in headings, not listed as symbols."""
 
 JAVASCRIPT = """
 (class_declaration name: (_) @name) @class
@@ -259,4 +235,4 @@ DEFINITION_QUERIES: dict[str, str] = {
   (#set! lacks "^@import"))
 """,
 }
-"""Grammar, as in `grammars.py`, to its query."""
+"""Name of a grammar, as in `syntax.GRAMMARS`, to its query."""

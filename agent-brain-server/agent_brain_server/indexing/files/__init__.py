@@ -1,1 +1,1 @@
-"""Find the files of a project that belong in its index."""
+"""Find the files to index."""

@@ -1,1 +1,1 @@
-"""Read one file into text."""
+"""Read a file into text."""

@@ -1,1 +1,1 @@
-"""The indexing worker processes and the protocol they speak."""
+"""Indexing worker processes and their protocol."""

@@ -36,16 +36,19 @@ def run(module, *arguments):
     )
 
 
+@pytest.mark.process
 def test_tantivy_answers_queries_with_any_characters(corpus, questions):
     latencies = run("tantivy_alone", corpus, questions)
     assert len(latencies) == COUNT - WARM
     assert all(latency > 0 for latency in latencies)
 
 
+@pytest.mark.process
 def test_model_embeds_each_query(questions):
     assert len(run("onnx_alone", questions)) == COUNT - WARM
 
 
+@pytest.mark.process
 def test_chroma_searches_project_vectors(tmp_path, questions):
     stores = tmp_path / "state" / "data" / "chroma_db"
     stores.mkdir(parents=True)

@@ -6,6 +6,8 @@ from benchmarks.growth import steps
 from benchmarks.growth.progress import Findings
 from benchmarks.growth.steps import Growth, findings_path
 
+pytestmark = pytest.mark.process
+
 FUNCTION = 'def handle_{0}_{1}(value):\n    """Handle case {0} of part {1}. At once."""\n    return value\n\n\n'
 
 

@@ -47,6 +47,7 @@ def measure(tmp_path: Path, project: Path) -> Callable[..., subprocess.Completed
     return run
 
 
+@pytest.mark.process
 def test_main_measures_set_and_writes_results(
     tmp_path: Path, measure: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -72,6 +73,7 @@ def test_main_measures_set_and_writes_results(
     assert text.endswith("\n\nafter\n")
 
 
+@pytest.mark.process
 def test_main_run_again_indexes_nothing(
     tmp_path: Path, measure: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
@@ -86,6 +88,7 @@ def test_main_run_again_indexes_nothing(
     assert sorted(tmp_path.joinpath("trees").rglob("*")) == before
 
 
+@pytest.mark.process
 def test_main_reports_unmeasurable_repository(measure: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     command = [sys.executable, "-m", "benchmarks.retrieval"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)

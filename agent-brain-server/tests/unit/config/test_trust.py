@@ -275,6 +275,7 @@ def test_list_that_cannot_be_written_is_an_error(state_dir, tmp_path, monkeypatc
         trust_file(file, state_dir.parent)
 
 
+@pytest.mark.process
 def test_simultaneous_trust_loses_no_entry(tmp_path):
     code = (
         "import sys; from pathlib import Path; from agent_brain_server.config.trust import ProjectFile, trust_file;"

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from agent_brain_server.embedding import DEFAULT_MODEL
-from agent_brain_server.embedding.named import identify_model
+from agent_brain_server.embedding.embedders import identify_model
 from agent_brain_server.embedding.onnx_model import OnnxEmbedder
 from agent_brain_server.errors import ConfigError
 
@@ -20,9 +20,10 @@ def test_an_unknown_model_has_none():
         identify_model("word2vec")
 
 
+@pytest.mark.process
 def test_telling_the_identity_loads_no_runtime():
     code = (
-        "import sys; from agent_brain_server.embedding.named import identify_model;"
+        "import sys; from agent_brain_server.embedding.embedders import identify_model;"
         f"identify_model({DEFAULT_MODEL!r}); print('onnxruntime' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from llama_index.core.embeddings import BaseEmbedding
 
-from agent_brain_server.embedding.llama_index_model import LlamaIndexEmbedder
+from agent_brain_server.embedding.embedders import LlamaIndexEmbedder
 from agent_brain_server.errors import UnavailableError
 
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from agent_brain_server.embedding.named import DEFAULT_MODEL, INTEGRATIONS, open_embedder
+from agent_brain_server.embedding.embedders import DEFAULT_MODEL, INTEGRATIONS, open_embedder
 from agent_brain_server.errors import ConfigError
 
 HEAVY = {"onnxruntime", "tokenizers", "llama_index", "chromadb", "torch"}
@@ -43,7 +43,8 @@ def test_an_integration_that_refuses_is_a_config_error(tmp_path, monkeypatch):
         open_embedder("ollama:nomic")
 
 
-@pytest.mark.parametrize("module", ["agent_brain_server.embedding", "agent_brain_server.embedding.named"])
+@pytest.mark.process
+@pytest.mark.parametrize("module", ["agent_brain_server.embedding", "agent_brain_server.embedding.embedders"])
 def test_importing_costs_no_engine(module):
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

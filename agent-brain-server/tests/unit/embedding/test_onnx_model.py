@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent_brain_server.embedding import DEFAULT_MODEL
-from agent_brain_server.embedding.identity import MODEL_DIR
+from agent_brain_server.embedding.model_files import MODEL_DIR
 from agent_brain_server.embedding.onnx_model import OnnxEmbedder, lacks_int8_dot_product
 from agent_brain_server.errors import StoreError
 

@@ -277,6 +277,7 @@ while True:
 """
 
 
+@pytest.mark.process
 def test_a_kill_loses_nothing_that_was_committed_and_leaves_no_lock(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -326,6 +327,7 @@ print(json.dumps({"errors": errors, "during": during, "after": [hit.key for hit 
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_is_an_error_the_index_answers_on_and_recovers(tmp_path):
     command = [sys.executable, "-c", FILL_A_SMALL_DISK, str(tmp_path)]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)

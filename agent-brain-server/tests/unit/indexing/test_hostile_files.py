@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server.indexing.chunking.chunker import chunk_file
-from agent_brain_server.indexing.chunking.grammars import GRAMMARS
 from agent_brain_server.indexing.chunking.source_lines import (
     MAX_CHARACTERS_PER_TOKEN,
     Limits,
     SourceLines,
     estimate_tenths,
 )
+from agent_brain_server.indexing.chunking.syntax import GRAMMARS
 from agent_brain_server.indexing.files.secret_files import holds_secret
 from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
 from agent_brain_server.indexing.reading.loader import load_file
@@ -145,6 +145,7 @@ def test_any_markup_keeps_its_lines(markup: str) -> None:
     assert render_notebook(markup).count("\n") == markup.count("\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     ["<", "<a ", "<!--", "<![", "&#", "<a b='", '{"cells": [', '"', "[", '"\\', "<script>", "</", "<svg>", "</svg>"],

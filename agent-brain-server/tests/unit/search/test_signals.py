@@ -8,15 +8,15 @@ from agent_brain_server.search.signals import (
     heading_match,
     is_peripheral,
     path_depth,
-    path_without_version,
+    remove_version,
     stem_parts,
 )
-from agent_brain_server.support.tokens import stem, whole_name
+from agent_brain_server.support.tokens import normalize_name, stem
 from agent_brain_server.types import ChunkMetadata
 
 
 def facts(symbols):
-    return ChunkMetadata(1, "a.py", 1, 9, "python", "code", tuple(map(whole_name, symbols)), None)
+    return ChunkMetadata(1, "a.py", 1, 9, "python", "code", tuple(map(normalize_name, symbols)), None)
 
 
 @pytest.mark.parametrize(
@@ -150,4 +150,4 @@ def test_an_old_version_is_known_by_the_file_that_took_its_place():
     ],
 )
 def test_the_current_version_lies_outside_of_the_versions_directory(path, current):
-    assert path_without_version(path) == current
+    assert remove_version(path) == current

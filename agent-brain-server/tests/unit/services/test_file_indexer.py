@@ -58,6 +58,7 @@ def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Wo
     worker.release()
 
 
+@pytest.mark.process
 def test_what_is_new_is_written_and_counted(bench: Workbench) -> None:
     job = bench.run()
     assert (job.files_total, job.files_changed, job.files_done, job.files_removed) == (4, 4, 4, 0)
@@ -67,6 +68,7 @@ def test_what_is_new_is_written_and_counted(bench: Workbench) -> None:
     assert (again.files_total, again.files_changed, again.chunks_written) == (4, 0, 0)
 
 
+@pytest.mark.process
 def test_a_cancelled_job_keeps_what_it_wrote(bench: Workbench, project: Path) -> None:
     for number in range(3 * BATCH_FILES):
         (project / f"src/extra_{number}.py").write_text(f"def extra_{number}(): pass\n")
@@ -79,6 +81,7 @@ def test_a_cancelled_job_keeps_what_it_wrote(bench: Workbench, project: Path) ->
     assert bench.run().files_total == 3 * BATCH_FILES + 4
 
 
+@pytest.mark.process
 def test_what_was_read_in_vain_is_not_read_again_until_it_changes(bench: Workbench, project: Path) -> None:
     (project / "src/noise.py").write_bytes(bytes(range(32)) * 100)
     job = bench.run()
@@ -92,6 +95,7 @@ def test_what_was_read_in_vain_is_not_read_again_until_it_changes(bench: Workben
     assert bench.bundle.documents.skip_counts() == {}
 
 
+@pytest.mark.process
 def test_only_what_the_patterns_choose_is_judged(bench: Workbench, project: Path) -> None:
     bench.run()
     shutil.rmtree(project / "docs")
@@ -101,6 +105,7 @@ def test_only_what_the_patterns_choose_is_judged(bench: Workbench, project: Path
     assert set(bench.bundle.documents.file_records()) == {"src/parser.py", "tests/test_parser.py"}
 
 
+@pytest.mark.process
 def test_sync_judges_only_the_paths_it_is_given(bench: Workbench, project: Path) -> None:
     bench.run()
     before = bench.bundle.documents.file_records()
@@ -119,6 +124,7 @@ def test_sync_judges_only_the_paths_it_is_given(bench: Workbench, project: Path)
     assert before.keys() == after.keys()
 
 
+@pytest.mark.process
 def test_sync_of_many_changes_indexes_only_the_newest(
     bench: Workbench, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +170,7 @@ def test_a_skipped_file_is_remembered_as_it_was_walked() -> None:
     assert record == replace(record, path="a.bin", size=5, mtime_ns=7, state="skipped")
 
 
+@pytest.mark.process
 def test_index_of_a_large_tree_is_logged_before_it_is_read(bench, monkeypatch, caplog):
     monkeypatch.setattr(project_root, "LARGE_PROJECT_FILES", 3)
     job = bench.run()
@@ -172,6 +179,7 @@ def test_index_of_a_large_tree_is_logged_before_it_is_read(bench, monkeypatch, c
     assert "--exclude" in caplog.text
 
 
+@pytest.mark.process
 def test_index_of_a_usual_tree_is_not_remarked_on(bench, caplog):
     bench.run()
     assert "files to index" not in caplog.text

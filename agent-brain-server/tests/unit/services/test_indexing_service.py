@@ -195,6 +195,7 @@ def test_a_cancelled_job_stops_and_what_it_indexed_stays(
     assert run_job(bundle).progress.files_changed == 0
 
 
+@pytest.mark.process
 def test_keywords_answer_while_vectors_follow_and_the_next_job_does_not_wait(
     bundle: ProjectServices, project: Path
 ) -> None:
@@ -222,6 +223,7 @@ def test_equal_waiting_jobs_are_one(bundle: ProjectServices, project: Path) -> N
     assert len(set(waiting)) < 3
 
 
+@pytest.mark.process
 def test_a_worker_that_is_killed_costs_nothing(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 200)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
@@ -239,6 +241,7 @@ def test_a_worker_that_is_killed_costs_nothing(bundle: ProjectServices, project:
     assert bundle.documents.counts().files_pending == 0
 
 
+@pytest.mark.process
 def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ProjectServices], project: Path) -> None:
     write_many(project, 200)
     first = open_bundle()
@@ -364,6 +367,7 @@ def test_what_a_failed_keyword_index_dropped_is_not_taken_for_indexed(
     assert bundle.bm25.count() == bundle.documents.counts().chunks
 
 
+@pytest.mark.process
 def test_a_worker_killed_while_embedding_is_replaced(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 100)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.worker.client import Workers
-from agent_brain_server.indexing.worker.process import WorkerProcess
+from agent_brain_server.indexing.worker.client import WorkerProcess, Workers
 from agent_brain_server.services import jobs
 from agent_brain_server.services.jobs import IndexingSlots, Turn
 
@@ -80,6 +79,7 @@ def test_projects_go_round_in_the_order_in_which_they_came() -> None:
     assert order[:6] == [0, 1, 2, 0, 1, 2]
 
 
+@pytest.mark.process
 def test_who_holds_a_slot_is_told_when_another_begins_to_wait_and_the_worker_goes_on(worker: WorkerProcess) -> None:
     slots, told = IndexingSlots(1), threading.Event()
     holder, other = Turn(told.set), Turn(lambda: None)
@@ -113,6 +113,7 @@ def test_a_turn_is_over_when_it_has_lasted_and_another_waits(monkeypatch: pytest
     assert not slots.is_wanted()
 
 
+@pytest.mark.process
 def test_a_worker_that_nobody_waits_for_is_ended(worker: WorkerProcess) -> None:
     slots, turn = IndexingSlots(2), Turn(lambda: None)
     assert slots.take(turn, never)

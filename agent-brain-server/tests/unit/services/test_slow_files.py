@@ -68,6 +68,7 @@ def no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_files, "FIRST_TRY_CPU_S", NO_CPU_S)
 
 
+@pytest.mark.process
 def test_slow_file_waits_for_others_and_is_pending(bench: Bench, no_cpu: None) -> None:
     (bench.root / "a_costly.js").write_text(COSTLY)
     job = bench.start()
@@ -81,6 +82,7 @@ def test_slow_file_waits_for_others_and_is_pending(bench: Bench, no_cpu: None) -
     assert bench.skips() == {}
 
 
+@pytest.mark.process
 def test_large_file_is_read_after_all_others(bench: Bench) -> None:
     (bench.root / "a_large.txt").write_text("words of text\n" * (LARGE_FILE_BYTES // 10))
     assert bench.start().files_done == 4
@@ -91,6 +93,7 @@ def test_large_file_is_read_after_all_others(bench: Bench) -> None:
     assert bench.bundle.documents.counts().files_pending == 0
 
 
+@pytest.mark.process
 def test_file_over_limit_is_cut_by_lines_and_remembered(
     bench: Bench, no_cpu: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +126,7 @@ def unlimited(cut_by_lines, patch: pytest.MonkeyPatch):
     return cut
 
 
+@pytest.mark.process
 def test_force_parses_remembered_content_again(bench: Bench) -> None:
     page = bench.root / "page.html"
     page.write_text("<h1>Title</h1>\n")
@@ -152,6 +156,7 @@ def test_limited_contents_survive_restart_of_same_version(
     assert LimitedContents(bundle.documents).find(5) == {}
 
 
+@pytest.mark.process
 def test_reader_killed_twice_from_outside_leaves_file_for_next_job(bench: Bench) -> None:
     (bench.root / "large.txt").write_text("word\n" * (LARGE_FILE_BYTES // 5 + 1))
     bench.start()
@@ -174,6 +179,7 @@ def test_reader_killed_twice_from_outside_leaves_file_for_next_job(bench: Bench)
     assert bench.bundle.documents.file_records()["large.txt"].state == "indexed"
 
 
+@pytest.mark.process
 def test_yielding_job_lets_a_save_in_and_reads_all(bench: Bench) -> None:
     for number in range(200):
         (bench.root / f"src/extra_{number}.py").write_text(f"def extra_{number}(): pass\n")
@@ -188,6 +194,7 @@ def test_yielding_job_lets_a_save_in_and_reads_all(bench: Bench) -> None:
     assert bench.bundle.documents.counts().files_pending == 0
 
 
+@pytest.mark.process
 def test_removed_file_no_longer_waits(bench: Bench) -> None:
     (bench.root / "large.txt").write_text("word\n" * (LARGE_FILE_BYTES // 5 + 1))
     bench.start()

@@ -104,6 +104,7 @@ def test_a_byte_that_changed_is_found_before_native_code_meets_it(tmp_path: Path
     again.close()
 
 
+@pytest.mark.process
 def test_files_that_ended_every_process_are_made_anew(chroma: ChromaIndex, tmp_path: Path) -> None:
     chroma.close()
     for _ in range(MAX_UNCLOSED):

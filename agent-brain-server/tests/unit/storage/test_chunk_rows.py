@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent_brain_server.storage.chunk_rows import as_json, facts_of, keys_array, read_facts, stored_chunk_of
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.support.tokens import whole_name
+from agent_brain_server.support.tokens import normalize_name
 from agent_brain_server.types import Chunk, FileChunks, FileRecord
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
@@ -25,7 +25,7 @@ def test_any_chunk_comes_back_as_it_was(tmp_path_factory, text, symbols, heading
     ((_, (stored,)),) = replaced.files
     assert store.chunks_by_keys([stored.key]) == {stored.key: chunk}
     facts = store.facts_by_keys([stored.key])[stored.key]
-    assert facts.names == tuple(map(whole_name, symbols))
+    assert facts.names == tuple(map(normalize_name, symbols))
     assert (facts.path, facts.heading, facts.end_line) == (path, heading, 7)
     store.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 from agent_brain_server.errors import InvalidRequestError, StoreError
 from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
-from agent_brain_server.support.tokens import whole_name
+from agent_brain_server.support.tokens import normalize_name
 from agent_brain_server.types import FileRecord, QueryFilter, Skip
 
 
@@ -45,7 +45,7 @@ def test_a_chunk_comes_back_as_it_was_stored(store, make_file):
     assert store.get_chunk(file.chunks[0].id) == file.chunks[0]
     assert store.chunks_by_keys([key, 999]) == {key: file.chunks[0]}
     facts = store.facts_by_keys([key])[key]
-    assert facts.names == tuple(map(whole_name, file.chunks[0].symbols))
+    assert facts.names == tuple(map(normalize_name, file.chunks[0].symbols))
     assert (facts.path, facts.heading) == ("dir/ä b.md", "class Outer")
 
 
@@ -321,6 +321,7 @@ while True:
 """
 
 
+@pytest.mark.process
 def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -364,6 +365,7 @@ except StoreError as exc:
 """
 
 
+@pytest.mark.process
 def test_a_full_disk_is_an_error_and_the_old_content_still_answers(tmp_path):
     command = [sys.executable, "-c", FILL_A_SMALL_DISK, str(tmp_path)]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

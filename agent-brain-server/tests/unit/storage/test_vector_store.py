@@ -217,6 +217,7 @@ while True:
 """
 
 
+@pytest.mark.process
 def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", ADD_UNTIL_KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -249,6 +250,7 @@ print("chromadb" in sys.modules)
 """
 
 
+@pytest.mark.process
 def test_opening_and_asking_does_not_load_chroma(store, tmp_path):
     store.close()
     command = [sys.executable, "-c", IMPORT_CHECK, str(tmp_path)]

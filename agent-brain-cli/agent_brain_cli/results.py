@@ -1,0 +1,222 @@
+"""Print the results of a query: plain text for pipes and editors, highlighted on a terminal."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent_brain_cli.output import Json, format_share, visible, visible_text
+from agent_brain_server.support.text import pluralize
+
+MAX_LINE_LENGTH = 300  # characters: one line of a minified file must not fill the screen
+MAX_SYMBOLS = 4  # in a heading: a chunk of constants may define hundreds
+
+EXCERPT_LINES = 12  # a signature and its first statements; ten results fit on two screens
+EXTRA_LINES = 3  # a chunk that exceeds the excerpt by no more is shown whole: a note about the rest would save nothing
+MIN_TERM_LENGTH = 3  # shorter words (`is`, `of`) are in almost every line
+LEAD_LINES = 2  # shown above the first matching line, for its decorator or comment
+WEIGHT_TOLERANCE = 1e-9  # sums of the same weights in another order differ by rounding
+FIRST_LINE_BONUS = 0.5  # a chunk's first line names the chunk: it wins if no line matches, and against half a term
+
+
+@dataclass(frozen=True, slots=True)
+class ShownResult:
+    """One result as it is printed: hidden characters visible, cut to an excerpt.
+
+    Attributes:
+        path: Opens from the current directory.
+        start_line: First line of the chunk.
+        end_line: Last line of the chunk.
+        details: Symbols, heading and score, for the result's heading.
+        lines: The excerpt.
+        first_line: Line number of the excerpt's first line.
+        omitted: How many lines of the chunk are not shown; "" if all are.
+        language: Of the file, for highlighting.
+        explanation: The score breakdown; "" if it was not requested.
+    """
+
+    path: str
+    start_line: int
+    end_line: int
+    details: str
+    lines: tuple[str, ...]
+    first_line: int
+    omitted: str
+    language: str
+    explanation: str
+
+
+def print_results(answer: Json, query: str, project_root: Path, *, full: bool) -> None:
+    """Write an answer's results to stdout.
+
+    Args:
+        answer: The answer of `POST /query`.
+        query: The query, which decides the lines of an excerpt.
+        project_root: The directory to which the answer's paths are relative.
+        full: Show every line.
+    """
+    results = [prepare_result(result, query, project_root, full=full) for result in answer["results"]]
+    if sys.stdout.isatty():
+        _print_highlighted(results)
+    elif results:
+        print("\n\n".join(format_plain(result) for result in results))
+
+
+def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) -> ShownResult:
+    """Make a result's hidden characters visible and choose its lines."""
+    text = visible_text(result["text"]).rstrip("\n")
+    all_lines = text.split("\n")
+    start, end = (0, len(all_lines)) if full else choose_excerpt(text, query)
+    lines = all_lines[start:end]
+    omitted = len(all_lines) - len(lines)
+    return ShownResult(
+        path=visible(locate(result["source"], project_root)),
+        start_line=result["start_line"],
+        end_line=result["end_line"],
+        details=" · ".join(_list_details(result)),
+        lines=tuple(lines if full else map(_shorten, lines)),
+        first_line=result["start_line"] + start,
+        omitted=f"… {pluralize(omitted, 'more line')} (--full shows all)" if omitted else "",
+        language=result["language"],
+        explanation=_explain(result),
+    )
+
+
+def locate(source: str, project_root: Path) -> str:
+    """Return a path that opens from the current directory: relative inside the project, absolute elsewhere."""
+    current = Path.cwd().resolve()
+    path = project_root / source
+    return os.path.relpath(path, current) if current.is_relative_to(project_root) else str(path)
+
+
+def format_plain(result: ShownResult) -> str:
+    """Return a result as text that starts with `path:line`, so that editors and agents can jump to it."""
+    width = len(str(result.first_line + len(result.lines)))
+    numbered = (f"{number:>{width}}  {line}".rstrip() for number, line in enumerate(result.lines, result.first_line))
+    heading = f"{result.path}:{result.start_line}  to line {result.end_line} · {result.details}"
+    return "\n".join((heading, *_indent(result.explanation), *numbered, *_indent(result.omitted)))
+
+
+def _list_details(result: Json) -> Iterator[str]:
+    """Yield the parts of a result's heading that follow its location."""
+    if result["symbols"]:
+        yield visible(", ".join(result["symbols"][:MAX_SYMBOLS]))
+    if result["heading"]:
+        yield visible(result["heading"])
+    if result.get("hidden_characters"):  # absent if an older server answers
+        yield f"{pluralize(result['hidden_characters'], 'hidden character')} made visible"
+    yield f"score {result['score']:.3f}"
+
+
+def _explain(result: Json) -> str:
+    """Return the score breakdown of a result; "" if it was not requested."""
+    if not result.get("explanation"):
+        return ""
+    found_by = [
+        f"{name} {score:.3f}"
+        for name, score in (("vector", result["vector_score"]), ("bm25", result["bm25_score"]))
+        if score is not None
+    ]
+    signals = [f"{visible(s['name'])} {s['value']:.3f} ({s['contribution']:+.3f})" for s in result["explanation"]]
+    return "; ".join((" · ".join(found_by), " · ".join(signals)))
+
+
+def _indent(text: str) -> list[str]:
+    """Return an indented line, or nothing for an empty text."""
+    return [f"  {text}"] if text else []
+
+
+def _shorten(line: str) -> str:
+    return line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}…"
+
+
+def _print_highlighted(results: list[ShownResult]) -> None:
+    """Write results to the terminal, in colour unless `NO_COLOR` is set."""
+    # late: rich costs 45 ms and only a terminal needs it
+    from rich.console import Console  # noqa: PLC0415
+    from rich.syntax import Syntax  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    for result in results:
+        location = f"{result.path}:{result.start_line}-{result.end_line}"
+        console.print(Text.assemble((location, "bold cyan"), "  ", (result.details, "dim")), soft_wrap=True)
+        for line in _indent(result.explanation):
+            console.print(Text(line, "dim"), soft_wrap=True)
+        console.print(
+            Syntax(
+                "\n".join(result.lines),
+                result.language,
+                theme="ansi_dark",
+                background_color="default",
+                line_numbers=True,
+                start_line=result.first_line,
+                word_wrap=True,  # a truncated line cannot be read
+            )
+        )
+        for line in _indent(result.omitted):
+            console.print(Text(line, "dim"), soft_wrap=True)
+        console.print()
+
+
+def choose_excerpt(text: str, query: str, limit: int = EXCERPT_LINES) -> tuple[int, int]:
+    """Return the half-open range of line indexes that matches the query best.
+
+    Args:
+        text: The chunk.
+        query: The query; its words match without regard to case, and rare words count more.
+        limit: The maximum number of lines; a chunk with up to `EXTRA_LINES` more is returned whole.
+    """
+    lines = text.split("\n")
+    if len(lines) <= limit + EXTRA_LINES:
+        return 0, len(lines)
+    weights = weigh_lines(lines, split_terms(query))
+    sums = [sum(weights[start : start + limit]) for start in range(len(lines) - limit + 1)]
+    best = max(sums)
+    starts = [start for start, weight in enumerate(sums) if best - weight < WEIGHT_TOLERANCE]
+    first_match = next(index for index, weight in enumerate(weights[starts[0] :], starts[0]) if weight)
+    start = min(starts, key=lambda start: abs(start - (first_match - LEAD_LINES)))
+    return start, start + limit
+
+
+def split_terms(query: str) -> frozenset[str]:
+    """Return the query's words in lower case, without words shorter than `MIN_TERM_LENGTH`."""
+    return frozenset(word for word in re.findall(r"\w+", query.lower()) if len(word) >= MIN_TERM_LENGTH)
+
+
+def weigh_lines(lines: Sequence[str], terms: frozenset[str]) -> list[float]:
+    """Return one weight for each line: the sum over its terms of 1 / (number of lines with that term)."""
+    lowered = [line.lower() for line in lines]
+    weights = [0.0] * len(lines)
+    weights[0] += FIRST_LINE_BONUS
+    for term in terms:
+        found = [index for index, line in enumerate(lowered) if term in line]
+        for index in found:
+            weights[index] += 1 / len(found)
+    return weights
+
+
+def describe_match(answer: Json) -> str | None:
+    """Return a warning if no result contains a word of the query, else `None`: such results may be far off."""
+    if answer["mode"] != "hybrid" or any(result["bm25_score"] is not None for result in answer["results"]):
+        return None
+    return "No result contains a word of the query; these are the nearest in meaning."
+
+
+def describe_freshness(answer: Json) -> str | None:
+    """Return what the index behind an answer lacks, or `None` if it is complete."""
+    index = answer["index"]
+    missing = []
+    if index.get("checking"):
+        missing.append("files are still being compared with it")
+    elif index["files_pending"]:
+        missing.append(f"{pluralize(index['files_pending'], 'changed file')} not indexed yet")
+    if answer["mode"] != "bm25" and index["vector_coverage"] < 1:
+        missing.append(f"{format_share(index['vector_coverage'])} of it has vectors")
+    remarks = [f"The index is incomplete: {', and '.join(missing)}."] if missing else []
+    if unwatched := index.get("unwatched_directories"):
+        count = "1 directory" if unwatched == 1 else f"{unwatched:,} directories"
+        remarks.append(f"{count} cannot be watched; list them with: agent-brain status")
+    return " ".join(remarks) or None

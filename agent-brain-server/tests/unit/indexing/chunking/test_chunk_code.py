@@ -1,0 +1,152 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.indexing.chunking.code import chunk_source
+from agent_brain_server.indexing.chunking.source_lines import Limits, SourceLines, estimate_tokens
+from agent_brain_server.indexing.chunking.syntax import SlowSyntaxError
+from agent_brain_server.indexing.files.file_types import detect_language
+from agent_brain_server.types import SourceText
+
+SAMPLES = sorted((Path(__file__).parents[3] / "data" / "code").iterdir())
+
+
+def cut(text: str, path: str = "a.py", chunk_size: int = 512):
+    source = SourceText(path, text, detect_language(path, b""), "code", "", 0, 0)
+    return list(chunk_source(SourceLines(text), source, Limits.of_chunk_size(chunk_size, 0)))
+
+
+def spans(pieces) -> list[tuple[int, int]]:
+    return [(piece.start_line, piece.end_line) for piece in pieces]
+
+
+def function(name: str, statements: int, indent: str = "") -> str:
+    body = "".join(f"{indent}    value_{number} = compute(value_{number - 1})\n" for number in range(statements))
+    return f"{indent}def {name}(self):\n{body}"
+
+
+@pytest.mark.parametrize("chunk_size", [32, 60, 120, 512])
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_chunks_are_the_lines_of_the_file_each_once(sample, chunk_size):
+    text = sample.read_text()
+    rows = text.split("\n")
+    covered = []
+    for piece in cut(text, sample.name, chunk_size):
+        assert piece.text == "\n".join(rows[piece.start_line - 1 : piece.end_line])
+        covered += range(piece.start_line, piece.end_line + 1)
+    assert covered == sorted(set(covered))
+    assert {number for number, row in enumerate(rows, 1) if row.strip()} <= set(covered)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_last_function_of_each_language_is_found_whole_with_its_symbol(sample):
+    pieces = cut(sample.read_text(), sample.name, 60)
+    named = [piece for piece in pieces if piece.symbols]
+    assert all(estimate_tokens(piece.text) <= 60 for piece in pieces)
+    assert len(named) >= 2
+
+
+def test_a_small_class_stays_whole_and_a_large_one_falls_into_its_methods():
+    small = "class Small:\n" + function("f", 3, "    ")
+    large = "class Large:\n    '''Does much.'''\n\n    limit = 3\n\n" + "\n".join(
+        function(name, 20, "    ") for name in ("first", "second", "third")
+    )
+    pieces = cut(f"{small}\n\n{large}")
+    assert [(piece.symbols, piece.heading) for piece in pieces] == [
+        (("Small", "f"), None),
+        (("Large",), "class Large"),
+        (("first",), "class Large"),
+        (("second",), "class Large"),
+        (("third",), "class Large"),
+    ]
+    assert spans(pieces)[:2] == [(1, 5), (8, 11)]
+
+
+def test_a_long_function_is_cut_between_statements_under_its_name():
+    text = "class C:\n" + function("long", 60, "    ") + "\n" + function("short", 30, "    ")
+    pieces = cut(text)
+    assert len(pieces) > 3
+    assert pieces[0].heading == "class C"
+    assert {piece.heading for piece in pieces[1:-1]} == {"class C > def long"}
+    assert pieces[-1].symbols == ("short",)
+    assert all(estimate_tokens(piece.text) <= 512 for piece in pieces)
+
+
+def test_a_one_line_function_is_not_taken_into_a_long_one():
+    pieces = cut(function("long", 30) + "\ndef short(): pass\n\n" + function("last", 30) + "call()\n")
+    assert [piece.symbols for piece in pieces] == [("long",), ("short",), ("last",)]
+    assert pieces[-1].text.endswith("call()")
+
+
+def test_small_neighbours_are_grouped():
+    text = "import os\nimport sys\n\nLIMIT = 3\n\n" + "\n".join(f"def f{number}():\n    pass\n" for number in range(5))
+    (piece,) = cut(text)
+    assert piece.symbols == ("LIMIT", "f0", "f1", "f2", "f3", "f4")
+
+
+@pytest.mark.parametrize(
+    ("path", "leading", "definition"),
+    [
+        ("a.py", "# why\n# more\n@decorated(\n    1,\n)\n", "def f():\n    pass\n"),
+        ("a.rs", "/// why\n#[inline]\n", "fn f() {\n}\n"),
+        ("a.go", "// why\n", "func f() {\n}\n"),
+        ("A.java", "/**\n * why\n */\n@Deprecated\n", "class A {\n}\n"),
+        ("a.js", "/** why */\n", "export function f() {\n}\n"),
+        ("a.ts", "@sealed({ a: 1, b: 2 })\n", "class A {\n}\n"),
+        ("a.hs", "-- | why\nf :: Int\n", "f = 1\n"),
+        ("a.ex", '@doc """\nwhy\n"""\n@spec f :: 1\n', "def f do\n  1\nend\n"),
+        ("a.cpp", "// why\ntemplate <typename T>\n", "T f(T a) {\n}\n"),
+        ("a.cs", "/// why\n[Obsolete]\n", "class A {\n}\n"),
+        ("a.php", "<?php\n/** why */\n#[Pure]\n", "function f() {\n}\n"),
+        ("a.lua", "--- why\n", "function f()\nend\n"),
+        ("a.rb", "# why (and, so, on, and, on)\n", "def f\nend\n"),
+        ("a.sh", "# why\n", "f() {\n  :\n}\n"),
+        ("a.kt", "/** why */\n@Inline\n", "fun f() {\n}\n"),
+        ("a.swift", "/// why\n@inline\n", "func f() {\n}\n"),
+        ("a.zig", "/// why\n", "pub fn f() void {\n}\n"),
+    ],
+)
+def test_comments_and_attributes_stay_with_their_definition(path, leading, definition):
+    other = re.sub(r"\bf\b", "g", leading.removeprefix("<?php\n") + definition)
+    pieces = cut(f"{leading}{definition}\n{other}", path, 40)
+    expected = (leading.removeprefix("<?php\n") + definition).strip()
+    assert expected in [piece.text.strip().removeprefix("<?php\n") for piece in pieces]
+
+
+def test_a_string_that_describes_a_constant_stays_with_it():
+    lines = [
+        f'LIMIT_{number} = {number}\n"""Why the limit {number} is what it is, at some length."""\n'
+        for number in range(40)
+    ]
+    pieces = cut("\n".join(lines))
+    assert len(pieces) > 2
+    for piece in pieces:
+        assert piece.text.startswith("LIMIT_")
+        assert piece.text.rstrip().endswith('"""')
+
+
+def test_broken_syntax_loses_nothing():
+    text = "def f(:\n    return ]\n\nclass {{{\n" + "x = (\n" * 50 + "def g():\n    pass\n"
+    pieces = cut(text, chunk_size=64)
+    assert "\n".join(piece.text for piece in pieces).split() == text.split()
+
+
+def test_deep_nesting_is_cut_without_recursion():
+    text = "".join(" " * depth + "if x:\n" for depth in range(900)) + " " * 900 + "y = 1\n"
+    pieces = cut(text)
+    assert "\n".join(piece.text for piece in pieces).split() == text.split()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.c", "(\n" * 60_000),
+        ("a.ex", "a " * 9_000 + "\n"),
+        ("a.kt", "<" * 19_000 + "\n" + "<" * 19_000),
+        ("a.swift", "#" * 90_000),
+    ],
+)
+def test_what_would_take_minutes_is_given_up(path, text):
+    with pytest.raises(SlowSyntaxError):
+        cut(text, path)

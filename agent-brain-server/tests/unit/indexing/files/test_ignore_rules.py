@@ -1,0 +1,75 @@
+"""Ignore files hold where they lie and below: the deeper one is asked first, of one file the last line that matches."""
+
+from pathlib import Path
+
+import pytest
+
+from agent_brain_server.indexing.files.ignore_rules import MAX_IGNORE_FILE_BYTES, IgnoreRules
+
+
+def test_without_files_nothing_is_ignored(tmp_path: Path) -> None:
+    assert not IgnoreRules.of_root(tmp_path).ignores("a.py", is_directory=False)
+
+
+def test_the_deeper_file_is_asked_first(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".gitignore").write_text("*.log\n/top.txt\nbuild/\n")
+    (tmp_path / "sub" / ".gitignore").write_text("!keep.log\n/only_here\n")
+    root = IgnoreRules.of_root(tmp_path)
+    inner = root.enter(tmp_path / "sub", "sub/")
+    assert root.ignores("keep.log", is_directory=False)
+    assert not inner.ignores("sub/keep.log", is_directory=False)
+    assert inner.ignores("sub/other.log", is_directory=False)
+    assert inner.ignores("sub/only_here", is_directory=False)
+    assert not inner.ignores("sub/deep/only_here", is_directory=False)
+    assert not inner.ignores("sub/top.txt", is_directory=False)
+    assert inner.ignores("sub/build", is_directory=True)
+    assert not inner.ignores("sub/build", is_directory=False)
+    assert not root.ignores("only_here", is_directory=False)
+
+
+def test_a_directory_whose_content_is_ignored_can_be_entered_for_what_is_not() -> None:
+    rules = IgnoreRules().add("", ["logs/**", "!logs/keep.txt"])
+    assert not rules.ignores("logs", is_directory=True)
+    assert rules.ignores("logs/a.txt", is_directory=False)
+    assert not rules.ignores("logs/keep.txt", is_directory=False)
+
+
+def test_the_exclude_file_of_the_repository_is_weaker_than_an_ignore_file(tmp_path: Path) -> None:
+    (tmp_path / ".git/info").mkdir(parents=True)
+    (tmp_path / ".git/info/exclude").write_text("*.secret\n*.txt\n")
+    (tmp_path / ".gitignore").write_text("!a.txt\n")
+    rules = IgnoreRules.of_root(tmp_path)
+    assert rules.ignores("x.secret", is_directory=False)
+    assert not rules.ignores("a.txt", is_directory=False)
+
+
+def test_rules_are_not_changed_by_those_made_of_them() -> None:
+    rules = IgnoreRules().add("", ["*.a"])
+    rules.add("", ["!*.a"])
+    assert rules.ignores("x.a", is_directory=False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf*.log\r\n",
+        b"\xff\xfe broken\n*.log\n",
+        b"[z-a]\n[\n!\n*.log\n",
+        b"# *.py\n\n   \n*.log   \n",
+        b"*a*a*a*a*a*a*a*a*a*a*a*a*b\n*.log\n",
+    ],
+)
+def test_lines_that_cannot_be_read_do_not_stop_the_others(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / ".gitignore").write_bytes(content)
+    rules = IgnoreRules.of_root(tmp_path)
+    assert rules.ignores("a" * 200 + ".log", is_directory=False)
+    assert not rules.ignores("a" * 200 + ".py", is_directory=False)
+
+
+def test_what_is_no_ignore_file_has_no_lines(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").mkdir()
+    assert not IgnoreRules.of_root(tmp_path).ignores("a.py", is_directory=False)
+    (tmp_path / ".gitignore").rmdir()
+    (tmp_path / ".gitignore").write_text("*\n" * MAX_IGNORE_FILE_BYTES)
+    assert not IgnoreRules.of_root(tmp_path).ignores("a.py", is_directory=False)

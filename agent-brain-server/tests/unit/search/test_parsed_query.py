@@ -1,0 +1,51 @@
+import pytest
+
+from agent_brain_server.search.parsed_query import is_identifier, parse_query
+from agent_brain_server.support.tokens import normalize_name
+
+
+def test_a_question_is_its_telling_words():
+    question = parse_query("How are the HTTP requests sent?")
+    assert question.terms == {"http", "request", "sent"}
+    assert not question.names
+    assert not question.is_symbol
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("Router", {"router"}),
+        ("flat_hash_map", {"flathashmap"}),
+        ("Client.send", {"client", "send"}),
+        ("std::move", {"std", "move"}),
+        ("where does parseHeader fail", {"parseheader"}),
+        ("where is the header parsed", set()),
+    ],
+)
+def test_names_are_told_from_words(query, names):
+    assert parse_query(query).names == names
+
+
+@pytest.mark.parametrize("query", ["Router", "Client.send", "absl::StrSplit", "Net::HTTP#get"])
+def test_a_lone_name_is_a_symbol(query):
+    assert parse_query(query).is_symbol
+
+
+def test_a_question_says_whether_it_is_about_tests_or_documentation():
+    assert parse_query("how are the tests run").asks_tests
+    assert parse_query("which guides explain installing").asks_docs
+    assert parse_query("what happens when I press a key").asks_docs
+    other = parse_query("where is the lock released")
+    assert not (other.asks_tests or other.asks_docs)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("parse_header", True), ("parseHeader", True), ("utf8", True), ("word", False), ("_x", False)],
+)
+def test_identifiers_are_written_unlike_prose(word, expected):
+    assert is_identifier(word) is expected
+
+
+def test_spellings_of_a_name_compare_equal():
+    assert normalize_name("parse_header") == normalize_name("ParseHeader") == "parseheader"
