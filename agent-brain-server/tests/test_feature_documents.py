@@ -59,7 +59,7 @@ def test_data_model_lists_every_table_and_file() -> None:
     described = re.findall(r"^\| `([a-z]+)` \|", text.partition("## The document store")[2], flags=re.MULTILINE)
     assert described == re.findall(r"CREATE TABLE (\w+)", SCHEMA)
     names = [value for name, value in vars(storage_paths).items() if re.fullmatch(r"[A-Z_]+_(FILE|DIR)", name)]
-    places = text.partition("## Places")[2].partition("\n## ")[0]
+    places = text.partition("## Files")[2].partition("\n## ")[0]
     in_logs = {storage_paths.SERVER_LOG_FILE, storage_paths.STDERR_FILE}
     assert len(names) > 10
     assert [name for name in names if name not in in_logs and name not in places and not name.endswith(".log")] == []
@@ -145,7 +145,7 @@ def test_changelog_starts_with_package_version() -> None:
 
 
 def test_deviations_name_listed_tasks() -> None:
-    text = (FEATURE / "tasks.md").read_text(encoding="utf-8").partition("\n## Done otherwise\n")[2]
+    text = (FEATURE / "tasks.md").read_text(encoding="utf-8").partition("\n## Deviations\n")[2]
     named = [
         task for heads in re.findall(r"^- \*\*(.*?)\*\*: ", text, flags=re.MULTILINE) for task in heads.split(", ")
     ]
