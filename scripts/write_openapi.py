@@ -1,4 +1,4 @@
-"""Write the OpenAPI document of the server, as it follows from the models, to where the contract keeps it.
+"""Write the OpenAPI document of the server, generated from the models, to the contracts.
 
 python scripts/write_openapi.py [--check]
 """
@@ -20,7 +20,7 @@ CONTRACT = (
 
 
 def render_openapi() -> str:
-    """Return the document as text; nothing is opened for it."""
+    """Return the document as text, without opening a project."""
     nowhere = Path("/nonexistent")
     context = ServerContext(nowhere, nowhere, ProjectConfig(), instance_id="ds_000000", token=None)
     state = AppState(context)

@@ -1,10 +1,10 @@
-"""Write a JSON schema of each file that Agent Brain leaves for others, to where the contracts are kept.
+"""Write a JSON schema of each file that other programs read, to the contracts.
 
 python scripts/write_schemas.py [--check]
 
-Those of runtime.json, the pointer, config.json and shared_config.json follow from the models that read them. The
-registry and project.json are read field by field, without a model; their schemas stand here, and the tests compare them
-with what is written.
+The schemas of runtime.json, the pointer, config.json and shared_config.json are generated from the models that read
+them. The registry and project.json are read field by field, without a model; their schemas are here, and tests compare them
+with real files.
 """
 
 import json
@@ -33,7 +33,7 @@ ID: Schema = {"type": "string", "pattern": f"^{PROJECT_ID.pattern}$"}
 
 REGISTRY: Schema = {
     "title": "Registry",
-    "description": "`registry.json`: the projects that `list` looks at; a cache, which checks every entry.",
+    "description": "`registry.json`: the projects for `list`, which verifies every entry.",
     "type": "object",
     "properties": {
         "schema_version": VERSION,
@@ -51,7 +51,7 @@ REGISTRY: Schema = {
 
 PROJECT: Schema = {
     "title": "RegisteredProject",
-    "description": "`project.json`: by this the shared daemon knows that it serves a project.",
+    "description": "`project.json`: the registration of a project with the shared daemon.",
     "type": "object",
     "properties": {
         "schema_version": VERSION,
