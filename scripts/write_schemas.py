@@ -3,8 +3,8 @@
 python scripts/write_schemas.py [--check]
 
 The schemas of runtime.json, the pointer, config.json and shared_config.json are generated from the models that read
-them. The registry and project.json are read field by field, without a model; their schemas are here, and tests compare them
-with real files.
+them. The registry and project.json are read field by field, without a model; their schemas are here, and tests compare
+them with real files.
 """
 
 import json
