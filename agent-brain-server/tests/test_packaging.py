@@ -76,6 +76,8 @@ def test_source_distribution_builds_same_wheel(package: str, tmp_path: Path) -> 
     assert not [name for name in names if "__pycache__" in name]
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_cli_wheel_holds_skill(tmp_path: Path) -> None:
     skill = (REPOSITORY / "agent-brain-skill" / "Agent Brain" / "SKILL.md").read_bytes()
     archive = build("agent-brain-cli", "sdist", tmp_path / "sdist")
