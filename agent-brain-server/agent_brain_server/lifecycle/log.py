@@ -1,7 +1,7 @@
-"""The server's log: one JSON object per line, rotated by size, with an id that follows a request into its job.
+"""The server's log: one JSON object per line, rotated by size, with ids that lead from a request to its job.
 
-Each line names the server process that wrote it (`instance_id`), so that a reader can tell one run from the next. The
-worker's lines come to the server with its replies and are written here too: one file, one writer, one order.
+Each line has the id of the server process that wrote it (`instance_id`), which separates one run from the next. The
+indexing worker sends its lines with its replies, and the server writes them: one file with one writer, in order.
 """
 
 import contextlib
@@ -23,35 +23,7 @@ from agent_brain_server.storage_paths import PREVIOUS_LOG_FILE, SERVER_LOG_FILE
 from agent_brain_server.support.state_files import open_file, open_log
 
 TAIL_LINES = 10
-TAIL_LINE_LENGTH = 300  # what fits on a screen
-
-
-def read_log_tail(path: Path, *, offset: int = 0, lines: int = TAIL_LINES) -> list[str]:
-    """Return the last lines of a log for a person to read; none where it can't be read.
-
-    Args:
-        path: A text file; lines of JSON, as the server writes them, are put into words.
-        offset: Byte at which to begin: what is older belongs to an earlier run.
-        lines: At most so many.
-    """
-    try:
-        with open(open_file(path), encoding="utf-8", errors="replace") as file:
-            file.seek(offset)
-            return [_put_into_words(line.rstrip("\n"))[:TAIL_LINE_LENGTH] for line in deque(file, maxlen=lines)]
-    except (OSError, StateDirError):
-        return []
-
-
-def _put_into_words(line: str) -> str:
-    try:
-        entry = json.loads(line)
-        words = f"{entry['level']}: {entry['message'].splitlines()[0]}"
-        cause = entry.get("exception", "").rpartition("\n")[2]
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return line  # a library's own words
-    return f"{words} ({cause})" if cause else words
-
-
+TAIL_LINE_LENGTH = 300  # fits on a screen
 MAX_LOG_BYTES = 2_000_000  # about 10,000 lines
 KEPT_LOGS = 5
 CHATTY_LOGGERS = ("chromadb", "httpx", "httpcore", "urllib3", "asyncio", "llama_index")
@@ -61,21 +33,20 @@ correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=No
 """Id of the request or job that the current task works for."""
 
 job_id: ContextVar[str | None] = ContextVar("job_id", default=None)
-"""The indexing job that the current thread works on."""
+"""The indexing job that the current thread runs."""
+
+project_id: ContextVar[str | None] = ContextVar("project_id", default=None)
+"""The project that the current task or thread works for; the daemon's log covers many projects."""
+
+CONTEXT = {"correlation_id": correlation_id, "job_id": job_id, "project_id": project_id}
+"""Keys that attribute a line to a request, a job and a project."""
 
 _STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
-project_id: ContextVar[str | None] = ContextVar("project_id", default=None)
-"""The project that the current task or thread works for; the daemon's log is that of many."""
-
-CONTEXT = {"correlation_id": correlation_id, "job_id": job_id, "project_id": project_id}
-"""Keys of a line that say whose work it was."""
-
-
 @contextmanager
 def bind_correlation_id(identifier: str) -> Iterator[None]:
-    """Mark every log line of the block as work for `identifier`."""
+    """Mark every log line of the block with a correlation id."""
     token = correlation_id.set(identifier)
     try:
         yield
@@ -85,11 +56,11 @@ def bind_correlation_id(identifier: str) -> Iterator[None]:
 
 @contextmanager
 def bind_job(identifier: str, requested_by: str | None) -> Iterator[None]:
-    """Mark every log line of the block as work on a job, for the request that asked for it.
+    """Mark every log line of the block with a job and the request that asked for it.
 
     Args:
-        identifier: The job.
-        requested_by: Correlation id of the request; None where nobody asked, as when the tree was seen to change.
+        identifier: Id of the job.
+        requested_by: Correlation id of the request; `None` if the watcher started the job.
     """
     token = job_id.set(identifier)
     try:
@@ -100,10 +71,10 @@ def bind_job(identifier: str, requested_by: str | None) -> Iterator[None]:
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON; what a caller passes as `extra` becomes keys of its own.
+    """Format a record as one line of JSON; fields passed as `extra` become keys.
 
     Args:
-        constants: Keys that every line has.
+        constants: Keys of every line.
     """
 
     def __init__(self, constants: Mapping[str, str] | None = None) -> None:
@@ -123,16 +94,16 @@ class JsonFormatter(logging.Formatter):
         line.update({key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        elif record.exc_text:  # of another process, which has no exception to send
+        elif record.exc_text:  # from another process, which cannot send the exception itself
             line["exception"] = record.exc_text
         return json.dumps(line, default=str)
 
 
 class RunKeepingHandler(logging.handlers.RotatingFileHandler):
-    """Rotates by size, and keeps the last lines of the run before this one however much this run writes.
+    """Rotate by size, and keep the last lines of the previous run however much this run writes.
 
     Args:
-        path: The log.
+        path: The log file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -142,16 +113,16 @@ class RunKeepingHandler(logging.handlers.RotatingFileHandler):
         self._previous_is_kept = not path.lstat().st_size
 
     def _open(self) -> TextIOWrapper:
-        """Open the log to append to it, also after each rotation; a link in its place is refused."""
+        """Open the log to append to it, also after each rotation; a symlink in its place is refused."""
         descriptor = open_log(Path(self.baseFilename))
         return TextIOWrapper(open(descriptor, "ab"), encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:  # noqa: N802 - the standard library's name
-        """Rotate; the first time, give the file in which the run before ended a second name that rotation spares."""
+        """Rotate; the first time, link the file with the end of the previous run under a name that is not rotated."""
         if not self._previous_is_kept:
             self._previous_is_kept = True
             kept = os.path.join(os.path.dirname(self.baseFilename), PREVIOUS_LOG_FILE)
-            with contextlib.suppress(OSError):  # a file system without hard links keeps the numbered files alone
+            with contextlib.suppress(OSError):  # file systems without hard links have the numbered files only
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(kept)
                 os.link(self.baseFilename, kept, follow_symlinks=False)
@@ -161,16 +132,16 @@ class RunKeepingHandler(logging.handlers.RotatingFileHandler):
 def configure_logging(
     log_dir: Path, level: str = "info", *, console: bool = False, instance_id: str | None = None
 ) -> Path:
-    """Send everything that is logged in this process to the server's log.
+    """Write everything that this process logs to the server's log.
 
     Args:
         log_dir: Directory of the log; it exists.
         level: `debug`, `info`, `warning` or `error`.
-        console: Show warnings on stderr too, for a person who watches.
-        instance_id: Of this process; each line carries it.
+        console: Also print warnings to stderr.
+        instance_id: Id of this process, a key of each line.
 
     Returns:
-        The log's path. Lines of earlier runs stay in front.
+        The path of the log. It may start with lines of earlier runs.
     """
     path = log_dir / SERVER_LOG_FILE
     file_handler = RunKeepingHandler(path)
@@ -187,3 +158,29 @@ def configure_logging(
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     return path
+
+
+def read_log_tail(path: Path, *, offset: int = 0, lines: int = TAIL_LINES) -> list[str]:
+    """Return the last lines of a log as readable text; an empty list if it cannot be read.
+
+    Args:
+        path: A text file; JSON lines of the server are converted to text.
+        offset: Byte at which to start: earlier lines belong to earlier runs.
+        lines: Maximum number of lines.
+    """
+    try:
+        with open(open_file(path), encoding="utf-8", errors="replace") as file:
+            file.seek(offset)
+            return [_format_as_text(line.rstrip("\n"))[:TAIL_LINE_LENGTH] for line in deque(file, maxlen=lines)]
+    except (OSError, StateDirError):
+        return []
+
+
+def _format_as_text(line: str) -> str:
+    try:
+        entry = json.loads(line)
+        text = f"{entry['level']}: {entry['message'].splitlines()[0]}"
+        cause = entry.get("exception", "").rpartition("\n")[2]
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return line  # not a line of the server
+    return f"{text} ({cause})" if cause else text

@@ -1,4 +1,4 @@
-"""The log: one JSON object per line, rotated, with an id that says whose work a line was."""
+"""The log has one JSON object per line, with ids of requests and jobs, and is rotated."""
 
 import json
 import logging
@@ -10,17 +10,19 @@ import pytest
 
 from agent_brain_server.lifecycle import log
 from agent_brain_server.lifecycle.log import (
+    TAIL_LINE_LENGTH,
     JsonFormatter,
     bind_correlation_id,
     bind_job,
     configure_logging,
     correlation_id,
+    read_log_tail,
 )
 
 
 @pytest.fixture
 def logger(tmp_path):
-    """A logger whose lines go to tmp_path/server.log; the process's logging is as before afterwards."""
+    """Return a logger that writes to tmp_path/server.log; restore the logging of the process afterwards."""
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     configure_logging(tmp_path)
@@ -36,7 +38,7 @@ def read_lines(tmp_path):
     return [json.loads(line) for line in (tmp_path / "server.log").read_text(encoding="utf-8").splitlines()]
 
 
-def test_a_line_says_when_who_what_and_for_whom(tmp_path, logger):
+def test_line_has_time_level_message_and_ids(tmp_path, logger):
     with bind_correlation_id("req-1"):
         logger.info("Indexed %d files in %s", 3, "große Projekte", extra={"job_id": "j1"})
     logger.info("outside")
@@ -51,7 +53,7 @@ def test_a_line_says_when_who_what_and_for_whom(tmp_path, logger):
     assert correlation_id.get() is None
 
 
-def test_an_exception_stays_on_one_line(tmp_path, logger):
+def test_exception_is_on_one_line(tmp_path, logger):
     try:
         raise ValueError("two\nlines")
     except ValueError:
@@ -60,19 +62,19 @@ def test_an_exception_stays_on_one_line(tmp_path, logger):
     assert "ValueError: two\nlines" in line["exception"]
 
 
-def test_anything_can_be_logged(tmp_path, logger):
+def test_surrogates_and_objects_are_logged(tmp_path, logger):
     logger.info("lone surrogate \udce4 and object", extra={"thing": object()})
     (line,) = read_lines(tmp_path)
     assert line["thing"].startswith("<object")
 
 
-def test_details_are_left_out_unless_asked_for(tmp_path, logger):
+def test_debug_lines_are_omitted_by_default(tmp_path, logger):
     logger.debug("detail")
     logging.getLogger("httpx").info("chatter")
     assert read_lines(tmp_path) == []
 
 
-def test_warnings_of_libraries_are_logged(tmp_path, logger):
+def test_python_warnings_are_logged(tmp_path, logger):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         logging.captureWarnings(True)
@@ -81,9 +83,8 @@ def test_warnings_of_libraries_are_logged(tmp_path, logger):
     assert "old" in read_lines(tmp_path)[0]["message"]
 
 
-@pytest.mark.process
-def test_the_log_is_rotated_by_size_and_five_old_ones_are_kept(tmp_path):
-    # in a process of its own, so that the limit can be small without waiting for two megabytes
+def test_log_is_rotated_by_size(tmp_path):
+    # in another process, where the limit can be lowered
     script = (
         "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server.lifecycle import log\n"
         "log.MAX_LOG_BYTES = 1000\nlog.configure_logging(Path(sys.argv[1]))\n"
@@ -96,11 +97,11 @@ def test_the_log_is_rotated_by_size_and_five_old_ones_are_kept(tmp_path):
     assert "line 199" in (tmp_path / "server.log").read_text()
 
 
-def test_a_line_of_a_job_names_the_job_and_whoever_asked_for_it(tmp_path, logger):
+def test_bind_job_marks_lines_with_job_and_request(tmp_path, logger):
     with bind_job("job_1", "req-1"):
         logger.info("asked for")
     with bind_job("job_2", None):
-        logger.info("the tree was seen to change")
+        logger.info("started by the watcher")
     logger.info("outside")
     asked, seen, outside = read_lines(tmp_path)
     assert (asked["job_id"], asked["correlation_id"]) == ("job_1", "req-1")
@@ -108,14 +109,13 @@ def test_a_line_of_a_job_names_the_job_and_whoever_asked_for_it(tmp_path, logger
     assert not {"job_id", "correlation_id", "instance_id"} & outside.keys()
 
 
-def test_each_line_names_its_run_and_the_exception_of_another_process():
+def test_format_adds_instance_id_and_remote_exception():
     record = logging.makeLogRecord({"msg": "failed", "levelname": "WARNING", "exc_text": "ValueError: far away"})
     line = json.loads(JsonFormatter({"instance_id": "ds_1"}).format(record))
     assert (line["instance_id"], line["exception"]) == ("ds_1", "ValueError: far away")
 
 
-@pytest.mark.process
-def test_the_end_of_the_previous_run_outlives_any_number_of_rotations(tmp_path):
+def test_rotation_keeps_the_end_of_the_previous_run(tmp_path):
     script = (
         "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server.lifecycle import log\n"
         "log.MAX_LOG_BYTES = 1000\nlog.configure_logging(Path(sys.argv[1]))\n"
@@ -128,3 +128,14 @@ def test_the_end_of_the_previous_run_outlives_any_number_of_rotations(tmp_path):
     numbered = "".join(path.read_text() for path in tmp_path.glob("server.log*"))
     assert "second" not in numbered
     assert "third 299" in numbered
+
+
+def test_read_log_tail_returns_readable_lines(tmp_path):
+    path = tmp_path / "some.log"
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "Port %d is taken", (80,), None)
+    path.write_text(f"old\nnot json\n{JsonFormatter().format(record)}\n[3]\n{'y' * 9000}\n")
+    tail = read_log_tail(path, offset=4)
+    assert tail[:3] == ["not json", "error: Port 80 is taken", "[3]"]
+    assert len(tail[3]) == TAIL_LINE_LENGTH
+    assert read_log_tail(path, lines=1) == tail[3:]
+    assert read_log_tail(tmp_path / "missing") == []

@@ -1,4 +1,4 @@
-"""A pointer is written and withdrawn under the project's own lock, and only ever the daemon's own one."""
+"""Pointers are written and withdrawn while the lock of the project is held."""
 
 import shutil
 import threading
@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> RegisteredProject:
     return make_registration(root)
 
 
-def test_a_pointer_is_written_again_and_withdrawn_and_the_lock_is_free(project: RegisteredProject) -> None:
+def test_pointer_is_rewritten_and_withdrawn(project: RegisteredProject) -> None:
     place = default_state_dir(project.root)
     for url in (URL, "http://127.0.0.1:1"):
         point_to_daemon(project, url)
@@ -45,7 +45,7 @@ def test_a_pointer_is_written_again_and_withdrawn_and_the_lock_is_free(project: 
     assert sorted(path.name for path in place.iterdir()) == [".gitignore", "owner.json"]
 
 
-def test_a_pointer_to_a_successor_is_left_where_only_the_own_one_is_meant(project: RegisteredProject) -> None:
+def test_withdraw_keeps_the_pointer_of_another_daemon(project: RegisteredProject) -> None:
     point_to_daemon(project, "http://127.0.0.1:1")
     withdraw_pointer(project, base_url=URL)
     assert read_pointer(default_state_dir(project.root)) is not None
@@ -53,7 +53,7 @@ def test_a_pointer_to_a_successor_is_left_where_only_the_own_one_is_meant(projec
     assert read_pointer(default_state_dir(project.root)) is None
 
 
-def test_a_state_directory_elsewhere_is_pointed_from(project: RegisteredProject, tmp_path: Path) -> None:
+def test_pointer_is_in_the_named_state_dir(project: RegisteredProject, tmp_path: Path) -> None:
     elsewhere = make_registration(project.root, tmp_path / "Zustand")
     point_to_daemon(elsewhere, URL)
     assert read_pointer(tmp_path / "Zustand") is not None
@@ -64,7 +64,7 @@ def test_a_state_directory_elsewhere_is_pointed_from(project: RegisteredProject,
     assert read_pointer(tmp_path / "Zustand") is None
 
 
-def test_a_project_server_that_runs_is_neither_overwritten_nor_taken_away(project: RegisteredProject) -> None:
+def test_pointer_does_not_replace_a_running_server(project: RegisteredProject) -> None:
     place = default_state_dir(project.root)
     prepare_state_dir(place)
     with StateLock(place):
@@ -79,7 +79,7 @@ def test_a_project_server_that_runs_is_neither_overwritten_nor_taken_away(projec
         assert read_pointer(place) is not None
 
 
-def test_somebody_who_only_looks_at_the_lock_is_waited_for(project: RegisteredProject) -> None:
+def test_point_to_daemon_waits_for_a_probe_of_the_lock(project: RegisteredProject) -> None:
     place = default_state_dir(project.root)
     prepare_state_dir(place)
     lock = StateLock(place)
@@ -91,7 +91,7 @@ def test_somebody_who_only_looks_at_the_lock_is_waited_for(project: RegisteredPr
     assert read_pointer(place) is not None
 
 
-def test_another_project_s_pointer_is_left(project: RegisteredProject, tmp_path: Path) -> None:
+def test_withdraw_keeps_the_pointer_of_another_project(project: RegisteredProject, tmp_path: Path) -> None:
     other = make_registration(tmp_path, default_state_dir(project.root))
     point_to_daemon(other, URL)
     withdraw_pointer(project)
@@ -99,7 +99,7 @@ def test_another_project_s_pointer_is_left(project: RegisteredProject, tmp_path:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"schema_version": 7}', '{"mode": "project"}'])
-def test_what_is_no_pointer_is_left_where_it_lies(project: RegisteredProject, text: str) -> None:
+def test_withdraw_keeps_an_invalid_pointer(project: RegisteredProject, text: str) -> None:
     place = default_state_dir(project.root)
     prepare_state_dir(place)
     runtime_path(place).write_text(text)
@@ -107,7 +107,7 @@ def test_what_is_no_pointer_is_left_where_it_lies(project: RegisteredProject, te
     assert runtime_path(place).read_text() == text
 
 
-def test_a_place_that_cannot_be_made_is_told_by_name(
+def test_unusable_state_dir_is_a_conflict_or_logged(
     project: RegisteredProject, caplog: pytest.LogCaptureFixture
 ) -> None:
     (project.root / ".claude").write_text("in the way")
@@ -119,7 +119,7 @@ def test_a_place_that_cannot_be_made_is_told_by_name(
     withdraw_pointer(project)
 
 
-def test_a_place_that_leads_out_of_the_project_is_told(
+def test_state_dir_outside_the_project_is_refused(
     project: RegisteredProject, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "outside").mkdir()
@@ -131,7 +131,7 @@ def test_a_place_that_leads_out_of_the_project_is_told(
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_a_root_that_is_gone_is_not_made_again(project: RegisteredProject) -> None:
+def test_pointer_does_not_create_a_missing_root(project: RegisteredProject) -> None:
     shutil.rmtree(project.root)
     try_point_to_daemon(project, URL)
     withdraw_pointer(project)

@@ -1,4 +1,4 @@
-"""What the daemon remembers of its projects: whole, private, and never more than can be understood."""
+"""Registrations of projects with the shared daemon, on disk."""
 
 import json
 import stat
@@ -36,7 +36,7 @@ def project(tmp_path: Path) -> RegisteredProject:
     return make_registration(root)
 
 
-def test_what_is_saved_is_loaded_and_deleted(project: RegisteredProject) -> None:
+def test_registration_is_saved_listed_and_deleted(project: RegisteredProject) -> None:
     assert list_registrations() == []
     save_registration(project)
     assert list_registrations() == [project]
@@ -58,7 +58,7 @@ def test_what_is_saved_is_loaded_and_deleted(project: RegisteredProject) -> None
     assert not data.exists()
 
 
-def test_a_place_elsewhere_is_remembered(project: RegisteredProject, tmp_path: Path) -> None:
+def test_registration_keeps_the_named_state_dir(project: RegisteredProject, tmp_path: Path) -> None:
     place = tmp_path / "Ort ü"
     moved = make_registration(project.root, place)
     save_registration(moved)
@@ -69,7 +69,7 @@ def test_a_place_elsewhere_is_remembered(project: RegisteredProject, tmp_path: P
 
 
 @pytest.mark.parametrize("place", [3, "relative", "/with\0zero", "", None])
-def test_a_place_that_is_none_is_the_default_one(project: RegisteredProject, place: object) -> None:
+def test_registration_with_invalid_state_dir_uses_default(project: RegisteredProject, place: object) -> None:
     save_registration(project)
     path = shared_project_file(project.project_id)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state_dir": place}))
@@ -80,7 +80,7 @@ def test_a_place_that_is_none_is_the_default_one(project: RegisteredProject, pla
     "content",
     ["", "{", "[]", '{"schema_version": 2}', '{"schema_version": 1, "project_root": 3}'],
 )
-def test_what_cannot_be_understood_is_reported_and_left(
+def test_invalid_registration_is_logged_and_kept(
     project: RegisteredProject, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     save_registration(project)
@@ -91,14 +91,14 @@ def test_what_cannot_be_understood_is_reported_and_left(
     assert path.read_text() == content
 
 
-def test_a_file_of_another_project_is_not_believed(project: RegisteredProject, tmp_path: Path) -> None:
+def test_registration_of_another_project_is_ignored(project: RegisteredProject, tmp_path: Path) -> None:
     save_registration(project)
     path = shared_project_file(project.project_id)
     path.write_text(path.read_text().replace(str(tmp_path)[-4:], "else"))
     assert list_registrations() == []
 
 
-def test_a_root_that_has_become_a_loop_of_links_keeps_nobody_from_starting(project: RegisteredProject) -> None:
+def test_registration_with_a_loop_of_links_is_listed(project: RegisteredProject) -> None:
     save_registration(project)
     project.root.rmdir()
     project.root.symlink_to(project.root)
@@ -106,7 +106,7 @@ def test_a_root_that_has_become_a_loop_of_links_keeps_nobody_from_starting(proje
     assert not project.has_root()
 
 
-def test_strange_names_in_the_directory_are_passed_over(project: RegisteredProject) -> None:
+def test_other_names_in_the_directory_are_ignored(project: RegisteredProject) -> None:
     save_registration(project)
     (shared_project_home(project.project_id).parent / "notes").mkdir()
     (shared_project_home("p_00000000")).mkdir()
@@ -114,14 +114,14 @@ def test_strange_names_in_the_directory_are_passed_over(project: RegisteredProje
 
 
 @pytest.mark.parametrize("bad", ["", "..", "p_12345678/../..", "p_1234567G", "p_123456789", "p_12345678\n"])
-def test_no_place_outside_can_be_named(bad: str, home: Path) -> None:
+def test_invalid_id_names_no_path(bad: str, home: Path) -> None:
     for find in (shared_project_home, shared_project_file, resolve_shared_project_dir):
         with pytest.raises(InvalidRequestError):
             find(bad)
     assert not home.exists()
 
 
-def test_a_place_that_cannot_be_written_is_told(project: RegisteredProject, home: Path) -> None:
+def test_unwritable_home_is_an_error(project: RegisteredProject, home: Path) -> None:
     home.write_text("in the way")
     with pytest.raises(StateDirError):
         save_registration(project)
