@@ -1,4 +1,4 @@
-"""Bodies of the calls under `/index`."""
+"""Bodies of the endpoints under `/index`, and the body of errors."""
 
 from typing import Annotated, Literal
 
@@ -8,13 +8,13 @@ from agent_brain_server.models import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 
 
 class Problem(BaseModel):
-    """`application/problem+json`."""
+    """An error, as `application/problem+json`."""
 
-    type: str = Field(description="A URI reference that names the kind of problem.")
+    type: str = Field(description="A URI that identifies the kind of problem.")
     title: str
     status: int
     detail: str
-    code: str = Field(description="Stable, snake_case: what programs branch on.")
+    code: str = Field(description="A stable name in snake_case, for programs.")
     hint: str = Field(description="What to do next.")
 
 
@@ -25,7 +25,7 @@ Glob = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 class IndexRequest(BaseModel):
-    """`POST /index`: what to bring up to date."""
+    """The body of `POST /index`: what to index."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,19 +37,23 @@ class IndexRequest(BaseModel):
     )
     project_id: str | None = Field(default=None, description="Required in shared mode, ignored in project mode.")
     include_patterns: list[Glob] = Field(
-        default_factory=list, max_length=100, description="Only files that match one of these globs; empty: all."
+        default_factory=list,
+        max_length=100,
+        description="Index only files that match one of these globs; empty: all files.",
     )
-    exclude_patterns: list[Glob] = Field(default_factory=list, max_length=100, description="Leave out what matches.")
+    exclude_patterns: list[Glob] = Field(default_factory=list, max_length=100, description="Globs of files to exclude.")
     recursive: bool = True
     chunk_size: int | None = Field(
-        default=None, ge=MIN_CHUNK_SIZE, le=MAX_CHUNK_SIZE, description="Tokens; the setting where absent."
+        default=None, ge=MIN_CHUNK_SIZE, le=MAX_CHUNK_SIZE, description="Tokens; default: the setting `chunk_size`."
     )
-    chunk_overlap: int | None = Field(default=None, ge=0, le=1024, description="Tokens; the setting where absent.")
-    force: bool = Field(default=False, description="Index every file again, changed or not.")
+    chunk_overlap: int | None = Field(
+        default=None, ge=0, le=1024, description="Tokens; default: the setting `chunk_overlap`."
+    )
+    force: bool = Field(default=False, description="Index every file again, even if unchanged.")
 
 
 class JobAccepted(BaseModel):
-    """The answer of `POST /index`."""
+    """The response of `POST /index`."""
 
     job_id: str
     state: JobState
@@ -57,22 +61,24 @@ class JobAccepted(BaseModel):
 
 
 class JobProgress(BaseModel):
-    """How far a job is. Totals grow while the tree is scanned."""
+    """Progress of a job. Totals grow while the tree is scanned."""
 
     phase: JobPhase = "queued"
-    files_total: int = Field(default=0, description="Files that were found and are to be in the index.")
-    files_changed: int = Field(default=0, description="Of these, new or changed ones: what there is to read.")
-    files_done: int = Field(default=0, description="Of the changed, how many are answered from by keyword.")
+    files_total: int = Field(default=0, description="Files found that belong in the index.")
+    files_changed: int = Field(default=0, description="New or changed files, which are read.")
+    files_done: int = Field(default=0, description="Changed files that keyword queries find.")
     files_removed: int = 0
-    files_skipped: dict[str, int] = Field(default_factory=dict, description="By reason.")
+    files_skipped: dict[str, int] = Field(default_factory=dict, description="Skipped files by reason.")
     chunks_written: int = 0
     vectors_total: int = Field(default=0, description="Chunks of the project.")
-    vectors_done: int = Field(default=0, description="Of these, how many have a vector.")
-    keywords_ready: bool = Field(default=False, description="Keyword answers are complete; vectors may follow.")
+    vectors_done: int = Field(default=0, description="Chunks that have a vector.")
+    keywords_ready: bool = Field(
+        default=False, description="Keyword queries are complete; vectors may still be missing."
+    )
 
 
 class JobStatus(BaseModel):
-    """One indexing job, as `GET /index/jobs/{job_id}` and each server-sent event show it."""
+    """One indexing job; also the data of each server-sent event."""
 
     job_id: str
     state: JobState
@@ -81,7 +87,7 @@ class JobStatus(BaseModel):
     started_at: str | None = None
     finished_at: str | None = None
     progress: JobProgress
-    error: str | None = Field(default=None, description="Why a failed job failed, with what to do.")
+    error: str | None = Field(default=None, description="Why the job failed, and what to do.")
 
 
 class JobList(BaseModel):
@@ -91,7 +97,7 @@ class JobList(BaseModel):
 
 
 class ClearedIndex(BaseModel):
-    """The answer of `DELETE /index`."""
+    """The response of `DELETE /index`."""
 
     removed_documents: int
     removed_chunks: int

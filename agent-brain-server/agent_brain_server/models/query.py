@@ -1,4 +1,4 @@
-"""Bodies of the calls under `/query`."""
+"""Bodies of the endpoints under `/query`."""
 
 from typing import Annotated, Literal
 
@@ -9,10 +9,10 @@ from agent_brain_server.models.index import Glob
 from agent_brain_server.support.languages import list_languages, resolve_language
 
 MAX_QUERY_LENGTH = 4000
-"""Characters: far longer than any question, short enough that no query costs noticeable time."""
+"""Characters: longer than any real query, short enough to be fast."""
 
 MAX_WAIT_MS = 10_000
-"""Milliseconds; an index that is further behind than this is not worth a client's patience."""
+"""Milliseconds; a client should not wait longer for an index that is behind."""
 
 MAX_TOP_K = 100
 DEFAULT_TOP_K = 10
@@ -20,8 +20,8 @@ DEFAULT_ALPHA = 0.4
 """Weight of the vectors in hybrid mode; measured, see docs/QUALITY.md."""
 
 HIDDEN_CHARACTERS = (
-    "How many characters of text, path, symbols and heading a person cannot see: Unicode tags, zero-width characters, "
-    "marks that reorder text, escape sequences. They are in the fields as they are in the file; treat them as suspect."
+    "Number of characters in text, path, symbols and heading that a person cannot see: Unicode tags, zero-width "
+    "characters, marks that reorder text, escape sequences. The fields contain them unchanged; treat them as suspect."
 )
 
 LANGUAGES_DESCRIPTION = (
@@ -30,7 +30,7 @@ LANGUAGES_DESCRIPTION = (
 
 
 def check_language(name: str) -> str:
-    """Return the language that a name or an alias stands for.
+    """Return the language of a name or an alias.
 
     Raises:
         PydanticCustomError: There is no such language.
@@ -43,19 +43,19 @@ def check_language(name: str) -> str:
 
 
 class QueryRequest(BaseModel):
-    """`POST /query`: a question in words, names or both."""
+    """The body of `POST /query`: a query in words, names or both."""
 
     model_config = ConfigDict(extra="forbid")
 
     query: str = Field(min_length=1, max_length=MAX_QUERY_LENGTH, examples=["where is the lock released?"])
     project_id: str | None = Field(default=None, description="Required in shared mode, ignored in project mode.")
     mode: Literal["hybrid", "vector", "bm25"] = "hybrid"
-    top_k: int = Field(default=DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="How many results to return.")
+    top_k: int = Field(default=DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="Maximum number of results.")
     alpha: float = Field(
-        default=DEFAULT_ALPHA, ge=0, le=1, allow_inf_nan=False, description="Weight of the vector side in hybrid mode."
+        default=DEFAULT_ALPHA, ge=0, le=1, allow_inf_nan=False, description="Weight of the vector score in hybrid mode."
     )
     similarity_threshold: float = Field(
-        default=0.0, ge=0, le=1, allow_inf_nan=False, description="Vector hits below this cosine are not used."
+        default=0.0, ge=0, le=1, allow_inf_nan=False, description="Ignore vector hits below this cosine."
     )
     source_types: list[Literal["doc", "code", "test"]] = Field(default_factory=list, description="Empty: all.")
     languages: list[Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(check_language)]] = (
@@ -69,13 +69,13 @@ class QueryRequest(BaseModel):
         default=0,
         ge=0,
         le=MAX_WAIT_MS,
-        description="Wait at most this long for changes made before the query to be indexed; what the answer still "
-        "lacks is counted in `index.files_pending`.",
+        description="Maximum time to wait until changes made before the query are indexed; the answer counts missing "
+        "changes in `index.files_pending`.",
     )
 
 
 class SignalModel(BaseModel):
-    """One term of a score."""
+    """One term of a final score."""
 
     name: str
     value: float
@@ -83,21 +83,21 @@ class SignalModel(BaseModel):
 
 
 class QueryResult(BaseModel):
-    """One chunk of the answer."""
+    """One chunk in the answer."""
 
     chunk_id: str
     text: str
-    source: str = Field(description="Path relative to the project root, `/` separators.")
+    source: str = Field(description="Path relative to the project root, with `/` separators.")
     start_line: int = Field(description="1-based.")
     end_line: int = Field(description="Inclusive.")
     language: str
     source_type: Literal["doc", "code", "test"]
     symbols: list[str] = Field(description="Names that the chunk defines.")
-    heading: str | None = Field(description="Section path of a document, or the enclosing definition of code.")
+    heading: str | None = Field(description="Section path of a document, or enclosing definition of code.")
     hidden_characters: int = Field(default=0, description=HIDDEN_CHARACTERS)
     score: float
-    vector_score: float | None = Field(description="Cosine; null where the vector side did not find the chunk.")
-    bm25_score: float | None = Field(description="BM25; null where the keyword side did not find the chunk.")
+    vector_score: float | None = Field(description="Cosine; null if vector search did not find the chunk.")
+    bm25_score: float | None = Field(description="BM25; null if keyword search did not find the chunk.")
     explanation: list[SignalModel] | None = None
 
 
@@ -105,11 +105,11 @@ WatchState = Literal["on", "partial", "off"]
 
 
 class IndexFreshness(BaseModel):
-    """How fresh the index was that answered."""
+    """Freshness of the index that answered."""
 
     last_indexed_at: str | None
     files_pending: int = Field(
-        description="Files and directories that changed before the query and are not in the index yet."
+        description="Files and directories that changed before the query and are not indexed yet."
     )
     vector_coverage: float = Field(ge=0, le=1, description="Share of the chunks that have a vector.")
     checking: bool = Field(
@@ -124,7 +124,7 @@ class IndexFreshness(BaseModel):
 
 
 class QueryResponse(BaseModel):
-    """The answer of `POST /query`: best first; ties are broken by path and line."""
+    """The response of `POST /query`, best result first; ties are broken by path and line."""
 
     results: list[QueryResult]
     total_results: int
@@ -134,7 +134,7 @@ class QueryResponse(BaseModel):
 
 
 class ChunkResponse(BaseModel):
-    """One chunk whole."""
+    """One whole chunk."""
 
     chunk_id: str
     text: str

@@ -1,4 +1,4 @@
-"""Answers of `GET /health` and `GET /health/status`."""
+"""Bodies of the endpoints under `/health` and `/projects`."""
 
 from typing import Literal
 
@@ -9,25 +9,25 @@ from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import WatchState
 
 IDLE_SECONDS = (
-    "Seconds since the server last answered a request that used it, or ran a job; 0 while it does. "
-    "Requests that only look (/health, /health/status, /metrics, /projects) do not count."
+    "Seconds since the server last worked on a request or a job; 0 while it does. "
+    "Requests that only observe it (/health, /health/status, /metrics, /projects) do not count."
 )
 
 
 class HealthResponse(BaseModel):
-    """Is a server there, and which one: asked without credentials, so it tells no path."""
+    """The response of `GET /health`: needs no credentials, and contains no path."""
 
     status: Literal["healthy", "degraded", "unhealthy"]
     message: str
     mode: Mode
     instance_id: str = Field(description="New for every server process.", examples=["ds_3fa9c1"])
     project_id: str | None = Field(default=None, description="Project mode only.", examples=["p_1a2b3c4d"])
-    active_projects: int | None = Field(default=None, description="Shared mode only: projects that are registered.")
+    active_projects: int | None = Field(default=None, description="Shared mode only: number of registered projects.")
     version: str
 
 
 class WatchStatus(BaseModel):
-    """How changes of the tree are noticed."""
+    """State of the watcher, which detects changes of the tree."""
 
     state: WatchState
     directories: int = Field(default=0, description="Directories that are watched.")
@@ -35,13 +35,15 @@ class WatchStatus(BaseModel):
         default_factory=dict,
         description="Directories that cannot be watched, with the reason, at most 20; compared every few seconds.",
     )
-    unwatched_directories: int = Field(default=0, description="How many these are in all.")
-    recrawls: int = Field(default=0, description="How often events were lost, so that every file was compared again.")
-    last_recrawl: str | None = Field(default=None, description="Why that happened last.")
+    unwatched_directories: int = Field(default=0, description="Number of directories that cannot be watched.")
+    recrawls: int = Field(
+        default=0, description="Number of times that events were lost and every file was compared again."
+    )
+    last_recrawl: str | None = Field(default=None, description="Reason of the last recrawl.")
 
 
 class IndexStatus(BaseModel):
-    """What the index holds and what is being done to it; counts are read from the stores."""
+    """Contents of the index and state of indexing; counts come from the stores."""
 
     total_documents: int = Field(description="Files in the index.")
     total_chunks: int
@@ -53,13 +55,13 @@ class IndexStatus(BaseModel):
     last_job: JobStatus | None = Field(default=None, description="The newest job that has ended.")
     last_indexed_at: str | None = Field(default=None, description="ISO 8601 with zone.")
     repairs: list[str] = Field(
-        default_factory=list, description="What was found damaged or lost when the index was opened, and what was done."
+        default_factory=list, description="What was damaged or lost when the index was opened, and how it was repaired."
     )
     skipped: dict[str, int] = Field(
         default_factory=dict,
-        description="Files that were left out, or only cut by lines as they exceeded a limit, by reason.",
+        description="Files that were skipped, or only cut by lines because they exceeded a limit, by reason.",
     )
-    files_pending: int = Field(default=0, description="Changes of the tree that are not in the index yet.")
+    files_pending: int = Field(default=0, description="Changes of the tree that are not indexed yet.")
     watch: WatchStatus
     mode: Mode
     state_dir: str
@@ -78,7 +80,7 @@ class IndexStatus(BaseModel):
 
 
 class ProjectRegistration(BaseModel):
-    """`POST /projects`: what the shared daemon is to serve."""
+    """The body of `POST /projects`: a project for the shared daemon."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -92,20 +94,20 @@ class ProjectRegistration(BaseModel):
         default=None,
         min_length=1,
         max_length=4096,
-        description="Absolute path of its state directory, if that is not .claude/Agent Brain in the root; the pointer "
-        "to the daemon is left there. Left out, it stays where it is.",
+        description="Absolute path of its state directory, which gets a pointer to the daemon; by default "
+        "`.claude/Agent Brain` in the root, or the directory of an earlier registration.",
     )
 
 
 class ProjectInfo(BaseModel):
-    """A project that is registered."""
+    """A registered project."""
 
     project_id: str = Field(examples=["p_1a2b3c4d"])
     project_root: str
-    state_dir: str | None = Field(description="Its own state directory; null is the default place in the root.")
+    state_dir: str | None = Field(description="Its state directory; null means the default one in the root.")
     registered_at: str = Field(description="ISO 8601 with zone.")
-    is_open: bool = Field(description="Its index is open; a closed one is opened by the first request.")
-    is_root_missing: bool = Field(description="Its root is not there; calls about it are refused.")
+    is_open: bool = Field(description="Whether its index is open; the first request opens it.")
+    is_root_missing: bool = Field(description="Whether its root does not exist; requests to it are refused.")
 
 
 class ProjectList(BaseModel):
@@ -116,18 +118,18 @@ class ProjectList(BaseModel):
 
 
 class UnregisteredProject(BaseModel):
-    """The answer of `DELETE /projects/{project_id}`."""
+    """The response of `DELETE /projects/{project_id}`."""
 
     project_id: str
     project_root: str
-    data_removed: bool = Field(description="Its index was deleted too.")
+    data_removed: bool = Field(description="Whether its index was deleted too.")
     vector_fault: str | None = Field(
         default=None, description="Why its deleted index still has a copy of the vectors on the Chroma server, if so."
     )
 
 
 class ProjectStatus(BaseModel):
-    """What one project's index holds and what is being done to it."""
+    """Summary of one project's index and state of its indexing."""
 
     project_id: str
     project_root: str

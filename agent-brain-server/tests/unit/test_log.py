@@ -83,6 +83,7 @@ def test_python_warnings_are_logged(tmp_path, logger):
     assert "old" in read_lines(tmp_path)[0]["message"]
 
 
+@pytest.mark.process
 def test_log_is_rotated_by_size(tmp_path):
     # in another process, where the limit can be lowered
     script = (
@@ -115,6 +116,7 @@ def test_format_adds_instance_id_and_remote_exception():
     assert (line["instance_id"], line["exception"]) == ("ds_1", "ValueError: far away")
 
 
+@pytest.mark.process
 def test_rotation_keeps_the_end_of_the_previous_run(tmp_path):
     script = (
         "import logging, sys\nfrom pathlib import Path\nfrom agent_brain_server.lifecycle import log\n"
