@@ -103,14 +103,12 @@ class SyncOutcome:
         sizes: The files that were read, with their sizes in bytes.
         jobs: Ids of the jobs that read the files, if there are too many of them for a synchronization.
         slow: Files that are read after all others; still pending.
-        has_changed: Whether the index changed.
     """
 
     ignored: set[bytes] = field(default_factory=set)
     sizes: list[tuple[bytes, int]] = field(default_factory=list)
     jobs: list[str] = field(default_factory=list)
     slow: set[bytes] = field(default_factory=set)
-    has_changed: bool = False
 
 
 class SyncSlot:

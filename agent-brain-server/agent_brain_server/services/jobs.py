@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError, StoreError
 from agent_brain_server.indexing.worker.client import Workers
-from agent_brain_server.lifecycle.log import correlation_id
+from agent_brain_server.lifecycle.log import bind_job, correlation_id
 from agent_brain_server.models.index import TERMINAL_STATES, IndexRequest, JobState, JobStatus
-from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.runs import RunningJob
 from agent_brain_server.storage.job_store import JobStore, StoredJob
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class JobQueue:
             self._unsaved[job.status.job_id] = job.snapshot().model_copy(update=ended)
             self._save_ends()
             self._count_end(state)
-            with job.bound_to_log():
+            with bind_job(job.status.job_id, job.correlation_id):
                 logger.info("job %s %s", job.status.job_id, state, extra={"error": error} if error else None)
             self._changed.notify_all()
 

@@ -1,12 +1,12 @@
-"""Files that take long to read: they wait until all others are indexed, and what exceeds a limit is remembered.
+"""Read slow files after all others, and remember content that exceeds a limit.
 
-A file that may exceed a limit must not delay others, so it is read when no job waits, alone, and is interrupted when
-one comes. Content that exceeded a limit is remembered by its hash and only cut by lines from then on.
+A file that may exceed a limit must not delay others. It is read alone when no job waits, and interrupted when one is
+submitted. Content that exceeded a limit is remembered by its hash, and only cut by lines from then on.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from agent_brain_server.indexing.worker.client import (
     ReadRequest,
     WorkerClient,
 )
-from agent_brain_server.services.progress import Counters
+from agent_brain_server.services.runs import Counters
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.schema import LIMITED_CONTENTS_META
 from agent_brain_server.types import FileStat, LimitReason, Skip
@@ -27,36 +27,36 @@ from agent_brain_server.types import FileStat, LimitReason, Skip
 logger = logging.getLogger(__name__)
 
 LARGE_FILE_BYTES = 256 * 1024
-"""Bytes; files above this are read after all others."""
+"""Longer files are read after all others."""
 
 MAX_REMEMBERED = 2_000
-"""Contents that exceeded a limit; the oldest is forgotten, and tried again."""
+"""Remembered contents that exceeded a limit; the oldest is dropped, and parsed again."""
 
 MAX_CRASHES = 2
-"""Ends of the reader at one file; the first may be the system's lack of memory, or a user's kill."""
+"""Crashes of the reader on one file; the first may be due to a lack of memory, or to a kill by the user."""
 
 MAX_INTERRUPTIONS = 3
-"""Times that reading a file is given up for another job; then it is read to the end, for at most `FULL_CPU_S`."""
+"""Times that reading a file is interrupted for other work; then it is read completely, for at most `FULL_CPU_S`."""
 
 
 def is_suspect(file: FileStat) -> bool:
-    """Return whether a file is likely to take long, so that it is not tried among the others."""
+    """Return whether a file is likely to be slow, so that it is not read with the others."""
     return file.size > LARGE_FILE_BYTES or file.path.lower().endswith(".pdf")
 
 
 class LimitedContents:
-    """Contents that exceeded a limit, by hash, kept in the document store. For one thread at a time."""
+    """Hashes of contents that exceeded a limit, in the document store. For one thread at a time."""
 
     def __init__(self, documents: DocumentStore) -> None:
         self._documents = documents
         self._by_hash: dict[str, tuple[int, LimitReason]] = self._load()
 
     def find(self, size: int) -> Mapping[str, LimitReason]:
-        """Return the remembered contents of a size, with the limit that each exceeded."""
+        """Return the remembered hashes of contents of a size, each with the limit that it exceeded."""
         return {content: reason for content, (known, reason) in self._by_hash.items() if known == size}
 
     def remember(self, content_hash: str, size: int, reason: LimitReason) -> None:
-        """Remember that a content exceeded a limit."""
+        """Record that a content exceeded a limit."""
         self._by_hash[content_hash] = (size, reason)
         while len(self._by_hash) > MAX_REMEMBERED:
             del self._by_hash[next(iter(self._by_hash))]
@@ -64,7 +64,7 @@ class LimitedContents:
         self._documents.set_meta(LIMITED_CONTENTS_META, document)
 
     def forget(self) -> None:
-        """Forget everything, so that all files are tried again."""
+        """Delete all hashes, so that all files are parsed again."""
         if self._by_hash:
             self._by_hash.clear()
             self._documents.set_meta(LIMITED_CONTENTS_META, None)
@@ -75,7 +75,7 @@ class LimitedContents:
             if document.get("version") != LIMITS_VERSION:
                 return {}
             return {str(content): (int(size), reason) for content, (size, reason) in document["contents"].items()}
-        except (ValueError, TypeError, KeyError, AttributeError):  # damaged; it is found out again
+        except (ValueError, TypeError, KeyError, AttributeError):  # damaged: the contents are parsed again
             return {}
 
 
@@ -84,16 +84,16 @@ class SlowFile:
     """A file that waits to be read alone.
 
     Attributes:
-        file: As walked last.
-        options: Of the job that found it.
-        job: Counts the file.
-        crashes: How often the reader ended at it.
-        interruptions: How often reading it was given up for another job.
+        file: As of the last walk.
+        options: Chunk sizes of the run that found it.
+        counters: Progress of that run.
+        crashes: How often the reader crashed on it.
+        interruptions: How often reading it was interrupted for other work.
     """
 
     file: FileStat
     options: ChunkOptions
-    job: Counters
+    counters: Counters
     crashes: int = 0
     interruptions: int = 0
 
@@ -117,37 +117,39 @@ class SlowFiles:
     def __contains__(self, path: str) -> bool:
         return path in self._waiting
 
-    def add(self, file: FileStat, options: ChunkOptions, job: Counters, failure: DeathReason | None = None) -> None:
-        """Queue a file; it counts as pending from now on.
+    def add(
+        self, file: FileStat, options: ChunkOptions, counters: Counters, failure: DeathReason | None = None
+    ) -> None:
+        """Queue a file, and mark it `pending`.
 
         Args:
-            file: As walked.
-            options: How it is read and chunked.
-            job: The job that found it.
-            failure: Why it could not be read among the others, `None` if it was not tried.
+            file: The file.
+            options: Chunk sizes.
+            counters: Progress of the run that found it.
+            failure: Why it could not be read with the others; `None` if it was not tried.
         """
         known = self._waiting.get(file.path)
         if known is not None and known.file == file and known.options == options:
             return
         crashes = int(failure is not None and failure != "cpu_limit")
-        self._waiting[file.path] = SlowFile(file, options, job, crashes)
+        self._waiting[file.path] = SlowFile(file, options, counters, crashes)
         self._documents.mark_pending([file.path])
 
-    def discard(self, paths: Iterator[str] | tuple[str, ...]) -> None:
-        """Remove files that are gone."""
+    def discard(self, paths: Iterable[str]) -> None:
+        """Remove files from the queue."""
         for path in paths:
             self._waiting.pop(path, None)
 
     def drop_cancelled(self) -> None:
-        """Remove the files of jobs that were cancelled; they stay pending for the next job."""
-        self._waiting = {path: slow for path, slow in self._waiting.items() if not slow.job.cancelled.is_set()}
+        """Remove the files of cancelled jobs; they stay `pending` for the next job."""
+        self._waiting = {path: slow for path, slow in self._waiting.items() if not slow.counters.cancelled.is_set()}
 
     def make_request(self, file: FileStat) -> ReadRequest:
-        """Return the request that reads a file among others."""
+        """Return the request to read a file with the others."""
         return ReadRequest(file, FIRST_TRY_CPU_S, known_limits=self.limited.find(file.size))
 
     def read(self, should_pause: Callable[[], bool]) -> Iterator[tuple[Counters, ReadOutcome]]:
-        """Read waiting files, smallest first, until none is left or the caller has something else to do."""
+        """Read the queued files, smallest first, until none is left or `should_pause` returns `True`."""
         while self._waiting and not should_pause():
             slow = min(self._waiting.values(), key=lambda waiting: (waiting.crashes, waiting.file.size))
             try:
@@ -157,12 +159,12 @@ class SlowFiles:
                 return
             if outcome is not None:
                 del self._waiting[slow.file.path]
-                yield slow.job, outcome
+                yield slow.counters, outcome
         if not self._waiting:
             self._worker.release("slow_reader")
 
     def _read_one(self, slow: SlowFile, should_pause: Callable[[], bool]) -> ReadOutcome | None:
-        """Read one file; `None` if it is to be tried again."""
+        """Read one file; return `None` if it has to be tried again."""
         request = ReadRequest(slow.file, FULL_CPU_S, known_limits=self.limited.find(slow.file.size))
         may_interrupt = slow.interruptions < MAX_INTERRUPTIONS
         outcome = self._ask(request, slow.options, should_pause if may_interrupt else None)
@@ -177,9 +179,9 @@ class SlowFiles:
         return self._cut_by_lines(slow, outcome.failure)
 
     def _cut_by_lines(self, slow: SlowFile, reason: LimitReason) -> ReadOutcome:
-        """Read a file that exceeds a limit without parsing it; one that still fails is left out until it changes."""
+        """Read a file that exceeds a limit without parsing it; if that fails too, skip it until it changes."""
         file = slow.file
-        logger.warning("%s exceeds a limit (%s): it is only cut by lines until it changes", file.path, reason)
+        logger.warning("%s exceeds a limit (%s): cut by lines until it changes", file.path, reason)
         outcome = self._ask(ReadRequest(file, FULL_CPU_S, by_lines=reason), slow.options, None)
         if outcome.failure is not None:
             return ReadOutcome(file, skip=Skip(file.path, reason))

@@ -1,8 +1,8 @@
-"""Keeps the index in step with the tree: reads the kernel's events and has what they name indexed.
+"""Watch the tree of a project, and synchronize the index with its changes.
 
-An event is only a hint. What is compared is the tree itself: the files that events name, or, after anything that leaves
-doubt (a start, an overflow of the event queue, a changed ignore rule, an error), every file. Nothing ends the
-following: after an error the directories are listed again and everything is compared again.
+An event is only a hint: the files that it names are compared with the index. After a start, an overflow of the event
+queue, a changed ignore rule or an error, every file is compared. No error ends watching: the directories are listed
+again and everything is compared again.
 """
 
 import logging
@@ -12,61 +12,80 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, TreeChanges, WatchReport
-from agent_brain_server.services.indexing_service import IndexingService
+from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, SyncOutcome, TreeChanges, WatchReport
+from agent_brain_server.services.jobs import JobQueue
 from agent_brain_server.services.tree_watch import ROOT, TreeWatch
 from agent_brain_server.storage.document_store import DocumentStore
 
 logger = logging.getLogger(__name__)
 
 SETTLE_S = 0.05
-"""An editor's save is several events within a few milliseconds; after this much quiet it is one change."""
+"""A save by an editor causes several events within a few milliseconds; after this pause they are one change."""
 
 MAX_DELAY_S = 0.4
-"""Under a constant stream of changes the index follows this often."""
+"""Longest delay of a change in a constant stream of changes."""
 
 FULL_CHECK_S = 300.0
-"""The tree is compared this often without any event, for changes that cause none, such as writes through a mapping."""
+"""Interval at which every file is compared, for changes that cause no event, such as writes through a mapping."""
 
 POLL_S = 3.0
-"""How often the part of the tree that cannot be watched is compared."""
+"""Interval at which directories that cannot be watched are compared."""
 
 RETRY_S = 2.0
 """Pause after a failure, such as a full disk."""
 
 MAX_RETRY_S = 10.0
-"""Longest pause after failures in a row."""
+"""Longest pause after repeated failures."""
 
 STOP_LIMIT_S = 5.0
 
-FOLLOW_S = 0.05
-"""How often a job that does the work of a large batch is checked."""
+DELEGATED_CHECK_S = 0.05
+"""Interval at which jobs and slow files of a batch are checked."""
 
 MAX_PATHS = 200
-"""Beyond this many changed paths comparing every file costs less than naming them to git."""
+"""With more changed paths than this, comparing every file costs less than passing the paths to git."""
 
 MAX_IGNORED = 10_000
-"""Paths remembered as ignored, so that a log that git ignores causes no work."""
+"""Ignored paths that are remembered, so that an ignored log causes no work."""
+
+
+class Indexer(Protocol):
+    """The part of the indexing service that the watcher uses."""
+
+    @property
+    def jobs(self) -> JobQueue:
+        """The queue of jobs."""
+
+    @property
+    def rules_generation(self) -> int:
+        """Increases when the rules about ignored files may have changed."""
+
+    def sync(self, changes: TreeChanges, should_stop: Callable[[], bool]) -> SyncOutcome | None:
+        """Synchronize the index with changes of the tree, and wait for the end; return `None` if that failed."""
+
+    def is_slow(self, path: str) -> bool:
+        """Return whether a file is waiting to be read after all others."""
 
 
 class TreeWatcher:
-    """Follows the tree of one project in a separate thread.
+    """Watch the tree of one project in a separate thread.
 
     Args:
         root: Canonical root of the project.
-        documents: Names the indexed files, whose directories are watched whatever rules ignore them.
-        indexing: Compares and indexes what changed.
-        is_excluded: Whether a directory, relative to the root, holds an index and is never watched.
+        documents: The indexed files; their directories are watched even if a rule ignores them.
+        indexing: Compares and indexes changed files.
+        is_excluded: Returns whether a directory, relative to the root, belongs to Agent Brain and is never watched.
     """
 
     def __init__(
         self,
         root: Path,
         documents: DocumentStore,
-        indexing: IndexingService,
+        indexing: Indexer,
         is_excluded: Callable[[bytes], bool],
     ) -> None:
         self._root = root
@@ -88,7 +107,7 @@ class TreeWatcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch; changes made while no server ran are compared first."""
+        """Start to watch; first, changes made while no server ran are compared."""
         self._log.note((), recheck=True, rescan=True)
         self._thread.start()
 
@@ -98,15 +117,15 @@ class TreeWatcher:
         self._wake()
         if self._thread.is_alive():
             self._thread.join(STOP_LIMIT_S)
-        if not self._thread.is_alive():  # otherwise the descriptors are still polled, and end with the process
+        if not self._thread.is_alive():  # otherwise the thread still polls the descriptors
             self._watch.close()
             os.close(self._wake_fd)
 
     def barrier(self, *, may_wait: bool) -> Barrier:
-        """Return a barrier behind every change made before this call.
+        """Return a barrier after every change made before this call.
 
         Args:
-            may_wait: The caller will wait: the part of the tree that cannot be watched is compared for it.
+            may_wait: Whether the caller will wait; then directories that cannot be watched are compared.
         """
         self._drain()
         if may_wait and (polled := self._watch.polled()):
@@ -117,11 +136,11 @@ class TreeWatcher:
         return barrier
 
     def is_rechecking(self) -> bool:
-        """Whether every file is being compared, so that the count of pending files is a lower bound."""
+        """Return whether every file is being compared, so that the count of pending files is a lower bound."""
         return self._log.is_rechecking()
 
     def report(self) -> WatchReport:
-        """Return how the tree is followed now."""
+        """Return how the tree is watched."""
         unwatched = {os.fsdecode(path) or ".": reason for path, reason in self._watch.unwatched().items()}
         return WatchReport(
             "partial" if unwatched else "on", self._watch.count(), unwatched, self._recrawls, self._last_recrawl
@@ -131,13 +150,13 @@ class TreeWatcher:
         project_id.set(generate_project_id(self._root))
         while not self._stopping.is_set():
             try:
-                self._follow()
-            except Exception as error:  # noqa: BLE001 - boundary: no error may end the following
+                self._watch_tree()
+            except Exception as error:  # noqa: BLE001 - boundary: no error may end watching
                 self._count_recrawl(f"{type(error).__name__}: {error}", error)
                 self._log.note((), recheck=True, rescan=True)
                 self._stopping.wait(RETRY_S)
 
-    def _follow(self) -> None:
+    def _watch_tree(self) -> None:
         while not self._stopping.is_set():
             self._drain()
             self._check_delegated()
@@ -152,7 +171,7 @@ class TreeWatcher:
         now = time.monotonic()
         times = [self._compared_at + FULL_CHECK_S - now]
         if self._delegated:
-            times.append(FOLLOW_S)
+            times.append(DELEGATED_CHECK_S)
         if self._watch.polled():
             times.append(self._polled_at + POLL_S - now)
         if (noisy := self._log.next_due_s()) is not None:
@@ -160,7 +179,7 @@ class TreeWatcher:
         return max(min(times), 0.0)
 
     def _note_due_checks(self) -> None:
-        """Compare what no event reports: all of it now and then, the unwatched part every few seconds."""
+        """Compare every file, or the unwatched directories, if their interval has passed."""
         now = time.monotonic()
         polled = self._watch.polled()
         if polled and now - self._polled_at >= POLL_S:
@@ -172,7 +191,7 @@ class TreeWatcher:
             self._index(Batch({}, 0, rescan=True))
 
     def _settle(self) -> None:
-        """Wait for the end of a burst of events, unless a query waits for them."""
+        """Wait for the end of a burst of events, unless a query waits."""
         deadline = time.monotonic() + MAX_DELAY_S
         while not self._log.is_wanted() and time.monotonic() < deadline and not self._stopping.is_set():
             if not self._wait(SETTLE_S):
@@ -194,7 +213,7 @@ class TreeWatcher:
         os.eventfd_write(self._wake_fd, 1)
 
     def _drain(self) -> None:
-        """Read all queued events and record what they say; the order of the records is that of the events."""
+        """Read all queued events and record their changes, in the same order."""
         with self._drain_lock:
             events = self._watch.drain()
             if not events:
@@ -216,13 +235,13 @@ class TreeWatcher:
         self._ignored = set()
 
     def _count_recrawl(self, reason: str, error: Exception | None = None) -> None:
-        if reason != self._last_recrawl:  # a project root that is gone stays gone for many tries
+        if reason != self._last_recrawl:  # a missing project root fails many times
             logger.warning("comparing the whole tree of %s again: %s", self._root, reason, exc_info=error)
         self._recrawls += 1
         self._last_recrawl = reason
 
     def _index(self, batch: Batch) -> None:
-        """Have a batch indexed; what fails is tried again, and stays counted meanwhile."""
+        """Synchronize a batch; if that fails it stays outstanding and is tried again."""
         everything = batch.recheck is not None or len(batch.paths) > MAX_PATHS or ROOT in batch.paths
         with self._drain_lock:
             ignored = self._ignored
@@ -241,10 +260,10 @@ class TreeWatcher:
             return
         if everything:
             self._compared_at = time.monotonic()
-            # files in these directories may have changed between the comparison and the watch
+            # files in these directories may have changed before they were watched
             self._log.note(self._watch.watch_also(self._indexed_directories()))
         with self._drain_lock:
-            if ignored is self._ignored:  # no rule changed since the paths were judged
+            if ignored is self._ignored:  # no rule changed meanwhile
                 self._ignored |= outcome.ignored if len(ignored) < MAX_IGNORED else set()
         if outcome.jobs:
             self._delegated.append((batch, outcome.jobs))
@@ -255,7 +274,7 @@ class TreeWatcher:
             self._delegated.append((slow, []))
 
     def _check_delegated(self) -> None:
-        """End the batches whose jobs have ended, or whose slow files were read."""
+        """Finish the batches whose jobs have ended, or whose slow files have been read."""
         for item in self._delegated.copy():
             batch, jobs = item
             is_slow = not jobs and any(self._indexing.is_slow(os.fsdecode(path)) for path in batch.paths)
@@ -269,7 +288,7 @@ class TreeWatcher:
                 self._put_off(batch)
 
     def _put_off(self, batch: Batch) -> None:
-        """Queue a failed batch again, and pause, longer after each failure in a row."""
+        """Queue a failed batch again, and pause, longer after each repeated failure."""
         self._log.fail(batch)
         self._failures += 1
         self._stopping.wait(min(RETRY_S * 2 ** (self._failures - 1), MAX_RETRY_S))

@@ -1,10 +1,10 @@
-"""The order of the writes: at no moment does a store hold what would not be found out."""
+"""The order of writes to the stores."""
 
 import pytest
 
 from agent_brain_server.project.services import ProjectServices
-from agent_brain_server.services.index_writer import IndexWriter
-from agent_brain_server.types import Chunk, FileChunks, FileRecord
+from agent_brain_server.services.pipeline import Batch, IndexWriter
+from agent_brain_server.types import Chunk, FileChunks, FileRecord, FileStat, Skip
 
 
 def make_file(path: str, *texts: str) -> FileChunks:
@@ -19,36 +19,54 @@ def writer(bundle: ProjectServices) -> IndexWriter:
     return IndexWriter(bundle.documents, bundle.bm25, bundle.vectors)
 
 
-def test_a_file_counts_as_indexed_only_once_keywords_find_it(bundle: ProjectServices, writer: IndexWriter) -> None:
-    assert writer.write([make_file("a.py", "zebra", "giraffe")], []) == 2
-    assert bundle.documents.pending_paths() == ["a.py"]
+def write(writer: IndexWriter, *files: FileChunks, binary: str | None = None) -> None:
+    batch = Batch(files=list(files))
+    if binary is not None:
+        batch.skipped.append((FileStat(binary, 9, 9), Skip(binary, "binary")))
+    writer.write_keywords(writer.write_documents(batch), batch)
+
+
+def commit(writer: IndexWriter) -> None:
+    writer.commit_keywords()
+    writer.mark_indexed()
+
+
+def is_pending(bundle: ProjectServices, path: str) -> bool:
+    return bundle.documents.file_records()[path].state == "pending"
+
+
+def test_file_is_pending_until_keywords_are_committed(bundle: ProjectServices, writer: IndexWriter) -> None:
+    write(writer, make_file("a.py", "zebra", "giraffe"))
+    assert is_pending(bundle, "a.py")
     assert bundle.bm25.search("zebra", 5) == []
-    writer.commit()
-    assert bundle.documents.pending_paths() == []
+    writer.commit_keywords()
+    assert is_pending(bundle, "a.py")
+    writer.mark_indexed()
+    assert not is_pending(bundle, "a.py")
     assert len(bundle.bm25.search("zebra", 5)) == 1
 
 
-def test_writing_again_replaces(bundle: ProjectServices, writer: IndexWriter) -> None:
+def test_write_replaces_earlier_chunks(bundle: ProjectServices, writer: IndexWriter) -> None:
     for texts in (("zebra", "giraffe"), ("giraffe",)):
-        writer.write([make_file("a.py", *texts)], [])
-        writer.commit()
+        write(writer, make_file("a.py", *texts))
+        commit(writer)
     assert bundle.bm25.search("zebra", 5) == []
     assert bundle.bm25.count() == bundle.documents.counts().chunks == 1
 
 
-def test_a_file_that_became_a_binary_leaves_every_store(bundle: ProjectServices, writer: IndexWriter) -> None:
-    writer.write([make_file("a.py", "zebra")], [])
-    writer.commit()
-    writer.write([], [(FileRecord("a.py", 9, 9, "", "skipped"), "binary")])
-    writer.commit()
+def test_file_that_became_binary_is_removed_everywhere(bundle: ProjectServices, writer: IndexWriter) -> None:
+    write(writer, make_file("a.py", "zebra"))
+    commit(writer)
+    write(writer, binary="a.py")
+    commit(writer)
     assert bundle.bm25.count() == bundle.documents.counts().chunks == 0
     assert bundle.documents.file_records()["a.py"].state == "skipped"
     assert bundle.documents.skip_counts() == {"binary": 1}
 
 
-def test_removed_and_cleared_files_are_in_no_store(bundle: ProjectServices, writer: IndexWriter) -> None:
-    writer.write([make_file("a.py", "zebra"), make_file("b.py", "giraffe")], [])
-    writer.commit()
+def test_remove_and_clear_delete_from_every_store(bundle: ProjectServices, writer: IndexWriter) -> None:
+    write(writer, make_file("a.py", "zebra"), make_file("b.py", "giraffe"))
+    commit(writer)
     writer.remove(["a.py"])
     assert set(bundle.documents.file_records()) == {"b.py"}
     assert bundle.bm25.search("zebra", 5) == []

@@ -1,4 +1,4 @@
-"""Files that exceed a limit: they come last, are cut by lines, and are not parsed again until they change."""
+"""Slow files are read last; files over a limit are cut by lines, and not parsed again until they change."""
 
 import os
 import signal
@@ -9,12 +9,11 @@ import pytest
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.indexing.worker.client import WorkerClient
-from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
+from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services import slow_files
-from agent_brain_server.services.file_indexer import FileIndexer
-from agent_brain_server.services.index_writer import IndexWriter
-from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.pipeline import IndexWriter, Pipeline
+from agent_brain_server.services.runs import Counters, JobRun
 from agent_brain_server.services.slow_files import LARGE_FILE_BYTES, LimitedContents, SlowFiles
 
 COSTLY = "let x = [1, 2, { a: (b) => c(d) }];\n" * 6_000
@@ -24,12 +23,12 @@ NO_CPU_S = 0.02
 
 
 class Bench:
-    """A project with its indexer, which the test runs itself."""
+    """A project with a pipeline that the test runs itself."""
 
     def __init__(self, bundle: ProjectServices, root: Path, log: Path) -> None:
         self.bundle, self.root = bundle, root
         self.worker = WorkerClient(log)
-        self.indexer = FileIndexer(
+        self.pipeline = Pipeline(
             root,
             [root / ".claude" / "Agent Brain"],
             ProjectConfig(),
@@ -39,16 +38,15 @@ class Bench:
             metrics=bundle.metrics,
         )
 
-    def start(self, **fields: object) -> RunningJob:
+    def start(self, **fields: object) -> Counters:
         request = IndexRequest.model_validate({"folder_path": ".", **fields})
-        status = JobStatus(job_id="j", state="running", folder_path=".", created_at="now", progress=JobProgress())
-        job = RunningJob(status=status, request=request)
-        self.indexer.index(job, lambda: False)
-        return job
+        counters = Counters()
+        self.pipeline.index(JobRun(request=request, counters=counters, should_stop=lambda: False))
+        return counters
 
-    def run(self, **fields: object) -> RunningJob:
+    def run(self, **fields: object) -> Counters:
         job = self.start(**fields)
-        self.indexer.index_slow_files(lambda: False)
+        self.pipeline.index_slow_files(lambda: False)
         return job
 
     def skips(self) -> dict[str, str]:
@@ -74,9 +72,9 @@ def test_slow_file_waits_for_others_and_is_pending(bench: Bench, no_cpu: None) -
     job = bench.start()
     counts = bench.bundle.documents.counts()
     assert (counts.files, counts.files_pending, job.files_done) == (5, 1, 4)
-    assert bench.indexer.has_slow_files()
-    bench.indexer.index_slow_files(lambda: False)
-    assert not bench.indexer.has_slow_files()
+    assert bench.pipeline.slow
+    bench.pipeline.index_slow_files(lambda: False)
+    assert not bench.pipeline.slow
     assert bench.bundle.documents.counts().files_pending == 0
     assert (job.files_total, job.files_changed, job.files_done) == (5, 5, 5)
     assert bench.skips() == {}
@@ -86,10 +84,10 @@ def test_slow_file_waits_for_others_and_is_pending(bench: Bench, no_cpu: None) -
 def test_large_file_is_read_after_all_others(bench: Bench) -> None:
     (bench.root / "a_large.txt").write_text("words of text\n" * (LARGE_FILE_BYTES // 10))
     assert bench.start().files_done == 4
-    assert bench.indexer.has_slow_files()
-    bench.indexer.index_slow_files(lambda: True)
-    assert bench.indexer.has_slow_files()
-    bench.indexer.index_slow_files(lambda: False)
+    assert bench.pipeline.slow
+    bench.pipeline.index_slow_files(lambda: True)
+    assert bench.pipeline.slow
+    bench.pipeline.index_slow_files(lambda: False)
     assert bench.bundle.documents.counts().files_pending == 0
 
 
@@ -111,7 +109,7 @@ def test_file_over_limit_is_cut_by_lines_and_remembered(
     os.utime(page, ns=(1, 1))
     monkeypatch.setattr(slow_files, "FIRST_TRY_CPU_S", 60.0)
     assert bench.start().files_done == 1
-    assert not bench.indexer.has_slow_files()
+    assert not bench.pipeline.slow
     assert bench.skips() == {"costly.html": "cpu_limit"}
     page.write_text("<p>short\n")
     bench.run()
@@ -131,7 +129,7 @@ def test_force_parses_remembered_content_again(bench: Bench) -> None:
     page = bench.root / "page.html"
     page.write_text("<h1>Title</h1>\n")
     bench.run()
-    limited = bench.indexer._slow.limited
+    limited = bench.pipeline.slow.limited
     record = bench.bundle.documents.file_records()["page.html"]
     limited.remember(record.content_hash, record.size, "memory_limit")
     os.utime(page, ns=(1, 1))
@@ -157,14 +155,14 @@ def test_limited_contents_survive_restart_of_same_version(
 
 
 @pytest.mark.process
-def test_reader_killed_twice_from_outside_leaves_file_for_next_job(bench: Bench) -> None:
+def test_file_is_left_for_next_job_if_reader_is_killed_twice(bench: Bench) -> None:
     (bench.root / "large.txt").write_text("word\n" * (LARGE_FILE_BYTES // 5 + 1))
     bench.start()
     read_files = bench.worker.read_files
 
     def kill_reader(*arguments: object, **fields: object) -> object:
         read = read_files(*arguments, **fields)
-        bench.worker._running("slow_reader")
+        bench.worker._ensure_running("slow_reader")
         os.kill(bench.worker.pids["slow_reader"], signal.SIGSTOP)  # it must not answer before it is killed
         process = bench.worker._workers.processes["slow_reader"]
         process.is_alive = lambda: True
@@ -173,23 +171,28 @@ def test_reader_killed_twice_from_outside_leaves_file_for_next_job(bench: Bench)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bench.worker, "read_files", kill_reader)
-        bench.indexer.index_slow_files(lambda: False)
+        bench.pipeline.index_slow_files(lambda: False)
     assert "large.txt" not in bench.bundle.documents.file_records()
     assert bench.run().files_done == 1
     assert bench.bundle.documents.file_records()["large.txt"].state == "indexed"
 
 
 @pytest.mark.process
-def test_yielding_job_lets_a_save_in_and_reads_all(bench: Bench) -> None:
+def test_job_syncs_between_slices_and_reads_all_files(bench: Bench) -> None:
     for number in range(200):
         (bench.root / f"src/extra_{number}.py").write_text(f"def extra_{number}(): pass\n")
-    request = IndexRequest(folder_path=".")
-    status = JobStatus(job_id="j", state="running", folder_path=".", created_at="now", progress=JobProgress())
-    job = RunningJob(status=status, request=request)
+    counters = Counters()
     between: list[int] = []
-    bench.indexer.index(job, lambda: False, lambda: between.append(job.files_done), lambda: True)
+    run = JobRun(
+        request=IndexRequest(folder_path="."),
+        counters=counters,
+        should_stop=lambda: False,
+        sync=lambda: between.append(counters.files_done),
+        has_sync_request=lambda: True,
+    )
+    bench.pipeline.index(run)
     assert len(between) >= 4
-    bench.indexer.index_slow_files(lambda: False)
+    bench.pipeline.index_slow_files(lambda: False)
     assert bench.bundle.documents.counts().files == 204
     assert bench.bundle.documents.counts().files_pending == 0
 
@@ -200,5 +203,5 @@ def test_removed_file_no_longer_waits(bench: Bench) -> None:
     bench.start()
     (bench.root / "large.txt").unlink()
     bench.start()
-    assert not bench.indexer.has_slow_files()
+    assert not bench.pipeline.slow
     assert "large.txt" not in bench.bundle.documents.file_records()

@@ -1,5 +1,6 @@
-"""The keyword half of a job with the real worker: what is asked, what is read, what is counted."""
+"""The indexing pipeline with real stores and the real worker."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,39 +13,51 @@ from agent_brain_server import project_root
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.indexing.worker.client import WorkerClient
-from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
+from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project.services import ProjectServices
-from agent_brain_server.services.file_indexer import (
-    BATCH_FILES,
-    FileIndexer,
-    JobCancelledError,
-    skipped_record,
-)
+from agent_brain_server.services import runs
 from agent_brain_server.services.freshness import TreeChanges
-from agent_brain_server.services.index_writer import IndexWriter
-from agent_brain_server.services.progress import RunningJob
+from agent_brain_server.services.pipeline import BATCH_FILES, IndexWriter, JobCancelledError, Pipeline, skipped_record
+from agent_brain_server.services.runs import Counters, JobRun, SyncRun
 from agent_brain_server.types import FileStat
+
+ROOT_REQUEST = IndexRequest(folder_path=".")
+
+
+def never() -> bool:
+    return False
 
 
 @dataclass
-class Workbench:
-    """An indexer with its stores, for jobs that the test runs itself."""
+class Bench:
+    """A pipeline with its stores, for runs that the test starts itself."""
 
-    indexer: FileIndexer
+    pipeline: Pipeline
     bundle: ProjectServices
 
-    def run(self, *, stop_after: int | None = None, **fields: object) -> RunningJob:
+    def run(self, *, stop_after: int | None = None, **fields: object) -> Counters:
         request = IndexRequest.model_validate({"folder_path": ".", **fields})
-        status = JobStatus(job_id="j", state="running", folder_path=".", created_at="now", progress=JobProgress())
-        job = RunningJob(status=status, request=request)
-        self.indexer.index(job, lambda: stop_after is not None and job.files_done >= stop_after)
-        return job
+        counters = Counters()
+        self.pipeline.index(
+            JobRun(
+                request=request,
+                counters=counters,
+                should_stop=lambda: stop_after is not None and counters.files_done >= stop_after,
+            )
+        )
+        return counters
+
+    def sync(self, *paths: bytes, everything: bool = False) -> SyncRun:
+        changes = TreeChanges(frozenset(paths), everything=everything)
+        run = SyncRun(request=ROOT_REQUEST, counters=Counters(), should_stop=never, changes=changes)
+        self.difference = self.pipeline.index(run)
+        return run
 
 
 @pytest.fixture
-def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Workbench]:
+def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Bench]:
     worker = WorkerClient(tmp_path / "worker.log")
-    indexer = FileIndexer(
+    pipeline = Pipeline(
         project,
         (project / ".claude" / "Agent Brain",),
         ProjectConfig(),
@@ -53,13 +66,13 @@ def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Wo
         worker=worker,
         metrics=bundle.metrics,
     )
-    yield Workbench(indexer, bundle)
+    yield Bench(pipeline, bundle)
     worker.close()
     worker.release()
 
 
 @pytest.mark.process
-def test_what_is_new_is_written_and_counted(bench: Workbench) -> None:
+def test_index_writes_and_counts_new_files(bench: Bench) -> None:
     job = bench.run()
     assert (job.files_total, job.files_changed, job.files_done, job.files_removed) == (4, 4, 4, 0)
     assert job.chunks_written == bench.bundle.documents.counts().chunks == bench.bundle.bm25.count()
@@ -69,7 +82,7 @@ def test_what_is_new_is_written_and_counted(bench: Workbench) -> None:
 
 
 @pytest.mark.process
-def test_a_cancelled_job_keeps_what_it_wrote(bench: Workbench, project: Path) -> None:
+def test_cancelled_job_keeps_what_it_wrote(bench: Bench, project: Path) -> None:
     for number in range(3 * BATCH_FILES):
         (project / f"src/extra_{number}.py").write_text(f"def extra_{number}(): pass\n")
     with pytest.raises(JobCancelledError):
@@ -82,7 +95,7 @@ def test_a_cancelled_job_keeps_what_it_wrote(bench: Workbench, project: Path) ->
 
 
 @pytest.mark.process
-def test_what_was_read_in_vain_is_not_read_again_until_it_changes(bench: Workbench, project: Path) -> None:
+def test_skipped_file_is_not_read_again_until_it_changes(bench: Bench, project: Path) -> None:
     (project / "src/noise.py").write_bytes(bytes(range(32)) * 100)
     job = bench.run()
     assert dict(job.skipped) == {"binary": 1}
@@ -96,7 +109,7 @@ def test_what_was_read_in_vain_is_not_read_again_until_it_changes(bench: Workben
 
 
 @pytest.mark.process
-def test_only_what_the_patterns_choose_is_judged(bench: Workbench, project: Path) -> None:
+def test_include_patterns_limit_which_files_are_removed(bench: Bench, project: Path) -> None:
     bench.run()
     shutil.rmtree(project / "docs")
     (project / "src/locks.py").unlink()
@@ -106,19 +119,14 @@ def test_only_what_the_patterns_choose_is_judged(bench: Workbench, project: Path
 
 
 @pytest.mark.process
-def test_sync_judges_only_the_paths_it_is_given(bench: Workbench, project: Path) -> None:
+def test_sync_compares_only_the_given_paths(bench: Bench, project: Path) -> None:
     bench.run()
     before = bench.bundle.documents.file_records()
     (project / "src/parser.py").write_text("def changed(): pass\n")
     (project / "src/new.py").write_text("def new(): pass\n")
     (project / "docs/guide.md").unlink()
-    changes = TreeChanges(frozenset({b"src/parser.py", b"tests"}))
-    outcome = bench.indexer.sync(IndexRequest(folder_path="."), changes, lambda: False)
-    assert outcome is not None
-    assert (outcome.has_changed, [path for path, _ in outcome.sizes]) == (
-        True,
-        [b"src/parser.py", b"tests/test_parser.py"],
-    )
+    bench.sync(b"src/parser.py", b"tests")
+    assert [file.path for file in bench.difference.changed] == ["src/parser.py", "tests/test_parser.py"]
     after = bench.bundle.documents.file_records()
     assert {path for path in after if after[path] != before.get(path)} == {"src/parser.py"}
     assert before.keys() == after.keys()
@@ -126,21 +134,41 @@ def test_sync_judges_only_the_paths_it_is_given(bench: Workbench, project: Path)
 
 @pytest.mark.process
 def test_sync_of_many_changes_indexes_only_the_newest(
-    bench: Workbench, project: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent_brain_server.services.file_indexer.MAX_SYNC_FILES", 3)
-    monkeypatch.setattr("agent_brain_server.services.file_indexer.MAX_FIRST_FILES", 1)
+    monkeypatch.setattr(runs, "MAX_SYNC_FILES", 3)
+    monkeypatch.setattr(runs, "MAX_FIRST_FILES", 1)
     newest = project / "src/locks.py"
     os.utime(newest, (newest.stat().st_atime, newest.stat().st_mtime + 10))
-    changes = TreeChanges(frozenset(), everything=True)
-    assert bench.indexer.sync(IndexRequest(folder_path="."), changes, lambda: False) is None
+    run = bench.sync(everything=True)
+    assert {file.path for file in run.unread} == {"docs/guide.md", "src/parser.py", "tests/test_parser.py"}
     assert set(bench.bundle.documents.file_records()) == {"src/locks.py"}
     assert bench.bundle.bm25.count() == bench.bundle.documents.counts().chunks > 0
 
 
-def test_a_folder_is_remembered_by_one_name(bench: Workbench, project: Path) -> None:
+@pytest.mark.process
+def test_job_with_known_difference_does_not_walk_the_tree(bench: Bench, project: Path) -> None:
+    bench.run()
+    for name in ("parser", "locks"):
+        (project / f"src/{name}.py").write_text("def changed(): pass\n")
+        os.utime(project / f"src/{name}.py", ns=(1, 1))  # a file that was just written is always read again
+    bench.sync(b"src/parser.py", b"src/locks.py")
+    left = bench.bundle.documents.file_records()["src/locks.py"]
+    bench.bundle.documents.mark_pending(["src/locks.py"])
+    (project / "src/unnoticed.py").write_text("def unnoticed(): pass\n")
+    (project / "docs/guide.md").unlink()
+    counters = Counters()
+    run = JobRun(request=ROOT_REQUEST, counters=counters, should_stop=never, known=bench.difference)
+    assert [file.path for file in bench.pipeline.index(run).changed] == ["src/locks.py"]
+    records = bench.bundle.documents.file_records()
+    assert records["src/locks.py"] == left
+    assert "src/unnoticed.py" not in records
+    assert "docs/guide.md" in records
+
+
+def test_normalize_returns_one_name_for_a_folder(bench: Bench, project: Path) -> None:
     for name in ("src", "./src", "src/../src", str(project / "src")):
-        assert bench.indexer.normalize(IndexRequest(folder_path=name)).folder_path == "src"
+        assert bench.pipeline.normalize(IndexRequest(folder_path=name)).folder_path == "src"
 
 
 @pytest.mark.parametrize(
@@ -153,33 +181,31 @@ def test_a_folder_is_remembered_by_one_name(bench: Workbench, project: Path) -> 
         ({"chunk_size": 40, "chunk_overlap": 40}, InvalidRequestError),
     ],
 )
-def test_a_request_that_cannot_be_served_is_found_out_first(bench: Workbench, fields: dict, error: type) -> None:
+def test_check_refuses_invalid_requests(bench: Bench, fields: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
-        bench.indexer.check(IndexRequest.model_validate({"folder_path": ".", **fields}))
+        bench.pipeline.check(IndexRequest.model_validate({"folder_path": ".", **fields}))
 
 
-def test_the_overlap_of_the_settings_gives_way_to_a_small_chunk(bench: Workbench) -> None:
-    options = bench.indexer.chunk_options(IndexRequest(folder_path=".", chunk_size=32))
+def test_chunk_options_reduce_the_default_overlap(bench: Bench) -> None:
+    options = bench.pipeline.chunk_options(IndexRequest(folder_path=".", chunk_size=32))
     assert (options.chunk_size, options.chunk_overlap) == (32, 31)
-    options = bench.indexer.chunk_options(IndexRequest(folder_path=".", chunk_overlap=0))
+    options = bench.pipeline.chunk_options(IndexRequest(folder_path=".", chunk_overlap=0))
     assert (options.chunk_size, options.chunk_overlap) == (ProjectConfig().chunk_size, 0)
 
 
-def test_a_skipped_file_is_remembered_as_it_was_walked() -> None:
+def test_skipped_record_has_size_and_time_of_the_file() -> None:
     record = skipped_record(FileStat("a.bin", 5, 7))
     assert record == replace(record, path="a.bin", size=5, mtime_ns=7, state="skipped")
 
 
 @pytest.mark.process
-def test_index_of_a_large_tree_is_logged_before_it_is_read(bench, monkeypatch, caplog):
-    monkeypatch.setattr(project_root, "LARGE_PROJECT_FILES", 3)
-    job = bench.run()
-    assert job.files_total == 4
-    assert "There are 4 files to index" in caplog.text
-    assert "--exclude" in caplog.text
-
-
-@pytest.mark.process
-def test_index_of_a_usual_tree_is_not_remarked_on(bench, caplog):
+def test_index_of_a_large_tree_logs_a_warning(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
     bench.run()
     assert "files to index" not in caplog.text
+    monkeypatch.setattr(project_root, "LARGE_PROJECT_FILES", 3)
+    assert bench.run().files_total == 4
+    assert "There are 4 files to index" in caplog.text
+    assert "--exclude" in caplog.text
