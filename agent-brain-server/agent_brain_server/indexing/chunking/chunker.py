@@ -1,6 +1,6 @@
-"""Cut one file into chunks: code by syntax, documents by headings and sentences, anything else by lines.
+"""Split one file into chunks: code by syntax, documents by headings and sentences, anything else by lines.
 
-Cheap to import: grammars and LlamaIndex are loaded by the first file that needs them.
+Grammars and LlamaIndex are imported by the first file that needs them.
 """
 
 import hashlib
@@ -21,47 +21,44 @@ from agent_brain_server.indexing.chunking.source_lines import (
 from agent_brain_server.indexing.chunking.syntax import SlowSyntaxError, has_grammar
 from agent_brain_server.indexing.chunking.text import chunk_document, chunk_plain
 from agent_brain_server.indexing.files.file_types import DOCUMENT_LANGUAGES
+from agent_brain_server.support.text import replace_surrogates
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, SourceText
 
 logger = logging.getLogger(__name__)
 
-MANY_PIECES = 1_000
-"""Pieces of a file that cannot be parsed, above which they are made longer: 6,000 take seconds to write, and a save
-waits for them."""
-
-ID_DIGITS = 24
-"""Hex digits: 96 bits; two chunks of a million projects with the same id are not to be expected."""
+MANY_PIECES = 1_000  # a file that falls back to lines gets longer chunks above it, as 6,000 take seconds to store
+ID_DIGITS = 24  # hex digits, 96 bits: no collisions even among a million projects
 
 
 def chunk_file(source: SourceText, *, chunk_size: int, chunk_overlap: int) -> FileChunks:
-    """Cut a file into chunks that hold each of its non-blank lines; raises on no input.
+    """Split a file into chunks that contain all its non-blank lines. Raises no error for any content.
 
     Args:
-        source: The file, decoded.
-        chunk_size: Most tokens of a chunk, as `indexing/token_estimate.py` estimates them.
-        chunk_overlap: Tokens that two pieces of one long paragraph share; code never overlaps.
+        source: The decoded file.
+        chunk_size: Maximum tokens of a chunk, as estimated by `source_lines.estimate_tokens`.
+        chunk_overlap: Tokens shared by consecutive pieces of a long paragraph; code does not overlap.
 
     Returns:
-        The chunks in the order of the file, and its record, not yet `indexed`.
+        The chunks in the order of the file, and its record in state `pending`.
     """
-    lines = SourceLines(source.text.encode("utf-8", "replace").decode("utf-8"))  # lone surrogates become "?"
+    lines = SourceLines(replace_surrogates(source.text))
     limits = Limits.of_chunk_size(chunk_size, chunk_overlap)
-    pieces = _cut(source, lines, limits)
+    pieces = _split(source, lines, limits)
     record = FileRecord(source.path, source.size, source.mtime_ns, source.content_hash, "pending")
-    return FileChunks(record, source.language, source.source_type, tuple(_name_pieces(source, pieces)), source.limit)
+    return FileChunks(record, source.language, source.source_type, tuple(_assign_ids(source, pieces)), source.limit)
 
 
-def _cut(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
+def _split(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
     length = len(source.text)
     try:
         return list(bound_pieces(_choose_chunker(source)(lines, source, limits), limits, length))
     except (SlowSyntaxError, TooManyPiecesError) as error:
-        logger.info("%s is only cut by lines: %s", source.path, error)
+        logger.info("%s is split by lines only: %s", source.path, error)
     except MemoryError:
         raise  # the memory limit of the process, which its parent handles
-    except Exception:  # a file must not be lost because its syntax or markup defeats a parser
+    except Exception:  # boundary: a parser failure must not exclude the file
         logger.warning(
-            "%s is cut by lines, because its %s could not be cut", source.path, source.language, exc_info=True
+            "%s is split by lines, because splitting it as %s failed", source.path, source.language, exc_info=True
         )
     if lines.weigh(0, len(lines.rows)) > MANY_PIECES * limits.soft:
         limits = replace(limits, soft=limits.hard)
@@ -76,14 +73,14 @@ def _choose_chunker(source: SourceText) -> Callable[[SourceLines, SourceText, Li
     return chunk_source if has_grammar(source.language) else chunk_plain
 
 
-def _name_pieces(source: SourceText, pieces: Iterable[Piece]) -> Iterator[Chunk]:
-    """Give each piece its id, which stays as long as path, heading, text and earlier pieces that are equal in them do.
+def _assign_ids(source: SourceText, pieces: Iterable[Piece]) -> Iterator[Chunk]:
+    """Yield the chunks with ids derived from path, heading, text and the number of identical earlier pieces.
 
-    The heading counts because it is embedded with the text: a chunk under another one needs another vector.
+    The heading is part of the id because it is embedded with the text and so affects the vector.
     """
     earlier: Counter[tuple[str | None, str]] = Counter()
     for piece in pieces:
-        if not piece.text.strip():  # separators and other blanks that are not ASCII
+        if not piece.text.strip():  # non-ASCII whitespace
             continue
         named = (piece.heading, piece.text)
         key = f"{source.path}\0{earlier[named]}\0{piece.heading or ''}\0{piece.text}"

@@ -1,8 +1,8 @@
-"""Cut source code along its syntax tree.
+"""Split source code along its syntax tree.
 
-A file is cut into *segments*: rows that belong to one node of the tree, with the comments and attributes above it. One
-that is too long is cut into the segments of its children, and so on down; then small neighbours inside one definition
-are joined again. Segments are rows, so each row belongs to exactly one chunk whatever the parser made of the file.
+A file is split into *segments*: the rows of one syntax node with the comments and attributes above it. Segments that
+are too long are split recursively into segments of their child nodes; then small adjacent segments of one definition
+are joined. Because segments are ranges of rows, each row belongs to exactly one chunk, whatever the parser produces.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,45 +39,40 @@ LEADING_TYPES = frozenset(
         "signature",
     }
 )
-"""Nodes that belong to what stands in the next row."""
+"""Types of nodes that belong to the node in the next row."""
 
 ADJACENT_LANGUAGES = frozenset({"elixir", "haskell"})
-"""Languages in which one definition is several nodes in adjacent rows: clauses, equations, signatures."""
+"""Languages in which one definition consists of nodes in adjacent rows: clauses, equations, signatures."""
 
 LIST_TYPES = frozenset({"declarations", "imports"})
-"""Nodes that are only lists of what is in them; Haskell's take the comments between them in."""
+"""Types of nodes that only group their children; in Haskell they include the comments in between."""
 
-MAX_SCOPES = 6
-"""Enclosing definitions that a heading names; what is nested deeper is generated."""
-
-TAIL_TOKENS = 20
-"""A remainder shorter than this, such as a last `return`, stays with what is before it."""
-
-MAX_ROW_CHARACTERS = 20_000
-"""Characters; some scanners take time by the square of a line's length and cannot be stopped."""
+MAX_SCOPES = 6  # enclosing definitions in a heading; deeper nesting is generated code
+TAIL_TOKENS = 20  # a shorter remainder, such as a final `return`, stays with the preceding segment
+MAX_ROW_CHARACTERS = 20_000  # some scanners take quadratic time in the length of a line and cannot be cancelled
 
 SCOPE_SEPARATOR = " > "
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """A definition that was cut; its pieces are joined with each other and with nothing else."""
+    """A definition that was split; its segments are joined only with each other."""
 
     labels: tuple[str, ...] = ()
 
     def enter(self, definition: Definition) -> "Scope":
-        """Return the scope inside a definition."""
+        """Return the scope of a nested definition."""
         return Scope((*self.labels, definition.label)[:MAX_SCOPES])
 
     @property
     def heading(self) -> str | None:
-        """The enclosing definitions, outermost first."""
+        """Labels of the enclosing definitions, outermost first."""
         return SCOPE_SEPARATOR.join(self.labels) or None
 
 
 @dataclass(slots=True)
 class Segment:
-    """Rows (half open) with the nodes that stand in them; `last` is the last row that a node reaches."""
+    """The rows of [start, end) with their nodes; `last` is the last row of a node."""
 
     start: int
     end: int
@@ -88,24 +83,24 @@ class Segment:
 
 
 def chunk_source(lines: SourceLines, source: SourceText, limits: Limits) -> Iterator[Piece]:
-    """Cut source code into whole definitions where they fit, and groups of small ones.
+    """Split source code into definitions that fit into a chunk, and groups of small ones.
 
     Raises:
-        SlowSyntaxError: The file defeats the parser, as some broken or generated files do.
+        SlowSyntaxError: The file takes too long to parse, as some broken or generated files do.
     """
     if any(len(row) > MAX_ROW_CHARACTERS for row in lines.rows):
         raise SlowSyntaxError("a line is too long")
     grammar = grammar_name(source.language, source.path)
     tree = parse(lines.encoded, grammar)
     definitions = find_definitions(tree, lines.encoded, grammar)
-    segments = _Cutter(lines, limits, definitions, tree.root_node, source.language).cut()
+    segments = _Splitter(lines, limits, definitions, tree.root_node, source.language).split()
     for segment in _join_small(lines, segments, limits, definitions):
         symbols = definitions.find_symbols(segment.start, segment.end)
         yield from lines.take_pieces(segment.start, segment.end, limits, symbols=symbols, heading=segment.scope.heading)
 
 
-class _Cutter:
-    """Cuts a tree into segments that are short enough, in the order of the file."""
+class _Splitter:
+    """Splits a tree into segments within the hard limit, in the order of the file."""
 
     def __init__(self, lines: SourceLines, limits: Limits, definitions: Definitions, root: Node, language: str) -> None:
         self._lines = lines
@@ -114,7 +109,7 @@ class _Cutter:
         self._root = root
         self._joins_adjacent = language in ADJACENT_LANGUAGES
 
-    def cut(self) -> Iterator[Segment]:
+    def split(self) -> Iterator[Segment]:
         """Yield segments that partition the rows of the file."""
         pending = [Segment(0, len(self._lines.rows), Scope(), [self._root])]
         while pending:
@@ -126,7 +121,7 @@ class _Cutter:
                 yield segment
 
     def _divide(self, segment: Segment) -> list[Segment]:
-        """Cut a segment into at least two, or into none where it is short enough or nothing in it can be cut."""
+        """Return at least two parts of a segment, or none if it is short enough or cannot be split."""
         nodes = segment.nodes
         scope = segment.scope
         head_row = segment.start
@@ -152,9 +147,9 @@ class _Cutter:
     def _group(
         self, nodes: Iterable[Node], outer: Segment, scope: Scope, head_row: int, *, joins: bool
     ) -> list[Segment]:
-        """Make segments of sibling nodes: leading comments with what follows, and what shares a row together.
+        """Group sibling nodes into segments: leading comments with the next node, and nodes that share a row.
 
-        What starts no later than `head_row`, as a definition's own signature does, stays with the rows above it.
+        Nodes that start at or before `head_row`, such as the signature of a definition, stay with the rows above.
         """
         groups: list[Segment] = []
         current = Segment(outer.start, outer.end, scope)
@@ -175,13 +170,13 @@ class _Cutter:
 
 
 def _is_description(node: Node) -> bool:
-    """Whether a node is a string by itself, which describes the assignment in the rows above it."""
+    """Return whether a node is a bare string, which documents the assignment above it."""
     children = node.named_children
     return node.type == "expression_statement" and len(children) == 1 and children[0].type == "string"
 
 
 def _list_children(node: Node) -> list[Node]:
-    """List the named children, with those of mere lists in their place."""
+    """Return the named children; nodes of `LIST_TYPES` are replaced by their children."""
     children = []
     for child in node.named_children:
         children += child.named_children if child.type in LIST_TYPES else [child]
@@ -189,7 +184,7 @@ def _list_children(node: Node) -> list[Node]:
 
 
 def _last_row(node: Node) -> int:
-    """The last row that holds something of the node: some end at the start of the next row."""
+    """Return the last row with text of the node; some nodes end at the start of the next row."""
     row, column = node.end_point
     return row - 1 if column == 0 and row > node.start_point[0] else row
 
@@ -201,7 +196,7 @@ def _count_rows(node: Node) -> int:
 def _join_small(
     lines: SourceLines, segments: Iterable[Segment], limits: Limits, definitions: Definitions
 ) -> Iterator[Segment]:
-    """Join neighbours of one scope up to the soft limit, and short remainders up to the hard one."""
+    """Join adjacent segments of one scope up to the soft limit, and short remainders up to the hard limit."""
     current: Segment | None = None
     for segment in segments:
         if current is not None and current.scope is segment.scope:

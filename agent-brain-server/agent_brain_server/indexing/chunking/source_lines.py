@@ -1,46 +1,41 @@
-"""A text as numbered lines whose weight in tokens is known, and the pieces that chunkers cut of it."""
+"""Lines of a text with estimated token counts, and the pieces into which chunkers split them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-TENTHS_PER_MARK = 13
-TENTHS_PER_CHARACTER = 2
+TENTHS_PER_MARK = 13  # tenths of a token per ASCII punctuation mark
+TENTHS_PER_CHARACTER = 2  # tenths of a token per byte of a word
 
 WHITESPACE = b" \t\n\r\f\v"
 MARKS = bytes(code for code in range(33, 127) if not chr(code).isalnum())
 
 
 def estimate_tenths(data: bytes) -> int:
-    """Estimate the tokens of UTF-8 text, in tenths of a token, so that the parts of a text add up to its whole."""
+    """Return the estimated tokens of UTF-8 text in tenths, an integer that is additive over the parts of a text."""
     length = len(data.translate(None, WHITESPACE))
     words = len(data.translate(None, WHITESPACE + MARKS))
     return TENTHS_PER_MARK * (length - words) + TENTHS_PER_CHARACTER * words
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate the tokens of a text."""
+    """Return the estimated number of tokens of a text."""
     return -(-estimate_tenths(text.encode("utf-8", "replace")) // 10)
 
 
-SOFT_SHARE = 0.4
-"""Small neighbours are grouped up to this share of `chunk_size`: 205 of 512 tokens, of which the embedding sees 200."""
-
-LINE_END_SHARE = 0.5
-"""A run of lines ends at a blank line where one lies in this last share of it."""
-
-MIN_LONG_LINE_CHARACTERS = 100
-"""Characters of a cut long line, at least: a line of marks alone must not fall into thousands of pieces."""
+SOFT_SHARE = 0.4  # of `chunk_size`, up to which small parts are grouped: 205 of 512 tokens
+LINE_END_SHARE = 0.5  # a run of lines ends at a blank line in this last share of it, if there is one
+MIN_LONG_LINE_CHARACTERS = 100  # of a part of a long line, so that a line of marks is not split into thousands
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long chunks may become, in tokens.
+    """Limits on the length of chunks, in estimated tokens.
 
     Attributes:
-        hard: No chunk is longer, but by the error of the estimate.
-        soft: What is short is grouped up to here.
-        overlap: Repeated between two pieces of one paragraph.
+        hard: Maximum length of a chunk.
+        soft: Length up to which short parts are grouped.
+        overlap: Tokens shared by consecutive pieces of a paragraph.
     """
 
     hard: int
@@ -49,14 +44,14 @@ class Limits:
 
     @classmethod
     def of_chunk_size(cls, chunk_size: int, chunk_overlap: int) -> "Limits":
-        """Derive the limits from the two settings, whatever they hold."""
+        """Return the limits for the two settings; any integers are valid."""
         hard = max(chunk_size, 1)
         return cls(hard=hard, soft=max(round(hard * SOFT_SHARE), 1), overlap=max(0, min(chunk_overlap, hard // 2)))
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A chunk before it has an id; lines are 1-based and inclusive."""
+    """A chunk without id; lines are 1-based and inclusive."""
 
     text: str
     start_line: int
@@ -66,11 +61,11 @@ class Piece:
 
 
 class SourceLines:
-    """The lines of a text; rows are 0-based, ranges half open, weights in tokens.
+    """The lines of a text with their token counts; rows are 0-based, and ranges of rows are half open.
 
     Attributes:
-        rows: The lines without their newlines.
-        encoded: The whole text in UTF-8, as parsers want it.
+        rows: The lines without newlines.
+        encoded: The text in UTF-8, the input of parsers.
     """
 
     __slots__ = ("_sums", "encoded", "rows")
@@ -81,15 +76,15 @@ class SourceLines:
         self._sums = [0, *accumulate(map(estimate_tenths, self.encoded.split(b"\n")))]
 
     def weigh(self, start: int, end: int) -> float:
-        """Estimate the tokens of the rows from `start` up to, not including, `end`."""
+        """Return the estimated tokens of the rows in [start, end)."""
         return (self._sums[end] - self._sums[start]) / 10
 
     def is_blank(self, row: int) -> bool:
-        """Tell whether a row holds nothing to read."""
+        """Return whether a row has only whitespace."""
         return self._sums[row] == self._sums[row + 1]
 
     def trim(self, start: int, end: int) -> tuple[int, int]:
-        """Shrink a range until it starts and ends with rows that hold something; an empty one has start == end."""
+        """Remove blank rows at both ends of a range; start equals end if all are blank."""
         while start < end and self.is_blank(start):
             start += 1
         while start < end and self.is_blank(end - 1):
@@ -99,7 +94,7 @@ class SourceLines:
     def take_pieces(
         self, start: int, end: int, limits: Limits, *, symbols: tuple[str, ...] = (), heading: str | None = None
     ) -> Iterator[Piece]:
-        """Yield the rows as one piece; as several where they are too long, cut between lines and inside long ones."""
+        """Yield the rows as one piece, or as several if they exceed the hard limit, split between and within lines."""
         start, end = self.trim(start, end)
         if start == end:
             return
@@ -115,9 +110,9 @@ class SourceLines:
                 symbols = ()
 
     def cut(self, start: int, end: int, limit: float) -> Iterator[tuple[int, int]]:
-        """Cut a range into runs of rows of at most `limit` tokens, at blank lines where they are near enough.
+        """Split a range into runs of rows of at most `limit` tokens, preferably at blank lines.
 
-        A row that is longer by itself is a run of its own. Runs of blank rows alone are left out.
+        A row that exceeds the limit is a separate run. Runs of blank rows are omitted.
         """
         first = start
         while first < end:
@@ -136,7 +131,7 @@ class SourceLines:
 
 
 def cut_line(line: str, weight: float, limit: float) -> Iterator[str]:
-    """Cut a line that is too long into parts of about `limit` tokens, at spaces where there are any."""
+    """Split a long line into parts of about `limit` tokens, preferably at spaces."""
     width = max(int(len(line) * limit / weight), MIN_LONG_LINE_CHARACTERS)
     position = 0
     while position < len(line):
@@ -151,7 +146,7 @@ def cut_line(line: str, weight: float, limit: float) -> Iterator[str]:
 
 
 def group_ranges(lines: SourceLines, ranges: Iterable[tuple[int, int]], limit: float) -> Iterator[tuple[int, int]]:
-    """Join neighbouring ranges as long as they stay within `limit` tokens together."""
+    """Join adjacent ranges up to `limit` tokens."""
     start = end = -1
     for first, last in ranges:
         if start >= 0 and lines.weigh(start, last) <= limit:
@@ -164,34 +159,32 @@ def group_ranges(lines: SourceLines, ranges: Iterable[tuple[int, int]], limit: f
         yield start, end
 
 
-MAX_CHARACTERS_PER_TOKEN = 16
-"""Blanks weigh nothing, so characters are bounded as well; indented code and padded tables stay below 8."""
-
-PIECES_PER_FULL_CHUNK = 32
-FREE_PIECES = 256
-"""A file may have so many pieces, and as many more for each full chunk of text; real files stay far below."""
-
+MAX_CHARACTERS_PER_TOKEN = 16  # bounds whitespace, which counts no tokens; indented code and tables stay below 8
 CHARACTERS_PER_TOKEN = 4
 
-CONTEXT_SHARE = 2
+FREE_PIECES = 256
+PIECES_PER_FULL_CHUNK = 32
+"""Maximum pieces of a file: `FREE_PIECES`, plus these for each full chunk of text. Real files have far fewer."""
+
 FREE_CONTEXT = 10_000
-"""Characters of headings and symbols, which repeat in each piece: at most so many, and twice the length of the text."""
+CONTEXT_SHARE = 2
+"""Maximum characters of headings and symbols, which each piece repeats: `FREE_CONTEXT`, plus twice the text."""
 
 
 class TooManyPiecesError(ValueError):
-    """A file falls into so many pieces that its structure is of no use."""
+    """The structure of a file would split it into too many pieces."""
 
 
 def bound_pieces(pieces: Iterable[Piece], limits: Limits, length: int) -> Iterator[Piece]:
-    """Yield the pieces of a text, those that are too long as several, without context that exceeds the bounds.
+    """Split pieces that exceed the hard limit, and drop headings and symbols that exceed their bound.
 
     Args:
-        pieces: In the order of the file.
-        limits: No piece is longer than the hard one.
+        pieces: Pieces in the order of the file.
+        limits: Limits on the length of a piece.
         length: Characters of the text.
 
     Raises:
-        TooManyPiecesError: There are more pieces than the text may have.
+        TooManyPiecesError: There are too many pieces for the length of the text.
     """
     context_left = FREE_CONTEXT + CONTEXT_SHARE * length
     pieces_left = FREE_PIECES + PIECES_PER_FULL_CHUNK * length // (CHARACTERS_PER_TOKEN * limits.hard)
@@ -205,7 +198,7 @@ def bound_pieces(pieces: Iterable[Piece], limits: Limits, length: int) -> Iterat
 
 
 def split_piece(piece: Piece, limits: Limits) -> Iterator[Piece]:
-    """Yield a piece, or parts of it that do not exceed the hard limit; blank parts are left out."""
+    """Yield a piece, or its parts if it exceeds the hard limit; blank parts are omitted."""
     max_characters = limits.hard * MAX_CHARACTERS_PER_TOKEN
     pending = [piece]
     while pending:
@@ -220,7 +213,7 @@ def split_piece(piece: Piece, limits: Limits) -> Iterator[Piece]:
 
 
 def _divide(piece: Piece, width: int) -> Iterator[Piece]:
-    """Cut a piece into parts of at most `width` characters, at line ends or spaces if there are any."""
+    """Split a piece into parts of at most `width` characters, preferably at line ends or spaces."""
     text, line, symbols = piece.text, piece.start_line, piece.symbols
     position = 0
     while position < len(text):

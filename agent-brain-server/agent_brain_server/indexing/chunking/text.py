@@ -1,4 +1,4 @@
-"""Cut documents by headings, paragraphs and sentences, and other text by lines."""
+"""Split documents by headings, paragraphs and sentences, and other text by lines."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +17,13 @@ from agent_brain_server.indexing.chunking.source_lines import (
 from agent_brain_server.indexing.reading.limits import uncounted_cpu
 from agent_brain_server.types import SourceText
 
-MAX_HEADING_CHARACTERS = 200
-"""Characters of a title that are kept; longer "titles" are text that happens to look like one."""
-
-MIN_UNDERLINE = 3
-"""Characters; shorter rows of marks occur in running text."""
-
+MAX_HEADING_CHARACTERS = 200  # longer "titles" are text that looks like one
 SECTION_SEPARATOR = " > "
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading: its first row (0-based), how deep it is (1 is outermost), and its title."""
+    """A heading: its first row (0-based), its level (1 is outermost), and its title."""
 
     row: int
     level: int
@@ -37,7 +32,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The rows from one heading to the next, half open, with the titles from the outermost heading down to its own."""
+    """The rows in [start, end) from one heading to the next, and the titles of its headings, outermost first."""
 
     start: int
     end: int
@@ -45,12 +40,12 @@ class Section:
 
     @property
     def heading(self) -> str | None:
-        """The path in one string."""
+        """The path as one string, `None` if empty."""
         return SECTION_SEPARATOR.join(self.path) or None
 
 
 def find_sections(rows: Sequence[str], language: str) -> list[Section]:
-    """Partition the rows of a document into sections; rows before the first heading have an empty path."""
+    """Return the sections that partition a document; rows before the first heading have an empty path."""
     find_headings = HEADING_FINDERS.get(language)
     headings = list(find_headings(rows)) if find_headings else []
     sections = []
@@ -66,19 +61,17 @@ def find_sections(rows: Sequence[str], language: str) -> list[Section]:
     return sections
 
 
-MAX_MARKDOWN_INDENT = 3
-"""Spaces before a heading's marks; four make it code."""
-
+MAX_MARKDOWN_INDENT = 3  # spaces before `#`; four make a code block
 MAX_MARKDOWN_LEVEL = 6
 
 MARKDOWN_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})\s*$")
 MARKDOWN_FENCE = re.compile(r"\s{0,12}(?:[-*+>]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
 MARKDOWN_BLOCK = re.compile(r"\s*([-*+>|]|\d+[.)])(\s|$)|\s{4}|\s*$|\s*<")
-"""A row that cannot be the title above an underline: a list, a quotation, a table, code, markup, or nothing."""
+"""A row that cannot be an underlined title: a list item, quotation, table, code, markup, or blank row."""
 
 
 def find_markdown_headings(rows: Sequence[str]) -> Iterator[Heading]:
-    """Yield the headings of Markdown, marked or underlined, and none out of fenced code or front matter."""
+    """Yield ATX and setext headings of Markdown (CommonMark), except those in fenced code and front matter."""
     fence = ""
     first = _skip_front_matter(rows)
     for row in range(first, len(rows)):
@@ -97,7 +90,7 @@ def find_markdown_headings(rows: Sequence[str]) -> Iterator[Heading]:
 
 
 def _skip_front_matter(rows: Sequence[str]) -> int:
-    """Return the row after a leading block between two `---`."""
+    """Return the row after YAML front matter, 0 if there is none."""
     if rows and rows[0].rstrip() == "---":
         for row in range(1, len(rows)):
             if rows[row].rstrip() in ("---", "..."):
@@ -112,9 +105,9 @@ def _is_block(rows: Sequence[str], row: int, first: int) -> bool:
 
 
 def parse_marked_heading(line: str) -> tuple[int, str] | None:
-    """Return the level and title of a heading such as `## Title ##`, or `None` if the line is not one.
+    """Return level and title of an ATX heading such as `## Title ##`, or `None` if the line is not a heading.
 
-    Scanned by hand: a regular expression for the closing marks backtracks quadratically over a run of blanks.
+    This is not a regular expression, because one for the closing marks backtracks quadratically on spaces.
     """
     marked = line.lstrip(" ")
     if len(line) - len(marked) > MAX_MARKDOWN_INDENT:
@@ -133,7 +126,7 @@ RST_UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
 
 
 def find_rst_headings(rows: Sequence[str]) -> Iterator[Heading]:
-    """Yield the titles of reStructuredText; levels follow the order in which adornments appear."""
+    """Yield the titles of reStructuredText; the order of first use of the adornments determines the levels."""
     styles: list[str] = []
     row = 0
     while row + 1 < len(rows):
@@ -163,7 +156,7 @@ def _clean_title(title: str) -> str:
 
 
 def _marked_headings(pattern: str, levels: Callable[[str], int]) -> Callable[[Sequence[str]], Iterator[Heading]]:
-    """Make a finder of headings on one line: group 1 tells the level, group 2 the title."""
+    """Return a function that finds headings by a pattern; group 1 determines the level, group 2 is the title."""
     compiled = re.compile(pattern)
 
     def find(rows: Sequence[str]) -> Iterator[Heading]:
@@ -178,7 +171,7 @@ LATEX_LEVELS = {"part": 1, "chapter": 2, "section": 3, "subsection": 4, "subsubs
 
 
 def find_pages(rows: Sequence[str]) -> Iterator[Heading]:
-    """Yield a heading for each page of a text whose pages are separated by form feeds."""
+    """Yield a heading for each page of a text with form feeds as page separators."""
     number = 1
     yield Heading(0, 1, "Page 1")
     for row, line in enumerate(rows):
@@ -189,7 +182,7 @@ def find_pages(rows: Sequence[str]) -> Iterator[Heading]:
 
 HEADING_FINDERS: dict[str, Callable[[Sequence[str]], Iterator[Heading]]] = {
     "markdown": find_markdown_headings,
-    "html": find_markdown_headings,  # rendered with marks, see rendered_text.py
+    "html": find_markdown_headings,  # converted by `markup.render_html`
     "rst": find_rst_headings,
     "pdf": find_pages,
     "asciidoc": _marked_headings(r"(={1,6})\s+(\S.*)", len),
@@ -198,36 +191,29 @@ HEADING_FINDERS: dict[str, Callable[[Sequence[str]], Iterator[Heading]]] = {
         r"\s*\\(part|chapter|section|subsection|subsubsection|paragraph)\*?\{([^}]*)", LATEX_LEVELS.__getitem__
     ),
 }
-"""Language to the function that finds its headings; other documents have none."""
+"""Language to the function that finds its headings. Other languages have no headings."""
 
 
 if TYPE_CHECKING:
     from llama_index.core.node_parser import SentenceSplitter
 
-STUB_TOKENS = 25
-"""A section shorter than this is a title with a line or none: it is read together with what follows it."""
+STUB_TOKENS = 25  # a shorter section is hardly more than a title, and is joined with the next one
+MAX_STRUCTURED_SHARE = 0.3  # of structured rows in prose
+MIN_SENTENCE_TOKENS = 4  # the splitter raises if a single character exceeds its limit
+MAX_SENTENCE_CHARACTERS = 100_000  # a longer paragraph is data, and finding sentences in it takes seconds
 
 STRUCTURED_ROW = re.compile(r"\s*([-*+>|]|\d+[.)])(\s|$)|\s{4}|.*[;{}|]\s*$|[\w-]+:\s")
-"""A row of a list, a quotation, a table, fields with names, or code."""
-
-MAX_STRUCTURED_SHARE = 0.3
-"""Running text may hold a few such rows by chance."""
-
-MIN_SENTENCE_TOKENS = 4
-"""Tokens; the splitter raises where a single character is longer than the limit."""
-
-MAX_SENTENCE_CHARACTERS = 100_000
-"""Characters; a longer paragraph is data, and finding sentences in it takes seconds."""
+"""A row of a list, quotation, table, named fields, or code."""
 
 
 def chunk_plain(lines: SourceLines, source: SourceText, limits: Limits) -> Iterator[Piece]:
-    """Cut text of no known structure into runs of lines."""
+    """Split text without known structure into runs of lines."""
     for start, end in lines.cut(0, len(lines.rows), limits.soft):
         yield from lines.take_pieces(start, end, limits)
 
 
 def chunk_document(lines: SourceLines, source: SourceText, limits: Limits) -> Iterator[Piece]:
-    """Cut a document into its sections, long sections into paragraphs, and long paragraphs into sentences."""
+    """Split a document into sections, long sections into paragraphs, and long paragraphs into sentences."""
     for section in _join_stubs(lines, find_sections(lines.rows, source.language), limits):
         if lines.weigh(section.start, section.end) <= limits.hard:
             yield from lines.take_pieces(section.start, section.end, limits, heading=section.heading)
@@ -240,7 +226,7 @@ def chunk_document(lines: SourceLines, source: SourceText, limits: Limits) -> It
 
 
 def _find_paragraphs(lines: SourceLines, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the runs of rows between blank ones."""
+    """Yield the ranges of rows between blank rows."""
     first = start
     for row in range(start, end + 1):
         if row == end or lines.is_blank(row):
@@ -250,13 +236,13 @@ def _find_paragraphs(lines: SourceLines, start: int, end: int) -> Iterator[tuple
 
 
 def _is_prose(lines: SourceLines, start: int, end: int) -> bool:
-    """Tell running text from lists, tables and code, whose lines are better left whole."""
+    """Return whether rows are prose, rather than a list, table or code, which are not split within lines."""
     structured = sum(1 for row in lines.rows[start:end] if STRUCTURED_ROW.match(row))
     return structured <= (end - start) * MAX_STRUCTURED_SHARE
 
 
 def _join_stubs(lines: SourceLines, sections: list[Section], limits: Limits) -> Iterator[Section]:
-    """Join sections that are hardly more than a title with the one that follows, whose heading then names both."""
+    """Join sections that are hardly more than a title with the next one, whose heading is used."""
     stub: Section | None = None
     for section in sections:
         joined = section
@@ -275,7 +261,7 @@ def _join_stubs(lines: SourceLines, sections: list[Section], limits: Limits) -> 
 
 
 def _chunk_paragraph(lines: SourceLines, start: int, end: int, limits: Limits, heading: str | None) -> Iterator[Piece]:
-    """Cut one long line, or lines that make one paragraph, at the ends of sentences."""
+    """Split a paragraph at the ends of sentences."""
     text = "\n".join(lines.rows[start:end])
     if len(text) > MAX_SENTENCE_CHARACTERS:
         for part in cut_line(text, lines.weigh(start, end), limits.soft):
@@ -284,17 +270,17 @@ def _chunk_paragraph(lines: SourceLines, start: int, end: int, limits: Limits, h
     position = end_of_last = 0
     for part in _sentence_splitter(limits.soft, min(limits.overlap, limits.soft // 2)).split_text(text):
         found = _locate(text, part, position, end_of_last)
-        if found < 0:  # the splitter has changed a character: the part is not the file's text
-            raise ValueError(f"a part of lines {start + 1} to {end} was not found again")
+        if found < 0:  # the splitter has changed the text
+            raise ValueError(f"a part of lines {start + 1} to {end} is not in the text")
         first_line = start + 1 + text.count("\n", 0, found)
         yield Piece(part, first_line, first_line + part.count("\n"), (), heading)
         position, end_of_last = found + 1, found + len(part)
 
 
 def _locate(text: str, part: str, position: int, end_of_last: int) -> int:
-    """Return where a part begins, -1 where it is not found: right behind the last one, or overlapping its end.
+    """Return the position of a part, -1 if not found: directly after the previous part, or overlapping its end.
 
-    Text repeats itself, so the first occurrence may be another one; but each part reaches further than the last.
+    The text can repeat itself, but each part ends after the previous one.
     """
     following = text.find(part, end_of_last)
     if following >= 0 and not text[end_of_last:following].strip():
@@ -304,9 +290,9 @@ def _locate(text: str, part: str, position: int, end_of_last: int) -> int:
 
 @lru_cache(maxsize=4)
 def _sentence_splitter(chunk_size: int, chunk_overlap: int) -> "SentenceSplitter":
-    """Make LlamaIndex's splitter, counting with our estimate instead of tiktoken, which is six times slower."""
+    """Return LlamaIndex's splitter with our token estimate, which is six times as fast as tiktoken."""
     with uncounted_cpu():
-        from llama_index.core.node_parser import SentenceSplitter  # noqa: PLC0415 - takes over a second of CPU
+        from llama_index.core.node_parser import SentenceSplitter  # noqa: PLC0415 - takes over 1 s of CPU
 
     return SentenceSplitter(
         chunk_size=max(chunk_size, MIN_SENTENCE_TOKENS),

@@ -1,4 +1,4 @@
-"""What a file is, from its name and its first bytes: tables, and one function that reads them."""
+"""Classify a file by its path and first bytes: language, source type, and files without useful text."""
 
 import re
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from agent_brain_server.types import SkipReason, SourceType
 DOCUMENT_LANGUAGES = frozenset(
     {PLAIN_TEXT, "markdown", "rst", "html", "asciidoc", "latex", "org", "notebook", "pdf"},
 )
-"""Languages that people write to be read as prose; all others are code."""
+"""Languages of prose; all others are code."""
 
 BINARY_EXTENSIONS = frozenset(
     re.findall(
@@ -22,7 +22,7 @@ BINARY_EXTENSIONS = frozenset(
         """,
     )
 )
-"""Formats that hold no text: left out by name, so that the walk need not open them; the loader catches the others."""
+"""Extensions of formats without text, skipped by the walk; the loader recognizes other binary files by content."""
 
 GENERATED_NAMES = frozenset(
     {
@@ -37,28 +37,27 @@ GENERATED_NAMES = frozenset(
         "package.resolved",
     }
 )
-"""Lock files, lower case: long, written by tools, and no answer to any question about the project."""
+"""Names of lock files, lower case."""
 
 UNWANTED_SUFFIXES: dict[str, SkipReason] = {
     **dict.fromkeys((".lock",), "generated"),
     **dict.fromkeys((".min.js", ".min.mjs", ".min.css", ".js.map", ".mjs.map", ".cjs.map", ".css.map"), "generated"),
-    **dict.fromkeys((".svg",), "generated"),  # coordinates, written by a drawing program
+    **dict.fromkeys((".svg",), "generated"),  # coordinates, exported by drawing programs
     **dict.fromkeys((".dist-info/record", ".egg-info/sources.txt"), "generated"),
     **dict.fromkeys((".po", ".pot"), "translation"),
 }
-"""Ends of paths, lower case, to the reason why nobody wants to find the file.
+"""Ends of paths, lower case, to the reason to skip the file.
 
-Translations repeat the messages of the source, once for each language: more text than the source itself in a project
-like Django (8.7 of 16 MB).
+Translations repeat the messages of the source in each language; in Django they are 8.7 of 16 MB of text.
 """
 
 UNWANTED_ENDS = tuple(UNWANTED_SUFFIXES)
 
 TEST_DIRECTORIES = frozenset({"tests", "__tests__", "test", "spec", "specs", "testdata", "__mocks__", "e2e"})
-"""A file below one of these is a test ..."""
+"""Directories of test files."""
 
 LIBRARY_TEST_DIRECTORIES: dict[str, frozenset[str]] = {"python": frozenset({"test", "spec", "specs", "e2e"})}
-"""... except in these languages, where such a package below the top is a library for tests (`django/test`)."""
+"""Names of `TEST_DIRECTORIES` that, below the top level, are libraries for tests in a language (`django/test`)."""
 
 TEST_NAME = re.compile(
     r"""
@@ -72,28 +71,28 @@ TEST_NAME = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""File names that test runners collect, by the conventions of the languages."""
+"""File names that the test runners of common languages collect."""
 
 CPP_SIGNS = re.compile(
     rb"^[^\S\n]*(class|namespace|template\s*<|using\s|public:|private:|protected:)|\bstd::|#include <[a-z_]+>", re.M
 )
-"""What a header of C++ has and one of C has not; both are called `.h`."""
+"""Syntax of C++ that distinguishes its headers from those of C; both have the extension `.h`."""
 
 TEMPLATE_SIGNS = re.compile(rb"\{%|\{\{|<%|<\?php|<\?=|v-if=|th:[a-z]+=|\*ngIf")
-"""HTML with these is a template: source code of a page, not a page."""
+"""Template syntax in HTML; such a file is code, not a document."""
 
 SHEBANG = re.compile(rb"#!\s*(\S+)(?:\s+(?:-\S+\s+)*(\S+))?")
 
 
 def classify(path: str, head: bytes) -> tuple[str, SourceType]:
-    """Tell a file's language and what it is for.
+    """Return the language and source type of a file.
 
     Args:
-        path: Relative to the project root, `/` separators.
-        head: The first bytes, some thousands; may be empty.
+        path: Relative to the project root, with `/` separators.
+        head: The first few thousand bytes; may be empty.
 
     Returns:
-        The lower-case name of the language, and doc, code or test.
+        Name of the language in lower case, and "doc", "code" or "test".
     """
     language = detect_language(path, head)
     if language in DOCUMENT_LANGUAGES and not (language == "html" and TEMPLATE_SIGNS.search(head)):
@@ -102,7 +101,7 @@ def classify(path: str, head: bytes) -> tuple[str, SourceType]:
 
 
 def detect_language(path: str, head: bytes) -> str:
-    """Tell a file's language from its name, else from its first line, else `text`."""
+    """Return a file's language by its name, or else its first line; `text` if unknown."""
     name = path.rpartition("/")[2].lower()
     stem, _, extension = name.rpartition(".")
     known = NAME_LANGUAGES.get(name) or (EXTENSION_LANGUAGES.get(extension) if stem else None)
@@ -126,7 +125,7 @@ def _read_shebang(head: bytes) -> str | None:
 
 
 def is_test(path: str, language: str) -> bool:
-    """Tell whether a code file belongs to the tests, by where it lies and what it is called."""
+    """Return whether a code file is a test, by its directories and name."""
     *directories, name = path.split("/")
     if TEST_NAME.fullmatch(name):
         return True
@@ -139,7 +138,7 @@ def is_test(path: str, language: str) -> bool:
 
 
 def find_unwanted(path: str) -> SkipReason | None:
-    """Say why a file is left out for its name alone: `binary`, `generated` or `translation`; None where it is not."""
+    """Return the reason to skip a file because of its name, `binary`, `generated` or `translation`, or `None`."""
     lowered = path.lower()
     name = lowered.rpartition("/")[2]
     stem, _, extension = name.rpartition(".")

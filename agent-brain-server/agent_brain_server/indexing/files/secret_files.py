@@ -1,9 +1,9 @@
-"""Recognize files that hold secrets: by their names, so that the walk need not open them, and by their content.
+"""Recognize files that contain secrets, by name before they are opened, and by content.
 
-An index repeats its files word for word to every program that may ask, so these files stay out of it unless the
-user's settings include them. The lists follow what gitleaks and GitHub's secret scanning look for, what GitHub's
-`.gitignore` templates leave out as sensitive, and where programs keep logins, histories and conversations. No list
-finds every secret: a password inside a source file is indexed with the file.
+These files are not indexed unless the user's settings include them, because answers quote indexed files verbatim. The
+lists follow the rules of gitleaks and GitHub secret scanning, the sensitive files in GitHub's `.gitignore` templates,
+and the locations where programs store credentials, histories and conversations. They do not find every secret: a
+password inside a source file is indexed.
 """
 
 import re
@@ -32,9 +32,9 @@ SECRET_NAMES = frozenset(
     """
     )
 )
-"""File names, lower case. Line by line: private keys; variables of a deployment; logins that tools keep for their users
-(six lines); those of clouds and clusters (three); secrets of frameworks; passwords of Java builds; what browsers
-and wallets keep; histories of shells; accounts and conversations of coding agents."""
+"""File names, lower case. By line: private keys; variables of deployments; credentials stored by tools (six lines) and
+by cloud and cluster tools (three); secrets of frameworks; passwords of Java builds; browser profiles and wallets; shell
+histories; accounts and conversations of coding agents."""
 
 SECRET_EXTENSIONS = frozenset(
     _WORD.findall(
@@ -45,8 +45,8 @@ SECRET_EXTENSIONS = frozenset(
     """
     )
 )
-"""Extensions, lower case. Line by line: keys and stores of keys; stores of passwords; variables, what Terraform
-remembers, passwords of databases included, and profiles of deployments, clusters and networks."""
+"""Extensions, lower case. By line: keys and key stores; password managers; variables, Terraform state (which includes
+database passwords), and profiles of deployments, clusters and VPNs."""
 
 SECRET_PATHS = tuple(
     _WORD.findall(
@@ -63,22 +63,22 @@ SECRET_PATHS = tuple(
     """
     )
 )
-"""Ends of paths, lower case: logins in a tool's own directory, and accounts and histories of coding agents."""
+"""Ends of paths, lower case: credentials in a tool's directory, and accounts and histories of coding agents."""
 
 SECRET_PATH_NAMES = frozenset(path.rpartition("/")[2] for path in SECRET_PATHS)
 
 SECRET_STARTS = re.compile(
     r"""
-      \.env [-_.~\d] .*                    # variables of one deployment: .env-prod
-    | client_secret_ .*                    # logins that Google hands out
+      \.env [-_.~\d] .*                    # variables of a deployment: .env-prod
+    | client_secret_ .*                    # OAuth clients of Google
     | kube-?config (?: [-_] [^.]* | .* \.ya?ml )?
     | ssh_host_ [^.]* _key
     | \. [a-z0-9_]+ _history               # .bash_history, .psql_history, .python_history
-    | utc-- .*                             # wallets of Ethereum
+    | utc-- .*                             # Ethereum wallets
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""File names, lower case, that are known by how they begin."""
+"""File names, lower case, recognized by their beginning."""
 
 SECRET_ENDS = re.compile(
     r"""
@@ -86,15 +86,15 @@ SECRET_ENDS = re.compile(
     | .* firebase-adminsdk .* \.json
     | (?: gcp | gcloud | google ) [-_] .* (?: key | credentials ) \.json
     | .* \. (?: tfvars\.json | tfstate\.lock\.info | pubxml\.user )
-    | .* _ (?: accesskeys | credentials ) \.csv            # as AWS offers them for download
+    | .* _ (?: accesskeys | credentials ) \.csv            # downloads of AWS
     | (?: .* [-_.] )? kube-?config (?: \.ya?ml )?
-    | [^.]* _ (?: rsa | dsa | ecdsa | ed25519 )            # keys for SSH with a name of their own
+    | [^.]* _ (?: rsa | dsa | ecdsa | ed25519 )            # SSH keys with a custom name
     | .* (?: recovery | backup ) [-_\ ] codes .* \.txt      # of two-factor authentication
     | (?: bitwarden_export | lastpass ) .* \. (?: json | csv )
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""File names, lower case, with one of the endings below."""
+"""File names, lower case, that end in one of `ENDINGS`."""
 
 ENDINGS = (".json", ".csv", ".txt", ".yaml", ".yml", ".info", ".user", "config", "_rsa", "_dsa", "_ecdsa", "_ed25519")
 
@@ -111,7 +111,7 @@ CONVERSATIONS = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-"""Whole paths, lower case: conversations of coding agents, which repeat whatever their tools have read."""
+"""Paths, lower case, of conversations of coding agents, which quote the files that their tools have read."""
 
 AGENT_DIRECTORIES = ("/.claude/", "/.codex/", "/.gemini/", "/.copilot/", "/.continue/", "/.specstory/")
 
@@ -120,10 +120,10 @@ COMMON_EXTENSIONS = frozenset(
         "c cc cpp cs css go h hpp html java js jsx kt lua m mjs php pl ps1 py pyi r rb rs rst scala sh sql swift ts tsx"
     )
 ) - frozenset(name.rpartition(".")[2] for name in SECRET_NAMES)
-"""Extensions of sources, which are spared the other checks: no list has them, but for those of `SECRET_NAMES`."""
+"""Extensions of source code that skip the other checks; the lists have none of them."""
 
 BACKUP_ENDINGS = frozenset({"bak", "backup", "copy", "old", "orig", "save", "tmp", "swp", "swo"})
-"""What editors and people add, after a dot, to the name of a file that they keep a copy of; so are digits and `~`."""
+"""Extensions of backup copies, which are removed before the checks, like digits and `~`."""
 
 EXAMPLE_WORDS = r"(?:examples?|samples?|template|tmpl|dist|defaults?)"
 EXAMPLE_NAME = re.compile(
@@ -132,23 +132,23 @@ EXAMPLE_NAME = re.compile(
     rf"|{EXAMPLE_WORDS}\.(?:tfvars|tfvars\.json)",
     re.DOTALL,
 )
-"""Files that show the names of variables, and no values that are in use."""
+"""Example files, with names of variables but without real values."""
 
 TEMPLATE_PATH = re.compile(r".*/templates/.*\.ya?ml", re.DOTALL)
-"""Charts of Helm: what will be a secret is a placeholder in them."""
+"""Helm charts, which have placeholders for secrets."""
 
 HEAD_CHARACTERS = 8192
-"""Where a key stands in a file that is made for something else, such as a test with its data, it is further down."""
+"""Length of the examined text; keys in files with another purpose, such as test data, are further down."""
 
 KEY_FILE_SUFFIXES = (".pem", ".crt", ".cer", ".cert", ".asc", ".gpg", ".pub")
-"""Files made to hold keys and certificates, which are looked through to their ends."""
+"""Extensions of files for keys and certificates, which are examined as a whole."""
 
 PRIVATE_KEY = re.compile(
     r"""
-      (?: ^[ \t>|]* | "private_key"\s*:\s*" )  # a line of its own, or Google's JSON
+      (?: ^[ \t>|]* | "private_key"\s*:\s*" )  # on a separate line, or in Google's JSON
       -----BEGIN\ (?:[A-Z0-9]+\ ){0,3}PRIVATE\ KEY(?:\ BLOCK)?-----
       (?: \\n | \s | [A-Za-z-]{1,40}:[^\n]{0,200}\n ){0,40}  # headers such as Proc-Type
-      [A-Za-z0-9+/=]{32}  # the key: a document may show the marks alone
+      [A-Za-z0-9+/=]{32}  # the key; documents may show the markers alone
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -159,29 +159,29 @@ OTHER_KEYS = re.compile(
         PuTTY-User-Key-File-[123]:
       | AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58} \b
       | untrusted\ comment:\ [^\n]{0,100} secret\ key  # minisign and signify
-      | [ \t]{0,40} client-key-data:[ ] [A-Za-z0-9+/=]{32}  # a kubeconfig by any name
+      | [ \t]{0,40} client-key-data:[ ] [A-Za-z0-9+/=]{32}  # a kubeconfig with any name
       | PrivateKey [ \t]{0,9} = [ \t]{0,9} [A-Za-z0-9+/]{43}=  # WireGuard
     )
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""Keys of age, PuTTY, minisign, Kubernetes and WireGuard, each on a separate line."""
+"""Keys of age, PuTTY, minisign, signify, Kubernetes and WireGuard, each on a separate line."""
 
 KEY_WORDS = ("PuTTY-User-Key-File-", "AGE-SECRET-KEY-1", "secret key", "client-key-data", "PrivateKey")
-"""One of these is in every text that `OTHER_KEYS` matches; looking for a word costs less than the pattern."""
+"""Every match of `OTHER_KEYS` contains one of these, and searching for a word is faster than the pattern."""
 
 LOGINS = {
     ".npmrc": re.compile(r"^[^#;\n]{0,500}_(?:authToken|auth|password)\s*=\s*(?!\$\{)\S", re.MULTILINE),
     ".yarnrc.yml": re.compile(r"^[ ]{0,40}npmAuth(?:Token|Ident):[ ]{0,9}[\"']?(?![\"'$\s])\S", re.MULTILINE),
 }
-"""Logins in settings that are worth indexing without one; `${NPM_TOKEN}` names a variable and gives nothing away."""
+"""Credentials in settings that are indexed without them; `${NPM_TOKEN}` refers to a variable and is harmless."""
 
 
 def is_secret_path(path: str) -> bool:
-    """Return whether a file is one that holds secrets, by its directory and name.
+    """Return whether a file usually contains secrets, by its directory and name.
 
     Args:
-        path: Relative to the project root, `/` separators.
+        path: Relative to the project root, with `/` separators.
     """
     lowered = f"/{path.lower()}"
     name = lowered.rpartition("/")[2]
@@ -205,10 +205,10 @@ def is_secret_path(path: str) -> bool:
 
 
 def holds_secret(path: str, text: str) -> bool:
-    """Return whether a file's text is a private key or a login.
+    """Return whether a file contains a private key or credentials.
 
     Args:
-        path: Relative to the project root; decides how much of the text is examined.
+        path: Relative to the project root; determines which part of the text is examined.
         text: The decoded file.
     """
     lowered = path.lower()

@@ -1,4 +1,4 @@
-"""Read one file into text, or say why it holds none. Never raises on what a file holds."""
+"""Read and decode one file, or return the reason to skip it. No content raises an exception."""
 
 import hashlib
 import os
@@ -16,30 +16,30 @@ from agent_brain_server.indexing.reading.markup import render_html, render_noteb
 from agent_brain_server.types import FileStat, LimitReason, Skip, SkipReason, SourceText, SourceType
 
 HEAD_BYTES = 8192
-"""Bytes that tell binary from text, and the language: what git looks at, too."""
+"""Length of the part that distinguishes binary from text and determines the language; git examines as much."""
 
 READ_ATTEMPTS = 3
-"""Times that a file is read which changes meanwhile; then what was read is taken, with the time of before."""
+"""Attempts to read a file that changes during the read; the last content is used, with its earlier mtime."""
 
 NS_PER_S = 1_000_000_000
 
 FILE_TICK_NS = 10_000_000
-"""How far apart two writes must be to get different times: Linux stamps files with a clock of 1 to 10 ms a tick."""
+"""Distance of two writes that ensures different mtimes; the clock for Linux file times ticks every 1 to 10 ms."""
 
 COARSE_TICK_NS = 2 * NS_PER_S
-"""The same on file systems that keep whole seconds, or every other one as FAT does."""
+"""The same on file systems with a resolution of 1 s, or 2 s (FAT)."""
 
 UNSETTLED_NS = 0
-"""Remembered as the time of a file that was read in the tick of its last write, so that it is read again."""
+"""Recorded as mtime of a file that was read in the tick of its last write, so that it is read again."""
 
 LONG_LINE = 2_000
-"""Characters; people write shorter lines, generators don't."""
+"""Characters; hand-written lines are shorter."""
 
 MINIFIED_SHARE = 0.5
-"""A code file with more than this share of its text in long lines is minified: no answer could point into it."""
+"""Share of the text in long lines above which a code file is minified."""
 
 MAX_CONTROL_SHARE = 0.02
-"""Control characters in a text of unknown encoding; more means that it is no text. Terminal logs have under 1 %."""
+"""Share of control characters above which a file of unknown encoding is binary; terminal logs have under 1 %."""
 
 CONTROL_BYTES = bytes(set(range(32)) - set(b"\t\n\r\f\v\b\x1b"))
 
@@ -50,36 +50,36 @@ ENCODING_MARKS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
-"""Byte order marks; those of UTF-32 before those of UTF-16, which begin alike."""
+"""Byte order marks; UTF-32 comes before UTF-16, whose marks are prefixes."""
 
 CP1252 = {code: bytes([code]).decode("cp1252", "ignore") or chr(code) for code in range(128, 160)}
-"""The characters that Windows puts where Latin-1 has control characters."""
+"""Characters of Windows-1252 in place of the control characters of Latin-1."""
 
 NON_ASCII = re.compile(r"[^\x00-\x7f\ufffd]")
 
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-"""No links are followed, and a fifo put in the file's place does not block."""
+"""Flags that do not follow links, and do not block on a fifo that has replaced the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadingLimits:
-    """What is known of a file that exceeded a limit when it was read before.
+    """Limits that a file is known to exceed.
 
     Attributes:
-        by_lines: The limit that the file exceeds, whatever its content.
-        known: The same by content hash.
+        by_lines: The limit that the file exceeds with any content.
+        known: Limits exceeded by earlier contents, by content hash.
     """
 
     by_lines: LimitReason | None = None
     known: Mapping[str, LimitReason] = field(default_factory=dict)
 
     def find(self, content_hash: str) -> LimitReason | None:
-        """Return the limit that a content exceeds, `None` if it is not known to exceed one."""
+        """Return the limit that a content is known to exceed, or `None`."""
         return self.by_lines or self.known.get(content_hash)
 
 
 class _UnreadableError(Exception):
-    """The file cannot be read as text; the argument is the reason of the skip."""
+    """The file cannot be read as text; the argument is the reason to skip it."""
 
     def __init__(self, reason: SkipReason) -> None:
         super().__init__(reason)
@@ -96,14 +96,14 @@ def load_file(
 ) -> SourceText | Skip:
     """Read and decode one file.
 
-    The answer's size and time are those of what was read, where the file has changed since the walk.
+    Size and mtime of the result are those of the content that was read, even if the file has changed since the walk.
 
     Args:
         root: The project root.
-        file: What the walker found.
-        max_bytes: A file that has grown beyond is skipped.
-        index_secrets: Return the text of a private key or a login, too.
-        limits: Which contents are not rendered, as that exceeded a limit before.
+        file: Result of the walk.
+        max_bytes: Skip a file that has grown beyond this size.
+        index_secrets: Whether to return private keys and credentials.
+        limits: Contents that are not converted from markup, because that exceeded a limit before.
 
     Returns:
         The text; or a skip with the reason `binary`, `empty`, `minified`, `missing`, `pdf_extra_not_installed`,
@@ -129,21 +129,21 @@ def load_file(
 
 
 def is_unsettled(mtime_ns: int, now_ns: int) -> bool:
-    """Whether a file was written so shortly before it was read that another write could leave the same time.
+    """Return whether a later write could leave the same mtime, because the file was read in the tick of its last write.
 
-    A time in the far future, or of 1970, is as good as any: only another write changes it. One that lies ahead by less
-    than a tick does so because the clock was put back a little.
+    An mtime in the far past or future is settled, as any write changes it. An mtime less than a tick in the future
+    results from a clock that was set back slightly.
 
     Args:
-        mtime_ns: The file's modification time.
-        now_ns: When it was read, by the clock that file times are taken from.
+        mtime_ns: Modification time of the file.
+        now_ns: Time of the read, by the clock of the file system.
     """
     window_ns = COARSE_TICK_NS if mtime_ns % NS_PER_S == 0 else FILE_TICK_NS
     return abs(now_ns - mtime_ns) < window_ns
 
 
 def _read_file(root: Path, path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
-    """Read a file that may change meanwhile; the stat is never newer than the bytes."""
+    """Return content and status of a file that may be changing; the status is never newer than the content."""
     try:
         descriptor = _open_inside(root, path)
     except FileNotFoundError as error:
@@ -169,7 +169,7 @@ def _read_file(root: Path, path: str, max_bytes: int) -> tuple[bytes, os.stat_re
 
 
 def _open_inside(root: Path, path: str) -> int:
-    """Open a file below root, following no link on the way: a directory may have been replaced by one."""
+    """Open a file below `root` without following links, because a directory may have been replaced by one."""
     parent = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
     try:
         *directories, name = path.split("/")
@@ -200,7 +200,7 @@ def _read_limited(stream: FileIO, max_bytes: int) -> bytes:
 
 
 def _decode(path: str, data: bytes, limit: LimitReason | None, *, index_secrets: bool) -> tuple[str, str, SourceType]:
-    """Return text, language and source type of a file's bytes; with a limit, markup stays in the text."""
+    """Return text, language and source type of a content; if it exceeds a limit, markup is not converted."""
     if data.startswith(b"%PDF-"):
         if limit is not None:
             raise _UnreadableError(limit)
@@ -251,7 +251,7 @@ def _control_share(data: bytes) -> float:
 
 
 def _decode_damaged(data: bytes) -> str:
-    """Decode what is UTF-8 with damage in it, or else a Western single-byte encoding; one of them always fits."""
+    """Decode corrupt UTF-8, or a Western single-byte encoding; one of them always succeeds."""
     replaced = data.decode("utf-8", "replace")
     damaged = replaced.count("\ufffd")
     if len(NON_ASCII.findall(replaced)) > 2 * damaged:

@@ -1,4 +1,4 @@
-"""Documents whose text is wrapped in markup: the words are taken out, and stay on the lines where the file has them."""
+"""Convert HTML, notebooks and PDFs to text; words of HTML and notebooks stay on their lines of the file."""
 
 import io
 import json
@@ -9,40 +9,41 @@ from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 from agent_brain_server.indexing.reading.limits import uncounted_cpu
+from agent_brain_server.support.text import replace_surrogates
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
 logger = logging.getLogger(__name__)
 
-UNSEEN_TAGS = frozenset({"script", "style", "template", "svg", "noscript"})
-"""Elements whose content a reader of the page does not see."""
+HIDDEN_TAGS = frozenset({"script", "style", "template", "svg", "noscript"})
+"""Elements without visible text."""
 
 HEADING_MARKS = {f"h{level}": "#" * level + " " for level in range(1, 7)} | {"title": "# "}
-"""Headings are marked as in Markdown, so that the text is cut into sections in the same way."""
+"""HTML headings are converted to Markdown, so that both are split into sections in the same way."""
 
 MAX_PAGE_SECONDS = 1.0
-"""Of the thread's CPU: a sound page of 1 MB takes half of it, and tags that never close take html.parser minutes."""
+"""CPU seconds of the thread; a valid page of 1 MB takes 0.5, and unclosed tags take html.parser minutes."""
 
 JSON_TOKEN = re.compile(r'(?P<string>"(?:[^"\\]|\\.)*+(?:"|\\?\Z))(?P<key>[ \t]*:)?|[{}\[\]\n]', re.DOTALL)
-"""The parts of a JSON text that tell where a string lies; a string before a colon is a key.
+"""The tokens of JSON that determine the position of a string; a string before a colon is a key.
 
-A string without an end takes the rest, so that no part of the text is looked through twice."""
+An unterminated string extends to the end, so that scanning takes linear time."""
 
 MAX_PDF_PAGES = 2_000
-"""Pages; longer ones are collections, and pypdf takes some 20 ms a page."""
+"""Pages to read; pypdf takes 20 ms for each, and longer documents are collections."""
 
 MAX_PDF_SECONDS = 2.5
-"""CPU; the pages that are not reached by then are left out, which is better than to lose the document."""
+"""CPU seconds of the thread; the remaining pages are not indexed."""
 
 PAGE_BREAK = "\f"
-"""Between two pages of a PDF, as pdftotext writes it."""
+"""Page separator of a PDF's text, as in the output of pdftotext."""
 
 
 def render_html(markup: str) -> str:
     """Return the text of a page, each word on its line of the file; headings are marked with `#`.
 
-    A page that is broken, or takes too long, is returned as it is.
+    If a page is malformed or takes too long, its markup is returned unchanged.
     """
     parser = _PageText()
     try:
@@ -54,12 +55,12 @@ def render_html(markup: str) -> str:
 
 
 class _PageText(HTMLParser):
-    """Collects what a reader sees, line by line."""
+    """Collects the visible text by line."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self._lines: dict[int, list[str]] = {}
-        self._unseen: list[str] = []
+        self._hidden: list[str] = []
         self._deadline = time.thread_time() + MAX_PAGE_SECONDS
 
     def text(self, line_count: int) -> str:
@@ -67,11 +68,9 @@ class _PageText(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._check_time()
-        if tag in UNSEEN_TAGS:
-            if (
-                tag not in self._unseen
-            ):  # the first end tag closes all of its kind, so one entry for each kind is enough
-                self._unseen.append(tag)
+        if tag in HIDDEN_TAGS:
+            if tag not in self._hidden:  # one entry per kind is enough, because an end tag closes all of its kind
+                self._hidden.append(tag)
         elif tag in HEADING_MARKS:
             self._put(HEADING_MARKS[tag])
         else:
@@ -79,13 +78,13 @@ class _PageText(HTMLParser):
         self._put("".join(f"{value} " for name, value in attrs if name == "alt" and value))
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in UNSEEN_TAGS:
+        if tag not in HIDDEN_TAGS:
             self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
         self._check_time()
-        if tag in self._unseen:
-            del self._unseen[self._unseen.index(tag) :]
+        if tag in self._hidden:
+            del self._hidden[self._hidden.index(tag) :]
 
     def handle_data(self, data: str) -> None:
         self._put(data)
@@ -99,7 +98,7 @@ class _PageText(HTMLParser):
 
     def _put(self, data: str) -> None:
         self._check_time()
-        if self._unseen:
+        if self._hidden:
             return
         first = self.getpos()[0]
         for offset, line in enumerate(data.split("\n")):
@@ -108,10 +107,10 @@ class _PageText(HTMLParser):
 
 
 def render_notebook(document: str) -> str:
-    """Return the sources of a notebook's cells, each line of them on the line of the file that holds it.
+    """Return the sources of a notebook's cells, each source line on its line of the file.
 
-    Where one line of the file holds several lines of a cell they are joined by spaces. A document that is no notebook
-    is returned as it is.
+    Source lines that share a line of the file are joined by spaces. A document that is not a notebook is returned
+    unchanged.
     """
     lines: list[list[str]] = [[] for _ in range(document.count("\n") + 1)]
     for number, value in _find_sources(document):
@@ -123,7 +122,7 @@ def render_notebook(document: str) -> str:
 
 
 def _find_sources(document: str) -> list[tuple[int, str]]:
-    """Find the strings under `cells[*].source`, each with its 0-based line."""
+    """Return the strings in `cells[*].source`, each with its row (0-based)."""
     found = []
     stack: list[str] = []
     keys = [""]
@@ -153,13 +152,13 @@ def _is_cell_source(stack: list[str], keys: list[str]) -> bool:
 
 def _parse_string(token: str) -> str:
     try:
-        return str(json.loads(token, strict=False)).encode("utf-8", "replace").decode("utf-8")
+        return replace_surrogates(str(json.loads(token, strict=False)))
     except ValueError:
         return token[1:-1]
 
 
 def _extract_pages(reader: "PdfReader", name: str) -> list[str]:
-    """Return the texts of a document's first pages, as many as can be read in time."""
+    """Return the texts of the pages that can be read in time."""
     deadline = time.thread_time() + MAX_PDF_SECONDS
     pages: list[str] = []
     for page in reader.pages[:MAX_PDF_PAGES]:
@@ -171,28 +170,28 @@ def _extract_pages(reader: "PdfReader", name: str) -> list[str]:
 
 
 def render_pdf(data: bytes, name: str = "a PDF") -> str | None:
-    """Return the text of a PDF, pages separated by form feeds; lines are those of the text, not of the file.
+    """Return the text of a PDF, with pages separated by form feeds; line numbers refer to the text, not to the file.
 
     Args:
-        data: The file.
-        name: What the log calls it.
+        data: Content of the file.
+        name: Name of the file for log messages.
 
     Returns:
-        None where the document is damaged or encrypted.
+        `None` if the document is corrupt or encrypted.
 
     Raises:
         ImportError: pypdf is not installed.
     """
     with uncounted_cpu():
-        from pypdf import PdfReader  # noqa: PLC0415  an extra, and only PDFs need it
+        from pypdf import PdfReader  # noqa: PLC0415 - an optional dependency
 
-    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of each flaw of a file
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns about each defect of a file
     try:
         reader = PdfReader(io.BytesIO(data))
         pages = _extract_pages(reader, name)
     except MemoryError:
         raise  # the memory limit of the process, which its parent handles
-    except Exception:  # pypdf raises anything on a damaged file
-        logger.info("%s could not be read; it is left out", name, exc_info=True)
+    except Exception:  # boundary: pypdf raises arbitrary errors on corrupt files
+        logger.info("%s could not be read and is skipped", name, exc_info=True)
         return None
-    return PAGE_BREAK.join(pages).encode("utf-8", "replace").decode("utf-8")
+    return replace_surrogates(PAGE_BREAK.join(pages))
