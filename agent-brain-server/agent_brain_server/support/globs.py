@@ -1,9 +1,9 @@
-"""Globs in the notation of `.gitignore`, matched in a time that grows with glob times path and no faster.
+"""Gitignore globs that match in time proportional to the length of the glob times that of the path.
 
-A star is translated so that it takes as little as it can and never gives back, as in Python's own `fnmatch`: what
-follows it up to the next star has one length, so its first place is as good as any later one. The same holds of `**`
-and the parts that follow it. A plain translation tries all places of all stars: eight of them on a name of sixty
-letters take seconds, in which nothing else in the process runs.
+Globs are translated to regular expressions without backtracking, as in Python's `fnmatch`: a star is an atomic group
+that matches as little as possible. This is correct because the text up to the next star has a fixed length, so that its
+first occurrence is as good as any later one; the same holds for `**` and the parts up to the next `**`. pathspec's
+translation backtracks: `*a*a*b` takes over 20 s on a name of 2,000 letters.
 """
 
 import re
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from agent_brain_server.errors import InvalidRequestError
 
 ANY_PARTS = "(?:[^/]+/)*?"
-"""What `**/` stands for: the fewest directories that let the rest match."""
+"""Translation of `**/`: as few directories as possible."""
 
 NOT_EMPTY = "(?=[^/])"
-"""A part of a path has at least one character."""
+"""Ensures that a part of a path has at least one character."""
 
 NAMED_CLASS = re.compile(r"\[:(\w*):\]")
 
@@ -34,23 +34,23 @@ NAMED_CLASSES = {
     "upper": "A-Z",
     "xdigit": "0-9A-Fa-f",
 }
-"""Classes that POSIX names, as ranges: in git they are of ASCII alone."""
+"""POSIX character classes as ranges; as in git, they contain only ASCII characters."""
 
 HINT = "Write globs as in .gitignore, for example src/**/*.py or docs/."
 
 
 class GlobError(ValueError):
-    """The text is no glob, or one that can match nothing; the message says why."""
+    """The text is not a valid glob, or cannot match anything; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Glob:
-    """One glob, ready to match.
+    """A compiled glob.
 
     Attributes:
-        negated: It began with `!`: what it matches is taken out.
-        covering: Matches a path that the glob names, or that lies below a directory which it names.
-        naming: Matches a path that the glob names itself; directories end in `/`.
+        negated: Whether it began with `!`, so that it excludes what it matches.
+        covering: Matches paths that match the glob, or that are inside a directory that does.
+        naming: Matches paths that match the glob themselves; directories end in `/`.
     """
 
     negated: bool
@@ -60,20 +60,20 @@ class Glob:
 
 @dataclass(frozen=True, slots=True)
 class GlobList:
-    """Several globs in order: of those that match a path, the last one decides."""
+    """Compiled globs in order; the last one that matches a path decides."""
 
     globs: tuple[Glob, ...]
     otherwise: bool = False
 
     def match_file(self, path: str) -> bool:
-        """Tell whether the file is chosen, by its own name or by that of a directory above it."""
+        """Return whether a file is selected by a glob that matches it or one of its directories."""
         for glob in reversed(self.globs):
             if glob.covering.match(path):
                 return not glob.negated
         return self.otherwise
 
     def judge(self, path: str) -> bool | None:
-        """Tell whether the path itself is named, None where no glob says anything; a directory ends in `/`."""
+        """Return whether a path itself is selected, `None` if no glob matches; directories end in `/`."""
         for glob in reversed(self.globs):
             if glob.naming.match(path):
                 return not glob.negated
@@ -81,14 +81,14 @@ class GlobList:
 
 
 def compile_globs(globs: Sequence[str], field: str) -> GlobList | None:
-    """Compile globs (`src/**/*.py`, `*.md`, `docs/`) that are relative to the project root.
+    """Compile globs (`src/**/*.py`, `*.md`, `docs/`) relative to the project root.
 
     Args:
-        globs: The patterns; none gives None.
-        field: The request's field, for the message.
+        globs: The globs; returns `None` if empty.
+        field: Name of the request's field, for the error message.
 
     Raises:
-        InvalidRequestError: A glob is not one, or can match nothing; the message names it.
+        InvalidRequestError: A glob is invalid, or cannot match anything.
     """
     if not globs:
         return None
@@ -98,20 +98,20 @@ def compile_globs(globs: Sequence[str], field: str) -> GlobList | None:
             compiled.append(compile_glob(glob))
         except GlobError as error:
             raise InvalidRequestError(
-                f"{field} holds {glob!r}, which is not a glob: {error}.", code="invalid_glob", hint=HINT
+                f"{field} contains {glob!r}, which is not a valid glob: {error}.", code="invalid_glob", hint=HINT
             ) from error
     return GlobList(tuple(compiled))
 
 
 def compile_choice(globs: Sequence[str], field: str) -> GlobList | None:
-    """Compile globs that say what is wanted: where all of them begin with `!`, everything else is.
+    """Compile globs that select files; if all begin with `!`, they select all files that they do not match.
 
     Args:
-        globs: The patterns; none gives None.
-        field: The request's field, for the message.
+        globs: The globs; returns `None` if empty.
+        field: Name of the request's field, for the error message.
 
     Raises:
-        InvalidRequestError: A glob is not one, or can match nothing; the message names it.
+        InvalidRequestError: A glob is invalid, or cannot match anything.
     """
     compiled = compile_globs(globs, field)
     if compiled is None:
@@ -120,7 +120,7 @@ def compile_choice(globs: Sequence[str], field: str) -> GlobList | None:
 
 
 def compile_lines(lines: Sequence[str]) -> GlobList:
-    """Compile the lines of an ignore file; comments, blank lines and what git can't read either are passed over."""
+    """Compile the lines of an ignore file; comments, blank lines and invalid globs are ignored, as in git."""
     compiled = []
     for line in lines:
         try:
@@ -134,7 +134,7 @@ def compile_glob(glob: str) -> Glob:
     """Compile one glob.
 
     Raises:
-        GlobError: It is none, or can match nothing.
+        GlobError: It is invalid, or cannot match anything.
     """
     text = _strip(glob)
     negated = text.startswith("!")
@@ -142,9 +142,9 @@ def compile_glob(glob: str) -> Glob:
     if not text.strip("/"):
         raise GlobError("it matches nothing")
     if not negated and text.startswith("#"):
-        raise GlobError("it is a comment in git's notation; write \\# for a name that starts so")
+        raise GlobError("it is a comment in git's notation; write \\# for a name that begins with #")
     if any(char < " " for char in text):
-        raise GlobError("it holds a control character")
+        raise GlobError("it contains a control character")
     body, is_open = _translate(text)
     is_directory = text.endswith("/")
     if is_open:
@@ -155,19 +155,19 @@ def compile_glob(glob: str) -> Glob:
 
 
 def _strip(glob: str) -> str:
-    """Take the spaces off the end, but for one that a backslash keeps."""
+    """Remove trailing spaces, except one that is escaped by a backslash."""
     stripped = glob.rstrip(" ")
     backslashes = len(stripped) - len(stripped.rstrip("\\"))
     return stripped + " " if backslashes % 2 and len(stripped) < len(glob) else stripped
 
 
 def _translate(text: str) -> tuple[str, bool]:
-    """Return the regular expression of a glob without its end, and whether it ends in `**`: anything below."""
+    """Return the regular expression of a glob without its end, and whether it ends in `**`."""
     parts = text.removeprefix("/").removesuffix("/").split("/")
     if "" in parts:
-        raise GlobError("no path has two slashes in a row")
+        raise GlobError("no path has two consecutive slashes")
     parts = ["**" if part.startswith("**") and not part.strip("*") else part for part in parts]
-    if "/" not in text.rstrip("/"):  # without a slash before its end it may stand anywhere
+    if "/" not in text.rstrip("/"):  # a glob without an inner slash matches at any depth
         parts = ["**", *parts]
     is_open = parts[-1] == "**"
     if is_open:
@@ -191,7 +191,7 @@ def _translate(text: str) -> tuple[str, bool]:
 
 
 def _translate_part(part: str) -> str:
-    """Return the regular expression of what stands between two slashes."""
+    """Return the regular expression of the part between two slashes."""
     runs = [""]
     for token in _find_tokens(part):
         if token == "*":
@@ -207,7 +207,7 @@ def _translate_part(part: str) -> str:
 
 
 def _find_tokens(part: str) -> Iterator[str]:
-    """Yield `*`, or the regular expression of one character, for each that the part of a glob holds."""
+    """Yield `*` for each star, and the regular expression of each other character."""
     position = 0
     while position < len(part):
         char = part[position]
@@ -229,7 +229,7 @@ def _find_tokens(part: str) -> Iterator[str]:
 
 
 def _translate_class(part: str, position: int) -> tuple[str, int]:
-    """Return the regular expression of a class, and where the glob goes on; `position` is behind its bracket."""
+    """Return the regular expression of a character class and the position after it; `position` is after its `[`."""
     negated = part[position : position + 1] in ("!", "^")
     position += negated
     members: list[str] = []
@@ -237,7 +237,7 @@ def _translate_class(part: str, position: int) -> tuple[str, int]:
         named = NAMED_CLASS.match(part, position)
         if named is not None:
             if named[1] not in NAMED_CLASSES:
-                raise GlobError(f"{named[0]} is no class of characters")
+                raise GlobError(f"{named[0]} is not a character class")
             members.append(NAMED_CLASSES[named[1]])
             position = named.end()
             continue
@@ -249,16 +249,16 @@ def _translate_class(part: str, position: int) -> tuple[str, int]:
     if position >= len(part):
         raise GlobError("a [ is not closed")
     if not any(members):
-        raise GlobError("a range goes from back to front")
+        raise GlobError("a range is in reverse order")
     return f"(?!/)[{'^' if negated else ''}{''.join(members)}]", position + 1
 
 
 def _read_member(part: str, position: int) -> tuple[str, int]:
-    """Return one character of a class, and where the class goes on."""
+    """Return one character of a class and the position after it."""
     position += part[position] == "\\" and position + 1 < len(part)
     return part[position], position + 1
 
 
 def _escape_member(char: str) -> str:
-    """Escape a character inside a class: every mark, since some mean something only there."""
+    """Escape a character inside a class: all punctuation, because some marks are special only there."""
     return char if char.isalnum() else f"\\{char}"

@@ -1,9 +1,9 @@
-"""The languages that are told apart, and the names by which people and programs ask for them."""
+"""Known languages: their file extensions, file names, interpreters and aliases."""
 
 import difflib
 
 PLAIN_TEXT = "text"
-"""The language of a file of which only that it is text is known."""
+"""The language of text files of unknown type."""
 
 EXTENSION_LANGUAGES: dict[str, str] = {
     **dict.fromkeys(("py", "pyi", "pyw", "pyx", "pxd"), "python"),
@@ -72,7 +72,7 @@ EXTENSION_LANGUAGES: dict[str, str] = {
     **dict.fromkeys(("csv", "tsv"), "csv"),
     **dict.fromkeys(("diff", "patch"), "diff"),
 }
-"""Extension, lower case and without the dot, to language."""
+"""File extension, lower case and without the dot, to language."""
 
 NAME_LANGUAGES: dict[str, str] = {
     "dockerfile": "dockerfile",
@@ -96,7 +96,7 @@ NAME_LANGUAGES: dict[str, str] = {
     ".gitconfig": "ini",
     ".vimrc": "vim",
 }
-"""Whole file name, lower case, to language; asked before the extension."""
+"""File name, lower case, to language; takes precedence over the extension."""
 
 SHEBANG_LANGUAGES: dict[str, str] = {
     "sh": "shell",
@@ -122,7 +122,7 @@ SHEBANG_LANGUAGES: dict[str, str] = {
     "rscript": "r",
     "make": "make",
 }
-"""Interpreter in a first line `#!`, without version, to language; asked where name and extension say nothing."""
+"""Interpreter in a shebang line, without version, to language; used if name and extension are unknown."""
 
 LANGUAGES = frozenset({*EXTENSION_LANGUAGES.values(), *NAME_LANGUAGES.values(), *SHEBANG_LANGUAGES.values()})
 
@@ -151,20 +151,20 @@ LANGUAGE_ALIASES: dict[str, str] = {
     **dict.fromkeys(("plain", "plaintext", "plain-text"), PLAIN_TEXT),
     **{language: language for language in LANGUAGES},
 }
-"""What a filter may say, lower case, to the language: its name, a file extension, an interpreter, a common spelling."""
+"""Name accepted by filters, lower case, to language: its name, extensions, interpreters and common aliases."""
 
 
 def resolve_language(name: str) -> str | None:
-    """Return the language that a name or an alias stands for, or `None` if there is no such language."""
+    """Return the language of a name or alias, or `None` if unknown."""
     return LANGUAGE_ALIASES.get(name.strip().lower().removeprefix("."))
 
 
 def suggest_language(name: str) -> str | None:
-    """Return the language that an unknown name is probably meant for, or `None`."""
+    """Return the language with the most similar name or alias, or `None`."""
     close = difflib.get_close_matches(name.strip().lower(), LANGUAGE_ALIASES, n=1)
     return LANGUAGE_ALIASES[close[0]] if close else None
 
 
 def list_languages() -> str:
-    """Return the names of all languages, sorted, for a message."""
+    """Return the sorted names of all languages, separated by commas."""
     return ", ".join(sorted(LANGUAGES))
