@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from agent_brain_server.api.peer import Address, SocketOwners, read_overflow_uid
 from agent_brain_server.errors import AgentBrainError, ForbiddenError, UnauthorizedError
+from agent_brain_server.support.socket_owners import Address, SocketOwners, read_overflow_uid
 
 OPEN_PATHS = frozenset({"/health"})
 """Answered without credentials: it identifies the server and reveals nothing about the project."""

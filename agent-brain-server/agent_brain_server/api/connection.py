@@ -18,8 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agent_brain_server.api.access import PEER_KEY, ConnectionGuard, Peer
 from agent_brain_server.api.errors import problem_response
-from agent_brain_server.api.peer import Address
 from agent_brain_server.errors import HeadersTooLargeError, PayloadTooLargeError, RequestError, RequestTimeoutError
+from agent_brain_server.support.socket_owners import Address
 
 logger = logging.getLogger(__name__)
 

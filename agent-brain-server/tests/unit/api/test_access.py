@@ -15,15 +15,15 @@ import pytest
 
 from agent_brain_server.api import access
 from agent_brain_server.api.access import PEER_KEY, UNTRUSTED_BURST, AccessPolicy, ConnectionGuard, Peer, find_peer
-from agent_brain_server.api.peer import read_overflow_uid
 from agent_brain_server.errors import ForbiddenError, UnauthorizedError
+from agent_brain_server.support.socket_owners import read_overflow_uid
 
 LIMIT_S = 120
 
 NAMESPACE_SCRIPT = """
 import asyncio, json, os, socket
 from agent_brain_server.api.access import ConnectionGuard, Peer
-from agent_brain_server.api.peer import SocketOwners
+from agent_brain_server.support.socket_owners import SocketOwners
 
 async def look_up():
     guard, owners = ConnectionGuard(), SocketOwners()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.api import peer
-from agent_brain_server.api.peer import Address, SocketDiag, SocketOwners, SocketTables, read_socket_tables
+from agent_brain_server.support import socket_owners
+from agent_brain_server.support.socket_owners import Address, SocketDiag, SocketOwners, SocketTables, read_socket_tables
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux has these tables")
 
@@ -24,7 +24,7 @@ def find_in_tables(local: Address, remote: Address) -> int | None:
     async def find() -> int | None:
         tables = SocketTables()
         try:
-            return await tables.find(peer._normalize(local), peer._normalize(remote))
+            return await tables.find(socket_owners._normalize(local), socket_owners._normalize(remote))
         finally:
             tables.close()
 
@@ -113,7 +113,7 @@ def test_find_of_a_listening_socket_returns_none(find: Find) -> None:
 def test_netlink_reads_no_table(monkeypatch: pytest.MonkeyPatch, find: Find, request: pytest.FixtureRequest) -> None:
     if find is find_in_tables:
         pytest.skip("the tables are what this is about")
-    monkeypatch.setattr(peer, "TABLES", {})
+    monkeypatch.setattr(socket_owners, "TABLES", {})
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,
@@ -122,7 +122,7 @@ def test_netlink_reads_no_table(monkeypatch: pytest.MonkeyPatch, find: Find, req
 
 
 def test_owners_without_netlink_come_from_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "NETLINK_SOCK_DIAG", 31)  # a netlink family that no kernel has
+    monkeypatch.setattr(socket_owners, "NETLINK_SOCK_DIAG", 31)  # a netlink family that no kernel has
     assert SocketDiag.open() is None
     owners = SocketOwners()
     owners.open()
@@ -141,8 +141,8 @@ def test_owners_without_netlink_come_from_tables(monkeypatch: pytest.MonkeyPatch
 
 def test_tables_are_read_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
-    read = peer.read_socket_tables
-    monkeypatch.setattr(peer, "read_socket_tables", lambda port: reads.append(port) or read(port))
+    read = socket_owners.read_socket_tables
+    monkeypatch.setattr(socket_owners, "read_socket_tables", lambda port: reads.append(port) or read(port))
 
     async def ask_at_once(ends: tuple[Address, Address]) -> list[int | None]:
         tables = SocketTables()
