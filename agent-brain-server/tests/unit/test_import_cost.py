@@ -42,14 +42,14 @@ print(json.dumps({"cpu_ms": spent * 1000, "modules": sorted(sys.modules)}))
 
 
 @pytest.mark.parametrize("module", FRONT_DOOR)
-def test_importing_it_loads_nothing_heavy(module):
+def test_client_api_imports_nothing_heavy(module):
     answer = subprocess.run([sys.executable, "-c", MEASURE, module], capture_output=True, text=True, check=True)
     measured = json.loads(answer.stdout)
     print(f"{module}: {measured['cpu_ms']:.0f} ms of CPU, {len(measured['modules'])} modules")
     assert not {name.partition(".")[0] for name in measured["modules"]} & set(HEAVY)
 
 
-def test_the_package_itself_loads_nothing_at_all():
+def test_package_import_loads_nothing():
     answer = subprocess.run(
         [sys.executable, "-c", MEASURE, "agent_brain_server"], capture_output=True, text=True, check=True
     )

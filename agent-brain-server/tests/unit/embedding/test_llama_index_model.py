@@ -29,7 +29,7 @@ def embedder():
     return LlamaIndexEmbedder(LengthEmbedding(embed_batch_size=2), "test:length")
 
 
-def test_rows_keep_the_order_of_the_texts_and_have_unit_length(embedder):
+def test_llama_index_embed_returns_unit_vectors_in_order(embedder):
     vectors = embedder.embed(["a b", "ccc", "dd dd dd", "e", "f g h"])
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
@@ -37,7 +37,7 @@ def test_rows_keep_the_order_of_the_texts_and_have_unit_length(embedder):
     np.testing.assert_allclose(vectors[3], np.array([1, 1, 1]) / math.sqrt(3), rtol=1e-6)
 
 
-def test_query_is_embedded_as_a_query(embedder):
+def test_llama_index_embeds_query_as_query(embedder):
     (query,) = embedder.embed_queries(["a b"])
     np.testing.assert_allclose(query, np.array([3, 2, -1]) / math.sqrt(14), rtol=1e-6)
     assert embedder.embed_queries([]).shape == (0, 3)
@@ -45,24 +45,24 @@ def test_query_is_embedded_as_a_query(embedder):
         embedder.embed_queries(["unreachable"])
 
 
-def test_name_and_dimension(embedder):
+def test_llama_index_name_and_dimension(embedder):
     assert embedder.name == "test:length"
     assert embedder.dimension == 3
 
 
-def test_no_texts_give_no_vectors(embedder):
+def test_embed_no_texts_returns_empty(embedder):
     assert embedder.embed([]).shape == (0, 3)
 
 
-def test_a_vector_of_zeros_stays_finite(embedder):
+def test_llama_index_zero_vector_is_finite(embedder):
     assert embedder.embed([""]).tolist() == [[0.0, 0.0, 0.0]]
 
 
-def test_a_lone_surrogate_is_replaced(embedder):
+def test_llama_index_replaces_lone_surrogate(embedder):
     np.testing.assert_array_equal(embedder.embed(["\ud800b"]), embedder.embed(["?b"]))
 
 
-def test_a_failing_model_is_named(embedder):
+def test_llama_index_failure_has_model_name(embedder):
     with pytest.raises(UnavailableError, match=r"test:length.*refused") as caught:
         embedder.embed(["fine", "unreachable"])
     assert isinstance(caught.value.__cause__, ConnectionError)

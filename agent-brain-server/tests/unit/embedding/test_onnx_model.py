@@ -29,7 +29,7 @@ def reference_entries():
 
 
 @pytest.mark.parametrize("entry", reference_entries(), ids=lambda entry: entry["text"][:20])
-def test_vectors_agree_with_the_unquantised_model(embedder, entry):
+def test_onnx_vectors_agree_with_unquantized_model(embedder, entry):
     (vector,) = embedder.embed([entry["text"]])
     assert float(vector @ np.array(entry["vector"], dtype=np.float32)) >= 0.99
 
@@ -54,14 +54,14 @@ def test_vectors_agree_with_the_unquantised_model(embedder, entry):
         ),
     ],
 )
-def test_the_right_text_is_nearest(embedder, question, answer, others):
+def test_onnx_relevant_text_is_nearest(embedder, question, answer, others):
     query, *candidates = embedder.embed([question, *others, answer])
     scores = np.array(candidates) @ query
     assert int(scores.argmax()) == len(others)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_text_has_one_vector_in_any_company(embedder, threads):
+def test_onnx_vector_is_independent_of_batch(embedder, threads):
     together = OnnxEmbedder(threads=threads).embed(MIXED)
     alone = np.concatenate([embedder.embed([text]) for text in MIXED])
     assert together.shape == (len(MIXED), embedder.dimension)
@@ -69,14 +69,14 @@ def test_a_text_has_one_vector_in_any_company(embedder, threads):
     np.testing.assert_array_equal(together, alone)
 
 
-def test_many_threads_may_share_one_embedder(embedder):
+def test_onnx_embedder_is_thread_safe(embedder):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(embedder.embed, [MIXED] * 8))
     for answer in answers[1:]:
         np.testing.assert_array_equal(answer, answers[0])
 
 
-def test_no_texts_give_no_vectors(embedder):
+def test_embed_no_texts_returns_empty(embedder):
     assert embedder.embed([]).shape == (0, 384)
 
 
@@ -96,29 +96,29 @@ def test_no_texts_give_no_vectors(embedder):
     ],
     ids=["empty", "blank", "nul", "inner-nul", "surrogate", "one-word", "many-words", "newlines", "emoji", "non-char"],
 )
-def test_odd_text_gives_a_unit_vector(embedder, text):
+def test_onnx_unusual_text_returns_unit_vector(embedder, text):
     (vector,) = embedder.embed([text])
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_lone_surrogate_does_not_hide_the_rest(embedder):
+def test_onnx_lone_surrogate_is_replaced(embedder):
     odd, clean, other = embedder.embed(["\ud800" + CODE, CODE, "a recipe for apple pie"])
     assert odd @ clean > 0.9 > other @ clean
 
 
-def test_only_the_first_tokens_count():
+def test_onnx_truncates_to_max_tokens():
     short = OnnxEmbedder(max_tokens=16)
     first, second = short.embed(["lock " * 40, "lock " * 40 + "apple pie"])
     np.testing.assert_array_equal(first, second)
 
 
-def test_the_name_tells_model_and_build(embedder):
+def test_onnx_name_has_model_and_fingerprint(embedder):
     assert re.fullmatch(re.escape(DEFAULT_MODEL) + r"@[0-9a-f]{12}", embedder.name)
     assert OnnxEmbedder(threads=2).name == embedder.name
     assert OnnxEmbedder(max_tokens=64).name != embedder.name
 
 
-def test_another_build_has_another_name(embedder, tmp_path):
+def test_onnx_name_changes_with_model_file(embedder, tmp_path):
     for file in ("model.onnx", "tokenizer.json"):
         shutil.copy(MODEL_DIR / file, tmp_path)
     assert OnnxEmbedder(model_dir=tmp_path).name == embedder.name
@@ -127,12 +127,12 @@ def test_another_build_has_another_name(embedder, tmp_path):
     assert OnnxEmbedder(model_dir=tmp_path).name != embedder.name
 
 
-def test_a_missing_model_is_said(tmp_path):
+def test_onnx_missing_model_raises(tmp_path):
     with pytest.raises(StoreError, match=r"model\.onnx"):
         OnnxEmbedder(model_dir=tmp_path)
 
 
-def test_the_note_of_origin_is_about_this_file():
+def test_origin_note_describes_model_file():
     digest = hashlib.sha256((MODEL_DIR / "model.onnx").read_bytes()).hexdigest()
     assert digest in (MODEL_DIR / "ORIGIN.md").read_text(encoding="utf-8")
 
@@ -146,5 +146,5 @@ def test_the_note_of_origin_is_about_this_file():
         ("aarch64", "Features : fp asimd asimddp\n", False),
     ],
 )
-def test_exact_products_are_asked_for_where_the_processor_needs_it(machine, cpu_info, expected):
+def test_onnx_exact_products_without_vnni(machine, cpu_info, expected):
     assert lacks_int8_dot_product(machine, cpu_info) is expected

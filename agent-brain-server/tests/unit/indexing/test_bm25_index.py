@@ -44,7 +44,7 @@ def keys(hits):
     return [hit.key for hit in hits]
 
 
-def test_words_are_found_in_every_field(index):
+def test_search_matches_every_field(index):
     write(
         index,
         stored(1, "the body says zebra", path="one.py"),
@@ -56,7 +56,7 @@ def test_words_are_found_in_every_field(index):
     assert set(keys(index.search("zebras", 10))) == {1, 2, 3, 4}
 
 
-def test_the_best_come_first_and_no_more_than_asked(index):
+def test_search_returns_best_first_up_to_limit(index):
     write(index, *(stored(key, "lock " * key + "filler " * 10, path=f"{key}.py") for key in range(1, 21)))
     hits = index.search("lock", 5)
     assert len(hits) == 5
@@ -64,7 +64,7 @@ def test_the_best_come_first_and_no_more_than_asked(index):
     assert all(hit.score > 0 for hit in hits)
 
 
-def test_the_first_line_of_several_counts_more(index):
+def test_search_boosts_subject_line(index):
     write(index, stored(1, "lock file lost", path="one.py"), stored(2, "daemon restart loop", path="two.py"))
     one, two = "lock file lost", "daemon restart loop"
     assert keys(index.search(f"{one} {two}", 2)) == keys(index.search(f"{two} {one}", 2))
@@ -72,19 +72,19 @@ def test_the_first_line_of_several_counts_more(index):
     assert keys(index.search(f"{two}\n\n{one}", 2)) == [2, 1]
 
 
-def test_search_with_a_filter_in_an_empty_index_finds_nothing(index):
+def test_search_filtered_empty_index_returns_nothing(index):
     assert index.search("word", 10, allow([], languages=("python",))) == []
     assert index.find_fault() is None
 
 
-def test_changes_are_seen_after_the_commit_and_not_before(index):
+def test_commit_makes_changes_visible(index):
     index.index_files([("a.py", [stored(1, "zebra")])])
     assert index.search("zebra", 5) == []
     index.commit()
     assert keys(index.search("zebra", 5)) == [1]
 
 
-def test_a_file_that_comes_again_replaces_itself(index):
+def test_index_files_replaces_earlier_version(index):
     write(index, stored(1, "zebra"), stored(2, "yak"), stored(3, "zebra", path="b.py"))
     write(index, stored(4, "gnu"))
     assert keys(index.search("zebra", 5)) == [3]
@@ -92,14 +92,14 @@ def test_a_file_that_comes_again_replaces_itself(index):
     assert index.count() == 2
 
 
-def test_deleted_files_are_gone_and_their_namesakes_stay(index):
+def test_delete_paths_keeps_similar_paths(index):
     write(index, stored(1, "zebra", path="a.py"), stored(2, "zebra", path="a.py/b.py"), stored(3, "zebra", path="A.py"))
     index.delete_paths(["a.py"])
     index.commit()
     assert sorted(keys(index.search("zebra", 5))) == [2, 3]
 
 
-def test_a_cleared_index_is_empty_at_once(index):
+def test_clear_empties_index_immediately(index):
     write(index, stored(1, "zebra"))
     index.clear()
     assert index.search("zebra", 5) == []
@@ -131,7 +131,7 @@ def allow(chunks, *, paths=None, languages=(), source_types=()):
         ({"paths": ("p1.py",), "languages": ("go",)}, set()),
     ],
 )
-def test_a_filter_limits_the_answer_and_leaves_the_scores(index, monkeypatch, limits, expected, most):
+def test_search_filter_keeps_scores(index, monkeypatch, limits, expected, most):
     monkeypatch.setattr(bm25_index, "MAX_OVERFETCHED", most)
     chunks = [
         stored(1, "zebra", path="p1.py"),
@@ -149,7 +149,7 @@ def test_a_filter_limits_the_answer_and_leaves_the_scores(index, monkeypatch, li
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(left=st.sets(st.integers(0, 19)), limit=st.integers(1, 30), words=st.sets(st.sampled_from("abcd"), min_size=1))
-def test_dropping_what_a_filter_forbids_answers_as_naming_what_it_allows(twenty_files, left, limit, words):
+def test_search_both_filter_strategies_agree(twenty_files, left, limit, words):
     index, chunks = twenty_files
     allowed = allow(chunks, paths=tuple(f"{number}.py" for number in left))
     query = " ".join(f"word{letter}" for letter in sorted(words))
@@ -178,24 +178,24 @@ def twenty_files(tmp_path_factory):
 @pytest.mark.parametrize(
     "query", ["", "   ", "!!!", "\ud800", "\0", '"unclosed AND (', "a:b^2 OR *", "x" * 4000, "wort " * 900]
 )
-def test_no_query_is_a_syntax_error(index, query):
+def test_search_accepts_query_syntax_characters(index, query):
     write(index, stored(1, "zebra"))
     assert index.search(query, 5) == []
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(query=st.text(max_size=200))
-def test_any_query_is_answered(index, query):
+def test_search_any_query_is_answered(index, query):
     assert isinstance(index.search(query, 5), list)
 
 
-def test_a_query_of_very_many_words_costs_no_more_than_its_limit(index):
+def test_search_long_query_is_bounded(index):
     write(index, stored(1, "last"), stored(2, "w1"))
     many = " ".join(f"w{number}" for number in range(2000))
     assert keys(index.search(f"{many} last", 5)) == [2]
 
 
-def test_an_index_is_kept_for_its_store_and_emptied_for_another(tmp_path):
+def test_bind_store_of_other_store_empties_index(tmp_path):
     for store_id, is_new in (("a", True), ("a", False), ("b", True)):
         index = BM25IndexManager(tmp_path)
         assert index.bind_store(store_id) is is_new
@@ -204,7 +204,7 @@ def test_an_index_is_kept_for_its_store_and_emptied_for_another(tmp_path):
         index.close()
 
 
-def test_an_index_of_another_version_is_emptied(tmp_path, monkeypatch):
+def test_bind_store_of_other_version_empties_index(tmp_path, monkeypatch):
     index = BM25IndexManager(tmp_path)
     index.bind_store("a")
     index.close()
@@ -213,7 +213,7 @@ def test_an_index_of_another_version_is_emptied(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["meta.json", "index.json", "segment"])
-def test_a_damaged_index_is_made_anew(tmp_path, damage):
+def test_bind_store_rebuilds_corrupt_index(tmp_path, damage):
     index = BM25IndexManager(tmp_path)
     index.bind_store("a")
     write(index, *(stored(key, f"word{key} zebra", path=f"{key}.py") for key in range(50)))
@@ -227,18 +227,18 @@ def test_a_damaged_index_is_made_anew(tmp_path, damage):
     index.close()
 
 
-def test_an_index_that_is_not_open_says_so(tmp_path):
+def test_search_unopened_index_raises(tmp_path):
     with pytest.raises(StoreError, match="not open"):
         BM25IndexManager(tmp_path).search("zebra", 5)
 
 
-def test_a_directory_that_cannot_be_made_is_reported(tmp_path):
+def test_bind_store_reports_unusable_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="file"):
         BM25IndexManager(tmp_path / "file" / "below").bind_store("a")
 
 
-def test_searches_go_on_while_files_are_written(index):
+def test_search_works_during_writes(index):
     write(index, *(stored(key, "zebra", path=f"{key}.py") for key in range(100)))
     failures: list[object] = []
     stop = threading.Event()
@@ -278,7 +278,7 @@ while True:
 
 
 @pytest.mark.process
-def test_a_kill_loses_nothing_that_was_committed_and_leaves_no_lock(tmp_path):
+def test_kill_keeps_committed_files_and_no_lock(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
@@ -328,7 +328,7 @@ print(json.dumps({"errors": errors, "during": during, "after": [hit.key for hit 
 
 
 @pytest.mark.process
-def test_a_full_disk_is_an_error_the_index_answers_on_and_recovers(tmp_path):
+def test_full_disk_keeps_answers_and_recovers(tmp_path):
     command = [sys.executable, "-c", FILL_A_SMALL_DISK, str(tmp_path)]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
     assert told["errors"] == 2
@@ -347,7 +347,7 @@ QUESTIONS = [
 ]  # fmt: skip
 
 
-def test_the_ranking_agrees_with_the_reference(index, monkeypatch):
+def test_search_ranking_agrees_with_rank_bm25(index, monkeypatch):
     """Compare the ten best of plain BM25 over bodies with those of rank-bm25, on the standard library's sources."""
     monkeypatch.setattr(bm25_index, "FIELD_BOOSTS", {"body": 1.0})
     sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:60]
@@ -367,14 +367,14 @@ def test_the_ranking_agrees_with_the_reference(index, monkeypatch):
     assert common >= 0.8 * 10 * len(QUESTIONS)
 
 
-def test_the_binding_names_store_and_version(tmp_path):
+def test_bind_store_records_store_and_version(tmp_path):
     index = BM25IndexManager(tmp_path)
     index.bind_store("a")
     assert json.loads((tmp_path / "index.json").read_text()) == {"store_id": "a", "version": bm25_index.INDEX_VERSION}
     index.close()
 
 
-def test_a_commit_that_a_kill_cut_short_is_not_in_the_way_of_the_next(index, tmp_path):
+def test_commit_after_interrupted_commit_succeeds(index, tmp_path):
     """A commit writes which documents are gone, then the list of its files; the same changes write the same names."""
     directory = tmp_path / "bm25_index"
     write(index, stored(1, "one", path="one.py"), stored(2, "two", path="two.py"))

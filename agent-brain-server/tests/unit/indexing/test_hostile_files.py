@@ -88,7 +88,7 @@ def assert_chunked(language: str, text: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @settings(max_examples=15, deadline=None)
 @given(data=st.binary(max_size=2000) | st.text(max_size=1000).map(lambda text: text.encode("utf-8", "replace")))
-def test_any_bytes_can_be_cut(language: str, data: bytes) -> None:
+def test_chunk_file_any_bytes(language: str, data: bytes) -> None:
     assert_chunked(language, data.decode("latin-1"))
     assert_chunked(language, data.decode("utf-8", "replace"))
 
@@ -108,7 +108,7 @@ EDITS = st.lists(
 @pytest.mark.parametrize("language", sorted(SAMPLES))
 @settings(max_examples=20, deadline=None)
 @given(edits=EDITS, times=st.integers(1, 5))
-def test_damaged_source_can_be_cut(language: str, edits: list[tuple[int, int, str]], times: int) -> None:
+def test_chunk_file_corrupt_source(language: str, edits: list[tuple[int, int, str]], times: int) -> None:
     text = SAMPLES[language] * times
     for place, length, replacement in edits:
         place %= len(text) + 1
@@ -116,13 +116,13 @@ def test_damaged_source_can_be_cut(language: str, edits: list[tuple[int, int, st
     assert_chunked(language, text)
 
 
-def test_every_grammar_has_a_sample() -> None:
+def test_hostile_samples_cover_every_grammar() -> None:
     assert {*GRAMMARS} - {"tsx"} <= {*SAMPLES}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("unit", ["{", "((", "/*"])
-def test_no_long_run_takes_long_to_cut(language: str, unit: str) -> None:
+def test_chunk_file_long_runs_take_bounded_time(language: str, unit: str) -> None:
     text = unit * (8_000 // len(unit))
     began = time.process_time()
     chunk_file(source(language, text), chunk_size=512, chunk_overlap=50)
@@ -140,7 +140,7 @@ MARKUP = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(markup=MARKUP)
-def test_any_markup_keeps_its_lines(markup: str) -> None:
+def test_render_any_markup_keeps_lines(markup: str) -> None:
     assert render_html(markup).count("\n") == markup.count("\n")
     assert render_notebook(markup).count("\n") == markup.count("\n")
 
@@ -150,7 +150,7 @@ def test_any_markup_keeps_its_lines(markup: str) -> None:
     "unit",
     ["<", "<a ", "<!--", "<![", "&#", "<a b='", '{"cells": [', '"', "[", '"\\', "<script>", "</", "<svg>", "</svg>"],
 )
-def test_no_long_markup_takes_long(unit: str) -> None:
+def test_render_long_markup_takes_bounded_time(unit: str) -> None:
     text = unit * (300_000 // len(unit))
     began = time.process_time()
     render_html(text)
@@ -159,7 +159,7 @@ def test_no_long_markup_takes_long(unit: str) -> None:
     assert time.process_time() - began < LIMIT_S
 
 
-def test_notebook_of_many_sources_on_one_line_is_joined() -> None:
+def test_render_notebook_joins_many_sources() -> None:
     sources = [f"line {number}\n" for number in range(60_000)]
     began = time.process_time()
     text = render_notebook(json.dumps({"cells": [{"source": sources}]}))
@@ -182,7 +182,7 @@ def test_notebook_of_many_sources_on_one_line_is_joined() -> None:
         "_password = ${",
     ],
 )
-def test_long_text_is_searched_for_secrets_in_linear_time(name: str, unit: str) -> None:
+def test_holds_secret_long_text_takes_linear_time(name: str, unit: str) -> None:
     text = unit * (300_000 // len(unit)) + "PRIVATE KEY"
     began = time.process_time()
     holds_secret(name, text)
@@ -195,7 +195,7 @@ PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Page
 
 @settings(max_examples=60, deadline=None)
 @given(tail=st.binary(max_size=300), cut=st.integers(0, len(PDF)))
-def test_any_pdf_is_read_or_not(tail: bytes, cut: int) -> None:
+def test_render_pdf_any_bytes(tail: bytes, cut: int) -> None:
     for data in (PDF + tail, PDF[:cut] + tail, PDF[cut:] + tail + b"\nstartxref\n0\n%%EOF"):
         text = render_pdf(data)
         assert text is None or isinstance(text, str)
@@ -203,7 +203,7 @@ def test_any_pdf_is_read_or_not(tail: bytes, cut: int) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(max_size=500), chunk_size=st.integers(-5, 300), overlap=st.integers(-5, 400))
-def test_any_limits_cut_every_line(text: str, chunk_size: int, overlap: int) -> None:
+def test_chunk_file_any_limits_keep_every_line(text: str, chunk_size: int, overlap: int) -> None:
     lines = SourceLines(text.encode("utf-8", "replace").decode())
     limits = Limits.of_chunk_size(chunk_size, overlap)
     pieces = list(lines.take_pieces(0, len(lines.rows), limits))
@@ -219,7 +219,7 @@ KINDS = st.sampled_from(["file", "directory", "link", "loop", "up", "fifo", "soc
 
 @settings(max_examples=60, deadline=None)
 @given(entries=st.lists(st.tuples(NAMES, KINDS), max_size=8), data=st.binary(max_size=40))
-def test_any_tree_is_walked_and_read(tmp_path_factory: pytest.TempPathFactory, entries: list, data: bytes) -> None:
+def test_walk_and_load_any_tree(tmp_path_factory: pytest.TempPathFactory, entries: list, data: bytes) -> None:
     root = tmp_path_factory.mktemp("tree")
     for name, kind in entries:
         make_entry(os.fsencode(root), name, kind, data)
@@ -263,7 +263,7 @@ def bind_socket(directory: bytes, name: bytes) -> None:
         os.close(held)
 
 
-def test_a_deep_tree_and_a_wide_one_are_walked(tmp_path: Path) -> None:
+def test_walk_files_deep_and_wide_trees(tmp_path: Path) -> None:
     deep = tmp_path
     for _ in range(300):
         deep /= "d"
@@ -282,7 +282,7 @@ def test_a_deep_tree_and_a_wide_one_are_walked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["*a" * 60, "**/" * 60 + "a", "a/**/" * 20 + "b", "[", "\\", "!" * 100, "*" * 5000, "?" * 5000]
 )
-def test_no_ignore_file_takes_long_to_obey(tmp_path: Path, line: str) -> None:
+def test_ignore_rules_take_bounded_time(tmp_path: Path, line: str) -> None:
     (tmp_path / ".gitignore").write_text(f"{line}\n*.log\n")
     (tmp_path / ("a" * 200)).write_text("words\n")
     (tmp_path / "b.log").write_text("words\n")

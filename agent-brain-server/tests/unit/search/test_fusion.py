@@ -11,20 +11,20 @@ def by_key(scores):
     return dict(enumerate(scores))
 
 
-def test_keyword_scores_are_shares_of_the_best():
+def test_normalize_bm25_divides_by_best():
     assert normalize_bm25(by_key([8.0, 4.0, 2.0])) == {0: 1.0, 1: 0.5, 2: 0.25}
 
 
-def test_cosines_are_spread_between_the_worst_and_the_best():
+def test_normalize_cosines_min_max():
     assert normalize_cosines(by_key([0.9, 0.5, 0.1])) == {0: 1.0, 1: pytest.approx(0.5), 2: 0.0}
     assert normalize_cosines(by_key([-0.2])) == {0: 1.0}
 
 
-def test_nothing_found_is_nothing_scored():
+def test_normalize_empty_scores():
     assert normalize_bm25({}) == normalize_cosines({}) == fuse_scores({}, {}, 0.5) == {}
 
 
-def test_alpha_is_the_weight_of_the_vectors():
+def test_fuse_scores_weights_vectors_by_alpha():
     bm25, vector = {1: 1.0, 2: 0.5}, {2: 1.0, 3: 0.5}
     assert fuse_scores(bm25, vector, 0.0) == {1: 1.0, 2: 0.5, 3: 0.0}
     assert fuse_scores(bm25, vector, 1.0) == {1: 0.0, 2: 1.0, 3: 0.5}
@@ -32,6 +32,6 @@ def test_alpha_is_the_weight_of_the_vectors():
 
 
 @given(SCORES, SCORES, st.floats(min_value=0, max_value=1))
-def test_a_fused_score_lies_between_zero_and_one(keyword, cosine, alpha):
+def test_fuse_scores_stays_in_unit_interval(keyword, cosine, alpha):
     fused = fuse_scores(normalize_bm25(by_key(keyword)), normalize_cosines(by_key(cosine)), alpha)
     assert all(-1e-9 <= score <= 1 + 1e-9 for score in fused.values())

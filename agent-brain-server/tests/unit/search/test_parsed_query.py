@@ -4,7 +4,7 @@ from agent_brain_server.search.parsed_query import is_identifier, parse_query
 from agent_brain_server.support.tokens import normalize_name
 
 
-def test_a_question_is_its_telling_words():
+def test_parse_query_terms_without_stop_words():
     question = parse_query("How are the HTTP requests sent?")
     assert question.terms == {"http", "request", "sent"}
     assert not question.names
@@ -22,16 +22,16 @@ def test_a_question_is_its_telling_words():
         ("where is the header parsed", set()),
     ],
 )
-def test_names_are_told_from_words(query, names):
+def test_parse_query_names(query, names):
     assert parse_query(query).names == names
 
 
 @pytest.mark.parametrize("query", ["Router", "Client.send", "absl::StrSplit", "Net::HTTP#get"])
-def test_a_lone_name_is_a_symbol(query):
+def test_parse_query_single_name_is_symbol(query):
     assert parse_query(query).is_symbol
 
 
-def test_a_question_says_whether_it_is_about_tests_or_documentation():
+def test_parse_query_asks_tests_or_docs():
     assert parse_query("how are the tests run").asks_tests
     assert parse_query("which guides explain installing").asks_docs
     assert parse_query("what happens when I press a key").asks_docs
@@ -43,9 +43,9 @@ def test_a_question_says_whether_it_is_about_tests_or_documentation():
     ("word", "expected"),
     [("parse_header", True), ("parseHeader", True), ("utf8", True), ("word", False), ("_x", False)],
 )
-def test_identifiers_are_written_unlike_prose(word, expected):
+def test_is_identifier(word, expected):
     assert is_identifier(word) is expected
 
 
-def test_spellings_of_a_name_compare_equal():
+def test_normalize_name_equal_for_all_spellings():
     assert normalize_name("parse_header") == normalize_name("ParseHeader") == "parseheader"

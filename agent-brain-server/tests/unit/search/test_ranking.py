@@ -35,51 +35,51 @@ VECTOR = [Hit(4, 0.8), Hit(3, 0.7), Hit(2, 0.1)]
         ({"alpha": 1.0}, [4, 3, 1, 2]),
     ],
 )
-def test_each_side_counts_as_asked(options, expected):
+def test_rank_uses_retrievers_of_mode(options, expected):
     assert order(rank(BM25, VECTOR, FOUR, weights=NEUTRAL_WEIGHTS, **options)) == expected
 
 
-def test_both_sides_scores_are_told():
+def test_rank_returns_scores_of_both_retrievers():
     ranked = {item.metadata.key: item for item in rank(BM25, VECTOR, FOUR)}
     assert (ranked[1].bm25_score, ranked[1].vector_score) == (9.0, None)
     assert (ranked[3].bm25_score, ranked[3].vector_score) == (1.0, 0.7)
 
 
-def test_without_vectors_hybrid_is_keywords():
+def test_rank_hybrid_without_vectors_equals_bm25():
     assert [item.score for item in rank(BM25, (), FOUR)] == [item.score for item in rank(BM25, (), FOUR, mode="bm25")]
 
 
-def test_without_keywords_hybrid_is_vectors():
+def test_rank_hybrid_without_keywords_equals_vector():
     assert [i.score for i in rank((), VECTOR, FOUR)] == [i.score for i in rank((), VECTOR, FOUR, mode="vector")]
 
 
-def test_a_hit_whose_chunk_is_gone_is_dropped():
+def test_rank_drops_hit_without_metadata():
     assert order(rank([Hit(99, 50.0), *BM25], [], FOUR)) == [1, 2, 3]
     assert rank([Hit(99, 50.0)], [Hit(98, 1.0)], FOUR) == []
 
 
-def test_nothing_found_is_nothing_ranked():
+def test_rank_without_hits_is_empty():
     assert rank() == []
 
 
-def test_a_definition_comes_before_a_mention():
+def test_rank_definition_before_mention():
     known = [facts(1, "use.py"), facts(2, "make.py", names=("parseheader",))]
     assert order(rank([Hit(1, 9.0), Hit(2, 7.0)], known=known, query="parseHeader")) == [2, 1]
 
 
-def test_a_file_named_after_the_question_comes_first():
+def test_rank_filename_match_first():
     known = [facts(1, "middleware/logger.go"), facts(2, "middleware/throttle.go")]
     assert order(rank([Hit(1, 9.0), Hit(2, 8.5)], known=known, query="request throttling")) == [2, 1]
 
 
-def test_a_name_alone_is_looked_up_where_it_is_defined():
+def test_rank_bare_name_finds_definition():
     known = [facts(1, "use.py"), facts(2, "make.py", names=("parseheader",))]
     hits = [Hit(1, 9.0), Hit(2, 4.0)]
     assert order(rank(hits, known=known, query="parseHeader")) == [2, 1]
     assert order(rank(hits, known=known, query="where does parseHeader fail")) == [1, 2]
 
 
-def test_a_name_alone_is_looked_up_by_its_letters_more_than_by_meaning():
+def test_rank_bare_name_prefers_keywords():
     known = [facts(1, "use.py"), facts(2, "make.py")]
     sides = [Hit(1, 9.0), Hit(2, 7.0)], [Hit(2, 0.9), Hit(1, 0.1)]
     assert order(rank(*sides, known, query="parseHeader")) == [1, 2]
@@ -87,25 +87,25 @@ def test_a_name_alone_is_looked_up_by_its_letters_more_than_by_meaning():
     assert order(rank(*sides, known, query="parseHeader", alpha=1.0)) == [2, 1]
 
 
-def test_a_section_that_is_headed_by_the_question_comes_first():
+def test_rank_heading_match_first():
     known = [facts(1, "a.md", source_type="doc"), facts(2, "b.md", source_type="doc", heading="Read timeouts")]
     assert order(rank([Hit(1, 9.0), Hit(2, 8.5)], known=known, query="timeouts for reading")) == [2, 1]
 
 
-def test_what_lies_aside_gives_way():
+def test_rank_peripheral_last():
     known = [facts(1, "examples/a.py"), facts(2, "lib/v1/b.py"), facts(3, "lib/b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.8), Hit(3, 8.0)]
     assert order(rank(hits, known=known))[0] == 3
     assert order(rank(hits, known=known, query="examples with some words"))[0] == 1
 
 
-def test_many_fair_chunks_outweigh_one_good_one():
+def test_rank_file_evidence_outweighs_one_good_chunk():
     known = [facts(1, "one.py"), *(facts(key, "many.py") for key in range(2, 8))]
     hits = [Hit(1, 9.0), *(Hit(key, 8.0) for key in range(2, 8))]
     assert order(rank(hits, known=known))[0] == 2
 
 
-def test_tests_and_documents_give_way_unless_they_are_asked_for():
+def test_rank_tests_and_docs_last_unless_asked():
     known = [facts(1, "test_a.py", source_type="test"), facts(2, "a.md", source_type="doc"), facts(3, "b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.5), Hit(3, 8.0)]
     assert order(rank(hits, known=known)) == [3, 2, 1]
@@ -113,19 +113,19 @@ def test_tests_and_documents_give_way_unless_they_are_asked_for():
     assert order(rank(hits, known=known, query="the guide for users"))[0] == 2
 
 
-def test_a_files_further_chunks_give_way_to_other_files():
+def test_rank_further_chunks_decay():
     known = [facts(1, "a.py"), facts(2, "a.py"), facts(3, "b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.9), Hit(3, 8.0)]
     assert order(rank(hits, known=known)) == [1, 3, 2]
 
 
-def test_ties_are_broken_by_path_and_line():
+def test_rank_ties_by_path_and_line():
     known = [facts(1, "b.py", line=1), facts(2, "a.py", line=9), facts(3, "a.py", line=3)]
     hits = [Hit(1, 5.0), Hit(2, 5.0), Hit(3, 5.0)]
     assert order(rank(hits, known=known, weights=NEUTRAL_WEIGHTS)) == [3, 2, 1]
 
 
-def test_the_same_hits_in_any_order_give_the_same_answer():
+def test_rank_is_independent_of_hit_order():
     generator = random.Random(5)
     known = [facts(key, f"dir{key % 7}/{key % 11}.py", line=key) for key in range(1, 100)]
     bm25 = [Hit(key, float(key % 13)) for key in range(1, 100)]
@@ -137,7 +137,7 @@ def test_the_same_hits_in_any_order_give_the_same_answer():
         assert order(rank(bm25, vector, known)) == order(expected)
 
 
-def test_what_a_score_is_made_of_adds_up_to_it():
+def test_rank_explain_adds_up_to_score():
     known = [
         facts(1, "deep/er/throttle.py", names=("throttle",)),
         facts(2, "deep/er/throttle.py"),
@@ -156,7 +156,7 @@ def test_what_a_score_is_made_of_adds_up_to_it():
     }  # fmt: skip
 
 
-def test_explaining_changes_no_answer():
+def test_rank_explain_changes_no_result():
     plain = rank(BM25, VECTOR, FOUR)
     assert all(not item.signals for item in plain)
     assert [(i.metadata, i.score) for i in rank(BM25, VECTOR, FOUR, explain=True)] == [
@@ -164,7 +164,7 @@ def test_explaining_changes_no_answer():
     ]
 
 
-def test_a_signal_can_be_turned_off():
+def test_rank_neutral_weight_disables_signal():
     known = [facts(1, "test_a.py", source_type="test"), facts(2, "b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.5)]
     assert order(rank(hits, known=known)) == [2, 1]

@@ -28,7 +28,7 @@ def facts(symbols):
         ("parseHeader", (), 0.0),
     ],
 )
-def test_a_definition_of_a_named_thing_is_seen(query, symbols, value):
+def test_defines_name(query, symbols, value):
     assert defines_name(parse_query(query), facts(symbols)) == value
 
 
@@ -44,7 +44,7 @@ def test_a_definition_of_a_named_thing_is_seen(query, symbols, value):
         ("main loop", "___", 0.0),
     ],
 )
-def test_a_file_named_after_what_is_asked_is_seen(query, path, value):
+def test_filename_match(query, path, value):
     assert filename_match(parse_query(query), path) == value
 
 
@@ -63,18 +63,18 @@ def test_a_file_named_after_what_is_asked_is_seen(query, path, value):
         ("time", "token", False),
     ],
 )
-def test_relatives_share_most_of_their_beginning(one, other, expected):
+def test_are_related_by_common_prefix(one, other, expected):
     assert are_related(stem(one), stem(other)) is expected
     assert are_related(stem(other), stem(one)) is expected
 
 
-def test_depth_counts_from_the_candidate_nearest_to_the_root():
+def test_path_depth_is_relative_to_shallowest():
     assert path_depth("src/main/java/org/lang/A.java", 5) == 0.0
     assert path_depth("a/b/c.py", 1) == pytest.approx(0.2)
     assert path_depth("/".join("abcdefghijk"), 0) == 1.0
 
 
-def test_hidden_files_have_a_name_too():
+def test_stem_parts_of_hidden_file():
     assert stem_parts(".gitignore") == {stem("gitignore")}
 
 
@@ -88,7 +88,7 @@ def test_hidden_files_have_a_name_too():
         ("?", "Retries", 0.0),
     ],
 )
-def test_a_section_whose_heading_has_the_questions_words_is_seen(query, heading, value):
+def test_heading_match(query, heading, value):
     assert heading_match(parse_query(query), heading) == value
 
 
@@ -110,12 +110,12 @@ def test_a_section_whose_heading_has_the_questions_words_is_seen(query, heading,
         ("api/v1/routes.py", False),
     ],
 )
-def test_what_lies_beside_the_code_is_known_by_its_path(path, aside):
+def test_is_peripheral_by_path(path, aside):
     assert is_peripheral(parse_query("matching of routes"), path, is_document=False, others=()) is aside
 
 
 @pytest.mark.parametrize("path", ["CHANGES.rst", "docs/release-notes.md", "docs/changelog/2.0.md", "HISTORY"])
-def test_changelogs_lie_beside_other_documents(path):
+def test_is_peripheral_changelog(path):
     question = parse_query("matching of routes")
     assert is_peripheral(question, path, is_document=True, others=())
     assert not is_peripheral(question, "docs/routes.md", is_document=True, others=())
@@ -129,11 +129,11 @@ def test_changelogs_lie_beside_other_documents(path):
         ("the history of loaders", "HISTORY.md"),
     ],
 )
-def test_what_is_asked_for_lies_nowhere_aside(query, path):
+def test_is_peripheral_not_if_query_names_it(query, path):
     assert not is_peripheral(parse_query(query), path, is_document=path.endswith("md"), others=())
 
 
-def test_an_old_version_is_known_by_the_file_that_took_its_place():
+def test_is_peripheral_superseded_version():
     question = parse_query("matching of routes")
     assert is_peripheral(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
     assert not is_peripheral(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py"})
@@ -149,5 +149,5 @@ def test_an_old_version_is_known_by_the_file_that_took_its_place():
         ("lib/v1.py", None),
     ],
 )
-def test_the_current_version_lies_outside_of_the_versions_directory(path, current):
+def test_remove_version(path, current):
     assert remove_version(path) == current

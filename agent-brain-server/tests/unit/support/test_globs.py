@@ -35,7 +35,7 @@ def choose(globs, *paths):
 @pytest.mark.slow
 @given(glob=GLOBS, path=PATHS)
 @settings(max_examples=1000, deadline=None)
-def test_one_glob_chooses_what_pathspec_chooses(glob, path):
+def test_glob_matches_like_pathspec(glob, path):
     assert choose([glob], path) == ([path] if GitIgnoreSpec.from_lines([glob]).match_file(path) else [])
 
 
@@ -44,7 +44,7 @@ def test_one_glob_chooses_what_pathspec_chooses(glob, path):
     letter=st.sampled_from("ab/"),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_glob_takes_long_on_any_path(unit, letter):
+def test_glob_matching_takes_linear_time(unit, letter):
     glob = compile_glob(unit * (497 // len(unit)) + "a*c")
     began = time.process_time()
     for path in ("a" * 4000, "ab" * 2000, "a/" * 2000 + "b", (letter + "a") * 2000):
@@ -72,7 +72,7 @@ def test_no_glob_takes_long_on_any_path(unit, letter):
         (["/[[:lower:]-].py"], ["a.py"]),
     ],
 )
-def test_the_last_glob_that_matches_decides(globs, chosen):
+def test_match_file_last_match_decides(globs, chosen):
     assert choose(globs, "a.py", "src/b.py", "src/gen/c.py", "tests/d.py", "docs/e.md") == chosen
 
 
@@ -89,7 +89,7 @@ def test_the_last_glob_that_matches_decides(globs, chosen):
         ("[\\]]", "]"),
     ],
 )
-def test_marks_can_be_meant_as_they_are(glob, name):
+def test_glob_escaped_characters(glob, name):
     assert choose([glob], name, "other") == [name]
 
 
@@ -97,7 +97,7 @@ def test_marks_can_be_meant_as_they_are(glob, name):
     "glob",
     ["[", "a[b", "[a/b]", "a\\", "#x", "/", "!", "!/", "", " ", "a\0b", "a\nb", "[z-a]", "[[:no:]]", "a//b", "//a"],
 )
-def test_what_is_no_glob_is_named_with_its_field(glob):
+def test_compile_globs_invalid_glob_names_field(glob):
     with pytest.raises(GlobError):
         compile_glob(glob)
     with pytest.raises(InvalidRequestError, match="exclude_patterns") as caught:
@@ -106,7 +106,7 @@ def test_what_is_no_glob_is_named_with_its_field(glob):
     assert caught.value.code == "invalid_glob"
 
 
-def test_no_globs_are_no_limit():
+def test_compile_globs_empty_returns_none():
     assert compile_globs([], "file_paths") is compile_choice((), "file_paths") is None
 
 
@@ -124,7 +124,7 @@ IGNORE_FILES = [
 
 
 @pytest.mark.parametrize("lines", IGNORE_FILES, ids=" ".join)
-def test_an_ignore_file_is_read_as_git_reads_it(tmp_path: Path, lines: list[str]) -> None:
+def test_compile_lines_matches_git(tmp_path: Path, lines: list[str]) -> None:
     names = ["d", "a.py", "a/c", "a/b.py", "a/b/c", "a/b/e/d", "b/d", "b/c/d.py", "c/a/b", "x/a", "x/b", "x/c"]
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     for name in names:

@@ -51,26 +51,26 @@ ORDINARY = {
 
 
 @pytest.mark.parametrize(("text", "count"), HIDDEN.values(), ids=HIDDEN)
-def test_hidden_characters_are_counted_and_shown(text: str, count: int) -> None:
+def test_reveal_hidden_characters(text: str, count: int) -> None:
     assert count_hidden(text) == count
     assert count_hidden(reveal(text)) == 0
 
 
 @pytest.mark.parametrize("text", ORDINARY.values(), ids=ORDINARY)
-def test_ordinary_text_is_unchanged(text: str) -> None:
+def test_reveal_keeps_ordinary_text(text: str) -> None:
     assert (count_hidden(text), reveal(text)) == (0, text)
 
 
-def test_hidden_characters_are_shown_by_code_point() -> None:
+def test_reveal_shows_code_point() -> None:
     assert reveal("a\U000e0041\u200b\x1b\x7f\x9b") == "a<U+E0041><U+200B>\u241b\u2421<U+009B>"
 
 
-def test_every_format_character_alone_is_hidden_or_has_a_glyph() -> None:
+def test_reveal_every_lone_format_character() -> None:
     visible = set(map(chr, (*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD)))
     found = {chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Cf", "Zl", "Zp")}
     assert {character for character in found - visible if not count_hidden(character)} == set()
 
 
 @given(st.text())
-def test_nothing_hidden_is_left_after_reveal(text: str) -> None:
+def test_reveal_is_complete(text: str) -> None:
     assert count_hidden(reveal(text)) == 0

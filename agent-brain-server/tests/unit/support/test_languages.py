@@ -19,7 +19,7 @@ ALIASES = {
 
 
 @pytest.mark.parametrize(("alias", "language"), ALIASES.items())
-def test_resolve_language_knows_usual_aliases(alias: str, language: str) -> None:
+def test_resolve_language_common_aliases(alias: str, language: str) -> None:
     assert resolve_language(alias) == language
 
 
@@ -29,11 +29,11 @@ def test_resolve_language_returns_each_name_itself() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "cobol", "pyhton", "\udcff", "c+"])
-def test_resolve_language_refuses_unknown_names(name: str) -> None:
+def test_resolve_language_unknown_name_returns_none(name: str) -> None:
     assert resolve_language(name) is None
 
 
-def test_suggest_language_names_the_nearest() -> None:
+def test_suggest_language_returns_nearest() -> None:
     assert suggest_language("pyhton") == "python"
     assert suggest_language("qqqqqq") is None
 

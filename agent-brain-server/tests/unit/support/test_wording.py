@@ -15,11 +15,11 @@ NUMBER_BEFORE_PLURAL = re.compile(rf"(?:\{{[^{{}}]+\}}) (?:[a-z]+ )?(?:{COUNTED}
     ("count", "text"),
     [(0, "0 files"), (1, "1 file"), (2, "2 files"), (1234, "1,234 files"), (None, "? files")],
 )
-def test_a_number_and_its_noun_agree(count: int | None, text: str) -> None:
+def test_pluralize(count: int | None, text: str) -> None:
     assert pluralize(count, "file") == text
 
 
-def test_no_message_has_a_plural_beside_a_number_of_its_own() -> None:
+def test_messages_use_pluralize() -> None:
     found = [
         f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()}"
         for package in PACKAGES

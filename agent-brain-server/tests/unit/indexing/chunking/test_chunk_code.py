@@ -28,7 +28,7 @@ def function(name: str, statements: int, indent: str = "") -> str:
 
 @pytest.mark.parametrize("chunk_size", [32, 60, 120, 512])
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
-def test_chunks_are_the_lines_of_the_file_each_once(sample, chunk_size):
+def test_chunk_source_has_each_line_once(sample, chunk_size):
     text = sample.read_text()
     rows = text.split("\n")
     covered = []
@@ -40,14 +40,14 @@ def test_chunks_are_the_lines_of_the_file_each_once(sample, chunk_size):
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
-def test_last_function_of_each_language_is_found_whole_with_its_symbol(sample):
+def test_chunk_source_finds_last_function_of_each_language(sample):
     pieces = cut(sample.read_text(), sample.name, 60)
     named = [piece for piece in pieces if piece.symbols]
     assert all(estimate_tokens(piece.text) <= 60 for piece in pieces)
     assert len(named) >= 2
 
 
-def test_a_small_class_stays_whole_and_a_large_one_falls_into_its_methods():
+def test_chunk_source_splits_only_large_classes():
     small = "class Small:\n" + function("f", 3, "    ")
     large = "class Large:\n    '''Does much.'''\n\n    limit = 3\n\n" + "\n".join(
         function(name, 20, "    ") for name in ("first", "second", "third")
@@ -63,7 +63,7 @@ def test_a_small_class_stays_whole_and_a_large_one_falls_into_its_methods():
     assert spans(pieces)[:2] == [(1, 5), (8, 11)]
 
 
-def test_a_long_function_is_cut_between_statements_under_its_name():
+def test_chunk_source_splits_long_function_at_statements():
     text = "class C:\n" + function("long", 60, "    ") + "\n" + function("short", 30, "    ")
     pieces = cut(text)
     assert len(pieces) > 3
@@ -73,13 +73,13 @@ def test_a_long_function_is_cut_between_statements_under_its_name():
     assert all(estimate_tokens(piece.text) <= 512 for piece in pieces)
 
 
-def test_a_one_line_function_is_not_taken_into_a_long_one():
+def test_chunk_source_keeps_short_function_separate():
     pieces = cut(function("long", 30) + "\ndef short(): pass\n\n" + function("last", 30) + "call()\n")
     assert [piece.symbols for piece in pieces] == [("long",), ("short",), ("last",)]
     assert pieces[-1].text.endswith("call()")
 
 
-def test_small_neighbours_are_grouped():
+def test_chunk_source_groups_small_definitions():
     text = "import os\nimport sys\n\nLIMIT = 3\n\n" + "\n".join(f"def f{number}():\n    pass\n" for number in range(5))
     (piece,) = cut(text)
     assert piece.symbols == ("LIMIT", "f0", "f1", "f2", "f3", "f4")
@@ -107,14 +107,14 @@ def test_small_neighbours_are_grouped():
         ("a.zig", "/// why\n", "pub fn f() void {\n}\n"),
     ],
 )
-def test_comments_and_attributes_stay_with_their_definition(path, leading, definition):
+def test_chunk_source_keeps_comments_with_definition(path, leading, definition):
     other = re.sub(r"\bf\b", "g", leading.removeprefix("<?php\n") + definition)
     pieces = cut(f"{leading}{definition}\n{other}", path, 40)
     expected = (leading.removeprefix("<?php\n") + definition).strip()
     assert expected in [piece.text.strip().removeprefix("<?php\n") for piece in pieces]
 
 
-def test_a_string_that_describes_a_constant_stays_with_it():
+def test_chunk_source_keeps_docstring_with_constant():
     lines = [
         f'LIMIT_{number} = {number}\n"""Why the limit {number} is what it is, at some length."""\n'
         for number in range(40)
@@ -126,13 +126,13 @@ def test_a_string_that_describes_a_constant_stays_with_it():
         assert piece.text.rstrip().endswith('"""')
 
 
-def test_broken_syntax_loses_nothing():
+def test_chunk_source_broken_syntax_is_complete():
     text = "def f(:\n    return ]\n\nclass {{{\n" + "x = (\n" * 50 + "def g():\n    pass\n"
     pieces = cut(text, chunk_size=64)
     assert "\n".join(piece.text for piece in pieces).split() == text.split()
 
 
-def test_deep_nesting_is_cut_without_recursion():
+def test_chunk_source_deep_nesting():
     text = "".join(" " * depth + "if x:\n" for depth in range(900)) + " " * 900 + "y = 1\n"
     pieces = cut(text)
     assert "\n".join(piece.text for piece in pieces).split() == text.split()
@@ -147,6 +147,6 @@ def test_deep_nesting_is_cut_without_recursion():
         ("a.swift", "#" * 90_000),
     ],
 )
-def test_what_would_take_minutes_is_given_up(path, text):
+def test_chunk_source_slow_syntax_raises(path, text):
     with pytest.raises(SlowSyntaxError):
         cut(text, path)

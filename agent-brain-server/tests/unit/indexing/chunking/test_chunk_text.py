@@ -15,7 +15,7 @@ def cut(text: str, language: str = "markdown", chunk_size: int = 100, chunk_over
     return list(chunker(SourceLines(text), source, Limits.of_chunk_size(chunk_size, chunk_overlap)))
 
 
-def test_sections_are_chunks_with_their_path():
+def test_chunk_document_sections_have_heading_path():
     text = f"# Guide\n\n{SENTENCE * 3}\n\n## Start\n\n{SENTENCE * 3}\n\n## Stop\n\n{SENTENCE * 3}\n"
     assert [(piece.heading, piece.start_line, piece.end_line) for piece in cut(text)] == [
         ("Guide", 1, 3),
@@ -24,12 +24,12 @@ def test_sections_are_chunks_with_their_path():
     ]
 
 
-def test_a_title_alone_stays_with_what_follows():
+def test_chunk_document_joins_bare_title_with_next():
     pieces = cut(f"# Guide\n\n## Start\n\n{SENTENCE * 2}\n")
     assert [(piece.heading, piece.start_line, piece.end_line) for piece in pieces] == [("Guide > Start", 1, 5)]
 
 
-def test_a_long_section_is_cut_between_paragraphs():
+def test_chunk_document_splits_long_section_at_paragraphs():
     text = "# Guide\n\n" + "\n\n".join([SENTENCE * 2] * 8) + "\n"
     pieces = cut(text)
     assert len(pieces) > 3
@@ -37,7 +37,7 @@ def test_a_long_section_is_cut_between_paragraphs():
     assert all(piece.text.rstrip().endswith(("closed.", "Guide")) for piece in pieces)
 
 
-def test_a_long_paragraph_is_cut_at_sentences_with_an_overlap():
+def test_chunk_document_splits_paragraph_at_sentences():
     rows = [SENTENCE.strip().replace("lock", f"lock {number}") for number in range(40)]
     text = "# Guide\n\n" + "\n".join(rows) + "\n"
     pieces = [piece for piece in cut(text, chunk_overlap=20) if not piece.text.startswith("#")]
@@ -53,19 +53,19 @@ def test_a_long_paragraph_is_cut_at_sentences_with_an_overlap():
     assert {line for piece in pieces for line in range(piece.start_line, piece.end_line + 1)} == set(range(3, 43))
 
 
-def test_tables_and_fields_are_cut_between_lines():
+def test_chunk_document_splits_tables_between_lines():
     text = "| name | value |\n" * 100
     for piece in cut(text):
         assert set(piece.text.split("\n")) == {"| name | value |"}
 
 
-def test_plain_text_is_cut_at_blank_lines_where_they_are_near():
+def test_chunk_plain_prefers_blank_lines():
     block = "name = value\n" * 7
     pieces = cut(f"{block}\n" * 5, "toml", chunker=chunk_plain)
     assert [piece.text.count("\n") for piece in pieces] == [6] * 5
 
 
-def test_a_long_line_is_cut_inside():
+def test_chunk_plain_splits_long_line():
     pieces = cut("word " * 1000, "json", chunker=chunk_plain)
     assert len(pieces) > 10
     assert {(piece.start_line, piece.end_line) for piece in pieces} == {(1, 1)}
@@ -73,7 +73,7 @@ def test_a_long_line_is_cut_inside():
 
 
 @pytest.mark.process
-def test_the_sentence_splitter_is_loaded_only_for_long_paragraphs():
+def test_chunk_document_loads_splitter_lazily():
     program = (
         "import sys\nfrom agent_brain_server.indexing.chunking.chunker import chunk_file\n"
         "from agent_brain_server.types import SourceText\n"

@@ -51,7 +51,7 @@ def chunk(text: str, language: str = "python", path: str = "a.py", chunk_size: i
 @example(text="", language="python", chunk_size=512)
 @example(text="0/) \n)", language="markdown", chunk_size=1)
 @example(text="0:::\n:", language="markdown", chunk_size=1)
-def test_any_text_gives_chunks_that_hold_all_of_it(text, language, chunk_size):
+def test_chunk_file_any_text_is_complete(text, language, chunk_size):
     chunks = chunk(text, language, chunk_size=chunk_size, chunk_overlap=chunk_size // 8).chunks
     rows = text.encode("utf-8", "replace").decode().split("\n")
     covered = set()
@@ -67,7 +67,7 @@ def test_any_text_gives_chunks_that_hold_all_of_it(text, language, chunk_size):
 
 @settings(max_examples=150, deadline=None)
 @given(text=CODE_LIKE, language=st.sampled_from(sorted({*GRAMMARS} - {"tsx"})))
-def test_code_never_overlaps(text, language):
+def test_chunk_file_code_does_not_overlap(text, language):
     chunks = chunk(text, language, chunk_size=40).chunks
     for earlier, later in zip(chunks, chunks[1:], strict=False):
         assert earlier.end_line < later.start_line or (
@@ -75,7 +75,7 @@ def test_code_never_overlaps(text, language):
         )
 
 
-def test_ids_come_from_path_heading_text_and_repetition():
+def test_chunk_ids_from_path_heading_text_and_repetition():
     text = "x = 1\n"
     (only,) = chunk(text).chunks
     assert only.id == hashlib.sha256(b"a.py\x000\x00\x00x = 1").hexdigest()[:24]
@@ -85,7 +85,7 @@ def test_ids_come_from_path_heading_text_and_repetition():
     assert len({found.id for found in repeated}) == len(repeated) > len({found.text for found in repeated})
 
 
-def test_record_is_pending_and_keeps_what_was_read():
+def test_chunk_file_record_is_pending():
     result = chunk("x = 1\n")
     assert (result.record.path, result.record.size, result.record.mtime_ns) == ("a.py", 7, 9)
     assert (result.record.content_hash, result.record.state) == ("hash", "pending")
@@ -93,17 +93,17 @@ def test_record_is_pending_and_keeps_what_was_read():
 
 
 @pytest.mark.parametrize("text", ["(\n" * 60_000, "x = '" + "a" * 30_000 + "'\n"])
-def test_code_that_defeats_its_parser_is_cut_by_lines(text):
+def test_chunk_file_unparsable_code_is_split_by_lines(text):
     chunks = chunk(text, "c").chunks
     assert "".join("".join(found.text for found in chunks).split()) == "".join(text.split())
 
 
-def test_settings_out_of_range_do_no_harm():
+def test_chunk_file_accepts_any_settings():
     assert chunk("x = 1\n" * 50, chunk_size=0, chunk_overlap=-5).chunks
     assert chunk("A sentence. " * 500, "markdown", chunk_size=32, chunk_overlap=1000).chunks
 
 
-def test_the_id_of_a_chunk_stays_until_path_heading_or_text_changes():
+def test_chunk_id_changes_with_path_heading_or_text():
     words = "It waits until the door opens, takes what lies behind it, and goes away again. " * 3
 
     def ids(title="Whales", body=words, path="a.md"):

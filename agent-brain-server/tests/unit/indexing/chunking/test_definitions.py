@@ -212,14 +212,14 @@ EXPECTED: dict[str, dict[int, str]] = {
 """Sample to the names that it defines, by line."""
 
 
-def test_every_grammar_has_a_query_and_a_sample():
+def test_definition_queries_cover_every_grammar():
     sampled = {grammar_name(detect_language(name, b""), name) for name in EXPECTED}
     assert set(DEFINITION_QUERIES) == set(GRAMMARS) == sampled
     assert set(EXPECTED) == {path.name for path in SAMPLES.iterdir()}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_definitions_of_each_language(name):
+def test_find_definitions_in_each_language(name):
     data = (SAMPLES / name).read_bytes()
     grammar = grammar_name(detect_language(name, data), name)
     definitions = find_definitions(parse(data, grammar), data, grammar)
@@ -229,14 +229,14 @@ def test_definitions_of_each_language(name):
     }
 
 
-def test_symbols_are_outermost_first_and_once():
+def test_find_symbols_outermost_first_without_duplicates():
     source = b"class A:\n    def f(self): pass\nclass B:\n    def f(self):\n        def g(): pass\n"
     definitions = find_definitions(parse(source, "python"), source, "python")
     assert definitions.find_symbols(0, 5) == ("A", "B", "f", "g")
     assert definitions.find_symbols(1, 3) == ("B", "f")
 
 
-def test_modules_that_are_required_are_no_definitions():
+def test_find_definitions_omits_imports():
     for grammar, source in {
         "javascript": b"const fs = require('fs');\nconst a = await import('a');\nconst limit = 3;\n",
         "lua": b"local fs = require('fs')\nlocal limit = 3\n",
@@ -255,5 +255,5 @@ def test_modules_that_are_required_are_no_definitions():
         ("operator<", "operator"),
     ],
 )
-def test_names_lose_their_qualification(name, symbol):
+def test_unqualify_returns_last_part(name, symbol):
     assert unqualify(name) == symbol

@@ -25,12 +25,12 @@ PATIENCE = 10
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
-def test_each_grammar_loads_once_and_parses(name):
+def test_load_grammar_each_loads_once_and_parses(name):
     assert load_grammar(name) is load_grammar(name)
     assert parse(b"x\n", name).root_node.end_byte == 2
 
 
-def test_typescript_with_markup_has_a_grammar_of_its_own():
+def test_grammar_name_tsx():
     assert grammar_name("typescript", "src/App.TSX") == "tsx"
     assert grammar_name("typescript", "src/app.ts") == "typescript"
     assert grammar_name("python", "a.tsx") == "python"
@@ -38,12 +38,12 @@ def test_typescript_with_markup_has_a_grammar_of_its_own():
     assert parse(b"const a = <b>{c}</b>;", "typescript").root_node.has_error
 
 
-def test_languages_without_a_grammar_are_told():
+def test_has_grammar_unknown_language():
     assert has_grammar("rust")
     assert not has_grammar("cobol")
 
 
-def test_text_longer_than_one_read_is_parsed_whole():
+def test_parse_text_longer_than_buffer():
     data = b"".join(b"def f_%d():\n    return %d\n" % (number, number) for number in range(10_000))
     assert len(data) > 4 * syntax.READ_BYTES
     assert len(parse(data, "python").root_node.children) == 10_000
@@ -52,14 +52,14 @@ def test_text_longer_than_one_read_is_parsed_whole():
 @pytest.mark.parametrize(
     "data", [b"(" * 50_000, b"a = " + b"[" * 50_000 + b"]" * 50_000, b"} ) ] " * 60_000], ids=["open", "deep", "wrong"]
 )
-def test_a_degenerate_file_is_refused_in_time(data):
+def test_parse_degenerate_file_raises(data):
     began = time.thread_time()
     with pytest.raises(SlowSyntaxError):
         parse(data, "python")
     assert time.thread_time() - began < PATIENCE * MAX_PARSE_SECONDS
 
 
-def test_a_parser_that_takes_too_long_is_stopped(monkeypatch):
+def test_parse_timeout_raises(monkeypatch):
     monkeypatch.setattr(syntax, "MAX_PARSE_SECONDS", 0.0)
     with pytest.raises(SlowSyntaxError, match="parsing takes too long"):
         parse(b"def f():\n    return 1\n" * 50_000, "python")
@@ -70,7 +70,7 @@ def make_source(number, functions):
 
 
 @pytest.mark.parametrize("functions", [10, 5_000], ids=["one part", "several parts"])
-def test_what_was_parsed_does_not_stay_in_memory(functions):
+def test_parse_releases_text(functions):
     source = make_source(0, functions)
     held = sys.getrefcount(source)
     tree = parse(source, "javascript")
@@ -81,7 +81,7 @@ def test_what_was_parsed_does_not_stay_in_memory(functions):
 
 
 @pytest.mark.slow
-def test_many_files_take_no_more_memory_than_one():
+def test_parse_many_files_in_constant_memory():
     def parse_some(numbers):
         for number in numbers:
             find_definitions(parse(source := make_source(number, 200), "javascript"), source, "javascript")
@@ -97,7 +97,7 @@ def test_many_files_take_no_more_memory_than_one():
     assert after - before < 100 * len(make_source(0, 200)) / 10
 
 
-def test_threads_parse_each_their_own():
+def test_parse_in_several_threads():
     expected = {number: str(parse(make_source(number, 2_000 + number), "javascript").root_node) for number in range(4)}
     found = {}
 

@@ -18,7 +18,7 @@ def headings_of(text: str, language: str) -> list[tuple[int, str | None]]:
     return [(section.start + 1, section.heading) for section in sections]
 
 
-def test_markdown():
+def test_find_headings_markdown():
     text = (
         "---\ntitle: x\n---\nintro\n\n# Top #\ntext\n```sh\n# a comment\n```\n## Inner\n\n~~~\n# no\n```\n# no\n~~~\n"
         "\nUnder\n=====\n\nlower\n-----\n- item\n---\nlong text\nthat goes on\n---\n#no heading\n### Deep"
@@ -33,7 +33,7 @@ def test_markdown():
     ]
 
 
-def test_rst():
+def test_find_headings_rst():
     text = (
         "=====\nTitle\n=====\n\nPart\n----\n\ntext\n\n::\n\n    code\n    ====\n\n"
         "Sub part\n~~~~~~~~\n\nNext\n----\n\n====  ====\n1     2\n"
@@ -56,12 +56,12 @@ def test_rst():
         ("text", "# A\ntext", [(1, None)]),
     ],
 )
-def test_other_notations(language, text, expected):
+def test_find_headings_other_notations(language, text, expected):
     assert headings_of(text, language) == expected
 
 
 @given(line=st.text(alphabet="## \t\r\xa0a\\", max_size=16))
-def test_marked_heading_matches_reference_expression(line: str) -> None:
+def test_parse_marked_heading_matches_reference(line: str) -> None:
     match = REFERENCE_HEADING.match(line)
     assert parse_marked_heading(line) == ((len(match[1]), match[2] or "") if match else None)
 
@@ -71,7 +71,7 @@ MARKS = "".join(f"{mark}{BLANKS}x\n{mark * 3}{BLANKS}\n" for mark in "#=-~`*+>|1
 
 
 @pytest.mark.parametrize("language", sorted(HEADING_FINDERS))
-def test_headings_with_long_blanks_are_found_in_linear_time(language: str) -> None:
+def test_parse_marked_heading_takes_linear_time(language: str) -> None:
     # the quadratic expression took over four minutes for one such line
     rows = [*MARKS.split("\n"), f"\\section{BLANKS}{{x", f"#{BLANKS}#{BLANKS}x", f"1.{BLANKS}```", "#" * 200_000]
     began = time.process_time()

@@ -52,7 +52,7 @@ def test_no_chunker_exceeds_chunk_limit(language: str, runs: list[tuple[str, int
 
 
 @pytest.mark.parametrize("language", ["text", "markdown", "python", "sql"])
-def test_file_of_blanks_is_split_and_blank_parts_dropped(language: str) -> None:
+def test_bound_pieces_drops_blank_parts(language: str) -> None:
     text = f"first\n{' ' * 900_000}\nlast"
     chunks = chunk(language, text).chunks
     assert [(piece.text, piece.start_line, piece.end_line) for piece in chunks] == [("first", 1, 1), ("last", 3, 3)]

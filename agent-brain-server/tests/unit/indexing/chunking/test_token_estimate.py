@@ -9,19 +9,19 @@ PACKAGE = Path(agent_brain_server.__file__).parent
 TOKENIZER = PACKAGE / "embedding" / "minilm" / "tokenizer.json"
 
 
-def test_parts_add_up():
+def test_estimate_tenths_is_additive():
     first, second = "def f(self):\n", "    return self.value + 1\n"
     assert estimate_tenths((first + second).encode()) == estimate_tenths(first.encode()) + estimate_tenths(
         second.encode()
     )
 
 
-def test_only_blank_text_weighs_nothing():
+def test_estimate_tenths_blank_text_is_zero():
     assert estimate_tokens(" \t\r\n") == 0
     assert estimate_tokens("x") == 1
 
 
-def test_estimate_is_near_the_real_tokenizer():
+def test_estimate_tokens_is_close_to_tokenizer():
     tokenizers = pytest.importorskip("tokenizers")
     tokenizer = tokenizers.Tokenizer.from_file(str(TOKENIZER))
     tokenizer.no_truncation()

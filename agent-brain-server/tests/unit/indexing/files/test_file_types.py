@@ -38,7 +38,7 @@ from agent_brain_server.indexing.files.file_types import classify, find_unwanted
         ("attest.go", b"", ("go", "code")),
     ],
 )
-def test_language_and_kind(path, head, expected):
+def test_classify_returns_language_and_source_type(path, head, expected):
     assert classify(path, head) == expected
 
 
@@ -57,5 +57,5 @@ def test_language_and_kind(path, head, expected):
         ("maps/europe.map", None),
     ],
 )
-def test_files_left_out_by_name(path, reason):
+def test_find_unwanted_by_name(path, reason):
     assert find_unwanted(path) == reason

@@ -24,7 +24,7 @@ def make_repository(folder: Path, *paths: str) -> Path:
     return folder
 
 
-def test_tracked_and_new_files_are_listed_and_ignored_ones_are_not(tmp_path: Path) -> None:
+def test_list_git_files_omits_ignored_files(tmp_path: Path) -> None:
     make_repository(tmp_path, "tracked.py", "new.py", "noise.log", "node_modules/a.js")
     (tmp_path / ".gitignore").write_text("*.log\n")
     git(tmp_path, "add", "tracked.py")
@@ -33,7 +33,7 @@ def test_tracked_and_new_files_are_listed_and_ignored_ones_are_not(tmp_path: Pat
     assert listing.files == {b".gitignore", b"tracked.py", b"new.py"}
 
 
-def test_names_of_any_bytes_are_told_apart(tmp_path: Path) -> None:
+def test_list_git_files_names_with_any_bytes(tmp_path: Path) -> None:
     names = {b"a b.py", b'quo"te.py', b"new\nline.py", b"\xff.py", "ä.py".encode(), b"tab\t.py"}
     make_repository(tmp_path)
     for name in names:
@@ -45,14 +45,14 @@ def test_names_of_any_bytes_are_told_apart(tmp_path: Path) -> None:
     assert listing.files == names
 
 
-def test_a_folder_inside_is_listed_relative_to_itself(tmp_path: Path) -> None:
+def test_list_git_files_subdirectory_is_relative(tmp_path: Path) -> None:
     make_repository(tmp_path, "a.py", "sub/b.py")
     listing = list_git_files(tmp_path / "sub")
     assert listing is not None
     assert listing.files == {b"b.py"}
 
 
-def test_repositories_inside_are_listed_too_but_linked_worktrees_are_named(tmp_path: Path) -> None:
+def test_list_git_files_nested_repositories_and_worktrees(tmp_path: Path) -> None:
     make_repository(tmp_path, "a.py")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "x")
@@ -64,7 +64,7 @@ def test_repositories_inside_are_listed_too_but_linked_worktrees_are_named(tmp_p
     assert listing.worktrees == [b"tree"]
 
 
-def test_only_so_many_repositories_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_git_files_bounds_nested_repositories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_repository(tmp_path, "a.py")
     for name in ("b", "c", "d"):
         make_repository(tmp_path / name, "inner.py")
@@ -74,7 +74,7 @@ def test_only_so_many_repositories_are_asked(tmp_path: Path, monkeypatch: pytest
     assert len(listing.files) == 3
 
 
-def test_nested_repository_that_git_cannot_read_is_unlisted(tmp_path: Path) -> None:
+def test_list_git_files_broken_repository_is_unlisted(tmp_path: Path) -> None:
     make_repository(tmp_path, "a.py")
     make_repository(tmp_path / "broken", "b.py")
     git(tmp_path / "broken", "add", ".")
@@ -85,7 +85,7 @@ def test_nested_repository_that_git_cannot_read_is_unlisted(tmp_path: Path) -> N
     assert listing.unlisted == [b"broken"]
 
 
-def test_a_submodule_that_is_not_checked_out_has_no_files(tmp_path: Path) -> None:
+def test_list_git_files_submodule_not_checked_out(tmp_path: Path) -> None:
     library = make_repository(tmp_path / "library", "a.py")
     git(library, "add", ".")
     git(library, "commit", "-qm", "x")
@@ -97,7 +97,7 @@ def test_a_submodule_that_is_not_checked_out_has_no_files(tmp_path: Path) -> Non
     assert listing.files == {b"b.py", b".gitmodules"}
 
 
-def test_without_git_or_without_a_repository_there_is_no_listing(
+def test_list_git_files_without_git_returns_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert list_git_files(tmp_path) is None
@@ -107,7 +107,7 @@ def test_without_git_or_without_a_repository_there_is_no_listing(
     assert "git could not list" in caplog.text
 
 
-def test_a_git_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_git_files_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin/git"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexec sleep 60\n")

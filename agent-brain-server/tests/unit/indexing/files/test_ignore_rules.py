@@ -7,11 +7,11 @@ import pytest
 from agent_brain_server.indexing.files.ignore_rules import MAX_IGNORE_FILE_BYTES, IgnoreRules
 
 
-def test_without_files_nothing_is_ignored(tmp_path: Path) -> None:
+def test_ignores_nothing_without_ignore_files(tmp_path: Path) -> None:
     assert not IgnoreRules.of_root(tmp_path).ignores("a.py", is_directory=False)
 
 
-def test_the_deeper_file_is_asked_first(tmp_path: Path) -> None:
+def test_ignores_deeper_file_takes_precedence(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / ".gitignore").write_text("*.log\n/top.txt\nbuild/\n")
     (tmp_path / "sub" / ".gitignore").write_text("!keep.log\n/only_here\n")
@@ -28,14 +28,14 @@ def test_the_deeper_file_is_asked_first(tmp_path: Path) -> None:
     assert not root.ignores("only_here", is_directory=False)
 
 
-def test_a_directory_whose_content_is_ignored_can_be_entered_for_what_is_not() -> None:
+def test_ignores_content_but_not_directory() -> None:
     rules = IgnoreRules().add("", ["logs/**", "!logs/keep.txt"])
     assert not rules.ignores("logs", is_directory=True)
     assert rules.ignores("logs/a.txt", is_directory=False)
     assert not rules.ignores("logs/keep.txt", is_directory=False)
 
 
-def test_the_exclude_file_of_the_repository_is_weaker_than_an_ignore_file(tmp_path: Path) -> None:
+def test_ignores_info_exclude_has_lowest_precedence(tmp_path: Path) -> None:
     (tmp_path / ".git/info").mkdir(parents=True)
     (tmp_path / ".git/info/exclude").write_text("*.secret\n*.txt\n")
     (tmp_path / ".gitignore").write_text("!a.txt\n")
@@ -44,7 +44,7 @@ def test_the_exclude_file_of_the_repository_is_weaker_than_an_ignore_file(tmp_pa
     assert not rules.ignores("a.txt", is_directory=False)
 
 
-def test_rules_are_not_changed_by_those_made_of_them() -> None:
+def test_enter_leaves_rules_unchanged() -> None:
     rules = IgnoreRules().add("", ["*.a"])
     rules.add("", ["!*.a"])
     assert rules.ignores("x.a", is_directory=False)
@@ -60,14 +60,14 @@ def test_rules_are_not_changed_by_those_made_of_them() -> None:
         b"*a*a*a*a*a*a*a*a*a*a*a*a*b\n*.log\n",
     ],
 )
-def test_lines_that_cannot_be_read_do_not_stop_the_others(tmp_path: Path, content: bytes) -> None:
+def test_ignores_skips_invalid_lines(tmp_path: Path, content: bytes) -> None:
     (tmp_path / ".gitignore").write_bytes(content)
     rules = IgnoreRules.of_root(tmp_path)
     assert rules.ignores("a" * 200 + ".log", is_directory=False)
     assert not rules.ignores("a" * 200 + ".py", is_directory=False)
 
 
-def test_what_is_no_ignore_file_has_no_lines(tmp_path: Path) -> None:
+def test_ignores_nothing_for_invalid_ignore_file(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").mkdir()
     assert not IgnoreRules.of_root(tmp_path).ignores("a.py", is_directory=False)
     (tmp_path / ".gitignore").rmdir()

@@ -30,7 +30,7 @@ def key(kind: str = "", indent: str = "") -> str:
         ".config/gh/hosts.yml", "credentials.json", "client_secret_12.json", "application_default_credentials.json",
     ],
 )  # fmt: skip
-def test_files_kept_for_a_secret_are_known_by_name(path):
+def test_is_secret_path_common_names(path):
     assert is_secret_path(path)
 
 
@@ -74,7 +74,7 @@ def test_files_kept_for_a_secret_are_known_by_name(path):
         "task/api_conversation_history.json",
     ],
 )  # fmt: skip
-def test_is_secret_path_knows_what_tools_write(path):
+def test_is_secret_path_credentials_of_tools(path):
     assert is_secret_path(path)
 
 
@@ -87,7 +87,7 @@ def test_is_secret_path_knows_what_tools_write(path):
         "config", "aws.credentials.md", "terraform.tf", "netrc.py", "a.pem", "hosts.yml", "src/.envision",
     ],
 )  # fmt: skip
-def test_what_only_sounds_like_it_is_not(path):
+def test_is_secret_path_rejects_similar_names(path):
     assert not is_secret_path(path)
 
 
@@ -111,12 +111,12 @@ def test_what_only_sounds_like_it_is_not(path):
         "test/recovery-codes.test.ts", "cookies.py", "key.properties.md", "keytab.c", "~", "a~~",
     ],
 )  # fmt: skip
-def test_is_secret_path_leaves_sources_and_examples(path):
+def test_is_secret_path_rejects_sources_and_examples(path):
     assert not is_secret_path(path)
 
 
 @given(st.text(max_size=60))
-def test_is_secret_path_takes_any_name(path):
+def test_is_secret_path_accepts_any_name(path):
     assert is_secret_path(path) in (True, False)
     assert is_secret_path(f"{path}/.env.production")
 
@@ -149,7 +149,7 @@ PROC_TYPE = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n"
         ("wg0.conf", "[Interface]\nPrivateKey = " + "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk" + "=\n"),
     ],
 )
-def test_files_that_show_a_key_or_a_login_are_known_by_it(path, text):
+def test_holds_secret_keys_and_credentials(path, text):
     assert holds_secret(path, text)
 
 
@@ -174,7 +174,7 @@ def test_files_that_show_a_key_or_a_login_are_known_by_it(path, text):
         ("x.md", "This is the secret key of success.\n"),
     ],
 )
-def test_files_that_speak_of_keys_are_not(path, text):
+def test_holds_secret_rejects_mentions_of_keys(path, text):
     assert not holds_secret(path, text)
 
 
@@ -191,7 +191,7 @@ def test_files_that_speak_of_keys_are_not(path, text):
         "npmAuth",
     ],
 )
-def test_no_text_takes_long_to_look_through(unit):
+def test_holds_secret_takes_linear_time(unit):
     text = unit * (1_000_000 // len(unit)) + "PRIVATE KEY PrivateKey client-key-data"
     began = time.process_time()
     for path in ("a.pem", "a.py", ".npmrc", ".yarnrc.yml"):
@@ -199,7 +199,7 @@ def test_no_text_takes_long_to_look_through(unit):
     assert time.process_time() - began < 2
 
 
-def test_the_walk_leaves_secrets_out_and_counts_them(tmp_path):
+def test_walk_files_skips_and_counts_secrets(tmp_path):
     for name in (".env", ".env.example", "id_rsa", "server.p12", "a.py"):
         (tmp_path / name).write_text("words\n")
     found = walk_files(tmp_path, tmp_path, WalkOptions())
@@ -212,7 +212,7 @@ def test_the_walk_leaves_secrets_out_and_counts_them(tmp_path):
     assert everything.skip_counts == {"binary": 1}
 
 
-def test_the_loader_gives_no_key_unless_it_is_asked_for(tmp_path):
+def test_load_file_skips_keys_unless_configured(tmp_path):
     for name, data in {"a": key().encode(), "b": key().encode("utf-16"), "c": b"\xef\xbb\xbf" + key().encode()}.items():
         (tmp_path / name).write_bytes(data)
         assert load_file(tmp_path, FileStat(name, 1, 1), 10_000) == Skip(name, "secret")

@@ -34,7 +34,7 @@ def make_tree(root: Path, paths: list[str], rules: list[str], *, use_git: bool) 
 @pytest.mark.parametrize("use_git", [True, False])
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(paths=PATHS, rules=RULES, wanted=PATHS, known=st.booleans())
-def test_targets_find_what_the_whole_walk_finds(
+def test_walk_targets_match_full_walk(
     use_git: bool, paths: list[str], rules: list[str], wanted: list[str], known: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -50,7 +50,7 @@ def test_targets_find_what_the_whole_walk_finds(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(paths=PATHS, rules=RULES)
-def test_scan_visits_every_directory_that_git_lists(paths: list[str], rules: list[str]) -> None:
+def test_scan_directories_visits_all_listed_by_git(paths: list[str], rules: list[str]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory).resolve()
         make_tree(root, paths, rules, use_git=True)
@@ -64,7 +64,7 @@ def test_scan_visits_every_directory_that_git_lists(paths: list[str], rules: lis
 @pytest.mark.parametrize("use_git", [True, False])
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(paths=PATHS, rules=RULES)
-def test_left_out_files_are_those_that_no_walk_finds(use_git: bool, paths: list[str], rules: list[str]) -> None:
+def test_is_excluded_matches_walk(use_git: bool, paths: list[str], rules: list[str]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory).resolve()
         make_tree(root, paths, rules, use_git=use_git)
@@ -74,7 +74,7 @@ def test_left_out_files_are_those_that_no_walk_finds(use_git: bool, paths: list[
             assert is_excluded(root, path.encode(), WalkOptions(), uses_git=use_git) is (path not in listed)
 
 
-def test_missing_file_is_not_left_out(tmp_path: Path) -> None:
+def test_is_excluded_missing_file_is_not(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     assert not is_excluded(tmp_path, b"not/there/yet.py", WalkOptions(), uses_git=True)
     assert is_excluded(tmp_path, b"not/there/yet.py", WalkOptions(exclude_patterns=("not/",)), uses_git=True)

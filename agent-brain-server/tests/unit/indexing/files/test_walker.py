@@ -39,7 +39,7 @@ def root(request, tmp_path) -> Path:
     return project
 
 
-def test_files_are_sorted_and_stated(root):
+def test_walk_files_sorted_with_stat(root):
     write(root, "b.py", "a/z.py", "a.py")
     found = walk(root)
     assert paths_of(found) == ["a.py", "a/z.py", "b.py"]
@@ -47,7 +47,7 @@ def test_files_are_sorted_and_stated(root):
     assert found.files[0].mtime_ns == (root / "a.py").stat().st_mtime_ns
 
 
-def test_nested_ignore_files_and_negation(root):
+def test_walk_files_nested_ignore_files_and_negation(root):
     write(root, "a.log", "keep.log", "sub/b.log", "sub/c.tmp", "sub/d.py", "out/e.py", "sub/out/f.py", ".hidden")
     write(root, ".gitignore", text="*.log\n!keep.log\n/out/\n")
     write(root, "sub/.gitignore", text="*.tmp\n!b.log\n")
@@ -56,29 +56,29 @@ def test_nested_ignore_files_and_negation(root):
     ]  # fmt: skip
 
 
-def test_ignore_file_of_the_root_holds_for_a_folder(root):
+def test_walk_files_root_ignore_file_applies_to_start(root):
     write(root, "sub/a.py", "sub/b.log", "c.py")
     write(root, ".gitignore", text="*.log\n")
     assert paths_of(walk(root, "sub")) == ["sub/a.py"]
 
 
-def test_info_exclude_is_read(root):
+def test_walk_files_applies_info_exclude(root):
     write(root, "a.py", "secret.py")
     write(root, ".git/info/exclude", text="secret.py\n")
     assert paths_of(walk(root)) == ["a.py"]
 
 
-def test_what_tools_install_is_left_out(root):
+def test_walk_files_excludes_tool_output(root):
     write(root, "a.py", "node_modules/x/index.js", ".venv/lib/y.py", "pkg/__pycache__/z.txt")
     assert paths_of(walk(root)) == ["a.py"]
 
 
-def test_directory_that_calls_itself_a_cache_is_left_out_without_git(tmp_path):
+def test_walk_files_excludes_cache_without_git(tmp_path):
     write(tmp_path, "a.py", "target/CACHEDIR.TAG", "target/b.rs", "env/pyvenv.cfg", "env/c.py", "build/d.py")
     assert paths_of(walk(tmp_path)) == ["a.py", "build/d.py"]
 
 
-def test_state_directory_is_never_walked(root):
+def test_walk_files_excludes_state_directory(root):
     write(root, "a.py", ".claude/settings.json", ".claude/Agent Brain/config.json", "sub/.claude/Agent Brain/x.txt")
     write(root, "elsewhere/state/runtime.json")
     write(root, "data/llamaindex/note.md", "logs/server.md", "sub/logs/kept.md", "logs of mine/kept.md")
@@ -86,7 +86,7 @@ def test_state_directory_is_never_walked(root):
     assert paths_of(found) == [".claude/settings.json", "a.py", "logs of mine/kept.md", "sub/logs/kept.md"]
 
 
-def test_links_are_not_followed(root, tmp_path):
+def test_walk_files_does_not_follow_links(root, tmp_path):
     write(root, "a.py", "sub/b.py")
     write(tmp_path, "outside/c.py")
     for name, target in {
@@ -102,7 +102,7 @@ def test_links_are_not_followed(root, tmp_path):
     }  # fmt: skip
 
 
-def test_odd_files_are_skipped_with_their_reason(root):
+def test_walk_files_skips_special_files_with_reason(root):
     write(root, "a.py", "logo.png", "yarn.lock", "app.min.js", "locale/de.po")
     write(root, "empty.py", text="")
     write(root, "large.txt", text="x" * 2000)
@@ -125,7 +125,7 @@ def test_odd_files_are_skipped_with_their_reason(root):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
-def test_unreadable_files_and_folders_are_skipped(tmp_path):
+def test_walk_files_skips_unreadable(tmp_path):
     write(tmp_path, "a.py", "b.py", "closed/c.py")
     (tmp_path / "b.py").chmod(0)
     (tmp_path / "closed").chmod(0)
@@ -140,32 +140,32 @@ def test_unreadable_files_and_folders_are_skipped(tmp_path):
     assert {skip.path: skip.reason for skip in found.skipped} == {"b.py": "unreadable", "closed": "unreadable"}
 
 
-def test_globs_include_and_exclude(root):
+def test_walk_files_include_and_exclude_globs(root):
     write(root, "src/a.py", "src/deep/b.py", "src/c.md", "docs/d.md", "e.py")
     assert paths_of(walk(root, include_patterns=("src/**/*.py",))) == ["src/a.py", "src/deep/b.py"]
     assert paths_of(walk(root, include_patterns=("*.py",), exclude_patterns=("deep/",))) == ["e.py", "src/a.py"]
 
 
 @pytest.mark.parametrize("glob", ["[", "a[b", "a\\", "#x", "/", "!", " ", "a\0b", "a\nb"])
-def test_bad_glob_is_named(tmp_path, glob):
+def test_walk_files_invalid_glob_raises(tmp_path, glob):
     with pytest.raises(InvalidRequestError) as caught:
         walk(tmp_path, exclude_patterns=("*.py", glob))
     assert repr(glob) in caught.value.message
     assert "exclude_patterns" in caught.value.message
 
 
-def test_without_recursion(root):
+def test_walk_files_non_recursive(root):
     write(root, "a.py", "sub/b.py", "sub/deep/c.py")
     assert paths_of(walk(root, recursive=False)) == ["a.py"]
     assert paths_of(walk(root, "sub", recursive=False)) == ["sub/b.py"]
 
 
-def test_single_file(root):
+def test_walk_files_single_file(root):
     write(root, "sub/a.py", "sub/b.py")
     assert paths_of(walk(root, "sub/a.py")) == ["sub/a.py"]
 
 
-def test_start_must_be_inside_and_exist(root, tmp_path):
+def test_walk_files_start_outside_or_missing_raises(root, tmp_path):
     write(tmp_path, "outside/c.py")
     (root / "leaves").symlink_to(tmp_path / "outside")
     (root / "dangles").symlink_to("nothing")
@@ -182,7 +182,7 @@ def test_start_must_be_inside_and_exist(root, tmp_path):
             walk_files(root, Path(start), WalkOptions())
 
 
-def test_deleted_and_replaced_tracked_files_are_not_found(tmp_path):
+def test_walk_files_omits_deleted_and_replaced_files(tmp_path):
     git(tmp_path, "init", "-q")
     write(tmp_path, "kept.py", "gone.py", "folder/inner.py", "elsewhere/inner.py", "ignored.log")
     write(tmp_path, ".gitignore", text="*.log\n")
@@ -195,7 +195,7 @@ def test_deleted_and_replaced_tracked_files_are_not_found(tmp_path):
     assert paths_of(found) == [".gitignore", "elsewhere/inner.py", "ignored.log", "kept.py"]
 
 
-def test_submodules_and_inner_repositories_belong_to_the_walk(tmp_path):
+def test_walk_files_includes_submodules_and_repositories(tmp_path):
     library, project = tmp_path / "library", tmp_path / "project"
     for folder in (library, project, project / "vendored"):
         folder.mkdir()
@@ -210,7 +210,7 @@ def test_submodules_and_inner_repositories_belong_to_the_walk(tmp_path):
     assert [(skip.path, skip.reason) for skip in found.skipped] == [("other tree", "other_worktree")]
 
 
-def test_project_below_a_repository_that_ignores_it_is_scanned(tmp_path):
+def test_walk_files_project_ignored_by_repository(tmp_path):
     git(tmp_path, "init", "-q")
     write(tmp_path, ".gitignore", text="*\n")
     write(tmp_path, "project/a.py", "project/b.log")
@@ -218,7 +218,7 @@ def test_project_below_a_repository_that_ignores_it_is_scanned(tmp_path):
     assert paths_of(walk(tmp_path / "project")) == [".gitignore", "a.py"]
 
 
-def test_variables_of_a_git_hook_do_not_lead_elsewhere(tmp_path, monkeypatch):
+def test_walk_files_ignores_git_hook_variables(tmp_path, monkeypatch):
     other, project = tmp_path / "other", tmp_path / "project"
     for folder in (other, project):
         folder.mkdir()
@@ -230,7 +230,7 @@ def test_variables_of_a_git_hook_do_not_lead_elsewhere(tmp_path, monkeypatch):
     assert paths_of(walk(project)) == [".gitignore", "a.py"]
 
 
-def test_no_program_of_the_project_is_run(tmp_path):
+def test_walk_files_runs_no_program_of_project(tmp_path):
     git(tmp_path, "init", "-q")
     write(tmp_path, "a.py")
     write(tmp_path, "hook.sh", text=f"#!/bin/sh\ntouch '{tmp_path}/was-run'\n")
@@ -240,19 +240,19 @@ def test_no_program_of_the_project_is_run(tmp_path):
     assert not (tmp_path / "was-run").exists()
 
 
-def test_ignore_file_that_cannot_be_read_is_passed_over(tmp_path):
+def test_walk_files_unreadable_ignore_file(tmp_path):
     write(tmp_path, "a.py", "b.log", "sub/.gitignore/c.py")
     (tmp_path / ".gitignore").write_bytes(b"\xff\xfe\n*.log\n!\n")
     assert paths_of(walk(tmp_path)) == [".gitignore", "a.py", "sub/.gitignore/c.py"]
 
 
-def test_a_folder_inside_an_ignored_one_has_no_files(root):
+def test_walk_files_inside_ignored_directory_is_empty(root):
     write(root, "a.py", "out/b.py", "out/deep/c.py")
     write(root, ".gitignore", text="out/\n")
     assert paths_of(walk(root, "out")) == paths_of(walk(root, "out/deep")) == []
 
 
-def test_an_ignored_content_with_an_exception_is_entered(root):
+def test_walk_files_enters_directory_with_exception(root):
     write(root, "logs/a.txt", "logs/keep.txt", "b.py")
     write(root, ".gitignore", text="logs/**\n!logs/keep.txt\n[z-a]\n")
     assert paths_of(walk(root)) == [".gitignore", "b.py", "logs/keep.txt"]

@@ -31,7 +31,7 @@ def load_bytes(root, data: bytes, name="file.txt"):
     return load(root, name)
 
 
-def test_file_is_read_with_hash_and_stat(tmp_path):
+def test_load_file_returns_hash_and_stat(tmp_path):
     data = b"def f():\r\n    return 1\r\n"
     (tmp_path / "a.py").write_bytes(data)
     os.utime(tmp_path / "a.py", ns=(5, 7_000_000_001))
@@ -59,7 +59,7 @@ def test_file_is_read_with_hash_and_stat(tmp_path):
         ("äöü ÄÖÜ ".encode() * 20 + b"\xff broken\n", "äöü ÄÖÜ " * 20 + "\ufffd broken\n"),
     ],
 )
-def test_encodings(tmp_path, data, text):
+def test_load_file_decodes_common_encodings(tmp_path, data, text):
     assert load_bytes(tmp_path, data).text == text
 
 
@@ -76,20 +76,20 @@ def test_encodings(tmp_path, data, text):
         ("a.pdf", b"%PDF-1.4 broken", "unreadable_pdf"),
     ],
 )
-def test_what_holds_no_text_is_skipped(tmp_path, name, data, reason):
+def test_load_file_without_text_is_skipped(tmp_path, name, data, reason):
     assert load_bytes(tmp_path, data, name) == Skip(name, reason)
 
 
-def test_one_long_line_of_prose_is_kept(tmp_path):
+def test_load_file_keeps_long_line_of_prose(tmp_path):
     assert load_bytes(tmp_path, b"A sentence. " * 1000, "a.md").text.startswith("A sentence.")
 
 
-def test_one_long_line_in_code_is_kept(tmp_path):
+def test_load_file_keeps_single_long_line_of_code(tmp_path):
     data = b"x = '" + b"a" * 3000 + b"'\n" + b"def f(): pass\n" * 500
     assert load_bytes(tmp_path, data, "a.py").language == "python"
 
 
-def test_links_fifos_folders_and_missing_files_are_skipped(tmp_path):
+def test_load_file_skips_links_fifos_and_missing_files(tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "secret.txt").write_text("secret")
     root = tmp_path / "root"
@@ -117,18 +117,18 @@ def test_links_fifos_folders_and_missing_files_are_skipped(tmp_path):
         (1_700_000_000_000_000_000, 0, False),
     ],
 )
-def test_a_file_that_could_change_within_its_time_is_unsettled(age_ns, mtime_ns, unsettled):
+def test_is_unsettled_near_last_write(age_ns, mtime_ns, unsettled):
     assert is_unsettled(mtime_ns, mtime_ns + age_ns) is unsettled
 
 
-def test_what_is_read_right_after_it_was_written_is_to_be_read_again(tmp_path):
+def test_load_file_right_after_write_records_unsettled(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("first")
     os.utime(path, ns=(5, time.time_ns() // NS_PER_S * NS_PER_S))
     assert load(tmp_path, "a.txt").mtime_ns == UNSETTLED_NS
 
 
-def test_changed_file_gives_the_stat_of_what_was_read(tmp_path):
+def test_load_file_changed_since_walk_returns_new_stat(tmp_path):
     (tmp_path / "a.txt").write_text("longer than the walk saw")
     os.utime(tmp_path / "a.txt", ns=(5, 7_000_000_000))
     loaded = load(tmp_path, "a.txt")
@@ -136,7 +136,7 @@ def test_changed_file_gives_the_stat_of_what_was_read(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
-def test_unreadable_file_is_skipped(tmp_path):
+def test_load_file_unreadable_is_skipped(tmp_path):
     (tmp_path / "a.txt").write_text("words")
     (tmp_path / "a.txt").chmod(0)
     for folder in (tmp_path, *tmp_path.parents[:2]):
@@ -149,7 +149,7 @@ def test_unreadable_file_is_skipped(tmp_path):
     assert loaded == Skip("a.txt", "unreadable")
 
 
-def test_page_becomes_text_on_its_lines(tmp_path):
+def test_load_file_html_keeps_lines(tmp_path):
     page = (
         "<!doctype html>\n<title>Locks</title>\n<style>p { color: red }</style>\n<h2>Release &amp; close</h2>\n"
         "<p>The lock is <b>released</b>\nlast.</p><script>\nlet a = 1 < 2;\n</script>\n<img alt='a padlock'>\n"
@@ -165,13 +165,13 @@ def test_page_becomes_text_on_its_lines(tmp_path):
     assert len(rows) == len(page.split("\n"))
 
 
-def test_template_stays_as_it_is(tmp_path):
+def test_load_file_html_template_is_code(tmp_path):
     page = "{% extends 'base.html' %}\n<p class='x'>{{ name }}</p>\n"
     loaded = load_bytes(tmp_path, page.encode(), "a.html")
     assert (loaded.text, loaded.source_type) == (page, "code")
 
 
-def test_notebook_becomes_the_sources_of_its_cells_on_their_lines(tmp_path):
+def test_load_file_notebook_returns_cell_sources(tmp_path):
     notebook = {
         "metadata": {"source": "no cell", "count": 1, "x": True},
         "cells": [
@@ -189,7 +189,7 @@ def test_notebook_becomes_the_sources_of_its_cells_on_their_lines(tmp_path):
     assert "x = 1" in found["x = 1 y = 2"]
 
 
-def test_broken_notebook_is_kept_as_text(tmp_path):
+def test_load_file_broken_notebook_is_text(tmp_path):
     assert load_bytes(tmp_path, b"not json }]}", "a.ipynb").text == "not json }]}"
 
 
@@ -215,20 +215,20 @@ def make_pdf(words: str) -> bytes:
     return out.getvalue()
 
 
-def test_pdf_becomes_the_text_of_its_pages(tmp_path):
+def test_load_file_pdf_returns_text_of_pages(tmp_path):
     loaded = load_bytes(tmp_path, make_pdf("The lock is released last"), "a.pdf")
     assert (loaded.language, loaded.source_type) == ("pdf", "doc")
     assert loaded.text.split("\f") == ["The lock is released last"] * 2
 
 
-def test_pdf_without_the_extra_is_skipped(tmp_path, monkeypatch):
+def test_load_file_pdf_without_pypdf_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pypdf", None)
     assert load_bytes(tmp_path, make_pdf("x"), "a.pdf") == Skip("a.pdf", "pdf_extra_not_installed")
 
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.binary(max_size=400), name=st.sampled_from(["a.py", "a.html", "a.ipynb", "a.md", "a", "a.txt", "a.pdf"]))
-def test_any_bytes_give_text_or_a_skip(tmp_path_factory, data, name):
+def test_load_file_any_bytes_return_text_or_skip(tmp_path_factory, data, name):
     loaded = load_bytes(tmp_path_factory.getbasetemp(), data, name)
     if isinstance(loaded, SourceText):
         loaded.text.encode("utf-8")
@@ -240,7 +240,7 @@ def test_any_bytes_give_text_or_a_skip(tmp_path_factory, data, name):
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.text(alphabet=st.sampled_from("<>!/-[]&;\"'=a \n"), max_size=200))
-def test_any_markup_keeps_its_line_count(tmp_path_factory, text):
+def test_load_file_any_markup_keeps_line_count(tmp_path_factory, text):
     loaded = load_bytes(tmp_path_factory.getbasetemp(), text.encode(), "markup.html")
     if isinstance(loaded, SourceText):
         assert loaded.text.count("\n") == text.count("\n")

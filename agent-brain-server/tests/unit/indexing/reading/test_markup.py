@@ -30,7 +30,7 @@ from agent_brain_server.indexing.reading.markup import PAGE_BREAK, render_html, 
         ("plain", "plain"),
     ],
 )
-def test_what_a_reader_sees_is_left(markup, text):
+def test_render_html_keeps_visible_text(markup, text):
     assert render_html(markup) == text
 
 
@@ -42,12 +42,12 @@ def test_what_a_reader_sees_is_left(markup, text):
     )
 )
 @settings(max_examples=300, deadline=None)
-def test_any_markup_keeps_its_number_of_lines(parts):
+def test_render_html_any_markup_keeps_line_count(parts):
     markup = "".join(parts)
     assert render_html(markup).count("\n") == markup.count("\n")
 
 
-def test_the_lines_of_cells_stay_where_the_file_has_them():
+def test_render_notebook_keeps_line_numbers():
     document = json.dumps(
         {"cells": [{"cell_type": "code", "source": ["import os\n", "os.getcwd()"], "outputs": [{"text": "no"}]}]},
         indent=1,
@@ -61,7 +61,7 @@ def test_the_lines_of_cells_stay_where_the_file_has_them():
     ]
 
 
-def test_a_cell_in_one_string_is_joined_and_metadata_is_not_taken():
+def test_render_notebook_joins_lines_and_omits_metadata():
     document = '{"metadata": {"source": "no"}, "cells": [{"source": "a\\nb", "id": "c"}, {"source": "\\ud800"}]}'
     assert render_notebook(document) == "a b ?"
 
@@ -69,11 +69,11 @@ def test_a_cell_in_one_string_is_joined_and_metadata_is_not_taken():
 @pytest.mark.parametrize(
     "document", ["", "no json", "[1, 2]", '{"cells": []}', '}{]["cells', '{"cells": [{"source": "']
 )
-def test_what_is_no_notebook_stays_as_it_is(document):
+def test_render_notebook_other_json_is_unchanged(document):
     assert render_notebook(document) == document
 
 
-def test_a_string_that_json_cannot_read_is_taken_as_it_stands():
+def test_render_notebook_invalid_string_is_kept_raw():
     assert render_notebook('{"cells": [{"source": "a\\qb"}]}') == "a\\qb"
 
 
@@ -88,14 +88,14 @@ def make_pdf(pages: int, password: str | None = None) -> bytes:
     return stream.getvalue()
 
 
-def test_pages_are_separated():
+def test_render_pdf_separates_pages():
     assert render_pdf(make_pdf(3)) == PAGE_BREAK * 2
 
 
 @pytest.mark.parametrize("data", [b"", b"%PDF-1.4 and then nothing", make_pdf(1)[:200]])
-def test_a_damaged_pdf_has_no_text(data):
+def test_render_pdf_corrupt_file_returns_none(data):
     assert render_pdf(data) is None
 
 
-def test_an_encrypted_pdf_has_no_text():
+def test_render_pdf_encrypted_file_returns_none():
     assert render_pdf(make_pdf(1, "secret")) is None

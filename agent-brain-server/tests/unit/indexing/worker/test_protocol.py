@@ -7,7 +7,7 @@ import pytest
 from agent_brain_server.indexing.worker.protocol import Frame, read_frame, write_frame
 
 
-def test_frames_come_out_as_they_went_in() -> None:
+def test_frames_round_trip() -> None:
     stream = io.BytesIO()
     frames = [Frame({"op": "chunk", "files": ["a b", "ü"]}, b""), Frame({}, bytes(range(256)))]
     for frame in frames:
@@ -18,7 +18,7 @@ def test_frames_come_out_as_they_went_in() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 7, 9, 20])
-def test_a_frame_that_was_cut_off_is_the_end(cut: int) -> None:
+def test_read_frame_truncated_returns_none(cut: int) -> None:
     stream = io.BytesIO()
     write_frame(stream, Frame({"op": "embed"}, b"0123456789"))
     assert read_frame(io.BytesIO(stream.getvalue()[:-cut])) is None

@@ -38,7 +38,7 @@ def test_chunk_request_returns_chunks_or_skip_reason(tmp_path: Path) -> None:
         assert Worker().answer(ask_for_chunks(tmp_path, path)).header == {"skip": reason}
 
 
-def test_chunk_request_with_known_limit_cuts_by_lines(tmp_path: Path) -> None:
+def test_chunk_request_with_known_limit_splits_by_lines(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text("<h1>Title</h1>\n")
     parsed = decode_file(Worker().answer(ask_for_chunks(tmp_path, "a.html")).header["file"])
     known = {parsed.record.content_hash: "memory_limit"}
@@ -53,7 +53,7 @@ def test_chunk_request_with_known_limit_cuts_by_lines(tmp_path: Path) -> None:
     assert Worker().answer(ask_for_chunks(tmp_path, "a.pdf", by_lines="cpu_limit")).header == {"skip": "cpu_limit"}
 
 
-def test_texts_come_back_as_unit_vectors_in_their_order() -> None:
+def test_embed_request_returns_unit_vectors_in_order() -> None:
     worker = Worker()
     model = ProjectConfig().embedding_model
     replies = [worker.answer(Frame({"op": "embed", "model": model, "texts": texts})) for texts in (["a", "bc"], ["bc"])]
@@ -71,7 +71,7 @@ def test_texts_come_back_as_unit_vectors_in_their_order() -> None:
         ({"op": "chunk", "root": "/", "file": ["a"]}, "worker_failed"),
     ],
 )
-def test_a_request_that_fails_is_answered(request_header: dict, code: str) -> None:
+def test_failed_request_is_answered(request_header: dict, code: str) -> None:
     reply = Worker().answer(Frame(request_header))
     assert reply.header["error"]
     assert reply.header["code"] == code
@@ -86,7 +86,7 @@ def process():
 
 
 @pytest.mark.process
-def test_the_process_answers_in_order_with_the_lowest_priority(process, tmp_path: Path) -> None:
+def test_process_answers_in_order_at_lowest_priority(process, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
     for path in ("a.py", "gone.py"):
         write_frame(process.stdin, ask_for_chunks(tmp_path, path))
@@ -97,7 +97,7 @@ def test_the_process_answers_in_order_with_the_lowest_priority(process, tmp_path
 
 
 @pytest.mark.process
-def test_the_process_ends_when_its_server_is_gone_even_at_work(process, tmp_path: Path) -> None:
+def test_process_exits_when_stdin_closes_during_work(process, tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n" * 100)
     for _ in range(1_000):
         write_frame(process.stdin, ask_for_chunks(tmp_path, "a.py"))

@@ -100,7 +100,7 @@ def test_read_files_is_interrupted_while_a_file_is_read(client: WorkerClient, tm
     assert client.pids == {}
 
 
-def test_texts_become_unit_vectors_in_order(client: WorkerClient) -> None:
+def test_embed_returns_unit_vectors_in_order(client: WorkerClient) -> None:
     texts = ["open a file", "close the socket", "", "open a file"]
     first, second = client.embed(MODEL, [texts[:3], texts[3:]])
     assert first.shape == (3, 384)
@@ -109,14 +109,14 @@ def test_texts_become_unit_vectors_in_order(client: WorkerClient) -> None:
     assert float(first[0] @ first[1]) < 0.9
 
 
-def test_an_unknown_model_is_an_answer_not_a_death(client: WorkerClient) -> None:
+def test_embed_unknown_model_raises_request_error(client: WorkerClient) -> None:
     with pytest.raises(WorkerRequestError, match="nonsense"):
         list(client.embed("nonsense", [["text"]]))
     (vectors,) = client.embed(MODEL, [["text"]])
     assert vectors.shape == (1, 384)
 
 
-def test_killed_reader_is_replaced_and_only_its_file_fails(client: WorkerClient, tmp_path: Path) -> None:
+def test_read_files_replaces_killed_reader(client: WorkerClient, tmp_path: Path) -> None:
     files = write_files(tmp_path, 300)
     results = client.read_files(tmp_path, map(ReadRequest, files), OPTIONS)
     outcomes = [next(results)]
@@ -126,7 +126,7 @@ def test_killed_reader_is_replaced_and_only_its_file_fails(client: WorkerClient,
     assert [outcome.failure for outcome in outcomes if outcome.chunks is None] in ([], ["killed"])
 
 
-def test_reader_killed_while_idle_costs_no_file(client: WorkerClient, tmp_path: Path) -> None:
+def test_read_files_after_idle_kill_reads_all(client: WorkerClient, tmp_path: Path) -> None:
     files = write_files(tmp_path, 1)
     for _ in range(2):
         (outcome,) = read(client, tmp_path, ReadRequest(files[0]))
@@ -135,7 +135,7 @@ def test_reader_killed_while_idle_costs_no_file(client: WorkerClient, tmp_path: 
         os.waitid(os.P_PID, client.pids["reader"], os.WEXITED | os.WNOWAIT)
 
 
-def test_closing_ends_the_worker_and_refuses_more(client: WorkerClient, tmp_path: Path) -> None:
+def test_close_ends_worker_and_refuses_requests(client: WorkerClient, tmp_path: Path) -> None:
     files = write_files(tmp_path, 40)
     results = client.read_files(tmp_path, map(ReadRequest, files), OPTIONS)
     next(results)
@@ -144,7 +144,7 @@ def test_closing_ends_the_worker_and_refuses_more(client: WorkerClient, tmp_path
         list(results)
 
 
-def test_the_worker_ends_when_its_server_is_gone(client: WorkerClient, tmp_path: Path) -> None:
+def test_worker_exits_with_its_server(client: WorkerClient, tmp_path: Path) -> None:
     (vectors,) = client.embed(MODEL, [["warm"]])
     assert len(vectors) == 1
     process = client._workers.processes["embedder"]._process

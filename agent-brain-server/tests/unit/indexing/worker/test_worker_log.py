@@ -41,7 +41,7 @@ def client(tmp_path: Path) -> Iterator[WorkerClient]:
 
 
 @pytest.mark.process
-def test_a_file_that_cannot_be_read_is_named_with_job_request_and_worker(
+def test_worker_log_has_file_job_request_and_pid(
     client: WorkerClient, tmp_path: Path, lines: list[dict[str, object]]
 ) -> None:
     pytest.importorskip("pypdf")
@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_read_is_named_with_job_request_and_worker(
 
 
 @pytest.mark.process
-def test_a_model_that_fails_is_named_with_the_next_step(client: WorkerClient, lines: list[dict[str, object]]) -> None:
+def test_worker_log_model_failure_has_next_step(client: WorkerClient, lines: list[dict[str, object]]) -> None:
     with pytest.raises(WorkerRequestError, match="with the model nonsense failed") as caught:
         list(client.embed("nonsense", [["text"]]))
     assert "agent-brain logs" in caught.value.hint
@@ -63,7 +63,7 @@ def test_a_model_that_fails_is_named_with_the_next_step(client: WorkerClient, li
 
 
 @pytest.mark.process
-def test_a_worker_that_ends_says_how_and_at_which_file(
+def test_worker_log_death_has_cause_and_file(
     client: WorkerClient, tmp_path: Path, lines: list[dict[str, object]]
 ) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
@@ -77,7 +77,7 @@ def test_a_worker_that_ends_says_how_and_at_which_file(
     assert "a.py" in ended
 
 
-def test_what_no_frame_can_carry_is_escaped_and_a_flood_is_bounded() -> None:
+def test_record_collector_escapes_and_bounds_records() -> None:
     collector = RecordCollector()
     for number in range(MAX_RECORDS + 50):
         collector.handle(logging.makeLogRecord({"msg": f"\udce4 {number}"}))
@@ -87,7 +87,7 @@ def test_what_no_frame_can_carry_is_escaped_and_a_flood_is_bounded() -> None:
     assert collector.take() == []
 
 
-def test_a_level_that_the_server_does_not_log_is_left_out(lines: list[dict[str, object]]) -> None:
+def test_relay_records_respects_log_level(lines: list[dict[str, object]]) -> None:
     logging.getLogger("agent_brain_server").setLevel(logging.WARNING)
     try:
         record = {"name": "agent_brain_server.indexing.x", "created": 1.0, "msg": "m"}
