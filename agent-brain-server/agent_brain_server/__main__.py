@@ -1,7 +1,7 @@
 """The server process: `python -m agent_brain_server`, or `agent-brain-serve`.
 
-Root, state directory, lock, settings, socket come first and are cheap: a process that must not be the server finds that
-out before it has loaded anything heavy. Run by a person, it stays in the foreground and Ctrl-C stops it.
+It finds the root, takes the lock, reads the settings and binds the socket before it loads anything heavy, so that a
+process that cannot become the server exits at once. Started by the user, it stays in the foreground until Ctrl-C.
 """
 
 import argparse
@@ -44,15 +44,15 @@ from agent_brain_server.support.telemetry import disable_telemetry
 logger = logging.getLogger(__name__)
 
 SINGLE_THREADED = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Read by NumPy's engine when it is loaded: a query reads 15 MB once; a second thread that helps triples the CPU
-time and holds up the queries beside it."""
+"""Read by NumPy's BLAS when it is loaded. A query reads 15 MB once; a second thread for it triples the CPU time and
+slows concurrent queries down."""
 
-PRIVATE_UMASK = 0o077  # whatever the server or a library writes is this user's alone
+PRIVATE_UMASK = 0o077  # files of the server and of libraries are readable by this user only
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the server of a project; return the exit code."""
-    # before the fork, which makes a new process of this one
+    """Run the server; return the exit code."""
+    # measured before the fork, which starts a new process
     process_began = time.monotonic() - (measure_process_age() or 0.0)
     arguments = parse_arguments(argv)
     if arguments.ready_fd is not None:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AgentBrainError as error:
         report_failure(error, pipe)
         return error.exit_code
-    except Exception as exc:  # noqa: BLE001 - whoever waits for the start must learn of any failure; it is logged
+    except Exception as exc:  # noqa: BLE001 - boundary: the starter must learn of any failure; it is logged
         failure = StartError(f"The server failed: {type(exc).__name__}: {exc}.")
         failure.__notes__ = getattr(exc, "__notes__", [])
         report_failure(failure, pipe)
@@ -80,10 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """Run the server and end the process at once.
+    """Run the server, then exit without finalizing the interpreter.
 
-    Everything is closed by then; taking numpy, Chroma and the model apart object by object would keep whoever waits for
-    the end waiting half a second more.
+    Everything is closed by then; freeing the objects of NumPy, Chroma and the model would take another half second.
     """
     code = main()
     logging.shutdown()
@@ -98,22 +97,24 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="agent-brain-serve", description="Serve the search index of one project, or as the daemon of many."
     )
     parser.add_argument("--mode", choices=("project", "shared"), default="project", help="one project, or the daemon")
-    parser.add_argument("--project-root", type=Path, help="root of the project (default: found from here)")
-    parser.add_argument("--state-dir", type=Path, help="where to keep state (default: .claude/Agent Brain in the root)")
-    parser.add_argument("--host", help="address to listen on; goes before the setting bind_host")
-    parser.add_argument("--port", help="port to listen on, 0 for any; goes before the setting port")
+    parser.add_argument(
+        "--project-root", type=Path, help="root of the project (default: found from the working directory)"
+    )
+    parser.add_argument("--state-dir", type=Path, help="state directory (default: .claude/Agent Brain in the root)")
+    parser.add_argument("--host", help="address to listen on; overrides the setting bind_host")
+    parser.add_argument("--port", help="port to listen on, 0 for any; overrides the setting port")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set any setting")
     parser.add_argument("--started-by", choices=("person", "agent"), default="person", help=argparse.SUPPRESS)
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=__version__)
     arguments = parser.parse_args(argv)
     if arguments.mode == "shared" and (arguments.project_root or arguments.state_dir):
-        parser.error("--project-root and --state-dir are of one project, not of the shared daemon")
+        parser.error("--project-root and --state-dir cannot be used with --mode shared")
     return arguments
 
 
 def collect_overrides(arguments: argparse.Namespace) -> dict[str, str | None]:
-    """Return the settings that the command line names.
+    """Return the settings from the command line.
 
     Raises:
         ConfigError: A `--set` is not NAME=VALUE.
@@ -129,15 +130,15 @@ def collect_overrides(arguments: argparse.Namespace) -> dict[str, str | None]:
 
 
 def serve(arguments: argparse.Namespace, pipe: ReadyPipe, process_began: float) -> int:
-    """Take the lock and serve until told to stop; return the exit code.
+    """Take the lock and serve until the process is asked to stop; return the exit code.
 
     Args:
         arguments: The command line.
-        pipe: To whoever waits for the start.
-        process_began: On the monotonic clock.
+        pipe: Connected to the process that waits for the start.
+        process_began: Start of the process on the monotonic clock.
 
     Raises:
-        AgentBrainError: The server can't start.
+        AgentBrainError: The server cannot start.
     """
     root = None if arguments.mode == "shared" else find_root(arguments.project_root)
     state_dir = brain_home() if root is None else resolve_state_dir(root, arguments.state_dir)
@@ -163,7 +164,7 @@ def find_root(named: Path | None) -> Path:
     """Return the root of the project to serve.
 
     Raises:
-        ConfigError: It is not a directory, or is the home directory and was not named.
+        ConfigError: It is not a directory, or is the home directory and was not named explicitly.
     """
     root = named.resolve() if named else resolve_project_root(Path.cwd())
     if named is None:
@@ -179,14 +180,14 @@ def serve_locked(
     """Bind the socket, load the application and serve.
 
     Args:
-        context: Describes this server.
-        lock: Of the state directory; held.
-        pipe: To the process that waits for the start.
-        ignored: What of the project's settings file does not take effect; logged.
-        stops_when_idle: End after a time without requests.
+        context: The server's identity, directories and settings.
+        lock: The held lock of the state directory.
+        pipe: Connected to the process that waits for the start.
+        ignored: Settings of the project's file that are ignored, for the log.
+        stops_when_idle: Stop after a time without requests.
 
     Raises:
-        AgentBrainError: The server can't start.
+        AgentBrainError: The server cannot start.
     """
     settings = context.settings
     log_dir = resolve_log_dir(context.state_dir, settings.log_dir)
@@ -210,63 +211,63 @@ def serve_locked(
 
             run_server(sock, context, open_projects, lock=lock, stops_when_idle=stops_when_idle, on_ready=tell_ready)
     except Exception as error:
-        logger.exception("The server ends")
+        logger.exception("The server stops because of an error")
         error.add_note("\n".join([f"Last lines of {log_path}:", *read_log_tail(log_path, offset=earlier_runs)]))
         raise
 
 
 def leave_directory() -> None:
-    """Work in the root directory: libraries read files such as `.env` from the current one, which may be a clone."""
+    """Change to `/`: libraries read files such as `.env` from the working directory, which may be a hostile clone."""
     os.environ.update(make_child_environment())
     os.chdir("/")
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound, and kept: no other process can take the port from here on.
+    """Return a bound socket; it is kept, so that no other process can take the port.
 
     Args:
         host: Address or name to listen on.
-        port: 0 lets the system choose.
+        port: 0 for a free port.
 
     Raises:
         PortInUseError: The port is taken.
-        StartError: The address is not one of this machine, or the port needs a right that is missing.
+        StartError: The address does not belong to this machine, or this user may not bind the port.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, kind, protocol)
-    except (OSError, ValueError) as exc:  # a text that can be no name is a ValueError
-        raise StartError(f"The address {ascii(host)} is not known: {exc}.", code="bad_bind_host") from exc
+    except (OSError, ValueError) as exc:  # ValueError: not a valid host name
+        raise StartError(f"The address {ascii(host)} is unknown: {exc}.", code="bad_bind_host") from exc
     try:
         if port:
-            # a port that our predecessor has just left is not in use
+            # allow a port that the previous server has just closed
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
     except OSError as exc:
         sock.close()
         if exc.errno == errno.EADDRINUSE:
-            raise PortInUseError(f"Port {port} on {host} belongs to another process.") from exc
-        raise StartError(f"{host} port {port} can't be listened on: {exc.strerror}.", code="bind_failed") from exc
+            raise PortInUseError(f"Port {port} on {host} is in use by another process.") from exc
+        raise StartError(f"Cannot listen on {host}:{port}: {exc.strerror}.", code="bind_failed") from exc
     return sock
 
 
 def raise_descriptor_limit() -> None:
-    """Allow as many open files as the system does: a thousand connections are more than a shell's usual 1,024 hold."""
+    """Raise the limit of open files to the maximum: the usual 1,024 is too low for a thousand connections."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # refused: what there is has to do
+    with contextlib.suppress(OSError, ValueError):  # not permitted: keep the current limit
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def leave_starter() -> None:
-    """Go on as a process of nobody's: the starter sees its child end at once and has nobody to wait for."""
+    """Daemonize: the parent exits at once, so that the starter has no child to wait for."""
     if os.fork():
         os._exit(0)
 
 
 def exit_quietly(_number: int, _frame: FrameType | None) -> None:
-    """End before the server proper has begun, freeing the lock on the way out."""
+    """Exit on a signal before the server runs; the lock is released on the way."""
     raise SystemExit(0)
 
 
