@@ -205,3 +205,10 @@ def test_reliability_document_names_existing_tests() -> None:
     assert tests
     assert [path for path in sorted(tests) if not any((base / path).is_file() for base in bases)] == []
     assert {loop for _, cell in rows for loop in re.findall(r"`([\w-]+)`", cell)} == set(CASES)
+
+
+def test_architecture_names_existing_modules() -> None:
+    named = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text()))
+    assert len(named) > 20
+    bases = (REPOSITORY / "agent-brain-server" / "agent_brain_server", REPOSITORY)
+    assert [path for path in sorted(named) if not any((base / path).is_file() for base in bases)] == []
