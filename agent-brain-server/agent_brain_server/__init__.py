@@ -1,7 +1,7 @@
-"""Agent Brain's server: local search over one project's code and documents.
+"""Agent Brain's server: local search over the code and documents of a project.
 
-Importing this package costs nothing. The front door for other programs is `discovery`; `errors`, `daemon`, `runtime`,
-`locking`, `registry`, `lifecycle`, `project_root`, `storage_paths` and `config.settings` stand behind it, as light.
+Importing this package costs nothing. The client API for other programs is `discovery`. The modules that it uses are as
+light: `errors`, `runtime`, `locking`, `storage_paths`, `project_root`, `config`, `lifecycle` and `shared`.
 """
 
 __version__ = "0.1.0"

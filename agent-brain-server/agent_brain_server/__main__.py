@@ -28,6 +28,7 @@ from agent_brain_server.lifecycle.log import configure_logging, read_log_tail
 from agent_brain_server.lifecycle.registry import claim_state_dir
 from agent_brain_server.lifecycle.spawn import ReadyPipe
 from agent_brain_server.locking import PROBE_PATIENCE_S, StateLock, log_crash, read_holder, remove_stale_files
+from agent_brain_server.models import MODES
 from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project_root import require_project, resolve_project_root
 from agent_brain_server.runtime import RuntimeState, read_runtime
@@ -96,7 +97,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="agent-brain-serve", description="Serve the search index of one project, or as the daemon of many."
     )
-    parser.add_argument("--mode", choices=("project", "shared"), default="project", help="one project, or the daemon")
+    parser.add_argument("--mode", choices=MODES, default="project", help="one project, or the daemon")
     parser.add_argument(
         "--project-root", type=Path, help="root of the project (default: found from the working directory)"
     )
@@ -104,7 +105,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", help="address to listen on; overrides the setting bind_host")
     parser.add_argument("--port", help="port to listen on, 0 for any; overrides the setting port")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set any setting")
-    parser.add_argument("--started-by", choices=("person", "agent"), default="person", help=argparse.SUPPRESS)
+    parser.add_argument("--started-by", choices=("user", "agent"), default="user", help=argparse.SUPPRESS)
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=__version__)
     arguments = parser.parse_args(argv)
@@ -201,7 +202,7 @@ def serve_locked(
         if not pipe.is_open:
             served = context.project_root or "all projects that register"
             print(f"Agent Brain serves {served} at {state.base_url} (Ctrl-C stops it)", flush=True)
-        pipe.tell_ready(state)
+        pipe.send_ready(state)
 
     try:
         with bind_socket(settings.bind_host, settings.port) as sock:
@@ -278,7 +279,7 @@ def report_held(state_dir: Path, pipe: ReadyPipe) -> int:
         StartError: No starter is waiting that would go on with the running server.
     """
     if pipe.is_open:
-        pipe.tell_held()
+        pipe.send_held()
         return 0
     state = read_runtime(state_dir)
     if state is None:
@@ -297,7 +298,7 @@ def report_held(state_dir: Path, pipe: ReadyPipe) -> int:
 def report_failure(error: AgentBrainError, pipe: ReadyPipe) -> None:
     """Tell the starter, or the person at the terminal."""
     if pipe.is_open:
-        pipe.tell_failed(error)
+        pipe.send_failed(error)
     else:
         print(f"{error.message}\n{error.hint}", file=sys.stderr)
 

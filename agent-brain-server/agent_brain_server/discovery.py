@@ -41,7 +41,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which server serves a project.
+    """The server that serves a project.
 
     Attributes:
         project: The project: its root and its state directory.

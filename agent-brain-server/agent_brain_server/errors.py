@@ -1,43 +1,42 @@
-"""Every error that Agent Brain raises on purpose.
+"""The errors that Agent Brain raises.
 
     AgentBrainError
-    ├── ConfigError                  a settings file, variable or flag is wrong            exit 2
-    ├── StateDirError                the state directory cannot be made or written         exit 5
-    │   └── UnsafePathError          a link or another user's file in a state directory    exit 5
-    ├── NotRunningError              no server answers for this project                    exit 3
-    │   └── DaemonNotRunningError    the shared daemon does not answer                     exit 7
-    ├── StartError                   the server could not be started                       exit 1
-    │   └── PortInUseError           the configured port is taken                          exit 1
-    ├── DeadlineError                something did not happen in the time allowed          exit 6
-    ├── UnknownSchemaError           a file was written by a version this one can't read   exit 1
-    ├── ServerRefusedError           the server answered with a problem                    exit 4
-    ├── StoreError                   a store on disk is unusable                           503
-    └── RequestError                 a request that cannot be served                       4xx
-        ├── InvalidRequestError                                                            422
-        ├── NotFoundError                                                                  404
-        ├── ConflictError                                                                  409
-        ├── ForbiddenError                                                                 403
-        ├── UnauthorizedError                                                              401
-        ├── RequestTimeoutError                                                            408
-        ├── PayloadTooLargeError                                                           413
-        ├── HeadersTooLargeError                                                           431
-        └── UnavailableError                                                               503
+    ├── ConfigError                  a settings file, variable or flag is invalid               exit 2
+    ├── StateDirError                the state directory cannot be created or written           exit 5
+    │   └── UnsafePathError          a link or another user's file in a state directory         exit 5
+    ├── NotRunningError              no server answers for this project                         exit 3
+    │   └── DaemonNotRunningError    the shared daemon does not answer                          exit 7
+    ├── StartError                   the server could not be started                            exit 1
+    │   └── PortInUseError           the configured port is in use                              exit 1
+    ├── DeadlineError                an operation exceeded its time limit                       exit 6
+    ├── UnknownSchemaError           a file has a schema version that this version can't read   exit 1
+    ├── ServerRefusedError           the server answered with a problem                         exit 4
+    ├── StoreError                   a store on disk is unusable                                503
+    └── RequestError                 a request that cannot be served                            4xx
+        ├── InvalidRequestError                                                                 422
+        ├── NotFoundError                                                                       404
+        ├── ConflictError                                                                       409
+        ├── ForbiddenError                                                                      403
+        ├── UnauthorizedError                                                                   401
+        ├── RequestTimeoutError                                                                 408
+        ├── PayloadTooLargeError                                                                413
+        ├── HeadersTooLargeError                                                                431
+        └── UnavailableError                                                                    503
 
-Each carries the HTTP `status`, a stable `code`, the CLI's `exit_code` and a `hint`: the next thing to do. The server
-turns one into `application/problem+json` in `api/error_handlers.py`, the command into two lines and an exit code in
-`cli.py`.
+Each has an HTTP `status`, a stable `code`, an `exit_code` for the CLI and a `hint` with the next step. The server
+converts it to `application/problem+json` in `api/errors.py`, the CLI to two lines and an exit code in `cli.py`.
 """
 
 from typing import ClassVar
 
 
 class AgentBrainError(Exception):
-    """Something went wrong that a person can be told about.
+    """An error that is reported to the user.
 
     Args:
-        message: One sentence that says what is wrong, naming the file, value or process.
-        hint: What to do next, preferably a command to type; the class's default where None.
-        code: A stable snake_case name more exact than the class's, for programs.
+        message: One sentence that says what is wrong and names the file, value or process.
+        hint: The next step, preferably a command to type; default: that of the class.
+        code: A stable snake_case name for programs, more specific than that of the class.
     """
 
     status: ClassVar[int] = 500
@@ -53,12 +52,12 @@ class AgentBrainError(Exception):
 
 
 class ConfigError(AgentBrainError):
-    """A settings file, an environment variable or a flag holds something that is not allowed."""
+    """A settings file, an environment variable or a flag has an invalid value."""
 
     status = 500
     exit_code = 2
     default_code = "invalid_config"
-    default_hint = "Correct the value that is named; agent-brain config shows where each one comes from."
+    default_hint = "Correct the value; agent-brain config shows where each one comes from."
 
 
 class StateDirError(AgentBrainError):
@@ -70,7 +69,7 @@ class StateDirError(AgentBrainError):
 
 
 class UnsafePathError(StateDirError):
-    """Something in a state directory is a link, not a regular file, or belongs to another user."""
+    """A file in a state directory is a link, not a regular file, or belongs to another user."""
 
     default_code = "state_dir_unsafe"
 
@@ -85,7 +84,7 @@ class NotRunningError(AgentBrainError):
 
 
 class DaemonNotRunningError(NotRunningError):
-    """The project uses the shared daemon, and that is not running."""
+    """The project uses the shared daemon, which is not running."""
 
     exit_code = 7
     default_code = "daemon_not_running"
@@ -99,14 +98,14 @@ class StartError(AgentBrainError):
 
 
 class PortInUseError(StartError):
-    """The configured port belongs to another process."""
+    """The configured port is used by another process."""
 
     default_code = "port_in_use"
     default_hint = 'Set "port": 0 in config.json to let the system choose, or free the port.'
 
 
 class DeadlineError(AgentBrainError):
-    """Something did not happen within the time allowed."""
+    """An operation exceeded its time limit."""
 
     status = 504
     exit_code = 6
@@ -115,7 +114,7 @@ class DeadlineError(AgentBrainError):
 
 
 class UnknownSchemaError(AgentBrainError):
-    """A file carries a schema version that this version does not know."""
+    """A file has a schema version that this version does not support."""
 
     default_code = "unknown_schema_version"
     default_hint = "Use the version of agent-brain that wrote the file, or remove the file."
@@ -131,7 +130,7 @@ class ServerRefusedError(AgentBrainError):
 
 
 class StoreError(AgentBrainError):
-    """A store on disk is missing, full, read-only or damaged."""
+    """A store on disk is missing, full, read-only or corrupt."""
 
     status = 503
     default_code = "store_unusable"
@@ -139,7 +138,7 @@ class StoreError(AgentBrainError):
 
 
 class RequestError(AgentBrainError):
-    """A request that cannot be served as it stands."""
+    """The server cannot serve a request."""
 
     status = 400
     exit_code = 4
@@ -148,14 +147,14 @@ class RequestError(AgentBrainError):
 
 
 class InvalidRequestError(RequestError):
-    """A field of the request is not allowed; the message names it and what is allowed."""
+    """A field of the request is invalid; the message names it and the allowed values."""
 
     status = 422
     default_code = "invalid_request"
 
 
 class NotFoundError(RequestError):
-    """The job, chunk, project or path that the request names does not exist."""
+    """The job, chunk, project or path in the request does not exist."""
 
     status = 404
     default_code = "not_found"
@@ -163,7 +162,7 @@ class NotFoundError(RequestError):
 
 
 class ConflictError(RequestError):
-    """The request does not fit what the server is doing, or its mode."""
+    """The request conflicts with a running job or with the server's mode."""
 
     status = 409
     default_code = "conflict"
@@ -171,7 +170,7 @@ class ConflictError(RequestError):
 
 
 class ForbiddenError(RequestError):
-    """The request comes from a foreign Host or Origin."""
+    """The request has a foreign Host or Origin."""
 
     status = 403
     default_code = "forbidden"
@@ -179,7 +178,7 @@ class ForbiddenError(RequestError):
 
 
 class UnauthorizedError(RequestError):
-    """The caller has not shown the right to ask."""
+    """The client is not authorized."""
 
     status = 401
     default_code = "unauthorized"
@@ -187,7 +186,7 @@ class UnauthorizedError(RequestError):
 
 
 class PayloadTooLargeError(RequestError):
-    """The request's body is over the limit."""
+    """The body of the request is too large."""
 
     status = 413
     default_code = "payload_too_large"
@@ -195,15 +194,15 @@ class PayloadTooLargeError(RequestError):
 
 
 class RequestTimeoutError(RequestError):
-    """The request did not arrive in time."""
+    """The request was not received in time."""
 
     status = 408
     default_code = "request_timeout"
-    default_hint = "Send the request whole, at once."
+    default_hint = "Send the whole request at once."
 
 
 class HeadersTooLargeError(RequestError):
-    """The request's head is over the limit."""
+    """The headers of the request are too large."""
 
     status = 431
     default_code = "headers_too_large"
@@ -211,11 +210,11 @@ class HeadersTooLargeError(RequestError):
 
 
 class UnavailableError(RequestError):
-    """The server cannot serve this yet; ask again after `retry_after` seconds."""
+    """The server cannot serve the request yet; retry after `retry_after` seconds."""
 
     status = 503
     default_code = "unavailable"
-    default_hint = "Ask again in a moment."
+    default_hint = "Try again in a moment."
 
     def __init__(self, message: str, *, hint: str | None = None, code: str | None = None, retry_after: int = 1) -> None:
         super().__init__(message, hint=hint, code=code)

@@ -1,7 +1,7 @@
-"""The location of each file and directory: each name is spelled here and nowhere else.
+"""The paths of all files and directories. Names are defined here and nowhere else.
 
-The functions that end in `_path` and `resolve_state_dir` only compute; `prepare_state_dir` and `resolve_storage_paths`
-create directories and refuse what `state_files` does not use.
+Functions that end in `_path`, and `resolve_state_dir`, only compute a path. `prepare_state_dir` and
+`resolve_storage_paths` create directories, and refuse links and files of other users.
 """
 
 import os
@@ -20,7 +20,7 @@ from agent_brain_server.support.state_files import (
 )
 
 PRODUCT_DIR = "Agent Brain"
-MARKER_DIR = ".claude"  # coding agents keep their files of a project here
+MARKER_DIR = ".claude"  # coding agents keep their files for a project here
 RUNTIME_FILE = "runtime.json"
 CONFIG_FILE = "config.json"
 LOCK_FILE = "Agent Brain.lock"
@@ -31,7 +31,7 @@ SHARED_CONFIG_FILE = "shared_config.json"
 TRUSTED_FILE = "trusted.json"
 TRUSTED_LOCK_FILE = "trusted.lock"
 HOME_LINKS = (CONFIG_FILE, SHARED_CONFIG_FILE)
-"""In the user's home of Agent Brain: settings, which the user may keep elsewhere, behind a link."""
+"""Settings in the home of Agent Brain, which may be links to files that the user keeps elsewhere."""
 
 PROJECTS_DIR = "projects"
 PROJECT_FILE = "project.json"
@@ -47,7 +47,7 @@ DOCUMENTS_DIR = "llamaindex"
 VECTORS_DIR = "chroma_db"
 KEYWORDS_DIR = "bm25_index"
 DATA_DIRS = (DOCUMENTS_DIR, VECTORS_DIR, KEYWORDS_DIR)
-ORIGIN_FILE = "origin.json"  # beside the stores: which installation made them
+ORIGIN_FILE = "origin.json"  # names the installation that created the stores
 ORIGIN_KEY_FILE = "origin.key"
 ORIGIN_KEY_LOCK_FILE = "origin.lock"
 ROOTS_FILE = "scopes.json"  # beside the stores: what was indexed, for a document store that is lost
@@ -59,9 +59,9 @@ SINGLE_PROJECT_HINT = (
 )
 
 PROJECT_ID = re.compile(r"p_[0-9a-f]{8}")
-"""What a project id looks like; it names a directory, so nothing else may pass for one."""
+"""Format of a project id. It names a directory, so nothing else is accepted."""
 
-IGNORE_RULES = f"# only the settings are worth sharing\n*\n!{CONFIG_FILE}\n"
+IGNORE_RULES = f"# only the settings are shared\n*\n!{CONFIG_FILE}\n"
 
 
 class StoragePaths(TypedDict):
@@ -76,7 +76,7 @@ class StoragePaths(TypedDict):
 
 
 def brain_home() -> Path:
-    """Return the home of registry, global settings and shared daemon: `AGENT_BRAIN_HOME` or `~/.Agent Brain`.
+    """Return the home of Agent Brain, `AGENT_BRAIN_HOME` or `~/.Agent Brain`: registry, global settings and daemon.
 
     Raises:
         StateDirError: This user has no home directory.
@@ -84,23 +84,23 @@ def brain_home() -> Path:
     named = os.environ.get(HOME_VARIABLE)
     try:
         return _absolute(Path(named)) if named else Path.home() / f".{PRODUCT_DIR}"
-    except RuntimeError as exc:  # a container's user without an entry in the list of users
+    except RuntimeError as exc:  # the user of a container may have no entry in the user database
         raise StateDirError("This user has no home directory.", hint=f"Set HOME or {HOME_VARIABLE}.") from exc
 
 
 def make_child_environment() -> dict[str, str]:
-    """Return the environment for a process that works in another directory: a relative home is made absolute."""
+    """Return the environment for a child process in another directory, with an absolute `AGENT_BRAIN_HOME`."""
     home = os.environ.get(HOME_VARIABLE)
     return {**os.environ, HOME_VARIABLE: str(brain_home())} if home else dict(os.environ)
 
 
 def registry_path() -> Path:
-    """Return the file that remembers which projects have a state directory."""
+    """Return the file that lists the projects with a state directory."""
     return brain_home() / REGISTRY_FILE
 
 
 def registry_lock_path() -> Path:
-    """Return the file whose lock orders the writers of the registry."""
+    """Return the lock file for writers of the registry."""
     return brain_home() / REGISTRY_LOCK_FILE
 
 
@@ -110,45 +110,45 @@ def origin_key_path() -> Path:
 
 
 def origin_key_lock_path() -> Path:
-    """Return the file whose lock orders the processes that create the key."""
+    """Return the lock file for processes that create the key."""
     return brain_home() / ORIGIN_KEY_LOCK_FILE
 
 
 def origin_path(data: Path) -> Path:
-    """Return the file that marks a data directory as made by this installation."""
+    """Return the file that marks a data directory as created by this installation."""
     return data / ORIGIN_FILE
 
 
 def global_config_path() -> Path:
-    """Return the settings file that all projects of this user share; the user may keep it elsewhere, behind a link."""
+    """Return the settings file for all projects of this user, with links resolved."""
     return (brain_home() / CONFIG_FILE).resolve()
 
 
 def shared_config_path() -> Path:
-    """Return the settings file of the shared daemon; the user may keep it elsewhere, behind a link."""
+    """Return the settings file of the shared daemon, with links resolved."""
     return (brain_home() / SHARED_CONFIG_FILE).resolve()
 
 
 def trusted_path() -> Path:
-    """Return the file that lists the projects' settings files which the user trusts."""
+    """Return the file that lists the settings files of projects that the user trusts."""
     return brain_home() / TRUSTED_FILE
 
 
 def trusted_lock_path() -> Path:
-    """Return the file whose lock orders the writers of the list of trusted files."""
+    """Return the lock file for writers of the list of trusted files."""
     return brain_home() / TRUSTED_LOCK_FILE
 
 
 def projects_dir() -> Path:
-    """Return the directory in which the shared daemon keeps what it serves."""
+    """Return the directory of the shared daemon's projects."""
     return brain_home() / PROJECTS_DIR
 
 
 def require_project_id(project_id: str) -> None:
-    """Return if this can be the id of a project.
+    """Refuse a text that is not a project id, such as a path.
 
     Raises:
-        InvalidRequestError: It can't be; it is a path, for example.
+        InvalidRequestError: It is not a project id.
     """
     if not PROJECT_ID.fullmatch(project_id):
         raise InvalidRequestError(
@@ -159,26 +159,26 @@ def require_project_id(project_id: str) -> None:
 
 
 def shared_project_home(project_id: str) -> Path:
-    """Return the daemon's directory of one project; nothing is created.
+    """Return the daemon's directory of a project; nothing is created.
 
     Raises:
-        InvalidRequestError: The id is none.
+        InvalidRequestError: The id is not a project id.
     """
     require_project_id(project_id)
     return projects_dir() / project_id
 
 
 def shared_project_file(project_id: str) -> Path:
-    """Return the file by which the daemon knows that a project is registered."""
+    """Return the file that registers a project with the daemon."""
     return shared_project_home(project_id) / PROJECT_FILE
 
 
 def resolve_shared_project_dir(project_id: str) -> Path:
-    """Return where the shared daemon keeps the indexes of a project; the directory is created.
+    """Create the directory of a project's indexes in the shared daemon, and return it.
 
     Raises:
-        InvalidRequestError: The id is none.
-        StateDirError: The directory can't be made or written.
+        InvalidRequestError: The id is not a project id.
+        StateDirError: The directory cannot be created or written.
     """
     directory = shared_project_home(project_id) / DATA_DIR
     _make_private_dir(directory)
@@ -186,7 +186,7 @@ def resolve_shared_project_dir(project_id: str) -> Path:
 
 
 def runtime_path(state_dir: Path) -> Path:
-    """Return the file that says where the running server answers."""
+    """Return the file with the address of the running server."""
     return state_dir / RUNTIME_FILE
 
 
@@ -196,7 +196,7 @@ def owner_path(state_dir: Path) -> Path:
 
 
 def crash_path(state_dir: Path) -> Path:
-    """Return the file that describes a server which ended without cleaning up, until the next one has logged it."""
+    """Return the file that describes a server that crashed, until the next server has logged the crash."""
     return state_dir / CRASH_FILE
 
 
@@ -206,17 +206,17 @@ def config_path(state_dir: Path) -> Path:
 
 
 def lock_path(state_dir: Path) -> Path:
-    """Return the file whose lock the server holds for as long as it lives."""
+    """Return the file that the server locks while it runs."""
     return state_dir / LOCK_FILE
 
 
 def pid_path(state_dir: Path) -> Path:
-    """Return the file that names the process which holds the lock."""
+    """Return the file with the pid of the process that holds the lock."""
     return state_dir / PID_FILE
 
 
 def stderr_log_path(state_dir: Path) -> Path:
-    """Return the file that takes what a detached server writes outside its log, such as a crash of native code."""
+    """Return the file for stderr of a detached server, such as the report of a crash in native code."""
     return state_dir / LOG_DIR / STDERR_FILE
 
 
@@ -225,23 +225,23 @@ def resolve_state_dir(project_root: Path, state_dir: Path | None = None) -> Path
 
     Args:
         project_root: Canonical root of the project.
-        state_dir: A directory named by a flag; it goes before `DOC_SERVE_STATE_DIR`, that before the default.
+        state_dir: A directory that a flag names. It overrides `DOC_SERVE_STATE_DIR`, which overrides the default.
 
     Returns:
-        An absolute path with symlinks resolved: one project has one.
+        An absolute path with symlinks resolved.
 
     Raises:
-        StateDirError: The default place is a symlink that leads out of the project.
+        StateDirError: The default directory is a symlink that leads out of the project.
     """
     named = state_dir or os.environ.get(STATE_DIR_VARIABLE)
     return _absolute(Path(named)) if named else default_state_dir(project_root)
 
 
 def default_state_dir(project_root: Path) -> Path:
-    """Return the state directory of a project that names none; nothing is created.
+    """Return the default state directory of a project; nothing is created.
 
-    `.claude` may be a link inside the project. The state directory itself may not: the link would choose the directory
-    whose mode is changed and in which files are written.
+    `.claude` may be a link inside the project. The state directory itself may not: the link would decide which
+    directory changes its mode and gets files.
 
     Raises:
         StateDirError: It is outside the project.
@@ -253,21 +253,21 @@ def default_state_dir(project_root: Path) -> Path:
     if not marker.is_relative_to(root) or not _absolute(path).is_relative_to(root):
         raise StateDirError(
             f"The state directory of {root} is a symlink that leaves the project, to {_absolute(path)}.",
-            hint=f"If that is meant, name it: agent-brain --state-dir, or {STATE_DIR_VARIABLE}.",
+            hint=f"To use that directory, name it with --state-dir or {STATE_DIR_VARIABLE}.",
         )
     if path.is_symlink():
         raise UnsafePathError(
             f"The state directory {path} is a symbolic link.",
-            hint=f"Remove the link, or name the directory that is meant with --state-dir or {STATE_DIR_VARIABLE}.",
+            hint=f"Remove the link, or name the directory with --state-dir or {STATE_DIR_VARIABLE}.",
         )
     return path
 
 
 def prepare_state_dir(state_dir: Path) -> None:
-    """Create the state directory, private to this user and kept out of version control, and check what is in it.
+    """Create the state directory, private to this user and ignored by version control, and check its files.
 
     Raises:
-        UnsafePathError: It, the `.claude` around it or something in it is a link, not a regular file, or belongs to
+        UnsafePathError: The directory, its `.claude` or a file in it is a link, not a regular file, or belongs to
             another user.
         StateDirError: It cannot be created or written; the message says which and why.
     """
@@ -278,8 +278,7 @@ def prepare_state_dir(state_dir: Path) -> None:
         with open_directory(state_dir) as descriptor:
             # version control may have created it, with config.json in it, open to all users
             os.fchmod(descriptor, PRIVATE_DIR_MODE)
-        # in the home each project has its own tree, which is checked when it is opened; the settings in the home are
-        # the user's own, who may keep them elsewhere
+        # in the home, each project's tree is checked when the project is opened, and the settings may be links
         links_allowed = HOME_LINKS if _is_brain_home(state_dir) else ()
         require_safe_tree(state_dir, skip=(PROJECTS_DIR,), links_allowed=links_allowed)
         create_file(state_dir / IGNORE_FILE, IGNORE_RULES.encode())
@@ -293,10 +292,10 @@ def resolve_storage_paths(state_dir: Path, *, data_dir: str = DATA_DIR, log_dir:
     Args:
         state_dir: Absolute.
         data_dir: Location of the indexes; relative to `state_dir`, or absolute.
-        log_dir: Location of the logs; likewise.
+        log_dir: Location of the logs; relative to `state_dir`, or absolute.
 
     Raises:
-        UnsafePathError: Something in them is a link, not a regular file, or belongs to another user.
+        UnsafePathError: A file in them is a link, not a regular file, or belongs to another user.
         StateDirError: A directory cannot be created or written; the message says which and why.
     """
     prepare_state_dir(state_dir)
@@ -312,7 +311,7 @@ def resolve_storage_paths(state_dir: Path, *, data_dir: str = DATA_DIR, log_dir:
     stores = (paths["llamaindex"], paths["chroma_db"], paths["bm25_index"])
     for directory in (data, *stores):
         _make_private_dir(directory)
-    for store in stores:  # only the stores: a data directory that the user names may hold other files
+    for store in stores:  # only the stores: a data directory that the user names may contain other files
         try:
             require_safe_tree(store)
         except OSError as exc:
@@ -328,7 +327,7 @@ def resolve_log_dir(state_dir: Path, log_dir: str = LOG_DIR) -> Path:
         log_dir: Relative to `state_dir`, or absolute.
 
     Raises:
-        StateDirError: The directory can't be made or written.
+        StateDirError: The directory cannot be created or written.
     """
     directory = locate_below(state_dir, log_dir)
     _make_private_dir(directory)
@@ -340,11 +339,11 @@ def locate_below(state_dir: Path, directory: str) -> Path:
 
     Args:
         state_dir: Absolute, with symlinks resolved.
-        directory: Relative to `state_dir`, or absolute. Links are followed outside the state directory only, where the
-            user names the directory.
+        directory: Relative to `state_dir`, or absolute. Links are followed only outside the state directory, for
+            directories that the user names.
 
     Raises:
-        UnsafePathError: It is inside the state directory and behind a symbolic link.
+        UnsafePathError: The path inside the state directory contains a symbolic link.
     """
     path = Path(os.path.normpath(state_dir / Path(directory).expanduser()))
     if not path.is_relative_to(state_dir):
@@ -355,16 +354,16 @@ def locate_below(state_dir: Path, directory: str) -> Path:
         if step.is_symlink():
             raise UnsafePathError(
                 f"{step} is a symbolic link, which a state directory may not contain.",
-                hint="Remove the link, or name the directory that is meant in the settings data_dir or log_dir.",
+                hint="Remove the link, or name the directory in the settings data_dir or log_dir.",
             )
     return path
 
 
 def prepare_brain_home() -> Path:
-    """Create the user's own directory of Agent Brain and return it.
+    """Create the home of Agent Brain and return it.
 
     Raises:
-        StateDirError: It cannot be made or written.
+        StateDirError: It cannot be created or written.
     """
     home = brain_home()
     _make_private_dir(home)
@@ -381,15 +380,15 @@ def _require_absolute(path: Path) -> None:
 
 
 def _require_own_marker(parent: Path) -> None:
-    """Refuse a `.claude` of another user, who could exchange the state directory in it at any time.
+    """Refuse a `.claude` of another user, who could replace the state directory in it at any time.
 
     Raises:
-        UnsafePathError: `parent` is one.
+        UnsafePathError: It belongs to another user.
     """
     if parent.name == MARKER_DIR and os.path.lexists(parent) and not is_own_path(parent):
         raise UnsafePathError(
             f"{parent} belongs to another user (uid {parent.lstat().st_uid}).",
-            hint="Run the command as that user, without sudo, or name a place of your own with --state-dir.",
+            hint="Run the command as that user, without sudo, or name another directory with --state-dir.",
         )
 
 

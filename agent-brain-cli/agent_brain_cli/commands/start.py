@@ -68,7 +68,7 @@ def start(
             target.project_root,
             state_dir=target.state_dir,
             overrides=overrides,
-            started_by="person",
+            started_by="user",
             timeout_s=timeout,
             replace_other_version=True,
         )
@@ -78,7 +78,7 @@ def start(
 
 def start_shared(target: Target, overrides: Overrides, timeout_s: float) -> Json:
     """Start the daemon; register the project if it uses the daemon."""
-    result = start_daemon(overrides=overrides, started_by="person", timeout_s=timeout_s, replace_other_version=True)
+    result = start_daemon(overrides=overrides, started_by="user", timeout_s=timeout_s, replace_other_version=True)
     uses_daemon = resolve_mode(target).is_shared
     document = describe_shared(attach_to_daemon(target) if uses_daemon else result.state)
     return document | describe_start(result, overrides)

@@ -26,7 +26,7 @@ from agent_brain_server.api.deps import AppState, Projects
 from agent_brain_server.api.main import create_app
 from agent_brain_server.api.middleware import Activity
 from agent_brain_server.errors import AgentBrainError, StartError
-from agent_brain_server.lifecycle.publisher import Presence
+from agent_brain_server.lifecycle.publisher import RuntimePublisher
 from agent_brain_server.locking import StateLock
 from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project_root import generate_project_id
@@ -140,12 +140,12 @@ def run_server(
     app_state = AppState(context)
     app = create_app(app_state, partial(open_projects, context, app_state.metrics))
     runtime = describe_server(context, sock.getsockname()[1])
-    presence = Presence(context.state_dir, runtime, lock)
+    publisher = RuntimePublisher(context.state_dir, runtime, lock)
     idle_limit_s = context.settings.idle_stop_seconds if stops_when_idle else 0
 
     def publish() -> None:
         gc.freeze()  # loaded modules stay: scanning them for garbage takes 50 ms each time
-        presence.announce()
+        publisher.publish()
         elapsed_s = time.monotonic() - context.process_began
         app_state.metrics.start_seconds.set(elapsed_s)
         app_state.projects.publish(runtime)
@@ -155,12 +155,12 @@ def run_server(
 
     def withdraw() -> None:
         app_state.shutting_down.set()
-        presence.withdraw()
+        publisher.withdraw()
 
     def find_stop_reason(server: ProjectServer) -> str | None:
         if not lock.is_intact():
             return "the state directory was removed"
-        presence.look_after()
+        publisher.tick()
         app_state.projects.tick()
         return find_idle_reason(app_state.activity, is_serving=server.is_serving, limit_s=idle_limit_s)
 

@@ -1,1 +1,1 @@
-"""Settings: where each value comes from and which one wins."""
+"""Settings: their sources, their precedence, and which ones a project's file may set."""

@@ -1,4 +1,4 @@
-"""The settings of the shared daemon, and those that it uses for each project."""
+"""Load the settings of the shared daemon, and the settings that it uses for each project."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ DAEMON_KEYS = (
     *("bind_host", "port", "token", "log_level", "idle_stop_seconds", "embedding_model"),
     *("chroma_url", "chroma_token"),
 )
-"""What the daemon decides for all of its projects, whatever their own files say."""
+"""Settings of the daemon that override the files of its projects."""
 
 FIELDS = {**ProjectConfig.model_fields, **SharedConfig.model_fields}
 
 
 @dataclass(frozen=True, slots=True)
 class DaemonSettings:
-    """What the daemon runs with.
+    """Effective settings of the daemon.
 
     Attributes:
         server: Address, token, log and limits of the process itself.
-        shared: What there is only in a daemon.
-        origins: By key of either: where its value came from.
+        shared: Settings that only a daemon has.
+        origins: Source of each value, by key of either model.
     """
 
     server: ProjectConfig
@@ -47,13 +47,13 @@ class DaemonSettings:
 
     @classmethod
     def load(cls, overrides: Mapping[str, Any] | None = None) -> Self:
-        """Return the settings that win: flags, environment, `shared_config.json`, the user's file, defaults.
+        """Return the effective settings: flags, environment, `shared_config.json`, the user's file, defaults.
 
         Args:
-            overrides: Values of flags by setting; None means that the flag was not given.
+            overrides: Values of flags by setting; `None` if the flag was not given.
 
         Raises:
-            ConfigError: A key is unknown or a value is not allowed; the message names where, which, what is allowed.
+            ConfigError: A key is unknown or a value is invalid; the message names source, key and allowed values.
         """
         shared_file = read_file_layer(shared_config_path(), SharedConfig.model_fields)
         below: tuple[Layer, ...] = (
@@ -76,15 +76,15 @@ class DaemonSettings:
         return {**self.server.model_dump(mode="json"), **self.shared.model_dump(mode="json")}
 
     def load_project(self, state_dir: Path) -> Settings:
-        """Return what a project is indexed with: its own `config.json` decides, except for what concerns the daemon.
+        """Return the settings of a project: its `config.json`, except for the settings that the daemon decides.
 
         Args:
-            state_dir: The project's own state directory.
+            state_dir: State directory of the project.
 
         Raises:
-            ConfigError: The project's file has an unknown key or a value that is not allowed.
+            ConfigError: The project's file has an unknown key or an invalid value.
         """
         daemon: Layer = {key: (getattr(self.server, key), "the daemon") for key in DAEMON_KEYS}
-        places: Layer = {"data_dir": (DATA_DIR, "the daemon"), "log_dir": (LOG_DIR, "the daemon")}
+        directories: Layer = {"data_dir": (DATA_DIR, "the daemon"), "log_dir": (LOG_DIR, "the daemon")}
         own_file = read_own_file(config_path(state_dir))
-        return merge_project(self._below, own_file, [*self._above, daemon, places])
+        return merge_project(self._below, own_file, [*self._above, daemon, directories])

@@ -1,7 +1,6 @@
-"""The settings of a project: flags, environment, project file, user's file, defaults, in this order.
+"""Load the settings of a project from flags, environment, project file, user's file and defaults, in this order.
 
-`ProjectConfig` is the table: a field, its default, its limits, and in `description` what is allowed, in the words that
-an error message uses.
+`ProjectConfig` defines each setting with its default and limits. Error messages quote `description` as what is allowed.
 """
 
 import contextlib
@@ -51,8 +50,9 @@ FLAG_ORIGIN = "flag"
 DEFAULT_ORIGIN = "default"
 
 BOOLEAN_WORDS = {"true": True, "1": True, "false": False, "0": False}
-"""How a flag or an environment variable says yes and no."""
+"""Values of a boolean setting in a flag or an environment variable."""
 
+DIRECTORY = r"^[^\x00]+$"  # no path may contain a null character
 SERVER_URL = r"^http://(\[[0-9A-Fa-f:.]+\]|[^/\s@:?#\[\]]+)(:[0-9]{1,5})?/?$"  # host and port, nothing else
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -60,11 +60,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 Config = TypeVar("Config", bound=BaseModel)
 Fields = Mapping[str, FieldInfo]
 Layer = Mapping[str, tuple[Any, str]]
-"""Settings by key: value and origin."""
+"""Value and origin of settings, by key."""
 
 
 class ProjectConfig(BaseModel):
-    """What can be set for one project's server."""
+    """Settings of a project's server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
@@ -73,8 +73,12 @@ class ProjectConfig(BaseModel):
         LOOPBACK_HOST
     )
     port: Annotated[int, Field(ge=0, le=MAX_PORT, description=f"a port from 0 (the system chooses) to {MAX_PORT}")] = 0
-    data_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = DATA_DIR
-    log_dir: Annotated[str, Field(min_length=1, description="a directory, relative to the state directory")] = LOG_DIR
+    data_dir: Annotated[str, Field(pattern=DIRECTORY, description="a directory, relative to the state directory")] = (
+        DATA_DIR
+    )
+    log_dir: Annotated[str, Field(pattern=DIRECTORY, description="a directory, relative to the state directory")] = (
+        LOG_DIR
+    )
     shared_server_url: Annotated[
         str | None, Field(pattern=SERVER_URL, description="the URL at which the shared daemon must answer, or null")
     ] = None
@@ -116,7 +120,7 @@ class ProjectConfig(BaseModel):
             raise ValueError(f"chunk_overlap ({self.chunk_overlap}) must be less than chunk_size ({self.chunk_size})")
         if self.token is None and not is_loopback(self.bind_host):
             raise ValueError(
-                f"bind_host {self.bind_host!r} lets other machines in, which needs a token: "
+                f"bind_host {self.bind_host!r} accepts connections from other machines, which requires a token: "
                 f"set {ENVIRONMENT_PREFIX}TOKEN, or use {LOOPBACK_HOST}"
             )
         if self.chroma_url is not None and (fault := find_chroma_fault(self.chroma_url, self.chroma_token)):
@@ -126,12 +130,12 @@ class ProjectConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings that won, and where each came from.
+    """Effective settings and their origins.
 
     Attributes:
         config: The values.
-        origins: By key: `flag`, the name of an environment variable, the path of a file, or `default`.
-        ignored: What of the project's file does not take effect because the user does not trust it.
+        origins: Origin by key: `flag`, the name of an environment variable, the path of a file, or `default`.
+        ignored: Settings in the project's file that are ignored because the user does not trust it.
     """
 
     config: ProjectConfig
@@ -140,23 +144,27 @@ class Settings:
 
 
 def load_project_config(state_dir: Path, overrides: Mapping[str, Any] | None = None) -> ProjectConfig:
-    """Return the settings of the project whose state directory is `state_dir`.
+    """Return the settings of a project.
 
     Args:
-        state_dir: Where config.json may lie.
-        overrides: Values of flags by setting; None means that the flag was not given. Text is converted.
+        state_dir: State directory of the project, with or without a config.json.
+        overrides: Values of flags by setting; `None` if the flag was not given. Text is converted.
 
     Raises:
-        ConfigError: A key is unknown or a value is not allowed; the message names where, which, and what is allowed.
+        ConfigError: A key is unknown or a value is invalid; the message names the source, the key and allowed values.
     """
     return load_settings(state_dir, overrides).config
 
 
 def load_settings(state_dir: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Like `load_project_config`, with the origin of each value.
+    """Return the settings of a project with the origin of each value.
+
+    Args:
+        state_dir: As for `load_project_config`.
+        overrides: As for `load_project_config`.
 
     Raises:
-        ConfigError: A key is unknown or a value is not allowed.
+        ConfigError: A key is unknown or a value is invalid.
     """
     fields = ProjectConfig.model_fields
     return merge_project(
@@ -167,17 +175,17 @@ def load_settings(state_dir: Path, overrides: Mapping[str, Any] | None = None) -
 
 
 def merge_project(below: Sequence[Layer], file: ProjectFile | None, above: Sequence[Layer]) -> Settings:
-    """Return the settings of a project: its own file between what the user has set for all projects and for this run.
+    """Merge a project's file with the layers below and above it.
 
-    A secret is left out if its address would be the file's and the user has not trusted the file with that secret.
+    A secret is omitted if it would be sent to an address in the file and the user has not trusted the file with it.
 
     Args:
-        below: Layers that the file overrides, the weakest first.
+        below: Layers that the file overrides, lowest precedence first.
         file: The project's own file.
         above: Layers that override the file.
 
     Raises:
-        ConfigError: A value is not allowed.
+        ConfigError: A value is invalid.
     """
     own: Layer = {} if file is None else {key: (value, str(file.path)) for key, value in file.effective.items()}
     overridden = {key for layer in above for key in layer}
@@ -190,15 +198,15 @@ def merge_project(below: Sequence[Layer], file: ProjectFile | None, above: Seque
 
 
 def write_project_config(state_dir: Path, *, mode: Mode | None = None, force: bool = False) -> bool:
-    """Create config.json; return `False` if it exists already, in which case it stays unless `force`.
+    """Create config.json. Return `False` if the file exists; it is kept unless `force` is set.
 
-    Nothing that is in force anyway is written down: a default in the file would override what the user sets later for
-    all projects. That leaves the mode, if it is named.
+    No defaults are written, because they would override what the user sets later for all projects. Only the mode is
+    written, if it is given.
 
     Args:
         state_dir: Absolute.
-        mode: Whether the project has its own server or is served by the shared daemon; `None` keeps what holds.
-        force: Replace an existing file; a mode in it is kept unless another one is named.
+        mode: Mode to set; `None` keeps the current one.
+        force: Replace an existing file. Its mode is kept unless another one is given.
 
     Raises:
         StateDirError: The state directory cannot be created or written.
@@ -215,9 +223,9 @@ def write_project_config(state_dir: Path, *, mode: Mode | None = None, force: bo
 
 
 def change_project_mode(state_dir: Path, mode: Mode) -> bool:
-    """Set the mode in an existing config.json, and nothing else; return `False` if it says so already.
+    """Set the mode in an existing config.json. Return `False` if it is already set.
 
-    A file that the user trusts stays trusted.
+    A file that the user trusts remains trusted.
 
     Args:
         state_dir: Absolute.
@@ -247,14 +255,14 @@ def _write_config(path: Path, document: dict[str, Any]) -> None:
 
 
 def merge_layers(model: type[Config], layers: Sequence[Layer]) -> tuple[Config, dict[str, str]]:
-    """Return the settings that the last layer which names each of them gives, and the origin of each.
+    """Return the effective settings and the origin of each. A later layer overrides an earlier one.
 
     Args:
-        model: The table of the settings; what a layer names besides is left out.
-        layers: The weakest first.
+        model: Model of the settings; other keys of a layer are ignored.
+        layers: Lowest precedence first.
 
     Raises:
-        ConfigError: A value is not allowed.
+        ConfigError: A value is invalid.
     """
     values: dict[str, Any] = {}
     origins = dict.fromkeys(model.model_fields, DEFAULT_ORIGIN)
@@ -270,10 +278,10 @@ def merge_layers(model: type[Config], layers: Sequence[Layer]) -> tuple[Config, 
 
 
 def read_file_layer(path: Path, fields: Fields) -> Layer:
-    """Return the settings in a file of the user's own; none if it does not exist.
+    """Return the settings in a file of the user; empty if the file does not exist.
 
     Raises:
-        ConfigError: The file is torn, or names something that is no setting.
+        ConfigError: The file is damaged, or has an unknown key.
     """
     try:
         document = read_document(path)
@@ -285,10 +293,10 @@ def read_file_layer(path: Path, fields: Fields) -> Layer:
 
 
 def read_own_file(path: Path) -> ProjectFile | None:
-    """Return a project's own file, with every key and type in it checked; `None` if there is no file.
+    """Return a project's settings file after checking its keys and types; `None` if there is no file.
 
     Raises:
-        ConfigError: The file is torn, or names something that is no setting, a secret, or a value of a wrong type.
+        ConfigError: The file is damaged, or has an unknown key, a secret or a value of a wrong type.
     """
     file = _read_project_file(path)
     if file is None:
@@ -309,17 +317,17 @@ def _read_project_file(path: Path) -> ProjectFile | None:
 
 
 def check_own_file(file: ProjectFile) -> None:
-    """Return if a project's file, trusted as it says, goes together with the user's other settings.
+    """Check that a project's file, as if it were trusted, is compatible with the user's other settings.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: It is not.
     """
     fields = ProjectConfig.model_fields
     merge_project([read_file_layer(global_config_path(), fields)], file, [read_environment_layer(fields)])
 
 
 def list_secrets() -> set[str]:
-    """Return the keys of the secrets that the user has set, for all projects or in the environment.
+    """Return the keys of the secrets that the user has set in the global file or the environment.
 
     Raises:
         ConfigError: The user's own file is damaged.
@@ -330,7 +338,7 @@ def list_secrets() -> set[str]:
 
 
 def _check_types(file: ProjectFile) -> None:
-    """Refuse what no setting may be, though it is ignored; how the settings go together does not matter then."""
+    """Refuse values of a wrong type even in an untrusted file, whose settings are ignored."""
     try:
         ProjectConfig.model_validate(file.restricted)
     except ValidationError as exc:
@@ -341,13 +349,13 @@ def _check_types(file: ProjectFile) -> None:
 def _check_secret(key: str, path: Path) -> None:
     if key in SECRET_KEYS:
         raise ConfigError(
-            f"{path}: {key} does not belong in a file that is shared through version control.",
+            f"{path}: {key} must not be in a file that is shared through version control.",
             hint=f"Set the environment variable {ENVIRONMENT_PREFIX}{key.upper()} instead.",
         )
 
 
 def read_environment_layer(fields: Fields) -> Layer:
-    """Return the settings that environment variables name."""
+    """Return the settings in environment variables."""
     layer: dict[str, tuple[Any, str]] = {}
     for key in fields:
         variable = ENVIRONMENT_PREFIX + key.upper()
@@ -358,10 +366,10 @@ def read_environment_layer(fields: Fields) -> Layer:
 
 
 def make_flag_layer(overrides: Mapping[str, Any], fields: Fields) -> Layer:
-    """Return the settings that flags name.
+    """Return the settings in flags.
 
     Raises:
-        ConfigError: One is no setting.
+        ConfigError: A key is unknown.
     """
     for key in overrides:
         _check_key(key, FLAG_ORIGIN, fields)
@@ -381,7 +389,7 @@ def _convert_text(key: str, text: str, fields: Fields) -> int | bool | str:
     try:
         return int(text)
     except ValueError:
-        return text  # refused by the model, which says what is allowed
+        return text  # refused by the model, with what is allowed
 
 
 def _check_key(key: str, origin: str, fields: Fields) -> None:
@@ -399,7 +407,7 @@ def _check_key(key: str, origin: str, fields: Fields) -> None:
 def _explain(error: ValidationError, origins: Mapping[str, str], fields: Fields) -> ConfigError:
     problem = error.errors()[0]
     if not problem["loc"]:
-        # a check of several settings together: its own text names them
+        # a check of several settings: its message names them
         text = str(problem["ctx"]["error"])
         named = next(
             (origin for key, origin in origins.items() if key in text and origin != DEFAULT_ORIGIN), "settings"

@@ -1,8 +1,8 @@
-"""What a project's own `config.json` may decide, and which of these files the user trusts.
+"""Decide which settings in a project's `config.json` take effect, and record which of these files the user trusts.
 
-The file comes with a clone, so by itself it only tunes how the project is indexed. All other settings in it are ignored
-until the user trusts that very file: `agent-brain trust` records its path and the SHA-256 of its bytes in
-`trusted.json` in the user's home. A file that has changed since must be trusted again.
+The file comes with a clone, so by default it only tunes how the project is indexed. All other settings in it are
+ignored until the user trusts the file: `agent-brain trust` records its path and the SHA-256 of its bytes in
+`trusted.json` in the user's home. A changed file must be trusted again.
 """
 
 import hashlib
@@ -28,64 +28,19 @@ from agent_brain_server.support.atomic_file import (
 )
 from agent_brain_server.support.state_files import remove_temporaries
 
-URL_SCHEMES = ("http", "https")
-
-
-def is_loopback(host: str) -> bool:
-    """True where `host` can be reached from this machine alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def find_url_fault(url: str) -> str | None:
-    """Return why a text is no URL of a server that carries no secret; None where it is one."""
-    try:
-        parts = urlsplit(url)
-        has_host, _ = bool(parts.hostname), parts.port
-    except ValueError:
-        return "is not a URL"
-    if parts.scheme not in URL_SCHEMES or not has_host:
-        return "does not begin with http:// or https:// and a host"
-    if parts.username is not None or parts.password is not None:
-        return "holds a user or a password"
-    if parts.query or parts.fragment:
-        return "has a part after ? or #"
-    return None
-
-
-def find_chroma_fault(url: str, token: str | None) -> str | None:
-    """Return why a Chroma server can't be used with a token; None where it can.
-
-    Args:
-        url: Address of the server, with tenant and database as its path if they are not the default ones.
-        token: What is shown to the server.
-    """
-    if fault := find_url_fault(url):
-        # the URL itself is not repeated: what is wrong with it may be a password
-        return f"chroma_url {fault}"
-    parts = urlsplit(url)
-    names = parts.path.strip("/").split("/") if parts.path.strip("/") else []
-    if len(names) not in (0, 2) or "" in names:
-        return "chroma_url has another path than /TENANT/DATABASE"
-    if token is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        return "chroma_url must begin with https:// where a token is sent to another machine"
-    return None
-
-
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+URL_SCHEMES = ("http", "https")
 
 SECRET_KEYS = ("token", "chroma_token")
 """Never read from a project's file, which is shared through version control, and never shown."""
 
 SECRET_ADDRESSES = {"chroma_token": "chroma_url"}
-"""Secrets that are sent, and the setting that names where to."""
+"""Secrets that are sent, and the setting with the address that gets each."""
 
 TUNING_KEYS = ("mode", "port", "chunk_size", "chunk_overlap", "max_file_bytes", "watch")
-"""What a project's file may always set; it takes any setting that is not listed here only if the user trusts it."""
+"""Settings that a project's file may always set. Any other takes effect only if the user trusts the file."""
 
 RESTRICTED_KEYS: Mapping[str, str] = {
     "bind_host": "can let other machines connect to the server",
@@ -98,7 +53,7 @@ RESTRICTED_KEYS: Mapping[str, str] = {
     "log_level": "decides what is written to the log",
     "chroma_url": "receives the vectors of every chunk and every query",
 }
-"""Settings that need trust in a project's file, and why."""
+"""Settings that need trust, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +63,7 @@ class TrustedFile:
     Attributes:
         project_root: Root of its project when it was trusted.
         config_file: Canonical path of the file.
-        sha256: Hash of the bytes that are trusted.
+        sha256: Hash of the trusted bytes.
         secrets: Keys of the secrets that the addresses in the file may receive.
         trusted_at: ISO 8601 with zone.
     """
@@ -122,15 +77,15 @@ class TrustedFile:
 
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
-    """A project's config.json, read once: what is hashed is what is parsed.
+    """A project's config.json, read once, so that the hash is that of the parsed bytes.
 
     Attributes:
         path: The file.
         sha256: Hash of its bytes.
         values: All settings in it.
-        restricted: Those that take effect only if the file is trusted.
-        is_trusted: The user trusts exactly these bytes.
-        was_trusted: The user trusted an earlier version of the file.
+        restricted: Settings that take effect only if the file is trusted.
+        is_trusted: Whether the user trusts exactly these bytes.
+        was_trusted: Whether the user trusted an earlier version of the file.
         secrets: Keys of the secrets that its addresses may receive.
     """
 
@@ -152,7 +107,7 @@ class ProjectFile:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """What of a project's config.json does not take effect.
+    """The settings of a project's config.json that are ignored.
 
     Attributes:
         path: The file.
@@ -166,23 +121,66 @@ class Ignored:
     reason: str
     withheld: tuple[str, ...] = ()
 
-    hint = "See them with: agent-brain config. Allow them, if you want them, with: agent-brain trust"
+    hint = "See them with: agent-brain config. Allow them with: agent-brain trust"
 
     def describe(self) -> str:
-        """Return what is ignored and why, in one sentence."""
+        """Return one sentence about what is ignored and why."""
         if self.withheld:
             return f"{self.path} is {self.reason}; not sent to its address: {', '.join(self.withheld)}."
         return f"{self.path} is {self.reason}; ignored: {', '.join(self.values)}."
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is reachable only from this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def find_url_fault(url: str) -> str | None:
+    """Return why a text is not the URL of a server without credentials, or `None` if it is one."""
+    try:
+        parts = urlsplit(url)
+        has_host, _ = bool(parts.hostname), parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in URL_SCHEMES or not has_host:
+        return "does not start with http:// or https:// and a host"
+    if parts.username is not None or parts.password is not None:
+        return "contains a user or a password"
+    if parts.query or parts.fragment:
+        return "has a query or a fragment"
+    return None
+
+
+def find_chroma_fault(url: str, token: str | None) -> str | None:
+    """Return why a Chroma server cannot be used with a token, or `None` if it can.
+
+    Args:
+        url: Address of the server, with tenant and database as its path if they are not the default ones.
+        token: Credential for the server.
+    """
+    if fault := find_url_fault(url):
+        # the URL is not quoted, because it may contain a password
+        return f"chroma_url {fault}"
+    parts = urlsplit(url)
+    names = parts.path.strip("/").split("/") if parts.path.strip("/") else []
+    if len(names) not in (0, 2) or "" in names:
+        return "chroma_url has a path other than /TENANT/DATABASE"
+    if token is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        return "chroma_url must start with https:// if a token is sent to another machine"
+    return None
+
+
 def needs_trust(key: str, value: object, default: object) -> bool:
     """Return whether a setting in a project's file takes effect only if the user trusts the file.
 
-    Defaults never need trust. Values of a wrong type are left to the settings' model, which refuses them.
+    Defaults never need trust. Values of a wrong type are refused later, by the model of the settings.
 
     Args:
         key: The setting.
-        value: What the file says.
+        value: Its value in the file.
         default: Its default.
     """
     if key in TUNING_KEYS or (value == default and type(value) is type(default)):
@@ -192,10 +190,10 @@ def needs_trust(key: str, value: object, default: object) -> bool:
 
 
 def may_need_trust(path: Path) -> bool:
-    """Return whether a project's config.json may hold settings that need trust: a check that needs no model.
+    """Return whether a project's config.json may contain settings that need trust, without loading the model.
 
     Args:
-        path: The file; one that does not exist or is damaged holds none.
+        path: The file; it need not exist or be valid.
     """
     try:
         values = read_document(path) or {}
@@ -220,7 +218,7 @@ HARMLESS_VALUES: Mapping[str, Callable[[object], bool]] = {
     "data_dir": _stays_below,
     "log_dir": _stays_below,
 }
-"""Restricted settings of which only some values need trust."""
+"""Restricted settings of which some values need no trust."""
 
 
 def read_project_file(path: Path, defaults: Mapping[str, Any]) -> ProjectFile | None:
@@ -247,11 +245,11 @@ def read_project_file(path: Path, defaults: Mapping[str, Any]) -> ProjectFile | 
 
 
 def find_ignored(file: ProjectFile, overridden: Collection[str], withheld: tuple[str, ...] = ()) -> Ignored | None:
-    """Return what of a project's file does not take effect for want of trust, or `None` if nothing.
+    """Return the settings of a project's file that are ignored because it is not trusted, or `None` if there are none.
 
     Args:
-        file: As it was read.
-        overridden: Settings that the environment or a flag decides, whatever the file says.
+        file: The file.
+        overridden: Settings that the environment or a flag overrides.
         withheld: Keys of secrets that are not sent to an address in the file.
     """
     if withheld:
@@ -265,27 +263,27 @@ def find_ignored(file: ProjectFile, overridden: Collection[str], withheld: tuple
 
 
 def find_withheld(file: ProjectFile, secrets: Collection[str], addresses: Collection[str]) -> tuple[str, ...]:
-    """Return the secrets that must not be used, because they would be sent to an address that is the file's.
+    """Return the secrets that must not be used, because they would be sent to an address in the project's file.
 
-    A secret goes only where the user wants it: to an address from the user's own file, the environment or a flag, or to
-    one in a project's file that was trusted while the user was shown that it receives the secret.
+    A secret is sent only to an address from the user's file, the environment or a flag, or to an address in a project's
+    file that the user trusted after being shown that it receives the secret.
 
     Args:
-        file: The project's.
+        file: The project's file.
         secrets: Keys of the secrets that are set.
-        addresses: Settings whose value in force comes from the file.
+        addresses: Settings whose effective value comes from the file.
     """
     received = find_received(file, secrets)
     return tuple(key for key in received if SECRET_ADDRESSES[key] in addresses and key not in file.secrets)
 
 
 def find_received(file: ProjectFile, secrets: Collection[str]) -> tuple[str, ...]:
-    """Return which of the user's secrets would be sent to an address in a project's file."""
+    """Return the secrets of the user that would be sent to an address in a project's file."""
     return tuple(key for key, address in SECRET_ADDRESSES.items() if key in secrets and file.values.get(address))
 
 
 def list_trusted() -> list[TrustedFile]:
-    """Return the files that the user trusts, ordered by path. A damaged or foreign list is logged and is empty.
+    """Return the files that the user trusts, ordered by path. A damaged or foreign list is logged and counts as empty.
 
     Raises:
         StateDirError: The user has no home directory.
@@ -302,7 +300,7 @@ def list_trusted() -> list[TrustedFile]:
 
 
 def find_trusted(config_file: Path) -> TrustedFile | None:
-    """Return what the user trusts at a path, whether or not the file has changed since; `None` if nothing.
+    """Return the trusted file at a path, whether or not it has changed since, or `None`.
 
     Raises:
         StateDirError: The user has no home directory.
@@ -312,7 +310,7 @@ def find_trusted(config_file: Path) -> TrustedFile | None:
 
 
 def check_trusted(entry: TrustedFile) -> str:
-    """Return the state of a trusted file: `current`, `changed` since it was trusted, or `missing`."""
+    """Return whether a trusted file is `current`, `changed` or `missing`."""
     try:
         content = read_content(Path(entry.config_file))
     except UnreadableDocumentError:
@@ -326,7 +324,7 @@ def trust_file(file: ProjectFile, project_root: Path) -> None:
     """Record that the user trusts a file with exactly the bytes that were read.
 
     Args:
-        file: As it was read and shown to the user, with the secrets that its addresses may receive.
+        file: The file as it was shown to the user, with the secrets that its addresses may receive.
         project_root: Canonical root of its project.
 
     Raises:
@@ -338,11 +336,11 @@ def trust_file(file: ProjectFile, project_root: Path) -> None:
 
 
 def renew_trust(file: ProjectFile, content: bytes) -> None:
-    """Trust the new content of a file that is trusted, because the user has changed it with a command.
+    """Trust the new content of a trusted file that the user has changed with a command.
 
     Args:
-        file: As it was read, and trusted, before the change.
-        content: What was written.
+        file: The file as it was read before the change.
+        content: The new content.
 
     Raises:
         StateDirError: The list cannot be written.
@@ -371,7 +369,7 @@ def _canonical(path: Path) -> str:
 
 
 def _is_private(path: Path) -> bool:
-    """Return whether no other user can write a file; reading it checks who owns it."""
+    """Return whether no other user can write a file. Its owner is checked when it is read."""
     try:
         writable = path.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     except OSError:

@@ -1,1 +1,1 @@
-"""Start and stop servers, and publish where they answer."""
+"""Start and stop servers, publish where they answer, and know which projects they serve."""

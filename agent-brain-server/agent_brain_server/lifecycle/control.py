@@ -1,7 +1,7 @@
-"""Starting and stopping a project's server or the shared daemon: the one implementation, for people and for agents.
+"""Start and stop a project's server or the shared daemon, for users and for agents.
 
-The lock decides. A start that finds it held waits for the holder's runtime file; a stop signals nobody but the process
-that is proven to be the holder, and returns when that process has ended and nothing of it is left.
+The lock decides. A start that finds it held waits for the holder's runtime file. A stop signals only a process that is
+proven to be the holder, and returns when that process has ended and its files are removed.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from agent_brain_server.errors import (
     ServerRefusedError,
 )
 from agent_brain_server.lifecycle.registry import make_owner_error, require_own_state_dir
-from agent_brain_server.lifecycle.spawn import LaunchPlan, StartedBy, capitalise, launch
+from agent_brain_server.lifecycle.spawn import LaunchPlan, StartedBy, capitalize, launch
 from agent_brain_server.locking import cleanup_stale, is_stale, read_holder
 from agent_brain_server.project_root import require_text
 from agent_brain_server.runtime import RuntimeState, is_process_alive, read_runtime, validate_runtime
@@ -38,16 +38,14 @@ from agent_brain_server.storage_paths import (
 from agent_brain_server.support.http_client import HEALTH_TIMEOUT_S, fetch_instance_id, request_json
 from agent_brain_server.support.processes import ProcessHandle, has_file_open
 
-__all__ = ["StartResult", "StartedBy", "StopResult", "start_daemon", "start_server", "stop_daemon", "stop_server"]
-
 logger = logging.getLogger(__name__)
 
-DEFAULT_LIMIT_S = 30.0  # a start takes about a second, a stop what its slowest request takes
-WAIT_INTERVAL_S = 0.01  # between looks at a file that another process is about to write
+DEFAULT_LIMIT_S = 30.0  # a start takes about a second, a stop as long as its slowest request
+WAIT_INTERVAL_S = 0.01  # between two reads of a file that another process is about to write
 KILL_LIMIT_S = 10.0  # SIGKILL waits only for a system call that cannot be interrupted
-SILENT_LIMIT_S = 1.0  # for callers that have waited twice as long to find the server: a query ends within 5 s
-PROOF_TIMEOUT_S = 0.5  # a hung server must still be stoppable: no answer is no objection
-REPLACE_AFTER_S = 5.0  # a client in the middle of a task sends its next query sooner
+SILENT_LIMIT_S = 1.0  # after two seconds spent on finding the server: a query ends within 5 s
+PROOF_TIMEOUT_S = 0.5  # short, because a hung server must be stoppable too; no answer does not prevent a stop
+REPLACE_AFTER_S = 5.0  # idle time before a server is replaced; a client in the middle of a task queries sooner
 
 STOP_COMMAND = "agent-brain stop"
 STOP_DAEMON_COMMAND = "agent-brain stop --mode shared"
@@ -58,9 +56,9 @@ class StartResult:
     """A running server.
 
     Attributes:
-        state: How to reach it.
+        state: Address and token.
         started: Whether this call started it.
-        replaced: The server of another version that was stopped for it.
+        replaced: The server of another version that was stopped first.
         in_use: Why a server of another version was not replaced.
     """
 
@@ -72,7 +70,7 @@ class StartResult:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a start waits, in seconds.
+    """Time limits of a start, in seconds.
 
     Attributes:
         timeout_s: Until a server answers.
@@ -85,11 +83,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class StopResult:
-    """What a stop did.
+    """Result of a stop.
 
     Attributes:
-        stopped: False where no server ran.
-        forced: True where it had to be killed.
+        stopped: Whether a server was running.
+        forced: Whether it had to be killed.
         pid: The process that was ended.
     """
 
@@ -103,41 +101,41 @@ def start_server(
     *,
     state_dir: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
-    started_by: StartedBy = "person",
+    started_by: StartedBy = "user",
     timeout_s: float = DEFAULT_LIMIT_S,
     silent_timeout_s: float | None = None,
     replace_other_version: bool = False,
 ) -> StartResult:
-    """Return the server of a project, started if none runs; any number of simultaneous calls get the same one.
+    """Return the server of a project; start it if none runs. Simultaneous calls return the same server.
 
     Args:
         project_root: Root of the project.
-        state_dir: Where its state lies, if not in the default place.
-        overrides: Settings by name that go before all others; they do not change a server that runs already.
-        started_by: A server that an agent started ends by itself after a time without requests. One that runs already
-            stays what it was started as.
+        state_dir: The state directory, if it is not the default one.
+        overrides: Settings by name that override all others. They do not change a running server.
+        started_by: A server that an agent started ends by itself after a time without requests. A running server keeps
+            its value.
         timeout_s: Seconds to wait until a server answers.
-        silent_timeout_s: Seconds to wait for a server that has been ready and does not answer; `timeout_s` by default.
+        silent_timeout_s: Seconds to wait for a published server that does not answer; `timeout_s` by default.
         replace_other_version: Stop a running server of another version and start this one, unless it is in use.
 
     Raises:
         StateDirError: The state directory is unusable, or belongs to another project.
-        ConfigError: A setting is wrong, or the project is not a directory.
+        ConfigError: A setting is invalid, or the project is not a directory.
         StartError: The server could not start; its last log lines are in the notes.
         DeadlineError: No server answered in time.
     """
     root = project_root.expanduser().resolve()
     if not root.is_dir():
         raise ConfigError(f"{root} is not a directory.", hint="Name an existing one with --project-root.")
-    place = resolve_state_dir(root, state_dir)
-    for path in (root, place):
+    location = resolve_state_dir(root, state_dir)
+    for path in (root, location):
         require_text(path)
-    require_own_state_dir(root, place)
-    prepare_state_dir(place)
+    require_own_state_dir(root, location)
+    prepare_state_dir(location)
     plan = LaunchPlan(
         name=f"the server of {root}",
-        state_dir=place,
-        arguments=("--project-root", str(root), "--state-dir", str(place)),
+        state_dir=location,
+        arguments=("--project-root", str(root), "--state-dir", str(location)),
         status_command="agent-brain status",
         stop_command=STOP_COMMAND,
         project_root=root,
@@ -149,19 +147,19 @@ def start_server(
 def start_daemon(
     *,
     overrides: Mapping[str, Any] | None = None,
-    started_by: StartedBy = "person",
+    started_by: StartedBy = "user",
     timeout_s: float = DEFAULT_LIMIT_S,
     silent_timeout_s: float | None = None,
     replace_other_version: bool = False,
 ) -> StartResult:
-    """Return the daemon that all of this user's projects can share, started if none runs; as `start_server`.
+    """Return the daemon that all projects of this user can share; start it if none runs.
 
     Args:
-        overrides: Settings by name that go before all others; they do not change a daemon that runs already.
-        started_by: A daemon that an agent started ends by itself after a time without requests.
-        timeout_s: Seconds to wait until it answers.
-        silent_timeout_s: Seconds to wait for one that has been ready and does not answer; `timeout_s` by default.
-        replace_other_version: Stop a running daemon of another version and start this one, unless it is in use.
+        overrides: As for `start_server`.
+        started_by: As for `start_server`.
+        timeout_s: As for `start_server`.
+        silent_timeout_s: As for `start_server`.
+        replace_other_version: As for `start_server`.
 
     Raises:
         AgentBrainError: As for `start_server`.
@@ -182,7 +180,11 @@ def start_daemon(
 
 
 def stop_daemon(*, timeout_s: float = DEFAULT_LIMIT_S, force: bool = False) -> StopResult:
-    """End the shared daemon; as `stop_server`.
+    """Stop the shared daemon.
+
+    Args:
+        timeout_s: As for `stop_server`.
+        force: As for `stop_server`.
 
     Raises:
         AgentBrainError: As for `stop_server`.
@@ -193,17 +195,17 @@ def stop_daemon(*, timeout_s: float = DEFAULT_LIMIT_S, force: bool = False) -> S
 def stop_server(
     state_dir: Path, *, timeout_s: float = DEFAULT_LIMIT_S, force: bool = False, command: str = STOP_COMMAND
 ) -> StopResult:
-    """End the server of a state directory; on return it has ended and nothing of it is left.
+    """Stop the server of a state directory. On return it has ended and its files are removed.
 
     Args:
         state_dir: Absolute.
-        timeout_s: Seconds to wait for an orderly end.
-        force: Kill it where that is not enough.
-        command: What a person types to stop it, for messages.
+        timeout_s: Seconds to wait for a regular shutdown.
+        force: Kill the process if it does not end in time.
+        command: The command that stops this server, for messages.
 
     Raises:
-        DeadlineError: It still runs, or the holder of the lock can't be proven to be the server.
-        StateDirError: What it left can't be removed.
+        DeadlineError: The server still runs, or the holder of the lock cannot be proven to be the server.
+        StateDirError: Its files cannot be removed.
     """
     deadline = time.monotonic() + timeout_s
     while not cleanup_stale(state_dir):
@@ -213,10 +215,10 @@ def stop_server(
                 forced = _end_process(process, deadline, force=force, command=command)
             cleanup_stale(state_dir)
             return StopResult(stopped=True, forced=forced, pid=process.pid)
-        # the holder has not described itself yet, or is just leaving
+        # the holder has not written its pid yet, or is about to release the lock
         if time.monotonic() >= deadline:
             raise DeadlineError(
-                f"The lock of {state_dir} is held by a process that can't be proven to be its server.",
+                f"The lock of {state_dir} is held by a process that cannot be proven to be its server.",
                 hint=f'Find it with: fuser -v "{lock_path(state_dir)}"',
             )
         time.sleep(WAIT_INTERVAL_S)
@@ -258,7 +260,7 @@ def _describe_use(running: RuntimeState) -> str | None:
     except NotRunningError:  # it has ended by itself
         return None
     except (DeadlineError, ServerRefusedError) as exc:
-        return f"it does not say whether it is idle ({exc.message})"
+        return f"it does not report whether it is idle ({exc.message})"
     document = answer if isinstance(answer, dict) else {}
     if document.get("indexing_in_progress"):
         return "it is indexing"
@@ -269,12 +271,12 @@ def _describe_use(running: RuntimeState) -> str | None:
 
 
 def _stop_instance(plan: LaunchPlan, running: RuntimeState, deadline: float) -> bool:
-    """Stop the server of `running`; return False if another process holds the lock by now.
+    """Stop a given server. Return `False` if another process holds the lock by now.
 
     Raises:
         DeadlineError: It did not end in time.
     """
-    # another `start` may have replaced it already: its successor is not to be stopped
+    # another `start` may have replaced it already, and its successor must not be stopped
     if read_holder(plan.state_dir) != (running.pid, running.pid_started_at):
         if time.monotonic() >= deadline:
             raise DeadlineError(f"The process of {plan.name} cannot be identified.")
@@ -293,19 +295,19 @@ def _await_holder(plan: LaunchPlan, deadline: float, silent_timeout_s: float) ->
     Raises:
         DeadlineError: The holder does not answer.
     """
-    began_silence = None
+    silent_since = None
     while not is_stale(plan.state_dir):
         state, now = read_runtime(plan.state_dir), time.monotonic()
         is_published = state is not None and is_process_alive(state)
-        began_silence = (began_silence or now) if is_published else None
-        until = deadline if began_silence is None else min(deadline, began_silence + silent_timeout_s)
+        silent_since = (silent_since or now) if is_published else None
+        until = deadline if silent_since is None else min(deadline, silent_since + silent_timeout_s)
         if state is not None and validate_runtime(state, state_dir=plan.state_dir, timeout=_bound_check(until - now)):
             return state
         if time.monotonic() >= until:
             holder = read_holder(plan.state_dir)
-            who = f"process {holder[0]}" if holder else "a process"
+            process = f"process {holder[0]}" if holder else "unknown process"
             raise DeadlineError(
-                f"{capitalise(plan.name)} is there ({who}), but does not answer.",
+                f"{capitalize(plan.name)} is running ({process}), but does not answer.",
                 hint=f"Wait and try again, or end it with: {plan.stop_command} --force",
             )
         time.sleep(WAIT_INTERVAL_S)
@@ -313,7 +315,7 @@ def _await_holder(plan: LaunchPlan, deadline: float, silent_timeout_s: float) ->
 
 
 def _bound_check(remaining_s: float) -> float:
-    """Return how long one look may wait: a stopped server takes connections and never answers."""
+    """Return the time limit of one health check: a suspended server accepts connections and never answers."""
     return max(PROOF_TIMEOUT_S, min(HEALTH_TIMEOUT_S, remaining_s))
 
 
@@ -324,16 +326,16 @@ def _require_same_project(state: RuntimeState, plan: LaunchPlan) -> None:
 
 
 def _find_holder(state_dir: Path) -> ProcessHandle | None:
-    """Return the process of this user that holds the lock, if start time and instance id say that it is the server."""
+    """Return this user's process that holds the lock, if start time and instance id prove that it is the server."""
     holder = read_holder(state_dir)
-    # the lock file may be planted, and name a process that has nothing to do with it
+    # a planted lock file may name any process
     if holder is None or not has_file_open(holder[0], lock_path(state_dir)):
         return None
     process = ProcessHandle.open(*holder)
     if process is None:
         return None
     state = None
-    with contextlib.suppress(AgentBrainError):  # a file of another version says nothing against the process
+    with contextlib.suppress(AgentBrainError):  # a runtime file of another version proves nothing against the process
         state = read_runtime(state_dir)
     if state is not None and state.pid == process.pid:
         answer = fetch_instance_id(state.base_url, timeout=PROOF_TIMEOUT_S)
@@ -344,6 +346,7 @@ def _find_holder(state_dir: Path) -> ProcessHandle | None:
 
 
 def _end_process(process: ProcessHandle, deadline: float, *, force: bool, command: str) -> bool:
+    """End a process; return whether it had to be killed."""
     process.send(signal.SIGTERM)
     if process.wait(deadline - time.monotonic()):
         return False

@@ -365,7 +365,7 @@ def delete_registration(project_id: str, *, with_data: bool) -> None:
 
 
 def finish_removals() -> None:
-    """Delete what is left of projects whose removal was interrupted."""
+    """Finish removals of projects that were interrupted."""
     try:
         names = os.listdir(projects_dir())
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Starting a server process and hearing what became of it: detached, nobody's child, reporting over the ready pipe."""
+"""Start a detached server process and wait for its report over the ready pipe."""
 
 import contextlib
 import json
@@ -22,7 +22,17 @@ from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import STATE_DIR_VARIABLE, make_child_environment, stderr_log_path
 from agent_brain_server.support.state_files import make_private_dir, open_log
 
+logger = logging.getLogger(__name__)
+
+StartedBy = Literal["user", "agent"]
+"""A server that an agent started ends by itself after a time without requests."""
+
 READ_SIZE = 65_536
+MAX_STDERR_BYTES = 1_000_000  # then the file is replaced; the server's log rotates by itself
+
+MAX_STARTS = 3
+"""Attempts for a process that ends before it is ready and wrote nothing, which is how a process ends that is killed for
+lack of memory. A process that fails by itself writes a reason, and would fail again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +54,35 @@ class Failed:
     error: AgentBrainError
 
 
+Outcome = Ready | Held | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """Describes a server to start.
+
+    Attributes:
+        name: Name in messages, such as `the server of /home/me/project`.
+        state_dir: Absolute; exists.
+        arguments: Command-line arguments of the server process.
+        status_command: Command that shows whether it runs.
+        stop_command: Command that ends it.
+        project_root: The project that it serves; `None` for the shared daemon.
+    """
+
+    name: str
+    state_dir: Path
+    arguments: tuple[str, ...]
+    status_command: str
+    stop_command: str
+    project_root: Path | None = None
+
+
 class ReadyPipe:
-    """The server's end of the pipe; each message is sent once, and a starter that is gone is no trouble.
+    """The server's end of the ready pipe. Only the first message is sent; a starter that has ended is no error.
 
     Args:
-        descriptor: The end to write to, or None where nobody waits.
+        descriptor: The end to write to; `None` if no process waits.
     """
 
     def __init__(self, descriptor: int | None) -> None:
@@ -58,19 +92,19 @@ class ReadyPipe:
 
     @property
     def is_open(self) -> bool:
-        """True while somebody waits for a message."""
+        """Whether a process waits for a message."""
         return self._descriptor is not None
 
-    def tell_ready(self, state: RuntimeState) -> None:
-        """Say that the server answers."""
+    def send_ready(self, state: RuntimeState) -> None:
+        """Report that the server answers."""
         self._send({"outcome": "ready", "state": state.model_dump(mode="json")})
 
-    def tell_held(self) -> None:
-        """Say that another process holds the lock."""
+    def send_held(self) -> None:
+        """Report that another process holds the lock."""
         self._send({"outcome": "held"})
 
-    def tell_failed(self, error: AgentBrainError) -> None:
-        """Say why the server does not start; the notes of the error go along."""
+    def send_failed(self, error: AgentBrainError) -> None:
+        """Report why the server does not start, with the notes of the error."""
         self._send(
             {
                 "outcome": "failed",
@@ -86,23 +120,53 @@ class ReadyPipe:
         if self._descriptor is None:
             return
         descriptor, self._descriptor = self._descriptor, None
-        # Python ignores SIGPIPE: a starter that has gone shows as an error of the write
+        # Python ignores SIGPIPE: if the starter has ended, the write fails
         with contextlib.suppress(OSError), os.fdopen(descriptor, "wb") as pipe:
             pipe.write(json.dumps(message).encode() + b"\n")
 
 
-def receive_outcome(descriptor: int, deadline: float) -> Ready | Held | Failed | None:
+def launch(
+    plan: LaunchPlan, overrides: Mapping[str, Any], started_by: StartedBy, deadline: float
+) -> RuntimeState | None:
+    """Start the server process and wait until it answers. Return `None` if another process holds the lock.
+
+    Args:
+        plan: The server.
+        overrides: Settings by name that override all others.
+        started_by: Whether the user or an agent starts it.
+        deadline: On the monotonic clock.
+
+    Raises:
+        AgentBrainError: The error that the process reported; the last lines of its log are in the notes.
+        DeadlineError: The server is not ready yet.
+    """
+    for starts_left in reversed(range(MAX_STARTS)):
+        outcome, stderr_lines = _launch_once(plan, overrides, started_by, deadline)
+        if outcome is not None or stderr_lines or not starts_left:
+            break
+        logger.warning("%s ended before it was ready and reported nothing; starting it again", capitalize(plan.name))
+    match outcome:
+        case Ready(state):
+            return state
+        case Held():
+            return None
+        case None:
+            raise _describe_crash(stderr_log_path(plan.state_dir), stderr_lines)
+    raise outcome.error
+
+
+def receive_outcome(descriptor: int, deadline: float) -> Outcome | None:
     """Wait for the server's message.
 
     Args:
-        descriptor: The end to read from.
-        deadline: Until when to wait, on the monotonic clock.
+        descriptor: The end of the pipe to read from.
+        deadline: On the monotonic clock.
 
     Returns:
-        None where the server ended without a word.
+        `None` if the server ended without a message.
 
     Raises:
-        TimeoutError: Neither a message nor an end until `deadline`.
+        TimeoutError: Neither a message nor the end of the process until `deadline`.
     """
     data = b""
     while not data.endswith(b"\n"):
@@ -116,7 +180,12 @@ def receive_outcome(descriptor: int, deadline: float) -> Ready | Held | Failed |
     return _parse_outcome(json.loads(data))
 
 
-def _parse_outcome(message: dict[str, object]) -> Ready | Held | Failed:
+def capitalize(text: str) -> str:
+    """Return `text` with a capital first letter; `str.capitalize` would change the rest too."""
+    return text[:1].upper() + text[1:]
+
+
+def _parse_outcome(message: dict[str, object]) -> Outcome:
     if message["outcome"] == "held":
         return Held()
     if message["outcome"] == "failed":
@@ -124,7 +193,7 @@ def _parse_outcome(message: dict[str, object]) -> Ready | Held | Failed:
     try:
         return Ready(RuntimeState.model_validate(message["state"]))
     except ValidationError as exc:
-        return Failed(StartError(f"The server describes itself in a way that is not understood: {exc}."))
+        return Failed(StartError(f"The server's description of itself is invalid: {exc}."))
 
 
 def _rebuild_error(message: dict[str, object]) -> AgentBrainError:
@@ -136,72 +205,10 @@ def _rebuild_error(message: dict[str, object]) -> AgentBrainError:
     return error
 
 
-logger = logging.getLogger(__name__)
-
-StartedBy = Literal["person", "agent"]
-
-MAX_STARTS = 3
-"""How often a process is started that ends before it is ready without having written a word: that is how one ends which
-is killed, for want of memory say. One that fails by itself says why, and would only fail again."""
-
-MAX_STDERR_BYTES = 1_000_000  # then the file is begun anew; the log proper rotates by itself
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchPlan:
-    """Which server to start.
-
-    Attributes:
-        name: As messages call it, such as `the server of /home/me/project`.
-        state_dir: Absolute; exists.
-        arguments: What tells the process which server to be.
-        status_command: Shows whether it runs.
-        stop_command: Ends it.
-        project_root: The project that it serves; `None` for the shared daemon.
-    """
-
-    name: str
-    state_dir: Path
-    arguments: tuple[str, ...]
-    status_command: str
-    stop_command: str
-    project_root: Path | None = None
-
-
-def launch(
-    plan: LaunchPlan, overrides: Mapping[str, Any], started_by: StartedBy, deadline: float
-) -> RuntimeState | None:
-    """Start the process and wait until it answers; None where it found the lock held.
-
-    Args:
-        plan: Which server.
-        overrides: Settings by name that go before all others.
-        started_by: A server that an agent started ends by itself after a time without requests.
-        deadline: On the monotonic clock.
-
-    Raises:
-        AgentBrainError: What the process reported; the last lines of its log are in the notes.
-        DeadlineError: It is not ready yet.
-    """
-    for starts_left in reversed(range(MAX_STARTS)):
-        outcome, last_words = _launch_once(plan, overrides, started_by, deadline)
-        if outcome is not None or last_words or not starts_left:
-            break
-        logger.warning("%s ended before it was ready, without a word: it is started again", capitalise(plan.name))
-    match outcome:
-        case Ready(state):
-            return state
-        case Held():
-            return None
-        case None:
-            raise _describe_crash(stderr_log_path(plan.state_dir), last_words)
-    raise outcome.error
-
-
 def _launch_once(
     plan: LaunchPlan, overrides: Mapping[str, Any], started_by: StartedBy, deadline: float
-) -> tuple[Ready | Held | Failed | None, list[str]]:
-    """Start the process; return what it reported, and if nothing, the last lines that it wrote."""
+) -> tuple[Outcome | None, list[str]]:
+    """Start the process. Return its report or, without one, the last lines that it wrote to stderr."""
     stderr_path = stderr_log_path(plan.state_dir)
     offset = _prepare_stderr(stderr_path)
     reader, writer = os.pipe()
@@ -212,26 +219,21 @@ def _launch_once(
             os.close(writer)
         outcome = receive_outcome(reader, deadline)
     except TimeoutError as exc:
-        if process.poll() is None:  # not even detached: an interpreter that hangs, and so never the server
+        if process.poll() is None:  # it has not even forked the server: the interpreter hangs
             process.kill()
             process.wait()
-            raise DeadlineError(f"{capitalise(plan.name)} did not begin to start.") from exc
+            raise DeadlineError(f"{capitalize(plan.name)} did not begin to start.") from exc
         raise DeadlineError(
-            f"{capitalise(plan.name)} is not ready yet.", hint=f"It may still become so: {plan.status_command}"
+            f"{capitalize(plan.name)} is not ready yet.", hint=f"It may still become ready: {plan.status_command}"
         ) from exc
     finally:
         os.close(reader)
-    process.wait()  # it has forked the server and ended: that is nobody's child and never a zombie of ours
+    process.wait()  # it has forked the server and ended, so that the server is not our child and never our zombie
     return outcome, [] if outcome is not None else read_log_tail(stderr_path, offset=offset)
 
 
-def capitalise(text: str) -> str:
-    """Return `text` with a capital first letter; `str.capitalize` would change the rest too."""
-    return text[:1].upper() + text[1:]
-
-
 def _make_command(plan: LaunchPlan, overrides: Mapping[str, Any], started_by: StartedBy, ready_fd: int) -> list[str]:
-    # -P: a module of the same name in the current directory must not be run instead
+    # -P: do not run a module of the same name in the current directory instead
     command = [sys.executable, "-P", "-m", "agent_brain_server", *plan.arguments]
     command += ["--started-by", started_by, "--ready-fd", str(ready_fd)]
     for key, value in overrides.items():
@@ -241,7 +243,7 @@ def _make_command(plan: LaunchPlan, overrides: Mapping[str, Any], started_by: St
 
 
 def _make_environment() -> dict[str, str]:
-    # the state directory is named in the arguments, and a daemon must not take one project's for that of all
+    # the arguments name the state directory, and the daemon must not use that of one project
     return {name: value for name, value in make_child_environment().items() if name != STATE_DIR_VARIABLE}
 
 
@@ -253,7 +255,7 @@ def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> subprocess.P
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
-                cwd="/",  # the server must not keep a disk from being unmounted
+                cwd="/",  # the server must not prevent a disk from being unmounted
                 env=_make_environment(),
                 start_new_session=True,
                 pass_fds=(ready_fd,),
@@ -263,7 +265,7 @@ def _spawn(command: list[str], ready_fd: int, stderr_path: Path) -> subprocess.P
 
 
 def _prepare_stderr(path: Path) -> int:
-    """Return the length of the file, to which the server's process will append."""
+    """Return the length of the file, to which the server process appends."""
     try:
         make_private_dir(path.parent)
         with open(open_log(path, max_bytes=MAX_STDERR_BYTES), "ab") as file:
@@ -272,8 +274,8 @@ def _prepare_stderr(path: Path) -> int:
         raise StateDirError(f"The directory {path.parent} cannot be written: {exc.strerror}.") from exc
 
 
-def _describe_crash(stderr_path: Path, last_words: list[str]) -> AgentBrainError:
+def _describe_crash(stderr_path: Path, stderr_lines: list[str]) -> AgentBrainError:
     error = StartError("The server process ended before it was ready.", hint=f"See {stderr_path}.")
-    if last_words:
-        error.add_note("\n".join(["Its last lines were:", *last_words]))
+    if stderr_lines:
+        error.add_note("\n".join(["Its last lines were:", *stderr_lines]))
     return error

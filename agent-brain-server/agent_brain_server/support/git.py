@@ -1,10 +1,10 @@
-"""Run git on a repository that may be hostile: the only module that starts git.
+"""Run git on a repository that may be hostile. This is the only module that starts git.
 
-A repository's configuration can name programs (fsmonitor, hooks, filters, pagers, transports of a missing object). A
-clone does not bring that file along, but an unpacked archive does. So git is asked only what needs none of them, and
-whatever could start one is turned off by the environment and the command line, which go before any file.
+A repository's configuration can name programs (fsmonitor, hooks, filters, pagers, transports for missing objects). A
+clone does not contain that file, but an unpacked archive does. So only commands that need no such program are run, and
+everything that could start one is turned off by the environment and the command line, which override all files.
 
-`safe.directory` is left as the user has set it: a repository of another user is refused by git.
+`safe.directory` is not changed: git refuses a repository of another user unless the user has allowed it.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from agent_brain_server.support.state_files import is_own_path
 
 logger = logging.getLogger(__name__)
 
-QUESTION_LIMIT_S = 5.0  # a network file system may hang
+QUERY_LIMIT_S = 5.0  # a network file system may hang
 VERSION_WORDS = ("git", "version")
 
 IS_IGNORED, IS_NOT_IGNORED = 0, 1
@@ -28,7 +28,7 @@ IS_IGNORED, IS_NOT_IGNORED = 0, 1
 
 OPTIONS = (
     "--no-pager",
-    "-c", "core.fsmonitor=",  # before git 2.36 any text is the name of a program, `false` too
+    "-c", "core.fsmonitor=",  # before git 2.36, any text is the name of a program, even `false`
     "-c", "core.hooksPath=/dev/null",
     "-c", "core.askPass=",
     "-c", "core.untrackedCache=false",
@@ -40,8 +40,8 @@ OPTIONS = (
 )  # fmt: skip
 
 ENVIRONMENT = {
-    "GIT_NO_LAZY_FETCH": "1",  # since git 2.45, and in the security releases from 2.39.4 on
-    "GIT_ALLOW_PROTOCOL": "",  # no transport at all: before those versions a lazy fetch ends here
+    "GIT_NO_LAZY_FETCH": "1",  # git 2.45, and security releases since 2.39.4
+    "GIT_ALLOW_PROTOCOL": "",  # no transport, which stops a lazy fetch in older versions
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_PAGER": "cat",
@@ -57,8 +57,8 @@ KEPT_VARIABLES = frozenset(
         "GIT_EXEC_PATH",
     }
 )
-"""What a user sets for every git command. All other variables of git are dropped: those of a hook or an alias point to
-another repository, and others name programs or files to write."""
+"""Variables that a user sets for every git command. All other variables of git are removed: those of a hook or an alias
+point to another repository, and others name programs or files to write."""
 
 DROPPED_VARIABLES = frozenset({"SSH_ASKPASS", "LANGUAGE"})
 VARIABLE_PREFIX = "GIT_"
@@ -69,16 +69,16 @@ GIT_FILE_KEY = "gitdir:"
 MAX_GIT_FILE_CHARACTERS = 8192  # two of the longest paths
 
 THIS_WORK_TREE = "--work-tree=."
-"""Goes before `core.worktree` in the repository's configuration, which may name any directory."""
+"""Overrides `core.worktree` in the repository's configuration, which may name any directory."""
 
 
 class GitMissingError(Exception):
-    """There is no git program, or it cannot be started."""
+    """git is not installed, or cannot be started."""
 
 
 @dataclass(frozen=True, slots=True)
 class GitAnswer:
-    """What a git process wrote and how it ended.
+    """Output and exit code of a git process.
 
     Attributes:
         code: The exit code; negative if a signal ended it.
@@ -94,7 +94,7 @@ class GitAnswer:
 def read_git_dir(directory: Path) -> Path | None:
     """Return the repository of a work tree, or `None` if `directory` is not the top of one.
 
-    That is `.git` itself, or where the file `.git` of a submodule or a linked work tree points to.
+    The repository is `.git`, or the directory that the file `.git` of a submodule or a linked work tree names.
 
     Args:
         directory: Canonical.
@@ -117,9 +117,9 @@ def read_git_dir(directory: Path) -> Path | None:
 
 
 def is_own_repository(directory: Path) -> bool:
-    """Return whether `directory` is the top of a work tree that belongs, repository and all, to the current user.
+    """Return whether `directory` is the top of a work tree that belongs, with its repository, to the current user.
 
-    This is what git's own check demands, for versions that lack it and for users who have turned it off.
+    This repeats git's own check, for versions without it and for users who have turned it off.
     """
     repository = read_git_dir(directory)
     return repository is not None and all(map(is_own_path, (directory, directory / GIT_DIR, repository)))
@@ -136,9 +136,9 @@ def find_own_work_tree(directory: Path) -> Path | None:
 
 
 def is_submodule(inner: Path, outer: Path) -> bool:
-    """Return whether the work tree `inner` is a submodule of the work tree `outer`, by where its repository is kept.
+    """Return whether the work tree `inner` is a submodule of the work tree `outer`, by the path of its repository.
 
-    No git is asked: to answer, it would have to open the outer repository and read its index.
+    git is not run for this, because it would open the outer repository and read its index.
     """
     inner_repository, outer_repository = read_git_dir(inner), read_git_dir(outer)
     if inner_repository is None or outer_repository is None:
@@ -146,25 +146,25 @@ def is_submodule(inner: Path, outer: Path) -> bool:
     return inner_repository.is_relative_to(outer_repository / SUBMODULES_DIR)
 
 
-def run_git(top: Path, *arguments: str, timeout_s: float = QUESTION_LIMIT_S) -> GitAnswer | None:
-    """Run a git command in the top directory of a work tree, and return its answer.
+def run_git(top: Path, *arguments: str, timeout_s: float = QUERY_LIMIT_S) -> GitAnswer | None:
+    """Run a git command in the top directory of a work tree, and return its output.
 
     Args:
         top: The directory that holds `.git`. No directory above it is searched for a repository.
         arguments: The command and its options.
-        timeout_s: The process, and what it has started, is killed after this time.
+        timeout_s: Seconds until the process and its children are killed.
 
     Returns:
         `None` if git did not end in time.
 
     Raises:
-        GitMissingError: There is no git, or it cannot be started.
+        GitMissingError: git is not installed, or cannot be started.
     """
     program = find_git()
     if program is None:
         raise GitMissingError("git is not installed.")
     try:
-        # its own process group, so that whatever git has started ends with it
+        # a separate process group, so that children of git are killed with it
         process = subprocess.Popen(
             [program, *OPTIONS, *arguments],
             cwd=top,
@@ -190,13 +190,13 @@ def run_git(top: Path, *arguments: str, timeout_s: float = QUESTION_LIMIT_S) -> 
 def find_git() -> str | None:
     """Return the absolute path of the git program, or `None` if there is none.
 
-    Relative entries of `PATH` are left out: in a repository they would lead to a program of that repository.
+    Relative entries of `PATH` are ignored: in a repository they would name a program of that repository.
     """
     return shutil.which("git", path=_absolute_search_path())
 
 
 def make_environment(top: Path) -> dict[str, str]:
-    """Return the environment of a git process that must not search above `top` nor start a program.
+    """Return the environment of a git process that searches no directory above `top` and starts no program.
 
     Args:
         top: The top directory of the work tree.
@@ -208,23 +208,23 @@ def make_environment(top: Path) -> dict[str, str]:
     }
     kept["PATH"] = _absolute_search_path()
     ceiling = str(top.parent)
-    if os.pathsep not in ceiling:  # git has no way to quote it
+    if os.pathsep not in ceiling:  # git cannot quote it
         kept["GIT_CEILING_DIRECTORIES"] = ceiling
     return kept | ENVIRONMENT
 
 
-def is_work_tree_top(directory: Path, *, timeout_s: float = QUESTION_LIMIT_S) -> bool | None:
-    """Return whether git takes `directory` for the top of a work tree, or `None` if git does not answer in time.
+def is_work_tree_top(directory: Path, *, timeout_s: float = QUERY_LIMIT_S) -> bool | None:
+    """Return whether `directory` is the top of a work tree according to git, or `None` if git does not answer in time.
 
-    `core.worktree` in a repository may name any directory; one that is not `directory` does not count.
+    `core.worktree` in a repository may name any directory; the answer is `False` if it names another one.
 
     Raises:
-        GitMissingError: There is no git.
+        GitMissingError: git is not installed.
     """
     answer = run_git(directory, "rev-parse", "--show-toplevel", timeout_s=timeout_s)
     if answer is None:
         return None
-    # a directory's name may end in a newline too: only the one that git adds is removed
+    # the name of a directory may end in a newline: remove only the one that git adds
     path = answer.output.removesuffix(b"\n")
     with contextlib.suppress(OSError, ValueError):
         return answer.code == 0 and bool(path) and os.path.samefile(path, directory)
@@ -232,7 +232,7 @@ def is_work_tree_top(directory: Path, *, timeout_s: float = QUESTION_LIMIT_S) ->
 
 
 def is_ignored(top: Path, path: Path) -> bool | None:
-    """Return whether git ignores a path that is not tracked, or `None` if git cannot tell.
+    """Return whether git ignores an untracked path, or `None` if git cannot answer.
 
     Args:
         top: The top directory of the work tree.
@@ -251,7 +251,7 @@ def read_version() -> str:
     """Return the version that git reports.
 
     Raises:
-        GitMissingError: There is no git, or it fails.
+        GitMissingError: git is not installed, or fails.
     """
     answer = run_git(Path("/"), "--version")
     words = answer.output.decode("utf-8", "replace").split() if answer is not None else []

@@ -1,4 +1,4 @@
-"""One HTTP request to one of our servers, over the standard library: the front door must load fast."""
+"""Send HTTP requests to our servers with the standard library, which the client API can import quickly."""
 
 import http.client
 import json
@@ -11,8 +11,8 @@ from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefu
 
 REQUEST_TIMEOUT_S = 30.0
 HEALTH_TIMEOUT_S = 2.0  # a healthy server answers within 60 ms, even while it indexes
-SILENCE_S = 1.5  # then `/health` is asked too: a server that works on a long request answers that, a hung one does not
-MAX_HEALTH_BYTES = 65_536  # another program's answer may be endless
+SILENCE_S = 1.5  # then `/health` is requested, which a busy server answers and a hung one does not
+MAX_HEALTH_BYTES = 65_536  # another program may send an endless answer
 FIRST_ERROR_STATUS = 400
 HEALTH_PATH = "/health"
 
@@ -22,7 +22,7 @@ class _HungError(Exception):
 
 
 class ServerAddress(Protocol):
-    """What a request needs to know of a server; `RuntimeState` is one."""
+    """Address and credential of a server, such as a `RuntimeState`."""
 
     @property
     def base_url(self) -> str:
@@ -30,26 +30,26 @@ class ServerAddress(Protocol):
 
     @property
     def token(self) -> str | None:
-        """What shows the right to ask."""
+        """Credential for `Authorization: Bearer`."""
 
 
 def request_json(
     server: ServerAddress, method: str, path: str, body: object = None, *, timeout: float = REQUEST_TIMEOUT_S
 ) -> Any:  # noqa: ANN401 - JSON
-    """Send a request and return the JSON of the answer (None where it has no content).
+    """Send a request and return the JSON of the answer, or `None` if it has no content.
 
     Args:
-        server: Where to; its token is sent.
+        server: The server; its token is sent.
         method: GET, POST, DELETE.
         path: Absolute path with its query string.
-        body: Anything that JSON can hold; None sends no body.
-        timeout: Seconds for each step of connecting, sending and reading. A server that answers nothing, `/health`
-            included, is given up after three seconds.
+        body: A JSON value; `None` sends no body.
+        timeout: Seconds for each step of connecting, sending and reading. A server that does not answer `/health`
+            either fails after three seconds.
 
     Raises:
-        NotRunningError: Nothing answers at that address.
+        NotRunningError: No server answers at that address.
         DeadlineError: No answer in time.
-        ServerRefusedError: The answer is a problem, or no JSON.
+        ServerRefusedError: The answer is a problem document, or not JSON.
     """
     headers = {"Accept": "application/json"}
     if server.token:
@@ -80,13 +80,13 @@ def request_json(
 
 
 def _await_answer(connection: http.client.HTTPConnection, base_url: str, timeout: float) -> None:
-    """Wait until the answer begins; a server that is silent for long must answer `/health` meanwhile.
+    """Wait until the answer begins. Meanwhile a silent server must answer `/health`.
 
     Raises:
-        _HungError: It does not.
-        TimeoutError: It does, but no answer has begun in time.
+        _HungError: It does not answer `/health`.
+        TimeoutError: It answers `/health`, but not the request in time.
     """
-    if connection.sock is None:  # the answer ended the connection already
+    if connection.sock is None:  # the server has already closed the connection
         return
     deadline = time.monotonic() + timeout
     poll = select.poll()
@@ -105,9 +105,9 @@ def _hung_hint(server: ServerAddress) -> str:
 
 
 def fetch_instance_id(base_url: str, *, timeout: float = HEALTH_TIMEOUT_S) -> str | None:
-    """Return the instance id that the server at `base_url` gives of itself, or None where none of ours answers.
+    """Return the instance id of the server at `base_url`, or `None` if no Agent Brain server answers.
 
-    No token is sent: whoever answers may be a stranger.
+    No token is sent, because another program may have the address.
     """
     try:
         connection = _connect(base_url, timeout)
@@ -129,9 +129,9 @@ def _connect(base_url: str, timeout: float) -> http.client.HTTPConnection:
         address = urlsplit(base_url)
         host, port = address.hostname, address.port
     except ValueError as exc:
-        raise NotRunningError(f"{base_url!r} is not an address: {exc}.") from exc
+        raise NotRunningError(f"{base_url!r} is not a valid address: {exc}.") from exc
     if address.scheme != "http" or not host:
-        raise NotRunningError(f"{base_url!r} is not an address of a server.")
+        raise NotRunningError(f"{base_url!r} is not the address of a server.")
     return http.client.HTTPConnection(host, port, timeout=timeout)
 
 

@@ -1,12 +1,11 @@
 """Open the files of a state directory without following links.
 
-A project's state directory can come with a clone or an archive, so anything in it may be planted: a symbolic link to
-a file of the user, a FIFO that never answers, files that another user still owns. Each file is therefore opened by
-name relative to its directory, both without following links, and checked through its descriptor.
+A project's state directory can come with a clone or an archive, so its files may be planted: a symbolic link to a file
+of the user, a FIFO that blocks, a file that another user still owns. So each file is opened by name relative to its
+directory, both without following links, and checked through its descriptor.
 
-The check holds after the call: `storage_paths.prepare_state_dir` makes the directory private (0700) to the user who
-owns it, so no other user can exchange a file in it. What an unprivileged process of the same user does is not
-defended against.
+The check stays valid: `storage_paths.prepare_state_dir` makes the directory private (0700), so no other user can
+replace a file in it. There is no protection against other processes of the same user.
 """
 
 import contextlib
@@ -23,24 +22,37 @@ from pathlib import Path
 
 from agent_brain_server.errors import UnsafePathError
 
+PRIVATE_FILE_MODE = 0o600  # runtime files hold a token, logs and indexes repeat the project's text
+PRIVATE_DIR_MODE = 0o700
+TEMPORARY_SUFFIX = ".tmp"
+REMOVED_INFIX = ".removed."
+"""Infix of a directory that is being removed, before a random text."""
+ROOT_UID = 0
+DIRECTORY_OPTIONS = "--state-dir for a project, AGENT_BRAIN_HOME for the shared daemon"
+
+_NOT_FOLLOWED = os.O_NOFOLLOW | os.O_CLOEXEC
+# without O_NONBLOCK, opening a FIFO blocks until a process opens its other end
+_FILE_FLAGS = _NOT_FOLLOWED | os.O_NONBLOCK
+_WRITING = os.O_WRONLY | os.O_RDWR
+
 OVERFLOW_UID_FILE = Path("/proc/sys/kernel/overflowuid")
 UID_MAP_FILE = Path("/proc/self/uid_map")
 
 
 def is_own(facts: os.stat_result) -> bool:
-    """Return whether a file belongs to the user that this process acts for (its effective uid).
+    """Return whether a file belongs to the effective user of this process.
 
-    In a user namespace, the overflow uid stands for all users who do not exist there, so it owns nothing.
+    In a user namespace, the overflow uid represents all users who do not exist there, so it owns nothing.
     """
     user = os.geteuid()
     return facts.st_uid == user and not _is_placeholder(user)
 
 
 def is_own_path(path: Path) -> bool:
-    """Return whether `path` exists and belongs to the current user; of a symlink, the link itself is meant."""
+    """Return whether `path` exists and belongs to the current user. Symlinks are not followed."""
     try:
         return is_own(path.lstat())
-    except (OSError, ValueError):  # missing, behind a closed directory, or no possible path
+    except (OSError, ValueError):  # missing, not accessible, or not a valid path
         return False
 
 
@@ -56,27 +68,13 @@ def _is_placeholder(uid: int) -> bool:
     return not any(first <= uid < first + count for first, _, count in ranges)
 
 
-PRIVATE_FILE_MODE = 0o600  # runtime files hold a token, logs and indexes repeat the project's text
-PRIVATE_DIR_MODE = 0o700
-TEMPORARY_SUFFIX = ".tmp"
-REMOVED_INFIX = ".removed."
-"""Between the name of a directory that is being removed and a random text."""
-ROOT_UID = 0
-DIRECTORY_OPTIONS = "--state-dir for a project, AGENT_BRAIN_HOME for the shared daemon"
-
-_NOT_FOLLOWED = os.O_NOFOLLOW | os.O_CLOEXEC
-# without O_NONBLOCK, opening a FIFO waits for the process at its other end
-_FILE_FLAGS = _NOT_FOLLOWED | os.O_NONBLOCK
-_WRITING = os.O_WRONLY | os.O_RDWR
-
-
 @contextmanager
 def open_directory(path: Path) -> Iterator[int]:
     """Open a directory of this user for operations relative to it.
 
     Raises:
         UnsafePathError: It is a link or belongs to another user.
-        OSError: It does not exist, is not a directory or may not be opened.
+        OSError: It does not exist, is not a directory or cannot be opened.
     """
     descriptor = _open(path, os.O_RDONLY | os.O_DIRECTORY | _NOT_FOLLOWED)
     try:
@@ -91,7 +89,7 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
 
     Args:
         path: In a directory of this user.
-        flags: Of `os.open`. A file with a second name is not opened for writing: the other name may be anywhere.
+        flags: As for `os.open`. A hard-linked file is not opened for writing: its other name may be anywhere.
 
     Raises:
         UnsafePathError: The file or its directory is a link, not a regular file, or of another user.
@@ -102,7 +100,7 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def open_log(path: Path, *, max_bytes: int | None = None) -> int:
-    """Open a log to append to, and return its descriptor; it is private, whatever made it.
+    """Open a log for appending, make it private, and return its descriptor.
 
     Args:
         path: In a directory of this user.
@@ -129,7 +127,7 @@ def read_file(path: Path, limit: int) -> bytes:
 
     Args:
         path: In a directory of this user.
-        limit: Most bytes to return; the rest is not read.
+        limit: Maximum number of bytes to read.
 
     Raises:
         UnsafePathError: As for `open_file`.
@@ -140,14 +138,12 @@ def read_file(path: Path, limit: int) -> bytes:
 
 
 def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Put `data` in place of what has this name, so that a reader sees the old or the new content.
-
-    A link of this name is replaced, not followed.
+    """Replace a file, so that a reader sees the old or the new content. A link is replaced, not followed.
 
     Args:
         path: In a directory of this user.
         data: The new content.
-        durable: Return only when the content would survive a loss of power.
+        durable: Return only when the content survives a power loss.
 
     Raises:
         UnsafePathError: The directory is a link or belongs to another user.
@@ -168,13 +164,13 @@ def replace_file(path: Path, data: bytes, *, durable: bool = True) -> None:
                 os.unlink(temporary, dir_fd=directory)
             raise
         if durable:
-            # some file systems refuse to sync a directory; then only the new name may be late
+            # some file systems refuse to sync a directory; then a power loss may restore the old content
             with contextlib.suppress(OSError):
                 os.fsync(directory)
 
 
 def remove_temporaries(path: Path) -> None:
-    """Remove the temporary files of writers of `path` that were killed; no process may be writing it now.
+    """Remove the temporary files of killed writers of `path`. No process may be writing the file.
 
     Raises:
         UnsafePathError: The directory is a link or belongs to another user.
@@ -190,7 +186,7 @@ def remove_temporaries(path: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Remove a directory, or a file or link of this name; links are not followed.
 
-    The directory is renamed first, so that a process that is killed meanwhile never leaves half of it under its name.
+    The directory is renamed first, so that a killed process never leaves half of it under its name.
 
     Raises:
         OSError: Something cannot be removed.
@@ -216,7 +212,7 @@ def remove_leftovers(path: Path) -> bool:
 
 
 def create_file(path: Path, data: bytes) -> bool:
-    """Create a private file; return False if the name is taken, by whatever it is.
+    """Create a private file. Return `False` if a file of any kind has the name.
 
     Raises:
         UnsafePathError: The directory is a link or belongs to another user.
@@ -232,10 +228,10 @@ def create_file(path: Path, data: bytes) -> bool:
 
 
 def make_private_dir(path: Path) -> None:
-    """Create a directory and its missing ancestors, private whatever the umask is; an existing one must be our own.
+    """Create a directory and its missing parents, private to this user regardless of the umask.
 
     Raises:
-        UnsafePathError: It is a link or belongs to another user, or root would create it where another user works.
+        UnsafePathError: It is a link or belongs to another user, or root would create it in another user's directory.
         OSError: It cannot be created or is not a directory.
     """
     missing: list[Path] = []
@@ -253,7 +249,7 @@ def make_private_dir(path: Path) -> None:
 
 
 def _require_usable_by_owner(parent: Path) -> None:
-    """Refuse to create a directory as root where another user works: that user could neither use nor remove it.
+    """Refuse to create a directory as root in another user's directory: that user could neither use nor remove it.
 
     Raises:
         UnsafePathError: This process is root and `parent` belongs to another user.
@@ -268,9 +264,9 @@ def _require_usable_by_owner(parent: Path) -> None:
 
 
 def require_safe_tree(directory: Path, *, skip: Collection[str] = (), links_allowed: Collection[str] = ()) -> None:
-    """Refuse a directory that holds a link, a special file or anything of another user.
+    """Refuse a directory that contains a link, a special file or a file of another user.
 
-    Engines such as SQLite and tantivy open files by path and follow links, so the whole tree is checked before they do.
+    Engines such as SQLite and tantivy open files by path and follow links, so the whole tree is checked first.
 
     Args:
         directory: Of this user.
@@ -278,7 +274,7 @@ def require_safe_tree(directory: Path, *, skip: Collection[str] = (), links_allo
         links_allowed: Names directly in it that may be links of this user.
 
     Raises:
-        UnsafePathError: Something in it may not be there; the message names it.
+        UnsafePathError: It contains such a file; the message names it.
         OSError: A directory cannot be read.
     """
     with open_directory(directory) as descriptor:
@@ -292,7 +288,7 @@ def require_safe_tree(directory: Path, *, skip: Collection[str] = (), links_allo
 
 def _require_safe_entry(parent: int, name: str, path: Path) -> None:
     facts = _look(parent, name)
-    if facts is None:  # removed meanwhile
+    if facts is None:  # removed since the directory was listed
         return
     _require_own(path, facts)
     if not stat.S_ISDIR(facts.st_mode):
@@ -330,7 +326,7 @@ def _open_in(directory: int, path: Path, flags: int) -> int:
         _require_own(path, facts)
         _require_regular(path, facts)
         if flags & _WRITING and facts.st_nlink > 1:
-            raise _refuse(path, "has a second name (a hard link), through which another file would be written")
+            raise _refuse(path, "is hard-linked, so that another file would be written")
     except BaseException:
         os.close(descriptor)
         raise
@@ -348,7 +344,7 @@ def _open(path: Path, flags: int, opener: Callable[[int], int] | None = None) ->
             raise _refuse(path, "is not a regular file") from exc
         if exc.errno == errno.EACCES:
             with contextlib.suppress(OSError):
-                _require_own(path, path.lstat())  # the better reason, if it is one
+                _require_own(path, path.lstat())  # a more specific error, if it applies
         raise
 
 
@@ -356,7 +352,7 @@ def _require_own(path: Path, facts: os.stat_result) -> None:
     if not is_own(facts):
         raise UnsafePathError(
             f"{path} belongs to another user (uid {facts.st_uid}).",
-            hint="Work as that user, give it to this user with chown, or name another place with --state-dir.",
+            hint="Run as that user, change its owner with chown, or name another directory with --state-dir.",
         )
 
 
@@ -368,5 +364,5 @@ def _require_regular(path: Path, facts: os.stat_result) -> None:
 
 
 def _refuse(path: Path, fault: str) -> UnsafePathError:
-    hint = f"It may have come with the repository. Look at it, then remove it: rm -r {shlex.quote(str(path))}"
+    hint = f"It may come from the repository. Check it, then remove it: rm -r {shlex.quote(str(path))}"
     return UnsafePathError(f"{path} {fault}.", hint=hint)

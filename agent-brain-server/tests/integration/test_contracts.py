@@ -105,8 +105,8 @@ def write_files(own: Path, shared: Path) -> dict[str, dict[str, object]]:
     write_project_config(resolve_state_dir(own))
     write_shared_config()
     registry.register(own, resolve_state_dir(own))
-    start_server(own, started_by="person")
-    daemon = start_daemon(overrides={"port": 0}, started_by="person").state
+    start_server(own, started_by="user")
+    daemon = start_daemon(overrides={"port": 0}, started_by="user").state
     register_project(daemon, shared, resolve_state_dir(shared))
     files = {
         "runtime": runtime_path(resolve_state_dir(own)),

@@ -302,7 +302,7 @@ def test_discover_silent_daemon_keeps_its_files(project):
     state = discover_or_start(project)
     os.kill(state.pid, signal.SIGSTOP)
     assert discover(project) is None
-    with pytest.raises(DeadlineError, match="shared daemon is there"):
+    with pytest.raises(DeadlineError, match="shared daemon is running"):
         start_daemon(timeout_s=1)
     assert read_pointer(resolve_state_dir(project)) is not None
     assert find_processes(brain_home()) == [state.pid]

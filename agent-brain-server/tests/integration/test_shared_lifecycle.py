@@ -96,7 +96,7 @@ def test_daemon_idle_stops_only_if_an_agent_started_it(project, monkeypatch):
     wait_until(lambda: has_ended(agents))
     assert not any(path(brain_home()).exists() for path in (runtime_path, lock_path, pid_path))
     assert read_pointer(default_state_dir(project)) is None
-    persons = start_daemon(started_by="person").state
+    persons = start_daemon(started_by="user").state
     time.sleep(2.5)
     assert find_daemon() == persons
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.errors import ConfigError, DeadlineError, StartError, StateDirError
-from agent_brain_server.lifecycle.spawn import MAX_STARTS, MAX_STDERR_BYTES, LaunchPlan, capitalise, launch
+from agent_brain_server.lifecycle.spawn import MAX_STARTS, MAX_STDERR_BYTES, LaunchPlan, capitalize, launch
 from agent_brain_server.locking import StateLock, is_stale
 from agent_brain_server.runtime import read_runtime
 from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir, stderr_log_path
@@ -219,5 +219,5 @@ def test_no_descriptor_of_the_caller_stays_open(plan, spy):
 
 
 def test_only_the_first_letter_becomes_a_capital():
-    assert capitalise("the server of /home/Me") == "The server of /home/Me"
-    assert capitalise("") == ""
+    assert capitalize("the server of /home/Me") == "The server of /home/Me"
+    assert capitalize("") == ""

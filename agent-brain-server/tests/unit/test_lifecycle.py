@@ -52,7 +52,7 @@ def test_a_silent_server_holds_up_a_start_no_longer_than_was_allowed(project, si
 def test_a_silent_daemon_is_named_with_the_command_that_ends_it(project, silent_port):
     prepare_state_dir(brain_home())
     write_runtime(brain_home(), describe_silent_server(silent_port, mode="shared"))
-    with StateLock(brain_home()), pytest.raises(DeadlineError, match="The shared daemon is there") as caught:
+    with StateLock(brain_home()), pytest.raises(DeadlineError, match="The shared daemon is running") as caught:
         start_daemon(timeout_s=0.2)
     assert caught.value.hint.endswith("agent-brain stop --mode shared --force")
 

@@ -39,13 +39,13 @@ def hear(reader, limit_s=LIMIT_S):
 def test_a_server_that_is_ready_is_heard_with_all_that_it_says_of_itself(ends):
     pipe = ReadyPipe(ends[1])
     assert pipe.is_open
-    pipe.tell_ready(STATE)
+    pipe.send_ready(STATE)
     assert not pipe.is_open
     assert hear(ends[0]) == Ready(STATE)
 
 
 def test_a_lock_that_is_held_is_heard(ends):
-    ReadyPipe(ends[1]).tell_held()
+    ReadyPipe(ends[1]).send_held()
     assert hear(ends[0]) == Held()
 
 
@@ -53,7 +53,7 @@ def test_a_lock_that_is_held_is_heard(ends):
 def test_a_failure_arrives_as_the_error_that_it_was_with_its_notes(ends, kind):
     error = kind("Port 7 belongs\nto another process.", hint="Tu das: ü", code="port_in_use_here")
     error.add_note("Last lines:\nboom")
-    ReadyPipe(ends[1]).tell_failed(error)
+    ReadyPipe(ends[1]).send_failed(error)
     outcome = hear(ends[0])
     assert isinstance(outcome, Failed)
     heard = outcome.error
@@ -73,7 +73,7 @@ def test_a_server_of_another_version_that_describes_itself_otherwise_is_a_failed
     os.write(ends[1], json.dumps({"outcome": "ready", "state": {"mode": "quantum"}}).encode() + b"\n")
     outcome = hear(ends[0])
     assert isinstance(outcome, Failed)
-    assert "not understood" in outcome.error.message
+    assert "description of itself is invalid" in outcome.error.message
 
 
 def test_an_end_without_a_word_or_in_the_middle_of_one_is_told_from_silence(ends):
@@ -102,22 +102,22 @@ def test_a_message_that_comes_in_pieces_is_heard_whole(ends):
 
 def test_only_the_first_message_is_sent(ends):
     pipe = ReadyPipe(ends[1])
-    pipe.tell_held()
-    pipe.tell_failed(StartError("too late"))
+    pipe.send_held()
+    pipe.send_failed(StartError("too late"))
     assert hear(ends[0]) == Held()
     assert os.read(ends[0], 100) == b""
 
 
 def test_a_starter_that_is_gone_is_no_trouble(ends):
     os.close(ends[0])
-    ReadyPipe(ends[1]).tell_ready(STATE)
+    ReadyPipe(ends[1]).send_ready(STATE)
 
 
 def test_where_nobody_waits_nothing_is_sent():
     pipe = ReadyPipe(None)
     assert not pipe.is_open
-    pipe.tell_ready(STATE)
-    pipe.tell_failed(StartError("unheard"))
+    pipe.send_ready(STATE)
+    pipe.send_failed(StartError("unheard"))
 
 
 def test_no_child_of_the_server_keeps_the_pipe_open(ends):
@@ -126,7 +126,7 @@ def test_no_child_of_the_server_keeps_the_pipe_open(ends):
     assert fcntl.fcntl(ends[1], fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     try:
-        pipe.tell_held()
+        pipe.send_held()
         assert hear(ends[0]) == Held()
         assert os.read(ends[0], 100) == b""  # the child lives, and the pipe is at its end
     finally:

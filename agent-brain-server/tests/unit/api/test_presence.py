@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_server.lifecycle import registry
-from agent_brain_server.lifecycle.publisher import Presence
+from agent_brain_server.lifecycle.publisher import RuntimePublisher
 from agent_brain_server.lifecycle.registry import RegistryEntry
 from agent_brain_server.locking import StateLock, read_holder, read_pid
 from agent_brain_server.runtime import RuntimeState, read_runtime
@@ -44,87 +44,87 @@ def state(tmp_path: Path) -> RuntimeState:
 
 
 @pytest.fixture
-def presence(place: Path, state: RuntimeState, lock: StateLock, tmp_path: Path) -> Presence:
-    presence = Presence(place, state, lock)
-    presence.announce()
+def publisher(place: Path, state: RuntimeState, lock: StateLock, tmp_path: Path) -> RuntimePublisher:
+    publisher = RuntimePublisher(place, state, lock)
+    publisher.publish()
     registry.register(tmp_path, place)
-    return presence
+    return publisher
 
 
-def look_until(presence: Presence, condition: Callable[[], bool]) -> None:
+def tick_until(publisher: RuntimePublisher, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT_LIMIT_S
     while not condition():
         assert time.monotonic() < deadline
-        presence.look_after()
+        publisher.tick()
         time.sleep(0.01)
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"schema_version": 3}', '{"schema_version": 1, "port": 1}', None])
-def test_a_runtime_file_that_was_damaged_or_removed_is_written_again(presence, place, state, text):
+def test_a_runtime_file_that_was_damaged_or_removed_is_written_again(publisher, place, state, text):
     runtime_path(place).unlink() if text is None else runtime_path(place).write_text(text)
-    look_until(presence, lambda: runtime_path(place).exists() and '"ds_012345"' in runtime_path(place).read_text())
+    tick_until(publisher, lambda: runtime_path(place).exists() and '"ds_012345"' in runtime_path(place).read_text())
     assert read_runtime(place) == state
 
 
 @pytest.mark.parametrize("find", [lock_path, pid_path])
-def test_the_holder_is_named_again(presence, place, lock, find):
+def test_the_holder_is_named_again(publisher, place, lock, find):
     pid = os.getpid()
     find(place).write_text("1 7\n")
-    look_until(presence, lambda: (read_pid(place), read_holder(place)) == (pid, (pid, read_start_time(pid))))
+    tick_until(publisher, lambda: (read_pid(place), read_holder(place)) == (pid, (pid, read_start_time(pid))))
     assert lock.is_intact()
 
 
-def test_a_damaged_registry_lists_the_project_again(presence, place, tmp_path):
-    presence.look_after()
+def test_a_damaged_registry_lists_the_project_again(publisher, place, tmp_path):
+    publisher.tick()
     registry_path().write_text("torn")
-    look_until(presence, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
+    tick_until(publisher, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
 
 
-def test_a_home_that_was_removed_is_not_made_again(presence, place):
+def test_a_home_that_was_removed_is_not_made_again(publisher, place):
     shutil.rmtree(registry_path().parent)
     for _ in range(3):
-        presence.look_after()
+        publisher.tick()
         time.sleep(0.05)
     assert not registry_path().parent.exists()
 
 
-def test_registry_that_was_deleted_comes_back(presence, place, tmp_path):
-    presence.look_after()
+def test_registry_that_was_deleted_comes_back(publisher, place, tmp_path):
+    publisher.tick()
     registry_path().unlink()
-    look_until(presence, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
+    tick_until(publisher, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
 
 
-def test_what_is_whole_is_left_alone(presence, place):
+def test_what_is_whole_is_left_alone(publisher, place):
     before = runtime_path(place).stat(), registry_path().stat().st_mtime_ns
     for _ in range(3):
-        presence.look_after()
+        publisher.tick()
         time.sleep(0.05)
     after = runtime_path(place).stat(), registry_path().stat().st_mtime_ns
     assert [found.st_ino for found in (before[0], after[0])] == [before[0].st_ino] * 2
     assert before[1] == after[1]
 
 
-def test_nothing_is_written_after_the_withdrawal(presence, place):
+def test_nothing_is_written_after_the_withdrawal(publisher, place):
     runtime_path(place).write_text("torn")
-    presence.look_after()
-    presence.withdraw()
+    publisher.tick()
+    publisher.withdraw()
     for _ in range(3):
-        presence.look_after()
+        publisher.tick()
         time.sleep(0.05)
     assert not runtime_path(place).exists()
 
 
-def test_the_file_of_a_successor_is_left_alone(presence, place):
+def test_the_file_of_a_successor_is_left_alone(publisher, place):
     lock_path(place).unlink()
-    presence.withdraw()
+    publisher.withdraw()
     assert runtime_path(place).exists()
 
 
-def test_a_directory_in_the_way_is_told_once_and_ends_nothing(presence, place, caplog):
+def test_a_directory_in_the_way_is_told_once_and_ends_nothing(publisher, place, caplog):
     runtime_path(place).unlink()
     runtime_path(place).mkdir()
-    look_until(presence, lambda: "can't be found" in caplog.text)
+    tick_until(publisher, lambda: "cannot find the server" in caplog.text)
     for _ in range(3):
-        presence.look_after()
+        publisher.tick()
         time.sleep(0.05)
-    assert caplog.text.count("can't be found") == 1
+    assert caplog.text.count("cannot find the server") == 1

@@ -220,7 +220,7 @@ def test_the_chroma_token_is_no_matter_of_a_projects_file_and_not_shown(state_di
         ("http://", None, "host"),
         ("http://localhost:99999", None, "URL"),
         ("https://me:sesame@chroma.example.com", None, "password"),
-        ("http://localhost:8000?token=sesame", None, "after ?"),
+        ("http://localhost:8000?token=sesame", None, "a query or a fragment"),
         ("http://localhost:8000/team", None, "/TENANT/DATABASE"),
         ("http://chroma.example.com", "sesame", "https://"),
     ],
