@@ -53,7 +53,7 @@ class AgentBrainRetriever(BaseRetriever):
         self._fields = {"top_k": top_k, **options}
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """Query the server; the nodes have path, lines, language and symbols as metadata.
+        """Query the server; nodes have path, lines, language and symbols as metadata.
 
         Raises:
             AgentBrainError: The server cannot be started or refuses the query, or the first index failed.
@@ -67,15 +67,15 @@ class AgentBrainRetriever(BaseRetriever):
         return [_node_of(result) for result in answer["results"]]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """Like `_retrieve`, in a thread: a server that starts does not block the event loop."""
+        """Run `_retrieve` in a thread, as starting a server would block the event loop."""
         return await asyncio.to_thread(self._retrieve, query_bundle)
 
 
 def await_first_index(server: RuntimeState, deadline: float) -> None:
-    """Wait until a project that was never indexed can be queried by keywords; start the job if there is none.
+    """Wait until keyword search works in a project that was never indexed; start a job if none runs.
 
     Args:
-        server: Serves the project.
+        server: The server of the project.
         deadline: On the monotonic clock.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What the server does: index, answer, queue jobs. Knows nothing of HTTP."""
+"""Services of a project: indexing pipeline, queries, freshness and jobs. They know nothing of HTTP."""

@@ -1,4 +1,4 @@
-"""Fills in the vectors that chunks still lack, behind the keyword index, without holding anything else up."""
+"""Embed chunks that have no vector yet, after keyword indexing and without delaying it."""
 
 import contextlib
 import hashlib
@@ -22,34 +22,31 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SLICE_CHUNKS = 512
-"""Chunks taken from the store at a time: some seconds of embedding, half a megabyte of text."""
+"""Chunks read from the store at a time: some seconds of embedding, half a megabyte of text."""
 
 BATCH_CHUNKS = 8
-"""Chunks embedded and stored at a time: a tenth of a second, for which a save waits, and a short write."""
+"""Chunks embedded and stored at a time: a tenth of a second, by which a save may be delayed."""
 
 MAX_DEATHS = 3
-"""Deaths of the worker in a row, without a vector between them, after which something about the texts kills it."""
+"""Crashes of the worker without progress in between, after which the texts are assumed to cause them."""
 
 KEY_DIGITS = 32
-"""Hex digits of an embedding key: 128 bits, so that two texts never share one."""
+"""Hex digits of an embedding key: 128 bits, so that keys of different texts never collide."""
 
 
 def embedding_text(chunk: Chunk) -> str:
-    """Return what is embedded for a chunk: its text below where it stands.
-
-    Path and enclosing definition tell what the lines alone often don't.
-    """
+    """Return the text that is embedded for a chunk: its path and enclosing definition, then its lines."""
     place = f"{chunk.path} > {chunk.heading}" if chunk.heading else chunk.path
     return f"{place}\n{chunk.text}"
 
 
 def embedding_key(text: str) -> str:
-    """Return the name under which a text's vector is remembered."""
+    """Return the key under which the vector of a text is cached."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:KEY_DIGITS]
 
 
 class EmbeddingQueue:
-    """Embeds what the document store says has no vector yet, newest first. For one thread at a time.
+    """Embed chunks that have no vector, newest first. The document store knows them. For one thread at a time.
 
     Args:
         model: Name of the embedding model, as in the settings.
@@ -71,17 +68,17 @@ class EmbeddingQueue:
         self._model = model
 
     def is_empty(self) -> bool:
-        """Whether every chunk has its vector."""
+        """Return whether every chunk has a vector."""
         counts = self._documents.counts()
         return counts.embedded == counts.chunks
 
     def drain(self, should_stop: Callable[[], bool]) -> None:
-        """Embed until nothing is left, or until `should_stop` says so between two batches.
+        """Embed until every chunk has a vector, or `should_stop` returns `True` between two batches.
 
-        A worker that ends, killed by the system or by hand, is replaced by the next one.
+        A worker that is killed is replaced.
 
         Raises:
-            WorkerDiedError: The worker ended again and again.
+            WorkerDiedError: The worker crashed repeatedly without progress.
             WorkerRequestError: The model could not be opened or failed.
             StoreError: A store could not be written.
         """
@@ -97,7 +94,7 @@ class EmbeddingQueue:
                 deaths = deaths + 1 if embedded == before else 1
                 if deaths == MAX_DEATHS:
                     raise
-                logger.warning("%s Embedding on with another, model %s", error.message, self._model)
+                logger.warning("%s Starting another one with the model %s", error.message, self._model)
 
     def drop_orphans(self) -> None:
         """Forget the vectors of chunks that are gone without the vectors' knowledge, as damaged ones are."""
@@ -111,12 +108,12 @@ class EmbeddingQueue:
         self._vectors.learn_components()
         if not self._vectors.wants_chroma and not self._vectors.has_left_collections():
             return False
-        with contextlib.suppress(StoreError):  # logged where it was met, and told by the status
+        with contextlib.suppress(StoreError):  # already logged, and reported by the status
             return self._vectors.flush_chroma() > 0
         return False
 
     def _take_cached(self, chunks: Sequence[StoredChunk]) -> list[tuple[StoredChunk, str]]:
-        """Give chunks the vectors that equal texts had before; returns those that are left, with their texts."""
+        """Store cached vectors of equal texts; return the chunks that have none, with their texts."""
         texts = [embedding_text(stored.chunk) for stored in chunks]
         keys = [embedding_key(text) for text in texts]
         cached = self._vectors.cached_vectors(keys)
@@ -128,7 +125,7 @@ class EmbeddingQueue:
         return [(s, text) for s, text, key in zip(chunks, texts, keys, strict=True) if key not in cached]
 
     def _embed(self, missing: Sequence[tuple[StoredChunk, str]], should_stop: Callable[[], bool]) -> None:
-        """Embed and store batch by batch. To stop, no more is sent: the worker keeps its model for what comes next."""
+        """Embed and store batch by batch. To stop, no more batches are sent, so that the worker keeps its model."""
         batches = list(_batches(missing))
         wanted = takewhile(lambda _: not should_stop(), batches)
         replies = self._worker.embed(self._model, ([text for _, text in batch] for batch in wanted))

@@ -29,7 +29,7 @@ MAX_TRACKED_FILES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class WatchReport:
-    """How the tree is watched.
+    """Report on how the tree is watched.
 
     Attributes:
         state: `on`; `partial` if some directories can only be compared every few seconds; `off` by the settings.

@@ -1,6 +1,6 @@
-"""What the server measures of itself, in Prometheus's terms; one registry per server, no process-wide state.
+"""Metrics of one server, for Prometheus.
 
-`docs/API.md` tells what each metric means; a test compares the two.
+Each server has its own registry. `docs/API.md` explains each metric, and a test compares the two.
 """
 
 import time
@@ -14,24 +14,24 @@ from agent_brain_server.models.index import JobState
 from agent_brain_server.types import StoreCounts
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.014, 0.02, 0.05, 0.1, 0.5, 2.0)
-"""Dense where a query should be (1 to 20 ms), with room for the pathological."""
+"""Dense in the expected range of a query (1 to 20 ms), with room for slow ones."""
 
 DISCOVERY_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.06, 0.2, 1.0)
-"""`/health` answers in a fraction of a millisecond, and beside indexing within 60 ms."""
+"""`/health` answers in a fraction of a millisecond, and within 60 ms during indexing."""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexFigures:
-    """What one open index is like now.
+    """Current figures of one open index.
 
     Attributes:
-        counts: Of the document store.
+        counts: Counts of the document store.
         keyword_chunks: Chunks in the keyword index.
         stored_vectors: Chunks in the vector store.
-        files_pending: Files that are known to have changed, or that are half indexed.
-        jobs_queued: Jobs that wait.
-        jobs_running: Jobs at work, those included that only wait for their vectors.
-        worker_bytes: Memory of its indexing workers, 0 if there are none.
+        files_pending: Files that are known to have changed, or are partly indexed.
+        jobs_queued: Queued jobs.
+        jobs_running: Running jobs, including those that only wait for vectors.
+        worker_bytes: Memory of the indexing workers, 0 if there are none.
     """
 
     counts: StoreCounts
@@ -60,7 +60,7 @@ class Metrics:
 
     @contextmanager
     def time_indexing(self) -> Iterator[None]:
-        """Measure the keyword half of a job, however it ends."""
+        """Measure the time of a keyword run, also if it fails."""
         began = time.perf_counter()
         try:
             yield
@@ -69,17 +69,17 @@ class Metrics:
 
     @contextmanager
     def time_stage(self, stage: str) -> Iterator[None]:
-        """Measure one stage of a query."""
+        """Measure the time of one stage of a query."""
         began = time.perf_counter()
         yield
         self.query_stage_seconds.labels(stage).observe(time.perf_counter() - began)
 
     def render(self, open_indexes: Iterable[IndexFigures], registered_projects: int) -> bytes:
-        """Return everything in Prometheus's text format.
+        """Return all metrics in Prometheus's text format.
 
         Args:
-            open_indexes: What the open indexes are like now.
-            registered_projects: Projects that the server serves, open or not.
+            open_indexes: Figures of each open index.
+            registered_projects: Number of projects that the server serves, open or not.
         """
         held = list(open_indexes)
         self.registered_projects.set(registered_projects)

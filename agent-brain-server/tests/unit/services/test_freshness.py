@@ -1,4 +1,4 @@
-"""The log of outstanding changes, and the barrier of a query."""
+"""Outstanding changes, and the barrier of a query."""
 
 import threading
 

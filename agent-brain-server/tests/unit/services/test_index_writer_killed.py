@@ -1,4 +1,4 @@
-"""A server that is killed between two of its writes: the next one shows nothing that is gone, and mends the stores."""
+"""Kill a server between two writes: the next one returns no deleted text, and repairs the stores."""
 
 import signal
 import subprocess
@@ -43,7 +43,7 @@ run_job()
 die_around(getattr(bundle, name), method, moment)
 run_job()
 """
-"""Indexes, removes a file, makes another one a binary, changes a third, and dies on the way of indexing that."""
+"""Index the project; delete a file, make another one binary, change a third; then die while these are indexed."""
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ run_job()
         "before documents mark_indexed",
     ],
 )
-def test_what_is_gone_is_not_shown_and_soon_in_no_store(
+def test_kill_between_writes_leaves_no_stale_entries(
     project: Path, open_bundle: Callable[[], ProjectServices], run_job: Callable[..., JobStatus], instant: str
 ) -> None:
     command = [sys.executable, "-c", CHANGE_AND_DIE, str(project), *instant.split()]

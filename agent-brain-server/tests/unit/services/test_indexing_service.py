@@ -1,4 +1,4 @@
-"""Jobs against real stores, a real worker and the real model."""
+"""Jobs with real stores, real workers and the real model."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def wait_until_idle(bundle: ProjectServices) -> None:
         time.sleep(0.01)
 
 
-def test_a_job_brings_every_file_into_all_three_stores(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_job_writes_every_file_to_all_three_stores(bundle: ProjectServices, run_job: RunJob) -> None:
     job = run_job(bundle)
     counts = bundle.documents.counts()
     assert job.state == "done"
@@ -45,14 +45,14 @@ def test_a_job_brings_every_file_into_all_three_stores(bundle: ProjectServices, 
     assert status.last_indexed_at is not None
 
 
-def test_nothing_changed_means_nothing_read(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_job_without_changes_reads_nothing(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     again = run_job(bundle)
     assert (again.state, again.progress.files_changed, again.progress.chunks_written) == ("done", 0, 0)
     assert run_job(bundle, force=True).progress.files_changed == 4
 
 
-def test_changed_new_and_deleted_files_are_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_job_indexes_changed_new_and_deleted_files(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "src/parser.py").write_text("def decode_trailer(line):\n    return line\n")
     (project / "src/new.py").write_text("def freshly_added():\n    pass\n")
@@ -67,7 +67,7 @@ def test_changed_new_and_deleted_files_are_followed(bundle: ProjectServices, pro
     assert counts.chunks == bundle.bm25.count() == bundle.vectors.count()
 
 
-def test_a_folder_decides_about_itself_alone(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_job_of_a_folder_changes_only_that_folder(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     shutil.rmtree(project / "docs")
     (project / "src/parser.py").unlink()
@@ -78,14 +78,14 @@ def test_a_folder_decides_about_itself_alone(bundle: ProjectServices, project: P
     assert "docs/guide.md" not in bundle.documents.file_records()
 
 
-def test_patterns_choose_the_files(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_patterns_select_the_files(bundle: ProjectServices, run_job: RunJob) -> None:
     assert run_job(bundle, include_patterns=["*.md"]).progress.files_total == 1
     assert run_job(bundle, exclude_patterns=["tests/"]).progress.files_total == 3
     assert run_job(bundle, exclude_patterns=["docs/"]).progress.files_removed == 1
     assert run_job(bundle, "src", recursive=False).progress.files_total == 2
 
 
-def test_what_cannot_be_indexed_is_counted_and_the_rest_is(
+def test_job_counts_skipped_files_and_indexes_the_others(
     bundle: ProjectServices, project: Path, run_job: RunJob
 ) -> None:
     (project / "picture.xyz").write_bytes(b"\0\1\2\3" * 1000)
@@ -109,7 +109,7 @@ def test_what_cannot_be_indexed_is_counted_and_the_rest_is(
     assert bundle.status().skipped == job.progress.files_skipped
 
 
-def test_a_chunk_that_was_damaged_leaves_no_vector_behind(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_damaged_chunk_is_replaced_with_its_vector(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     with bundle.documents.database.writing() as connection:
         connection.execute("UPDATE texts SET text = 'damaged' WHERE key = 1")
@@ -124,7 +124,7 @@ def test_a_chunk_that_was_damaged_leaves_no_vector_behind(bundle: ProjectService
     assert counts.files_pending == 0
 
 
-def test_a_damaged_document_store_is_set_aside_and_made_again(
+def test_damaged_document_store_is_rebuilt(
     open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob
 ) -> None:
     first = open_bundle()
@@ -135,7 +135,7 @@ def test_a_damaged_document_store_is_set_aside_and_made_again(
         file.write_bytes(b"not a database at all" * 1000)
     second = open_bundle()
     assert "set aside" in second.status().repairs[0]
-    wait_until_idle(second)  # nobody asked: what was indexed is remembered beside the store
+    wait_until_idle(second)  # the indexed roots are backed up beside the store
     assert sources(second, "FileLock")[:1] == ["src/locks.py"]
     assert second.status().vector_coverage == 1
     assert len(list(documents.parent.glob("llamaindex.store_damaged.*"))) == 1
@@ -154,7 +154,7 @@ def test_a_damaged_document_store_is_set_aside_and_made_again(
         ("nul\0byte", NotFoundError),
     ],
 )
-def test_a_folder_that_cannot_be_indexed_is_refused_at_once(
+def test_submit_refuses_invalid_folders(
     bundle: ProjectServices, project: Path, folder: str, error: type[Exception]
 ) -> None:
     (project / "leaving").symlink_to("/etc")
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_indexed_is_refused_at_once(
     assert bundle.indexing.jobs.newest() == []
 
 
-def test_a_bad_glob_or_overlap_is_refused_at_once(bundle: ProjectServices) -> None:
+def test_submit_refuses_invalid_glob_and_overlap(bundle: ProjectServices) -> None:
     with pytest.raises(InvalidRequestError, match="include_patterns"):
         bundle.indexing.submit(IndexRequest(folder_path=".", include_patterns=["!"]))
     with pytest.raises(InvalidRequestError, match="chunk_overlap"):
@@ -179,9 +179,7 @@ def write_many(project: Path, count: int) -> None:
         (project / f"src/module_{number}.py").write_text(f"def routine_{number}():\n{body}\n")
 
 
-def test_a_cancelled_job_stops_and_what_it_indexed_stays(
-    bundle: ProjectServices, project: Path, run_job: RunJob
-) -> None:
+def test_cancelled_job_keeps_indexed_files(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     write_many(project, 300)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
@@ -196,9 +194,7 @@ def test_a_cancelled_job_stops_and_what_it_indexed_stays(
 
 
 @pytest.mark.process
-def test_keywords_answer_while_vectors_follow_and_the_next_job_does_not_wait(
-    bundle: ProjectServices, project: Path
-) -> None:
+def test_next_job_does_not_wait_for_vectors(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 300)
     first = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
@@ -216,7 +212,7 @@ def test_keywords_answer_while_vectors_follow_and_the_next_job_does_not_wait(
         bundle.indexing.clear()
 
 
-def test_equal_waiting_jobs_are_one(bundle: ProjectServices, project: Path) -> None:
+def test_submit_returns_equal_queued_job(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 100)
     bundle.indexing.submit(IndexRequest(folder_path="."))
     waiting = [bundle.indexing.submit(IndexRequest(folder_path="src")).job_id for _ in range(3)]
@@ -224,7 +220,7 @@ def test_equal_waiting_jobs_are_one(bundle: ProjectServices, project: Path) -> N
 
 
 @pytest.mark.process
-def test_a_worker_that_is_killed_costs_nothing(bundle: ProjectServices, project: Path) -> None:
+def test_job_survives_killed_reader(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 200)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
@@ -242,7 +238,7 @@ def test_a_worker_that_is_killed_costs_nothing(bundle: ProjectServices, project:
 
 
 @pytest.mark.process
-def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ProjectServices], project: Path) -> None:
+def test_restart_resumes_unfinished_job(open_bundle: Callable[[], ProjectServices], project: Path) -> None:
     write_many(project, 200)
     first = open_bundle()
     job = first.indexing.submit(IndexRequest(folder_path="."))
@@ -260,7 +256,7 @@ def test_a_restart_goes_on_with_what_was_left(open_bundle: Callable[[], ProjectS
     assert counts.chunks == counts.embedded == second.bm25.count() == second.vectors.count()
 
 
-def test_clearing_forgets_everything(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_clear_removes_everything(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     assert bundle.indexing.clear().removed_documents == 4
     assert bundle.documents.counts().chunks == bundle.bm25.count() == bundle.vectors.count() == 0
@@ -269,7 +265,7 @@ def test_clearing_forgets_everything(bundle: ProjectServices, run_job: RunJob) -
 
 
 @pytest.mark.parametrize("lost", ["bm25_index", "chroma_db"])
-def test_a_lost_index_is_made_again(
+def test_lost_index_is_rebuilt(
     open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob, lost: str
 ) -> None:
     first = open_bundle()
@@ -286,7 +282,9 @@ def test_a_lost_index_is_made_again(
     assert second.bm25.count() == second.vectors.count() == counts.embedded == counts.chunks
 
 
-def test_a_moved_project_is_noticed(open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob) -> None:
+def test_moved_project_is_indexed_again(
+    open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob
+) -> None:
     first = open_bundle()
     run_job(first)
     first.documents.set_meta("project_root", "/somewhere/else")
@@ -302,9 +300,7 @@ def test_a_moved_project_is_noticed(open_bundle: Callable[[], ProjectServices], 
     assert sources(second, "FileLock") == []
 
 
-def test_a_keyword_index_that_lacks_a_file_is_made_again(
-    open_bundle: Callable[[], ProjectServices], run_job: RunJob
-) -> None:
+def test_incomplete_keyword_index_is_rebuilt(open_bundle: Callable[[], ProjectServices], run_job: RunJob) -> None:
     first = open_bundle()
     run_job(first)
     first.bm25.delete_paths(["src/locks.py"])
@@ -319,7 +315,7 @@ def test_a_keyword_index_that_lacks_a_file_is_made_again(
     assert second.bm25.count() == second.documents.counts().chunks
 
 
-def test_the_end_of_a_job_that_cannot_be_written_is_remembered(
+def test_job_end_is_kept_until_it_can_be_saved(
     bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -336,7 +332,7 @@ def test_the_end_of_a_job_that_cannot_be_written_is_remembered(
     assert bundle.indexing.jobs.newest()[1].finished_at
 
 
-def test_a_step_that_fails_outside_of_any_job_is_tried_again(
+def test_failure_outside_of_a_job_is_retried(
     bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent_brain_server.services.indexing_service.RETRY_S", 0.01)
@@ -352,11 +348,11 @@ def test_a_step_that_fails_outside_of_any_job_is_tried_again(
     assert run_job(bundle).state == "done"
 
 
-def test_what_a_failed_keyword_index_dropped_is_not_taken_for_indexed(
+def test_failed_keyword_commit_leaves_files_pending(
     bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        bundle.bm25._writer = None  # as after a write that failed
+        bundle.bm25._writer = None  # as after a failed write
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as full:
@@ -368,7 +364,7 @@ def test_what_a_failed_keyword_index_dropped_is_not_taken_for_indexed(
 
 
 @pytest.mark.process
-def test_a_worker_killed_while_embedding_is_replaced(bundle: ProjectServices, project: Path) -> None:
+def test_job_survives_killed_embedder(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 100)
     job = bundle.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180

@@ -1,4 +1,4 @@
-"""Slots: never more at work than allowed, whoever waits longest is next, and workers go on with their slot."""
+"""Slots limit how many projects index at once, in the order of their requests; workers stay with their slot."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ def worker(tmp_path: Path) -> Iterator[WorkerProcess]:
 
 
 @pytest.mark.parametrize("limit", [1, 2])
-def test_no_more_than_the_limit_are_at_work_and_each_gets_its_turn(limit: int) -> None:
+def test_slots_limit_concurrent_projects(limit: int) -> None:
     slots, working, most, turns = IndexingSlots(limit), [], [0], dict.fromkeys(range(6), 0)
 
     def index(project: int) -> None:
@@ -55,7 +55,7 @@ def test_no_more_than_the_limit_are_at_work_and_each_gets_its_turn(limit: int) -
     assert set(turns.values()) == {20}
 
 
-def test_projects_go_round_in_the_order_in_which_they_came() -> None:
+def test_slots_are_taken_in_order() -> None:
     slots, order = IndexingSlots(1), []
     first = Turn(lambda: None)
     assert slots.take(first, never)
@@ -80,14 +80,14 @@ def test_projects_go_round_in_the_order_in_which_they_came() -> None:
 
 
 @pytest.mark.process
-def test_who_holds_a_slot_is_told_when_another_begins_to_wait_and_the_worker_goes_on(worker: WorkerProcess) -> None:
-    slots, told = IndexingSlots(1), threading.Event()
-    holder, other = Turn(told.set), Turn(lambda: None)
+def test_contention_calls_holder_and_passes_the_worker_on(worker: WorkerProcess) -> None:
+    slots, contended = IndexingSlots(1), threading.Event()
+    holder, other = Turn(contended.set), Turn(lambda: None)
     assert slots.take(holder, never)
     assert not slots.is_wanted()
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(slots.take, other, never)
-        assert told.wait(WAIT_LIMIT_S)
+        assert contended.wait(WAIT_LIMIT_S)
         assert slots.is_wanted()
         workers = Workers({"reader": worker})
         slots.give_back(holder, workers)
@@ -97,7 +97,7 @@ def test_who_holds_a_slot_is_told_when_another_begins_to_wait_and_the_worker_goe
     slots.give_back(other, None)
 
 
-def test_a_turn_is_over_when_it_has_lasted_and_another_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turn_is_over_only_if_another_project_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MIN_TURN_S", 0.1)
     slots, holder, stopping = IndexingSlots(1), Turn(lambda: None), threading.Event()
     assert slots.take(holder, never)
@@ -114,7 +114,7 @@ def test_a_turn_is_over_when_it_has_lasted_and_another_waits(monkeypatch: pytest
 
 
 @pytest.mark.process
-def test_a_worker_that_nobody_waits_for_is_ended(worker: WorkerProcess) -> None:
+def test_give_back_ends_workers_if_no_project_waits(worker: WorkerProcess) -> None:
     slots, turn = IndexingSlots(2), Turn(lambda: None)
     assert slots.take(turn, never)
     slots.give_back(turn, Workers({"reader": worker}))

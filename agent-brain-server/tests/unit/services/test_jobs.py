@@ -1,4 +1,4 @@
-"""The queue on a real store: first come first served, one word per job, nothing lost in a restart."""
+"""The job queue on a real store."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def request(folder: str) -> IndexRequest:
     return IndexRequest(folder_path=folder)
 
 
-def test_the_job_that_waited_longest_begins_first(queue: JobQueue) -> None:
+def test_take_next_returns_the_oldest_job(queue: JobQueue) -> None:
     submitted = [queue.submit(request(folder)).job_id for folder in ("a", "b", "c")]
     begun = []
     while (job := queue.take_next()) is not None:
@@ -38,14 +38,14 @@ def test_the_job_that_waited_longest_begins_first(queue: JobQueue) -> None:
     assert queue.is_busy()
 
 
-def test_an_equal_job_that_waits_stands_for_both_and_one_that_runs_does_not(queue: JobQueue) -> None:
+def test_submit_merges_equal_queued_jobs_only(queue: JobQueue) -> None:
     first = queue.submit(request("a"))
     assert queue.submit(request("a")).job_id == first.job_id
     queue.take_next()
     assert queue.submit(request("a")).job_id != first.job_id
 
 
-def test_a_running_job_is_seen_as_it_is_now(queue: JobQueue) -> None:
+def test_get_returns_current_progress_of_running_job(queue: JobQueue) -> None:
     queue.submit(request("a"))
     job = queue.take_next()
     assert job is not None
@@ -59,7 +59,7 @@ def test_a_running_job_is_seen_as_it_is_now(queue: JobQueue) -> None:
     assert queue.newest()[0].progress.files_done == 7
 
 
-def test_the_first_word_on_how_a_job_ended_counts(queue: JobQueue) -> None:
+def test_finish_does_not_change_a_cancelled_job(queue: JobQueue) -> None:
     queue.submit(request("a"))
     job = queue.take_next()
     assert job is not None
@@ -72,19 +72,19 @@ def test_the_first_word_on_how_a_job_ended_counts(queue: JobQueue) -> None:
     assert not queue.is_busy()
 
 
-def test_a_waiting_job_is_cancelled_without_ever_beginning(queue: JobQueue) -> None:
+def test_cancelled_queued_job_never_starts(queue: JobQueue) -> None:
     job_id = queue.submit(request("a")).job_id
     assert queue.cancel(job_id).state == "cancelled"
     assert queue.take_next() is None
 
 
-def test_an_unknown_job_is_said_to_be_unknown(queue: JobQueue) -> None:
+def test_unknown_job_raises_not_found(queue: JobQueue) -> None:
     for call in (queue.get, queue.cancel):
         with pytest.raises(NotFoundError):
             call("job_nope")
 
 
-def test_what_an_earlier_server_left_is_begun_again(store: JobStore) -> None:
+def test_resume_unfinished_queues_jobs_of_previous_server(store: JobStore) -> None:
     earlier = JobQueue(store)
     running, waiting = earlier.submit(request("a")).job_id, earlier.submit(request("b")).job_id
     earlier.take_next()
@@ -94,7 +94,7 @@ def test_what_an_earlier_server_left_is_begun_again(store: JobStore) -> None:
     assert [job.status.job_id for job in begun if job] == [running, waiting]
 
 
-def test_how_a_job_ended_is_remembered(store: JobStore, queue: JobQueue) -> None:
+def test_finish_saves_state_error_and_progress(store: JobStore, queue: JobQueue) -> None:
     queue.submit(request("a"))
     job = queue.take_next()
     assert job is not None

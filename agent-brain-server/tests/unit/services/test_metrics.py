@@ -1,4 +1,4 @@
-"""What one server measures is its own, and readable by Prometheus."""
+"""Metrics in Prometheus's text format."""
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -13,7 +13,7 @@ def read(metrics: Metrics, *counts: StoreCounts) -> dict[tuple[str, tuple[tuple[
     return {(sample.name, tuple(sample.labels.items())): sample.value for sample in samples}
 
 
-def test_sizes_are_summed_over_the_open_indexes() -> None:
+def test_render_sums_sizes_over_open_indexes() -> None:
     metrics = Metrics()
     shown = read(metrics, StoreCounts(3, 0, 30, 20), StoreCounts(4, 1, 40, 40))
     assert shown["agent_brain_documents", ()] == 7
@@ -22,7 +22,7 @@ def test_sizes_are_summed_over_the_open_indexes() -> None:
     assert read(metrics)["agent_brain_chunks", ()] == 0
 
 
-def test_stages_are_timed_each_under_its_name() -> None:
+def test_time_stage_labels_each_stage() -> None:
     metrics = Metrics()
     for stage in ("bm25", "rank", "rank"):
         with metrics.time_stage(stage):
@@ -33,14 +33,14 @@ def test_stages_are_timed_each_under_its_name() -> None:
     assert 0 < shown["agent_brain_query_stage_seconds_sum", (("stage", "rank"),)] < 1
 
 
-def test_two_servers_in_one_process_count_apart() -> None:
+def test_metrics_of_two_servers_are_independent() -> None:
     first, second = Metrics(), Metrics()
     first.files_indexed.inc(5)
     assert read(first)["agent_brain_files_indexed_total", ()] == 5
     assert read(second)["agent_brain_files_indexed_total", ()] == 0
 
 
-def test_the_process_is_measured_too() -> None:
+def test_render_includes_process_metrics() -> None:
     shown = read(Metrics())
     assert shown["process_resident_memory_bytes", ()] > 10_000_000
     assert shown["process_start_time_seconds", ()] > 0

@@ -1,4 +1,4 @@
-"""The real model behind questions: opened once, asked once for each question."""
+"""Embed queries with the real model."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,14 +13,14 @@ from agent_brain_server.services.query_service import QueryEmbedder
 MODEL = ProjectConfig().embedding_model
 
 
-def test_a_question_is_a_unit_vector_near_to_others_that_mean_the_same() -> None:
+def test_embed_returns_similar_unit_vectors_for_similar_queries() -> None:
     embedder = QueryEmbedder(MODEL)
     close, near, far = map(embedder.embed, ("close the file", "shut the file handle", "bake a cake with plums"))
     assert np.linalg.norm(close) == pytest.approx(1, abs=1e-5)
     assert close @ near > close @ far + 0.2
 
 
-def test_the_first_line_of_several_counts_twice() -> None:
+def test_embed_weights_the_subject_line() -> None:
     embedder = QueryEmbedder(MODEL)
     title, text = (
         "The lock is lost after a restart",
@@ -32,7 +32,7 @@ def test_the_first_line_of_several_counts_twice() -> None:
     assert embedder.embed(f"\n{title}\n") @ embedder.embed(title) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_question_is_embedded_once_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embed_caches_recent_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_service, "CACHED_QUERIES", 2)
     embedder = QueryEmbedder(MODEL)
     first = embedder.embed("one")
@@ -43,13 +43,13 @@ def test_a_question_is_embedded_once_and_the_oldest_is_forgotten(monkeypatch: py
     assert embedder.embed("two") is not second
 
 
-def test_threads_open_one_model() -> None:
+def test_open_loads_one_model_for_all_threads() -> None:
     embedder = QueryEmbedder(MODEL)
     with ThreadPoolExecutor(8) as threads:
         opened = {id(model) for model in threads.map(lambda _: embedder.open(), range(16))}
     assert len(opened) == 1
 
 
-def test_a_model_that_cannot_be_opened_is_an_error_of_the_settings() -> None:
+def test_embed_with_unknown_model_raises_config_error() -> None:
     with pytest.raises(ConfigError):
-        QueryEmbedder("nobody:nothing").embed("x")
+        QueryEmbedder("unknown:model").embed("x")

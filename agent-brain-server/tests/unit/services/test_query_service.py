@@ -1,4 +1,4 @@
-"""Answers come from the documents; what an index alone still knows is not said."""
+"""Answer queries with real stores."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +14,15 @@ from agent_brain_server.services.query_service import SingleSlotExecutor
 RunJob = Callable[..., JobStatus]
 
 
-def test_a_hit_whose_chunk_is_gone_is_dropped(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_answer_drops_hits_without_a_chunk(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
-    bundle.documents.remove_files(["src/locks.py"])  # and from neither index: as after a kill in between
+    bundle.documents.remove_files(["src/locks.py"])  # but from neither index, as after a kill between the writes
     for mode in ("bm25", "vector", "hybrid"):
         answer = bundle.queries.answer(QueryRequest(query="FileLock release", mode=mode))
         assert "src/locks.py" not in [result.source for result in answer.results]
 
 
-def test_the_answer_says_how_fresh_it_is(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_answer_reports_freshness(bundle: ProjectServices, run_job: RunJob) -> None:
     empty = bundle.queries.answer(QueryRequest(query="anything"))
     assert (empty.results, empty.total_results, empty.index.last_indexed_at) == ([], 0, None)
     run_job(bundle)
@@ -34,33 +34,33 @@ def test_the_answer_says_how_fresh_it_is(bundle: ProjectServices, run_job: RunJo
     assert (stale.files_pending, stale.vector_coverage) == (4, 0.0)
 
 
-def test_as_many_as_asked_for_and_no_more(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_answer_returns_at_most_top_k_results(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     for top_k in (1, 2, 100):
         answer = bundle.queries.answer(QueryRequest(query="header lock installer", top_k=top_k))
         assert answer.total_results == len(answer.results) <= top_k
 
 
-def test_meaning_finds_what_shares_no_word(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_vector_search_finds_text_without_common_words(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     by_meaning = bundle.queries.answer(QueryRequest(query="put up the program", alpha=1.0)).results
     assert by_meaning[0].source == "docs/guide.md"
     assert by_meaning[0].bm25_score is None
 
 
-def test_a_question_beside_others_is_answered_alike(
+def test_answer_does_not_depend_on_the_executor(
     bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_job(bundle)
     request = QueryRequest(query="put up the program")
     with_two_threads = bundle.queries.answer(request).results
-    monkeypatch.setattr(SingleSlotExecutor, "try_submit", lambda *_: None)  # as while it works for another question
+    monkeypatch.setattr(SingleSlotExecutor, "try_submit", lambda *_: None)  # as while another query uses it
     with_one = bundle.queries.answer(request).results
     assert with_one == with_two_threads
     assert any(result.vector_score is not None for result in with_one)
 
 
-def test_unknown_chunks_and_bad_globs_are_named(bundle: ProjectServices, project: Path) -> None:
+def test_unknown_chunk_and_invalid_glob_raise(bundle: ProjectServices, project: Path) -> None:
     with pytest.raises(NotFoundError):
         bundle.queries.get_chunk("0" * 24)
     with pytest.raises(InvalidRequestError):

@@ -1,4 +1,4 @@
-"""The index obeys the setting: at once for what becomes a secret, from the next start for what was indexed before."""
+"""Apply the setting `index_secrets`: at once to new secrets, at the next start to files that were indexed before."""
 
 import time
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def test_secrets_are_skipped_and_counted(bundle: ProjectServices, project: Path,
     assert answers(bundle, "crocodile PASSWORD") == []
 
 
-def test_the_watcher_takes_out_what_becomes_a_secret(
+def test_file_that_becomes_a_secret_is_removed(
     open_bundle: Callable[..., ProjectServices], project: Path, run_job: RunJob
 ) -> None:
     (project / "notes.txt").write_text("crocodile notes\n")
@@ -72,7 +72,7 @@ def test_the_watcher_takes_out_what_becomes_a_secret(
     wait_until(lambda: bundle.documents.counts().chunks == bundle.bm25.count())
 
 
-def test_a_change_of_the_setting_reaches_what_was_indexed_before(project: Path, run_job: RunJob) -> None:
+def test_changed_secret_setting_applies_to_indexed_files(project: Path, run_job: RunJob) -> None:
     (project / ".env").write_text("PASSWORD=crocodile\n")
     (project / "deploy_key").write_text(KEY)
     for index_secrets in (True, False, True):
@@ -80,14 +80,14 @@ def test_a_change_of_the_setting_reaches_what_was_indexed_before(project: Path, 
         try:
             if not bundle.documents.file_records():
                 run_job(bundle)
-            is_followed = partial(obeys, bundle, {".env", "deploy_key"}, index_secrets=index_secrets)
-            wait_until(is_followed)
+            is_applied = partial(obeys, bundle, {".env", "deploy_key"}, index_secrets=index_secrets)
+            wait_until(is_applied)
             assert bundle.documents.counts().files_pending == 0
         finally:
             bundle.close()
 
 
-def test_without_a_change_nothing_is_read_again(project: Path, run_job: RunJob) -> None:
+def test_unchanged_secret_setting_reads_nothing(project: Path, run_job: RunJob) -> None:
     bundle = open_with(project, index_secrets=False)
     run_job(bundle)
     bundle.close()

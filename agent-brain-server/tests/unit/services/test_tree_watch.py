@@ -1,4 +1,4 @@
-"""The watches of a real tree: which directories have one, and what the kernel's events say."""
+"""Watch a real tree, and read the kernel's events."""
 
 import contextlib
 import multiprocessing
@@ -50,7 +50,7 @@ def test_drain_without_changes_is_empty(open_watch: OpenWatch) -> None:
     assert watch.count() == 3
 
 
-def test_drain_names_every_kind_of_file_change(root: Path, open_watch: OpenWatch) -> None:
+def test_drain_returns_every_kind_of_file_change(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     (root / "src/a.py").write_text("a = 2\n")
     (root / "src/b.py").write_text("")
@@ -70,7 +70,7 @@ def test_drain_reports_writes_before_the_file_is_closed(root: Path, open_watch: 
         assert watch.drain().paths == {b"src/a.py"}
 
 
-def test_new_directories_are_followed_after_follow(root: Path, open_watch: OpenWatch) -> None:
+def test_follow_watches_new_directories(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     (root / "lib/deep").mkdir(parents=True)
     assert watch.drain().directories == {b"lib"}
@@ -79,7 +79,7 @@ def test_new_directories_are_followed_after_follow(root: Path, open_watch: OpenW
     assert watch.drain().paths == {b"lib/deep/x.py"}
 
 
-def test_a_replaced_directory_is_watched_by_its_new_inode(root: Path, open_watch: OpenWatch) -> None:
+def test_replaced_directory_is_watched_by_new_inode(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     shutil.copytree(root / "src", root / "src.new")
     watch.drain()
@@ -95,7 +95,7 @@ def test_a_replaced_directory_is_watched_by_its_new_inode(root: Path, open_watch
     assert watch.drain().paths == {b"src/a.py", b"src/inner/d.py"}
 
 
-def test_a_vanished_directory_ends_nothing(root: Path, open_watch: OpenWatch) -> None:
+def test_follow_ignores_vanished_directories(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     shutil.rmtree(root / "src")
     watch.follow([b"src", b"src/inner", b"never/there"])
@@ -105,7 +105,7 @@ def test_a_vanished_directory_ends_nothing(root: Path, open_watch: OpenWatch) ->
     assert watch.drain().paths == {b"top.py"}
 
 
-def test_a_link_is_not_followed(root: Path, tmp_path: Path, open_watch: OpenWatch) -> None:
+def test_follow_ignores_links(root: Path, tmp_path: Path, open_watch: OpenWatch) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (root / "link").symlink_to(outside)
@@ -116,7 +116,7 @@ def test_a_link_is_not_followed(root: Path, tmp_path: Path, open_watch: OpenWatc
 
 
 @pytest.mark.parametrize("name", [".gitignore", "src/.gitignore", "src/CACHEDIR.TAG"])
-def test_a_changed_rule_rechecks_everything(root: Path, open_watch: OpenWatch, name: str) -> None:
+def test_changed_ignore_file_requests_recheck(root: Path, open_watch: OpenWatch, name: str) -> None:
     watch = open_watch()
     (root / name).write_text("*.log\n")
     events = watch.drain()
@@ -124,7 +124,7 @@ def test_a_changed_rule_rechecks_everything(root: Path, open_watch: OpenWatch, n
     assert (events.rescan, events.is_recrawl) == (True, False)
 
 
-def test_git_index_and_exclude_recheck_everything(root: Path, open_watch: OpenWatch) -> None:
+def test_changed_git_index_or_exclude_requests_recheck(root: Path, open_watch: OpenWatch) -> None:
     git(root, "init", "-q")
     watch = open_watch()
     git(root, "add", "src/a.py")
@@ -137,7 +137,7 @@ def test_git_index_and_exclude_recheck_everything(root: Path, open_watch: OpenWa
     assert watch.drain().recheck is None
 
 
-def test_the_index_of_a_linked_worktree_is_watched(tmp_path: Path) -> None:
+def test_git_index_of_linked_worktree_is_watched(tmp_path: Path) -> None:
     main, linked = tmp_path / "main", tmp_path / "linked"
     main.mkdir()
     git(main, "init", "-q")
@@ -167,7 +167,7 @@ def test_ignored_directories_are_not_watched(root: Path, open_watch: OpenWatch) 
     assert not watch.drain()
 
 
-def test_rules_apply_below_the_root_only(tmp_path: Path) -> None:
+def test_ignore_rules_apply_only_below_the_root(tmp_path: Path) -> None:
     root = tmp_path / "node_modules" / ".venv" / "pkg"
     root.mkdir(parents=True)
     watch = TreeWatch(root, lambda _: False)
@@ -179,7 +179,7 @@ def test_rules_apply_below_the_root_only(tmp_path: Path) -> None:
         watch.close()
 
 
-def test_directories_of_indexed_files_are_watched_although_ignored(root: Path, open_watch: OpenWatch) -> None:
+def test_watch_also_watches_ignored_directories(root: Path, open_watch: OpenWatch) -> None:
     (root / "node_modules/mine").mkdir(parents=True)
     watch = open_watch()
     assert watch.watch_also([b"node_modules/mine"]) == {b"node_modules", b"node_modules/mine"}
@@ -187,7 +187,7 @@ def test_directories_of_indexed_files_are_watched_although_ignored(root: Path, o
     assert watch.drain().paths == {b"node_modules/mine/x.js"}
 
 
-def test_past_the_limit_the_rest_is_unwatched(open_watch: OpenWatch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directories_over_the_limit_are_unwatched(open_watch: OpenWatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent_brain_server.services.tree_watch.MAX_WATCHES", 2)
     watch = open_watch()
     assert watch.count() == 2
@@ -196,10 +196,10 @@ def test_past_the_limit_the_rest_is_unwatched(open_watch: OpenWatch, monkeypatch
     assert watch.polled() == list(watch.unwatched())
 
 
-def test_an_overflow_rechecks_everything(root: Path, open_watch: OpenWatch) -> None:
+def test_queue_overflow_requests_recheck(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    for number in range(queue // 2 + 1):  # two names take turns, so that the kernel merges nothing
+    for number in range(queue // 2 + 1):  # alternating names: the kernel merges equal events
         os.utime(root / "src/a.py")
         os.utime(root / "src" / "inner")
         if number % 2:
@@ -209,7 +209,7 @@ def test_an_overflow_rechecks_everything(root: Path, open_watch: OpenWatch) -> N
     assert events.recheck == "the kernel's event queue overflowed"
 
 
-def test_a_missing_root_is_an_error(root: Path, open_watch: OpenWatch) -> None:
+def test_rescan_of_missing_root_raises(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     shutil.rmtree(root)
     events = watch.drain()
@@ -218,7 +218,7 @@ def test_a_missing_root_is_an_error(root: Path, open_watch: OpenWatch) -> None:
         watch.rescan(())
 
 
-def test_a_local_directory_is_not_on_a_remote_mount(root: Path) -> None:
+def test_local_directory_has_no_remote_mounts(root: Path) -> None:
     assert find_remote_mounts(root) == {}
 
 
@@ -253,7 +253,7 @@ def watch_as(user: int, root: Path, results: "multiprocessing.SimpleQueue[object
     results.put((watch.unwatched(), watch.polled(), watch.drain().paths))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user, whom modes apply to")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become a user to whom file modes apply")
 def test_unreadable_directory_leaves_the_rest_watched() -> None:
     with contextlib.ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))

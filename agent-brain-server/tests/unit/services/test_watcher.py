@@ -1,4 +1,4 @@
-"""An answer includes every change made before the query, or counts it: real files, real git, the kernel's events."""
+"""An answer includes every change made before the query, or counts it: real files, git and kernel events."""
 
 import os
 import shutil
@@ -31,11 +31,13 @@ def find(bundle: ProjectServices, name: str) -> list[str]:
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LIMIT_S
     while not condition():
-        assert time.monotonic() < deadline, "the index did not follow"
+        assert time.monotonic() < deadline, "the change was not indexed"
         time.sleep(0.02)
 
 
-def test_a_save_is_found_and_so_is_what_it_replaced(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_saved_file_is_found_and_its_old_content_is_not(
+    bundle: ProjectServices, project: Path, run_job: RunJob
+) -> None:
     run_job(bundle)
     (project / "src/parser.py").write_text("def decode_trailer(line):\n    return line\n")
     wait_for(lambda: find(bundle, "decode_trailer") == ["src/parser.py"])
@@ -43,14 +45,14 @@ def test_a_save_is_found_and_so_is_what_it_replaced(bundle: ProjectServices, pro
     wait_for(lambda: bundle.queries.freshness().files_pending == 0)
 
 
-def test_a_save_by_rename_is_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_save_by_rename_is_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "src/.parser.py.new").write_text("def renamed_into_place():\n    pass\n")
     os.replace(project / "src/.parser.py.new", project / "src/parser.py")
     wait_for(lambda: find(bundle, "renamed_into_place") == ["src/parser.py"])
 
 
-def test_new_directories_are_followed_all_the_way_down(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_new_directories_are_watched_recursively(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "lib/inner").mkdir(parents=True)
     (project / "lib/inner/fresh.py").write_text("def first_in_new_directory():\n    pass\n")
@@ -59,14 +61,14 @@ def test_new_directories_are_followed_all_the_way_down(bundle: ProjectServices, 
     wait_for(lambda: find(bundle, "second_in_new_directory") == ["lib/inner/second.py"])
 
 
-def test_deleted_files_and_directories_are_forgotten(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_deleted_directory_is_removed_from_index(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     shutil.rmtree(project / "src")
     wait_for(lambda: bundle.documents.counts().files == 2)
     assert find(bundle, "parse_http_header") == []
 
 
-def test_a_thousand_files_at_once_are_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_thousand_new_files_are_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     for number in range(1000):
         (project / f"src/bulk_{number}.py").write_text(f"def bulk_{number}():\n    pass\n")
@@ -74,34 +76,32 @@ def test_a_thousand_files_at_once_are_found(bundle: ProjectServices, project: Pa
     wait_for(lambda: find(bundle, "bulk_999") == ["src/bulk_999.py"])
 
 
-def test_what_changed_while_no_server_ran_is_caught_up_with(
-    open_bundle: OpenBundle, project: Path, run_job: RunJob
-) -> None:
+def test_start_indexes_changes_made_while_stopped(open_bundle: OpenBundle, project: Path, run_job: RunJob) -> None:
     first = open_bundle()
     run_job(first)
     first.close()
-    (project / "src/parser.py").write_text("def changed_in_the_dark():\n    pass\n")
+    (project / "src/parser.py").write_text("def changed_while_stopped():\n    pass\n")
     second = open_bundle(watch=True)
-    wait_for(lambda: find(second, "changed_in_the_dark") == ["src/parser.py"])
+    wait_for(lambda: find(second, "changed_while_stopped") == ["src/parser.py"])
 
 
-def test_what_was_not_indexed_stays_out(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_files_outside_of_indexed_roots_stay_out(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle, "src", include_patterns=["*.py"])
     (project / "docs/guide.md").write_text("# Changed\n")
     (project / "src/notes.md").write_text("# New\n")
-    (project / "src/parser.py").write_text("def the_one_that_counts():\n    pass\n")
-    wait_for(lambda: find(bundle, "the_one_that_counts") == ["src/parser.py"])
+    (project / "src/parser.py").write_text("def the_expected_one():\n    pass\n")
+    wait_for(lambda: find(bundle, "the_expected_one") == ["src/parser.py"])
     assert set(bundle.documents.file_records()) == {"src/locks.py", "src/parser.py"}
 
 
-def test_nothing_is_watched_before_something_is_indexed(bundle: ProjectServices, project: Path) -> None:
+def test_project_without_indexed_roots_is_not_indexed(bundle: ProjectServices, project: Path) -> None:
     (project / "src/parser.py").write_text("def unasked():\n    pass\n")
     time.sleep(1.0)
     assert bundle.indexing.jobs.newest() == []
 
 
 def ask(bundle: ProjectServices, word: str) -> list[str]:
-    """Return the files that answer with a word, as soon as an answer reports nothing pending."""
+    """Return the files that contain a word, from the first answer without pending files."""
     deadline = time.monotonic() + 6 * LIMIT_S
     while True:
         request = QueryRequest(query=word, mode="bm25", wait_ms=10_000)
@@ -121,7 +121,7 @@ def git(project: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=project, check=True, capture_output=True)
 
 
-def test_query_right_after_each_save_sees_it(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_query_after_each_save_finds_it(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     for number in range(20):
         write(project / "src/parser.py", f"savedword{number:02}")
@@ -144,7 +144,7 @@ def test_deleted_file_is_never_answered(bundle: ProjectServices, project: Path, 
     assert find(bundle, "parse_http_header") == []
 
 
-def test_two_saves_within_one_tick_are_told_apart(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_second_save_with_equal_mtime_is_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     path = project / "src/parser.py"
     write(path, "firstsave")
@@ -195,7 +195,7 @@ def test_swapped_directory_is_watched_by_inode(bundle: ProjectServices, project:
         assert ask(bundle, f"savedagain{number}") == ["gen/out.py"]
 
 
-def test_file_replaced_by_directory_is_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_file_replaced_by_directory_is_updated(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     (project / "src/parser.py").unlink()
     write(project / "src/parser.py/inner.py", "insidenow")
@@ -203,7 +203,7 @@ def test_file_replaced_by_directory_is_followed(bundle: ProjectServices, project
     assert find(bundle, "parse_http_header") == []
 
 
-def test_branch_switches_and_stashes_are_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_branch_switches_and_stashes_are_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q", "-b", "main")
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "base")
@@ -228,7 +228,7 @@ def test_branch_switches_and_stashes_are_followed(bundle: ProjectServices, proje
     assert ask(bundle, "aftertheestash") == ["fresh/new.py"]
 
 
-def test_changed_ignore_rules_are_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_changed_ignore_rules_are_applied(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q")
     run_job(bundle)
     write(project / "maybe/file.py", "maybeignored")
@@ -241,7 +241,7 @@ def test_changed_ignore_rules_are_followed(bundle: ProjectServices, project: Pat
         assert ask(bundle, "maybeignored") == ["maybe/file.py"]
 
 
-def test_forced_add_of_ignored_file_is_followed(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_forced_add_of_ignored_file_is_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     (project / ".gitignore").write_text("ignored/\n")
     git(project, "init", "-q")
     run_job(bundle)
@@ -267,7 +267,7 @@ def test_growing_log_does_not_delay_other_saves(bundle: ProjectServices, project
         wait_for(lambda word=f"besidethelog{number:02}": find(bundle, word) == ["src/parser.py"])  # type: ignore[misc]
 
 
-def test_unwatched_part_is_compared_and_reported(
+def test_unwatched_directories_are_compared_and_reported(
     open_bundle: OpenBundle, project: Path, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent_brain_server.services.tree_watch.MAX_WATCHES", 1)
@@ -279,11 +279,11 @@ def test_unwatched_part_is_compared_and_reported(
     assert (status.state, status.unwatched_directories > 0) == ("partial", True)
     assert "max_user_watches" in status.unwatched["src"]
     assert bundle.queries.answer(QueryRequest(query="x")).index.watch == "partial"
-    write(project / "src/parser.py", "polledinstead")  # without a waiting query, within some seconds
+    write(project / "src/parser.py", "polledinstead")  # found within seconds, also if no query waits
     wait_for(lambda: find(bundle, "polledinstead") == ["src/parser.py"])
 
 
-def test_removed_root_is_followed_when_it_returns(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_restored_project_root_is_watched_again(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     away = project.with_name("away")
     os.rename(project, away)
@@ -316,7 +316,7 @@ def test_directory_with_kept_times_is_read_again(bundle: ProjectServices, projec
         assert ask(bundle, f"sametimes{number}") == ["gen/out.py"]
 
 
-def test_name_that_is_not_utf8_stops_nothing(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_name_that_is_not_utf8_is_skipped(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(bundle)
     Path(os.fsdecode(os.fsencode(project) + b"/src/bad\xff.py")).write_text("x = 1\n")
     Path(os.fsdecode(os.fsencode(project) + b"/dir\xff")).mkdir()

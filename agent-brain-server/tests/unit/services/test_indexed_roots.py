@@ -1,4 +1,4 @@
-"""What is remembered of the jobs is what has to be kept fresh, no more and no less."""
+"""Indexed roots after a series of jobs."""
 
 import pytest
 
@@ -19,7 +19,7 @@ TOP = request(".", recursive=False)
 
 
 @pytest.mark.parametrize(
-    ("jobs", "scopes"),
+    ("jobs", "roots"),
     [
         ([SRC], [SRC]),
         ([SRC, ALL], [ALL]),
@@ -32,14 +32,14 @@ TOP = request(".", recursive=False)
         ([request("src", force=True)], [SRC]),
     ],
 )
-def test_a_job_takes_the_place_of_what_lies_in_it(jobs: list[IndexRequest], scopes: list[IndexRequest]) -> None:
+def test_merge_roots_replaces_roots_inside_the_new_one(jobs: list[IndexRequest], roots: list[IndexRequest]) -> None:
     merged: list[IndexRequest] = []
     for job in jobs:
         merged = merge_roots(merged, job)
-    assert merged == scopes
+    assert merged == roots
 
 
-def test_scopes_outlive_the_server_and_foreign_ones_are_forgotten(bundle: ProjectServices) -> None:
+def test_load_roots_ignores_an_unknown_format(bundle: ProjectServices) -> None:
     remember_root(bundle.documents, SRC_PYTHON)
     assert load_roots(bundle.documents) == [SRC_PYTHON]
     bundle.documents.set_meta(ROOTS_META, '[{"unknown": 1}]')

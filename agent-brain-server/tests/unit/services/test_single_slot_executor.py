@@ -1,4 +1,4 @@
-"""The thread beside a question: one caller at a time, in that caller's context, and free again whatever happens."""
+"""Run one task at a time, in the context of its caller."""
 
 import contextvars
 import threading
@@ -12,16 +12,16 @@ WAIT_LIMIT_S = 120.0
 asked: contextvars.ContextVar[str] = contextvars.ContextVar("asked")
 
 
-def test_work_is_done_in_another_thread_and_the_callers_context() -> None:
-    asked.set("a question")
+def test_try_submit_runs_in_a_thread_with_callers_context() -> None:
+    asked.set("a query")
     work = SingleSlotExecutor().try_submit(lambda: (threading.get_ident(), asked.get()))
     assert work is not None
     thread, context = work.result(WAIT_LIMIT_S)
     assert thread != threading.get_ident()
-    assert context == "a question"
+    assert context == "a query"
 
 
-def test_a_second_caller_is_sent_away_until_the_first_is_served() -> None:
+def test_try_submit_returns_none_while_a_task_runs() -> None:
     side, may_end = SingleSlotExecutor(), threading.Event()
     first = side.try_submit(may_end.wait, WAIT_LIMIT_S)
     assert side.try_submit(int) is None
@@ -33,7 +33,7 @@ def test_a_second_caller_is_sent_away_until_the_first_is_served() -> None:
     assert second.result(WAIT_LIMIT_S) == 0
 
 
-def test_failed_work_frees_the_thread() -> None:
+def test_try_submit_works_after_a_failed_task() -> None:
     side = SingleSlotExecutor()
     failed = side.try_submit(int, "no number")
     assert failed is not None

@@ -1,4 +1,4 @@
-"""Vectors fill in behind with the real worker and model, and nothing is embedded twice."""
+"""Embed the chunks of a project with the real worker and model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +11,20 @@ from agent_brain_server.types import Chunk
 RunJob = Callable[..., JobStatus]
 
 
-def test_a_text_is_embedded_below_where_it_stands() -> None:
+def test_embedding_text_starts_with_path_and_heading() -> None:
     method = Chunk("i", "src/a.py", "def close(self): ...", 1, 1, "python", "code", ("close",), "class Client")
     assert embedding_text(method) == "src/a.py > class Client\ndef close(self): ..."
     plain = Chunk("i", "src/a.py", "x = 1", 1, 1, "python", "code")
     assert embedding_text(plain) == "src/a.py\nx = 1"
 
 
-def test_keys_tell_texts_apart_and_take_any_text() -> None:
+def test_embedding_keys_differ_for_different_texts() -> None:
     keys = {embedding_key(text) for text in ("", "a", "b", "a ", "\ud800")}
     assert len(keys) == 5
     assert {len(key) for key in keys} == {32}
 
 
-def test_a_text_that_was_embedded_once_needs_no_worker(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_known_text_is_not_embedded_again(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     before = bundle.metrics.chunks_embedded._value.get()
     run_job(bundle, force=True)
@@ -34,14 +34,12 @@ def test_a_text_that_was_embedded_once_needs_no_worker(bundle: ProjectServices, 
     assert bundle.metrics.chunks_embedded._value.get() == before
 
 
-def test_every_chunk_has_the_vector_of_its_own_text(bundle: ProjectServices, run_job: RunJob) -> None:
+def test_each_chunk_has_the_vector_of_its_text(bundle: ProjectServices, run_job: RunJob) -> None:
     run_job(bundle)
     assert_vectors_are_of_their_texts(bundle)
 
 
-def test_a_chunk_below_another_heading_gets_another_vector(
-    bundle: ProjectServices, project: Path, run_job: RunJob
-) -> None:
+def test_changed_heading_changes_the_vector(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
     guide = project / "docs/guide.md"
     words = "It waits until the door opens, takes what lies behind it, and goes away again. " * 3
     guide.write_text(f"# Whales\n\n{words}\n\n## Feeding\n\nAll day. {words}\n")
