@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.embedding.embedders import DEFAULT_MODEL, open_embedder
+from agent_brain_server.embedding.embedders import open_embedder
 from agent_brain_server.indexing.chunking.chunker import chunk_file
 from agent_brain_server.indexing.reading.loader import load_file
+from agent_brain_server.models import DEFAULT_MODEL
 from agent_brain_server.types import FileStat, SourceText
 
 SAMPLE = 600  # chunks: about seven seconds of work

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from chromadb.config import Settings
 
-from agent_brain_server.embedding.embedders import DEFAULT_MODEL, open_embedder
+from agent_brain_server.embedding.embedders import open_embedder
+from agent_brain_server.models import DEFAULT_MODEL
 from benchmarks.alone.timing import CANDIDATES, read_questions, tell, time_calls
 
 BATCH = 1_000

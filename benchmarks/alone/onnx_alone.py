@@ -5,7 +5,8 @@ Usage: python -m benchmarks.alone.onnx_alone QUESTIONS.json
 
 import sys
 
-from agent_brain_server.embedding.embedders import DEFAULT_MODEL, open_embedder
+from agent_brain_server.embedding.embedders import open_embedder
+from agent_brain_server.models import DEFAULT_MODEL
 from benchmarks.alone.timing import read_questions, tell, time_calls
 
 

@@ -1,8 +1,5 @@
 """Embedding models: the built-in ONNX model and LlamaIndex integrations."""
 
-from agent_brain_server.models import DEFAULT_MODEL
 from agent_brain_server.support.telemetry import disable_telemetry
-
-__all__ = ["DEFAULT_MODEL"]
 
 disable_telemetry()  # here, because this module is imported before any embedding library

@@ -7,24 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent_brain_server.embedding import DEFAULT_MODEL
 from agent_brain_server.embedding.model_files import DIMENSION, MAX_TOKENS, MODEL_DIR, fingerprint_files
 from agent_brain_server.errors import ConfigError, UnavailableError
+from agent_brain_server.models import DEFAULT_MODEL
 from agent_brain_server.support.text import replace_surrogates
 from agent_brain_server.types import Embedder, Vectors
 
 if TYPE_CHECKING:
     from llama_index.core.embeddings import BaseEmbedding
-
-__all__ = [
-    "ALLOWED_NAMES",
-    "DEFAULT_MODEL",
-    "INTEGRATIONS",
-    "LlamaIndexEmbedder",
-    "ModelIdentity",
-    "identify_model",
-    "open_embedder",
-]
 
 INTEGRATIONS: Mapping[str, str] = {
     "openai": "OpenAIEmbedding",

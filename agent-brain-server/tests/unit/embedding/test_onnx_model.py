@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from agent_brain_server.embedding import DEFAULT_MODEL
 from agent_brain_server.embedding.model_files import MODEL_DIR
 from agent_brain_server.embedding.onnx_model import OnnxEmbedder, lacks_int8_dot_product
 from agent_brain_server.errors import StoreError
+from agent_brain_server.models import DEFAULT_MODEL
 
 CODE = "def release(self) -> None:\n    os.unlink(self.path)\n    os.close(self.descriptor)\n"
 MIXED = [CODE, "", "lock", "the quick brown fox " * 60, "func main() { fmt.Println(1) }", "東京タワー"]

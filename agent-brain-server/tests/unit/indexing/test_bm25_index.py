@@ -107,7 +107,7 @@ def test_clear_empties_index_immediately(index):
 
 
 def allow(chunks, *, paths=None, languages=(), source_types=()):
-    """Return what a filter leaves of some chunks, as the document store would."""
+    """Return the allowed chunks of a filter, as the document store does."""
     query_filter = QueryFilter(source_types, languages, ("glob",) if paths is not None else ())
     left = [
         stored.key
@@ -348,7 +348,7 @@ QUESTIONS = [
 
 
 def test_search_ranking_agrees_with_rank_bm25(index, monkeypatch):
-    """Compare the ten best of plain BM25 over bodies with those of rank-bm25, on the standard library's sources."""
+    """Compare the top ten of plain BM25 over bodies with rank-bm25, on sources of the standard library."""
     monkeypatch.setattr(bm25_index, "FIELD_BOOSTS", {"body": 1.0})
     sources = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))[:60]
     chunks: list[StoredChunk] = []
@@ -375,7 +375,7 @@ def test_bind_store_records_store_and_version(tmp_path):
 
 
 def test_commit_after_interrupted_commit_succeeds(index, tmp_path):
-    """A commit writes which documents are gone, then the list of its files; the same changes write the same names."""
+    """A commit writes deletions first, then the list of files; equal changes write files of equal names."""
     directory = tmp_path / "bm25_index"
     write(index, stored(1, "one", path="one.py"), stored(2, "two", path="two.py"))
     listed = (directory / "meta.json").read_bytes()

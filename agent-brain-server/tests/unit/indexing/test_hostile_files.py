@@ -1,4 +1,4 @@
-"""Whatever a file holds and whatever a tree is made of: text, or a skip with its reason, in bounded time."""
+"""Hostile files and trees: each yields text or a skip with a reason, in bounded time."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from agent_brain_server.search.parsed_query import parse_query
 from agent_brain_server.types import FileStat, SourceText
 
 LIMIT_S = 10.0
-"""Generous: what takes longer takes for ever on a larger file."""
+"""Seconds of CPU, generous; superlinear code would exceed any limit on larger files."""
 
 LANGUAGES = sorted({*GRAMMARS} - {"tsx"}) + ["markdown", "rst", "html", "notebook", "text", "json", "css", "pdf"]
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -70,7 +70,7 @@ def source(language: str, text: str) -> SourceText:
 
 
 def assert_chunked(language: str, text: str) -> None:
-    """Check that the chunks hold every line that says something, in order, and nothing that is not there."""
+    """Assert that the chunks contain every non-blank line in order, and no other text."""
     began = time.process_time()
     chunks = chunk_file(source(language, text), chunk_size=64, chunk_overlap=8).chunks
     assert time.process_time() - began < LIMIT_S

@@ -1,4 +1,4 @@
-"""Globs against pathspec, against git itself, and against the clock."""
+"""Globs compared with pathspec and git, and their CPU time."""
 
 import subprocess
 import time
@@ -12,8 +12,7 @@ from pathspec import GitIgnoreSpec
 from agent_brain_server.errors import InvalidRequestError
 from agent_brain_server.support.globs import GlobError, compile_choice, compile_glob, compile_globs, compile_lines
 
-LIMIT_S = 20.0  # of CPU; a matcher that backtracks needs years
-"""Any glob on any path takes some hundredths of a second here; what backtracks takes longer than the universe."""
+LIMIT_S = 20.0  # CPU seconds; these take some hundredths, and a backtracking matcher takes years
 
 PARTS = st.one_of(
     st.just("**"), st.lists(st.sampled_from(["a", "b", "*", "?", "[ab]", "[b-z]", "\\a"]), max_size=4).map("".join)
@@ -23,7 +22,7 @@ GLOBS = st.builds(
     st.sampled_from(["", "/"]),
     st.lists(PARTS.filter(lambda part: part and "***" not in part), min_size=1, max_size=4),
     st.sampled_from(["", "/"]),
-).filter(lambda glob: not glob.endswith("**/"))  # pathspec reads `a/**/` and `a/***` otherwise than git does
+).filter(lambda glob: not glob.endswith("**/"))  # pathspec and git differ on `a/**/` and `a/***`
 PATHS = st.lists(st.text("abz", min_size=1, max_size=4), min_size=1, max_size=5).map("/".join)
 
 

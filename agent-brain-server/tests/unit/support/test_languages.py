@@ -1,4 +1,4 @@
-"""Languages have one name each, and the spellings that people use."""
+"""Names and aliases of languages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What git itself would track, asked of real repositories."""
+"""Listing real repositories with git."""
 
 import subprocess
 from pathlib import Path

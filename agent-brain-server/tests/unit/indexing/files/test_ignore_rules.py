@@ -1,4 +1,4 @@
-"""Ignore files hold where they lie and below: the deeper one is asked first, of one file the last line that matches."""
+"""Precedence and errors of ignore files."""
 
 from pathlib import Path
 

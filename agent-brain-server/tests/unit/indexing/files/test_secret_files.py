@@ -1,4 +1,4 @@
-"""What is kept for a secret is known by its name or by its first lines, and what only looks like it is not."""
+"""Recognizing secret files by name and content, and not mistaking others for them."""
 
 import time
 
@@ -15,7 +15,7 @@ MATERIAL = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n"
 
 
 def key(kind: str = "", indent: str = "") -> str:
-    """Make what looks like a private key; the marks are put together here, so that this file is none."""
+    """Return a fake private key; its markers are split, so that this file is not a secret itself."""
     mark = f"{kind}PRIVATE KEY"
     return f"{indent}-----BEGIN {mark}-----\n{indent}{MATERIAL}{indent}-----END {mark}-----\n"
 
@@ -40,7 +40,7 @@ def test_is_secret_path_common_names(path):
         # variables of a deployment
         ".env-prod", ".env_staging", ".env~", ".env.bak", ".env.old", ".env2", ".env.prod.1", "app/.env.test",
         ".dev.vars", ".secrets", "prod.env~", ".envrc.orig",
-        # what Terraform keeps
+        # Terraform state
         "terraform.tfvars", "infra/prod.auto.tfvars", "prod.tfvars.json", "x.tfstate",
         "terraform.tfstate.1700000.backup",
         ".terraform.tfstate.lock.info",
@@ -59,7 +59,7 @@ def test_is_secret_path_common_names(path):
         # histories
         ".bash_history", "home/.zsh_history", ".psql_history", ".python_history", ".node_repl_history", ".lesshst",
         "fish_history", ".Rhistory", "ConsoleHost_history.txt", ".mysql_history~", ".viminfo", ".dbshell",
-        # logins of tools
+        # credentials of tools
         ".pgpass", ".my.cnf", ".netrc~", ".pypirc", ".htpasswd", "htpasswd", ".s3cfg", ".git-credentials",
         ".vault_pass", "kaggle.json", ".clasprc.json", ".sentryclirc", "sftp-config.json", ".vscode/sftp.json",
         ".m2/settings.xml", ".gradle/gradle.properties", "android/key.properties", ".dbt/profiles.yml",

@@ -1,4 +1,4 @@
-"""Restricted walks find what whole walks find there; watched directories hold all that git lists."""
+"""Walks of a part of the tree agree with full walks, and directory scans with git."""
 
 import os
 import subprocess

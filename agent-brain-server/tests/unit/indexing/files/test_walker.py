@@ -31,7 +31,7 @@ def paths_of(found) -> list[str]:
 
 @pytest.fixture(params=["git", "scan"])
 def root(request, tmp_path) -> Path:
-    """A project with spaces, quotes, umlauts and a newline in its path, inside git and outside of it."""
+    """A project with spaces, quotes, umlauts and a newline in its path, with and without git."""
     project = tmp_path / 'a project\'s "nämé"\nhere'
     project.mkdir()
     if request.param == "git":
@@ -124,7 +124,7 @@ def test_walk_files_skips_special_files_with_reason(root):
     assert found.skip_counts["special_file"] == 2
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 def test_walk_files_skips_unreadable(tmp_path):
     write(tmp_path, "a.py", "b.py", "closed/c.py")
     (tmp_path / "b.py").chmod(0)

@@ -110,10 +110,10 @@ def test_load_file_skips_links_fifos_and_missing_files(tmp_path):
     [
         (1_000_000, 1_700_000_000_123_456_789, True),
         (FILE_TICK_NS, 1_700_000_000_123_456_789, False),
-        (FILE_TICK_NS, 1_700_000_000_000_000_000, True),  # a file system that keeps whole seconds
+        (FILE_TICK_NS, 1_700_000_000_000_000_000, True),  # a file system with a resolution of seconds
         (COARSE_TICK_NS, 1_700_000_000_000_000_000, False),
-        (-1_000_000, 1_700_000_000_123_456_789, True),  # the clock was put back by a little
-        (-86_400_000_000_000, 1_700_000_000_123_456_789, False),  # of tomorrow: the clock was put back
+        (-1_000_000, 1_700_000_000_123_456_789, True),  # the clock was set back slightly
+        (-86_400_000_000_000, 1_700_000_000_123_456_789, False),  # the clock was set back a day
         (1_700_000_000_000_000_000, 0, False),
     ],
 )
@@ -135,7 +135,7 @@ def test_load_file_changed_since_walk_returns_new_stat(tmp_path):
     assert (loaded.size, loaded.mtime_ns) == (24, 7_000_000_000)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 def test_load_file_unreadable_is_skipped(tmp_path):
     (tmp_path / "a.txt").write_text("words")
     (tmp_path / "a.txt").chmod(0)
@@ -194,7 +194,7 @@ def test_load_file_broken_notebook_is_text(tmp_path):
 
 
 def make_pdf(words: str) -> bytes:
-    """Write a PDF of two pages by hand."""
+    """Return a minimal PDF of two pages."""
     stream = f"BT /F1 12 Tf 72 720 Td ({words}) Tj ET".encode()
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",

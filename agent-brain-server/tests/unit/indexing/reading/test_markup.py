@@ -1,4 +1,4 @@
-"""Words are taken out of markup and stay on their lines."""
+"""Converting HTML, notebooks and PDFs to text."""
 
 import io
 import json

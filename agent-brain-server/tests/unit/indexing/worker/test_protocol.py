@@ -1,4 +1,4 @@
-"""Frames survive the pipe, and the end of the other side is an end, not an error."""
+"""Encoding and decoding of frames."""
 
 import io
 

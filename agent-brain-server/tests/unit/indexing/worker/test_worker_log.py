@@ -1,4 +1,4 @@
-"""What the worker logs is in the server's log, beside the job that it was written for."""
+"""Log records of the worker in the server's log, with the context of the job."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ OPTIONS = ChunkOptions(chunk_size=512, chunk_overlap=50, max_file_bytes=1_000_00
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, object]]]:
-    """Lines as the server's log would have them, filled in while the test runs."""
+    """Lines of the server's log, added during the test."""
     written: list[dict[str, object]] = []
 
     class Writer(logging.Handler):

@@ -1,4 +1,4 @@
-"""The indexing worker as a real process: it chunks, it embeds, it dies, and the server goes on."""
+"""Real worker processes: reading, embedding, and recovery from their death."""
 
 import os
 import signal
@@ -149,7 +149,7 @@ def test_worker_exits_with_its_server(client: WorkerClient, tmp_path: Path) -> N
     assert len(vectors) == 1
     process = client._workers.processes["embedder"]._process
     assert process.stdin is not None
-    process.stdin.close()  # what the kernel does to the pipe of a server that was killed
+    process.stdin.close()  # as the kernel does if the server is killed
     deadline = time.monotonic() + 180
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The worker's answers, and the end of the process."""
+"""Replies of the worker, and the exit of its process."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ LIMIT_S = 120.0
 @pytest.fixture(autouse=True)
 def no_cpu_limit() -> Iterator[None]:
     yield
-    allow_cpu(0)  # a request limits the process that answers it, here this one
+    allow_cpu(0)  # the request has limited this process
 
 
 def ask_for_chunks(root: Path, path: str, **fields: object) -> Frame:
@@ -67,7 +67,7 @@ def test_embed_request_returns_unit_vectors_in_order() -> None:
     ("request_header", "code"),
     [
         ({}, "worker_failed"),
-        ({"op": "embed", "model": "nobody:nothing", "texts": ["x"]}, "invalid_config"),
+        ({"op": "embed", "model": "unknown:model", "texts": ["x"]}, "invalid_config"),
         ({"op": "chunk", "root": "/", "file": ["a"]}, "worker_failed"),
     ],
 )
