@@ -19,12 +19,20 @@ from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobStatu
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.compare import Difference
 from agent_brain_server.services.embedding_queue import EmbeddingQueue
-from agent_brain_server.services.freshness import SyncOutcome, SyncSlot, TreeChanges
 from agent_brain_server.services.indexed_roots import forget_roots, load_roots, merge_roots, remember_root
 from agent_brain_server.services.jobs import IndexingSlots, JobQueue, Turn, describe_failure
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.pipeline import IndexWriter, JobCancelledError, Pipeline
-from agent_brain_server.services.runs import Counters, JobRun, Run, RunningJob, SyncRun
+from agent_brain_server.services.runs import (
+    Counters,
+    JobRun,
+    Run,
+    RunningJob,
+    SyncOutcome,
+    SyncRun,
+    SyncSlot,
+    TreeChanges,
+)
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.job_store import JobStore
 from agent_brain_server.storage.schema import LAST_INDEXED_META
@@ -99,7 +107,7 @@ class IndexingService:
         documents.on_damage = self.jobs.wake
         self._sync = SyncSlot()
         self._running: RunningJob | None = None
-        self._known: dict[str, Difference] = {}
+        self._known: dict[str, Difference] = {}  # what the next job of a root need not find again, by its request
         self._embedding: list[RunningJob] = []
         self._vectors_due = False
         self._stopping = threading.Event()
@@ -304,6 +312,8 @@ class IndexingService:
                 difference = self._pipeline.index(run)
             except NotFoundError:  # the folder was deleted; the root above it removes its files
                 continue
+            if difference.scope.only is None:
+                self._known.pop(root.model_dump_json(), None)  # superseded: ignore rules may have changed
             if run.unread:
                 total.jobs.append(self._submit_rest(root, difference, run.unread))
                 continue

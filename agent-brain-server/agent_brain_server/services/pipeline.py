@@ -29,9 +29,8 @@ from agent_brain_server.indexing.worker.client import ChunkOptions, InterruptedR
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.services.compare import Difference, IndexScope, compare, is_current
-from agent_brain_server.services.freshness import TreeChanges
 from agent_brain_server.services.metrics import Metrics
-from agent_brain_server.services.runs import MAX_SLICE_S, Counters, Run
+from agent_brain_server.services.runs import MAX_SLICE_S, Counters, Run, TreeChanges
 from agent_brain_server.services.slow_files import SlowFiles, is_suspect
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager

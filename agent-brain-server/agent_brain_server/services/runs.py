@@ -1,4 +1,4 @@
-"""Runs of the indexing pipeline: their progress, and in which order and portions they read files."""
+"""Runs of the indexing pipeline: requests, progress, and the order in which files are read."""
 
 import threading
 import time
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from agent_brain_server.models.index import IndexRequest, JobPhase, JobProgress, JobStatus
 from agent_brain_server.services.compare import Difference
-from agent_brain_server.services.freshness import TreeChanges
 from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import FileStat, Skip
 
@@ -26,6 +25,92 @@ ORDINARY_BYTES = 64 * 1024
 
 MAX_SLICE_S = 1.0
 """A slice with files that take longer than usual ends after this time if other work waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeChanges:
+    """A request to synchronize the index with changes of the tree.
+
+    Attributes:
+        paths: Changed files and directories relative to the root; a directory includes everything below it.
+        everything: Compare every file, not only these.
+        polled: Directories among `paths` that are not watched, so that only a comparison can find their changes. Files
+            elsewhere in `paths` are read again even if their size and modification time are unchanged.
+    """
+
+    paths: frozenset[bytes]
+    everything: bool = False
+    polled: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class SyncOutcome:
+    """The result of a synchronization.
+
+    Attributes:
+        ignored: Existing files that the rules leave out of every indexed root.
+        sizes: The files that were read, with their sizes in bytes.
+        jobs: Ids of the jobs that read the files, if there are too many of them for a synchronization.
+        slow: Files that are read after all others; still pending.
+    """
+
+    ignored: set[bytes] = field(default_factory=set)
+    sizes: list[tuple[bytes, int]] = field(default_factory=list)
+    jobs: list[str] = field(default_factory=list)
+    slow: set[bytes] = field(default_factory=set)
+
+
+class SyncSlot:
+    """Passes one request at a time from the watcher's thread to the indexing thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._request: TreeChanges | None = None
+        self._is_running = False
+        self._outcome: SyncOutcome | None = None
+        self._done = threading.Event()
+
+    def put(self, changes: TreeChanges) -> None:
+        """Offer a request; the previous one must have ended."""
+        with self._lock:
+            self._done.clear()
+            self._outcome = None
+            self._request = changes
+
+    def take(self) -> TreeChanges | None:
+        """Start the waiting request; return `None` if there is none."""
+        with self._lock:
+            request, self._request = self._request, None
+            self._is_running = request is not None
+            return request
+
+    def finish(self, outcome: SyncOutcome | None) -> None:
+        """End the request; `None` if it failed."""
+        with self._lock:
+            self._outcome, self._is_running = outcome, False
+        self._done.set()
+
+    def withdraw(self) -> None:
+        """Remove a request that has not started."""
+        with self._lock:
+            self._request = None
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end of the request; return whether it has ended."""
+        return self._done.wait(timeout_s)
+
+    @property
+    def outcome(self) -> SyncOutcome | None:
+        """The outcome of the last request that ended; `None` if it failed."""
+        return self._outcome
+
+    def has_request(self) -> bool:
+        """Return whether a request waits."""
+        return self._request is not None
+
+    def is_busy(self) -> bool:
+        """Return whether a request waits or runs."""
+        return self._is_running or self._request is not None
 
 
 @dataclass(slots=True)

@@ -16,8 +16,9 @@ from typing import Protocol
 
 from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, SyncOutcome, TreeChanges, WatchReport
+from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, WatchReport
 from agent_brain_server.services.jobs import JobQueue
+from agent_brain_server.services.runs import SyncOutcome, TreeChanges
 from agent_brain_server.services.tree_watch import ROOT, TreeWatch
 from agent_brain_server.storage.document_store import DocumentStore
 

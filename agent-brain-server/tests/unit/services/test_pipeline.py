@@ -16,9 +16,8 @@ from agent_brain_server.indexing.worker.client import WorkerClient
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services import runs
-from agent_brain_server.services.freshness import TreeChanges
 from agent_brain_server.services.pipeline import BATCH_FILES, IndexWriter, JobCancelledError, Pipeline, skipped_record
-from agent_brain_server.services.runs import Counters, JobRun, SyncRun
+from agent_brain_server.services.runs import Counters, JobRun, SyncRun, TreeChanges
 from agent_brain_server.types import FileStat
 
 ROOT_REQUEST = IndexRequest(folder_path=".")
