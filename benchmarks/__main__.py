@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.alone.measure import measure_alone
-from benchmarks.corpus import VERSION, fetch_corpus, make_questions
+from benchmarks.corpus import VERSION, fetch_corpus, make_queries
 from benchmarks.figures import Measured
 from benchmarks.installed_size import list_packages
 from benchmarks.measure_commands import measure_help, measure_start, measure_status
@@ -146,7 +146,7 @@ def main() -> None:
         scratch = Path(directory)
         root = scratch / "django"  # outside of this repository, whose .gitignore would exclude it
         shutil.copytree(corpus, root)
-        benchmark = Benchmark(Project(root, scratch), scratch, iter(make_questions(corpus)), arguments.runs)
+        benchmark = Benchmark(Project(root, scratch), scratch, iter(make_queries(corpus)), arguments.runs)
         for group in GROUPS:
             if group in (arguments.groups or GROUPS):
                 print(f"measuring: {group}", file=sys.stderr)

@@ -18,7 +18,7 @@ VERSION = "5.2.19"
 WHEEL = f"django-{VERSION}-py3-none-any.whl"
 SHA256 = "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00"
 LEFT_OUT = (".po", ".mo")
-QUESTION_LENGTH = 12  # words at most: longer than most queries that people type
+QUERY_LENGTH = 12  # words at most: longer than most queries that people type
 
 
 def fetch_corpus(cache: Path) -> Path:
@@ -43,15 +43,15 @@ def fetch_corpus(cache: Path) -> Path:
     return partial.rename(unpacked)
 
 
-def make_questions(corpus: Path) -> list[str]:
+def make_queries(corpus: Path) -> list[str]:
     """Return some thousand different queries in a fixed order: names, first sentences of docstrings, arguments."""
-    questions = {question for path in sorted(corpus.rglob("*.py")) for question in read_questions(path)}
+    questions = {question for path in sorted(corpus.rglob("*.py")) for question in read_queries(path)}
     ordered = sorted(questions)
     random.Random(0).shuffle(ordered)
     return ordered
 
 
-def read_questions(path: Path) -> Iterator[str]:
+def read_queries(path: Path) -> Iterator[str]:
     """Yield queries about a Python file: names, first sentences of docstrings, arguments.
 
     Raises:
@@ -60,6 +60,6 @@ def read_questions(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (doc := ast.get_docstring(node)):
             yield node.name
-            yield " ".join(re.split(r"\.\s", doc)[0].split()[:QUESTION_LENGTH])
+            yield " ".join(re.split(r"\.\s", doc)[0].split()[:QUERY_LENGTH])
             if isinstance(node, ast.FunctionDef) and (named := [argument.arg for argument in node.args.args[1:]]):
                 yield f"{node.name} with {' and '.join(named)}"

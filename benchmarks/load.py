@@ -1,7 +1,7 @@
 """Clients in a separate process, so that measuring does not slow the server.
 
 `python -m benchmarks.load` reads a JSON object from standard input (`state`, `clients`, `questions`, `options`), lets
-that many clients ask the questions side by side, and prints every latency and the wall time of all.
+that many clients send the queries concurrently, and prints every latency and the total wall time.
 """
 
 import json
@@ -40,7 +40,7 @@ def run_load(
 
     Args:
         state: Of the server, its pid included.
-        questions: What is asked, each by one client.
+        questions: The queries, each sent by one client.
         clients: How many ask at the same time.
         options: Further fields of each request's body.
     """

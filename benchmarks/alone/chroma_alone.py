@@ -1,6 +1,6 @@
 """Chroma alone, in the process: a collection of the project's vectors, queried with the vectors of the queries.
 
-Usage: python -m benchmarks.alone.chroma_alone STATE_DIR QUESTIONS.json
+Usage: python -m benchmarks.alone.chroma_alone STATE_DIR QUERIES.json
 """
 
 import sys
@@ -15,14 +15,14 @@ from chromadb.config import Settings
 
 from agent_brain_server.embedding.embedders import open_embedder
 from agent_brain_server.models import DEFAULT_MODEL
-from benchmarks.alone.timing import CANDIDATES, read_questions, tell, time_calls
+from benchmarks.alone.timing import CANDIDATES, read_queries, report, time_calls
 
 BATCH = 1_000
 
 
 def main() -> None:
     """Fill a collection, then query it."""
-    state_dir, questions = Path(sys.argv[1]), read_questions(sys.argv[2])
+    state_dir, questions = Path(sys.argv[1]), read_queries(sys.argv[2])
     embedder = open_embedder(DEFAULT_MODEL, threads=1)
     (matrix,) = (state_dir / "data" / "chroma_db").glob("matrix-*.f32")
     vectors = np.fromfile(matrix, dtype=np.float32).reshape(-1, embedder.dimension)
@@ -38,7 +38,7 @@ def main() -> None:
         def ask(vector: npt.NDArray[np.float32]) -> object:
             return collection.query(query_embeddings=vector, n_results=CANDIDATES, include=["distances"])
 
-        tell(time_calls(ask, asked))
+        report(time_calls(ask, asked))
         client.close()  # type: ignore[attr-defined]
 
 

@@ -28,19 +28,19 @@ def measure_alone(
     Args:
         corpus: The tree that the project's index is of.
         state_dir: Of the project; its vectors are complete.
-        questions: None of them asked before.
-        scratch: For the questions' file.
+        questions: None of them queries_file before.
+        scratch: Directory for the file of queries.
         cache: Keeps the environments of other tools.
     """
-    asked = scratch / "questions.json"
-    asked.write_text(json.dumps(list(questions)), encoding="utf-8")
+    queries_file = scratch / "queries.json"
+    queries_file.write_text(json.dumps(list(questions)), encoding="utf-8")
     module = [sys.executable, "-m"]
     semble = REPOSITORY / "benchmarks" / "alone" / "semble_lexical.py"
     commands: dict[str, list[str | Path]] = {
-        "tantivy": [*module, "benchmarks.alone.tantivy_alone", corpus, asked],
-        "onnx": [*module, "benchmarks.alone.onnx_alone", asked],
-        "chroma": [*module, "benchmarks.alone.chroma_alone", state_dir, asked],
-        "semble": [install_peer(SEMBLE, cache), semble, corpus, asked],
+        "tantivy": [*module, "benchmarks.alone.tantivy_alone", corpus, queries_file],
+        "onnx": [*module, "benchmarks.alone.onnx_alone", queries_file],
+        "chroma": [*module, "benchmarks.alone.chroma_alone", state_dir, queries_file],
+        "semble": [install_peer(SEMBLE, cache), semble, corpus, queries_file],
     }
     found = []
     for name, command in commands.items():

@@ -3,7 +3,7 @@
 Its own walk, chunks, words, BM25, boosts and ranking; the semantic half finds nothing here, since its model would have
 to be downloaded from a model hub.
 
-Usage: PYTHON semble_lexical.py CORPUS QUESTIONS.json
+Usage: PYTHON semble_lexical.py CORPUS QUERIES.json
 """
 
 import json

@@ -1,6 +1,6 @@
 """Tantivy alone: runs of forty lines, one field, the words of each query.
 
-Usage: python -m benchmarks.alone.tantivy_alone CORPUS QUESTIONS.json
+Usage: python -m benchmarks.alone.tantivy_alone CORPUS QUERIES.json
 """
 
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tantivy
 
-from benchmarks.alone.timing import CANDIDATES, read_questions, tell, time_calls
+from benchmarks.alone.timing import CANDIDATES, read_queries, report, time_calls
 from benchmarks.plain_index import index_plainly
 
 
@@ -25,7 +25,7 @@ def main() -> None:
             return searcher.search(index.parse_query(question, ["body"]), CANDIDATES).hits
 
         # Only words: anything else would be query syntax.
-        tell(time_calls(ask, [" ".join(re.findall(r"\w+", each.lower())) for each in read_questions(sys.argv[2])]))
+        report(time_calls(ask, [" ".join(re.findall(r"\w+", each.lower())) for each in read_queries(sys.argv[2])]))
 
 
 if __name__ == "__main__":

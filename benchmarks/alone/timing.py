@@ -16,7 +16,7 @@ WARM = 20
 T = TypeVar("T")
 
 
-def read_questions(path: str) -> list[str]:
+def read_queries(path: str) -> list[str]:
     """Return the queries of a JSON file."""
     questions: list[str] = json.loads(Path(path).read_text(encoding="utf-8"))
     return questions
@@ -32,6 +32,6 @@ def time_calls(call: Callable[[T], object], arguments: Sequence[T]) -> list[floa
     return latencies[WARM:]
 
 
-def tell(latencies: Iterable[float]) -> None:
+def report(latencies: Iterable[float]) -> None:
     """Print latencies for the parent process."""
     json.dump([round(latency, 4) for latency in latencies], sys.stdout)

@@ -22,13 +22,13 @@ class Findings:
         is_embedded: Whether the vectors are the model's; generated ones take their place at the largest size.
         chroma: Vectors that Chroma took in while it was timed.
         chroma_wall: Seconds that this took.
-        behind: Vectors that Chroma still lacked when the questions were asked.
+        behind: Vectors that Chroma lacked during the queries.
         vectors_at: Who compares vectors: "" for the exact matrix, "coarse" for its components first, "files" or
             "server" for Chroma by where its copy is.
         latencies: Milliseconds of each query, by kind.
-        rss: Megabytes of the server after the questions, file pages included.
+        rss: Megabytes of the server after the queries, including pages of files.
         anonymous: The part of that which the system can't take back.
-        started_rss: Megabytes of a server that has just been started and has answered one question.
+        started_rss: Megabytes of a server that was just started and has answered one query.
         chroma_rss: Megabytes of the Chroma server, if any.
         disk: Megabytes by store.
     """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.corpus import read_questions
+from benchmarks.corpus import read_queries
 
 SUFFIXES = (".py", ".pyi", ".rst", ".md")
 """Code and prose, without the data files of the wheels."""
@@ -21,7 +21,7 @@ BYTES_OF_CHUNK = 720
 MAX_FILE_BYTES = 1_000_000
 """The product's default: larger files are not indexed."""
 
-QUESTION_FILES = 2_000
+QUERY_FILES = 2_000
 """Files from which queries are taken: some ten thousand queries, more than all runs send."""
 
 
@@ -120,18 +120,18 @@ def choose_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def make_questions(root: Path) -> Iterator[str]:
+def make_queries(root: Path) -> Iterator[str]:
     """Yield different queries in a seeded random order: names, first sentences, arguments."""
     paths = sorted(root.rglob("*.py"))
-    chosen = random.Random(1).sample(paths, min(len(paths), QUESTION_FILES))
-    questions = sorted({question for path in chosen for question in _questions_of(path)})
+    chosen = random.Random(1).sample(paths, min(len(paths), QUERY_FILES))
+    questions = sorted({question for path in chosen for question in _queries_of(path)})
     random.Random(2).shuffle(questions)
     yield from questions
 
 
-def _questions_of(path: Path) -> list[str]:
+def _queries_of(path: Path) -> list[str]:
     try:
-        return list(read_questions(path))
+        return list(read_queries(path))
     except (SyntaxError, ValueError):  # templates and deliberately invalid samples
         return []
 

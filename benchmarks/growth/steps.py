@@ -14,7 +14,7 @@ from benchmarks.client import Client
 from benchmarks.growth.chroma_run import run_chroma
 from benchmarks.growth.generated import write_generated_vectors
 from benchmarks.growth.progress import Findings
-from benchmarks.growth.sources import choose_half, cut_corpus, make_questions
+from benchmarks.growth.sources import choose_half, cut_corpus, make_queries
 from benchmarks.load import run_load
 from benchmarks.processes import MEGABYTE, PROC, tree_cpu, tree_memory, wait_until_childless
 from benchmarks.project import Project
@@ -131,7 +131,7 @@ class Growth:
     def _ask(self, state: Mapping[str, Any]) -> None:
         """Measure queries of each kind, memory and disk."""
         wait_until_childless(state["pid"], WORKER_END_S)
-        questions = make_questions(self._root)
+        questions = make_queries(self._root)
         with Client(state) as client:  # a new connection: an idle one was closed
             status = client.call("GET", "/health/status")
             client.call("POST", "/query", {"query": next(questions)})

@@ -30,7 +30,7 @@ ROWS: tuple[tuple[str, Callable[[Findings], str]], ...] = (
     ("filtered (about half) p50 / p95, ms", lambda found: _latency(found, "filtered")),
     ("keywords alone p50 / p95, ms", lambda found: _latency(found, "keywords")),
     ("memory just started, MB", lambda found: format_number(found.started_rss)),
-    ("memory after the questions, MB", lambda found: format_number(found.rss)),
+    ("memory after the queries, MB", lambda found: format_number(found.rss)),
     ("of that not pages of files, MB", lambda found: format_number(found.anonymous)),
     ("memory of the Chroma server, MB", lambda found: format_number(found.chroma_rss) if found.chroma_rss else ""),
     ("disk, MB: documents", lambda found: _disk(found, "llamaindex")),

@@ -18,7 +18,7 @@ from benchmarks.__main__ import describe_machine
 from benchmarks.report import update_document
 from benchmarks.retrieval.code_tables import format_code
 from benchmarks.retrieval.documents import measure_documents
-from benchmarks.retrieval.gathering import AskedRepository, ask_repository
+from benchmarks.retrieval.evaluation import EvaluatedRepository, evaluate_repository
 from benchmarks.retrieval.indexes import make_shared_services, open_index
 from benchmarks.retrieval.prose_tables import format_documents
 from benchmarks.retrieval.query_set import load_query_set
@@ -65,26 +65,26 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def ask_set(arguments: argparse.Namespace, work: Path) -> list[AskedRepository]:
+def ask_set(arguments: argparse.Namespace, work: Path) -> list[EvaluatedRepository]:
     """Index every tree and send its queries; a missing tree is reported and skipped."""
     shared = make_shared_services()
-    asked = []
+    evaluated = []
     for repository in load_query_set(arguments.set, arguments.repo):
         tree = arguments.trees / repository.name
         if not tree.is_dir():
             print(f"no tree at {tree}", file=sys.stderr)
             continue
         with open_index(tree, work / "indexes" / repository.name, shared, recut=arguments.recut) as bundle:
-            asked.append(ask_repository(bundle, repository, tree))
-        print(f"asked: {repository.name}", file=sys.stderr)
-    if not asked:
+            evaluated.append(evaluate_repository(bundle, repository, tree))
+        print(f"evaluated: {repository.name}", file=sys.stderr)
+    if not evaluated:
         raise SystemExit(f"{arguments.trees} has no tree of the set")
-    return asked
+    return evaluated
 
 
-def list_poor(asked: list[AskedRepository]) -> None:
+def list_poor(evaluated: list[EvaluatedRepository]) -> None:
     """Print queries with poor answers, with the expected and the actual files."""
-    for each in asked:
+    for each in evaluated:
         for query in each.queries:
             if (score := query.score("hybrid")) < POOR_SCORE:
                 wanted = [target.path for target in query.targets]
@@ -101,10 +101,10 @@ def main() -> None:
     with ExitStack() as stack:
         work = arguments.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agent brain quality ")))
         if arguments.set is not None:
-            asked = ask_set(arguments, work)
+            evaluated = ask_set(arguments, work)
             if arguments.poor:
-                list_poor(asked)
-            results["code"] = summarize(asked, folds=arguments.folds)
+                list_poor(evaluated)
+            results["code"] = summarize(evaluated, folds=arguments.folds)
             sections[CODE_BEGIN] = format_code(results["code"])
         if arguments.documents:
             results["documents"] = measure_documents(work, recut=arguments.recut, list_missed=arguments.poor)

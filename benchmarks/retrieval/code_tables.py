@@ -66,8 +66,8 @@ def _format_totals(figures: dict[str, Any]) -> str:
     return format_table([["", "NDCG@10"], *ours, *peers, ["files in random order", show(figures["total"][FLOOR])]])
 
 
-def _name_peer(tool: str, known: int, asked: int) -> str:
-    return f"{tool}, published" if known == asked else f"{tool}, published for {known} of these"
+def _name_peer(tool: str, known: int, evaluated: int) -> str:
+    return f"{tool}, published" if known == evaluated else f"{tool}, published for {known} of these"
 
 
 def _format_groups(title: str, count: str, groups: dict[str, Any], titles: dict[str, str]) -> str:

@@ -16,7 +16,7 @@ from statistics import fmean
 from agent_brain_server.search.ranking import NEUTRAL_WEIGHTS
 from benchmarks.retrieval.ablation import score_repositories, score_setting, weight_names
 from benchmarks.retrieval.answering import Setting
-from benchmarks.retrieval.gathering import AskedRepository
+from benchmarks.retrieval.evaluation import EvaluatedRepository
 
 SEED = 0
 
@@ -55,17 +55,17 @@ def deal_folds(names: Sequence[str], count: int, seed: int) -> list[list[str]]:
     return [shuffled[start::count] for start in range(count) if shuffled[start::count]]
 
 
-def cross_validate(asked: Sequence[AskedRepository], folds: int) -> list[Fold]:
+def cross_validate(evaluated: Sequence[EvaluatedRepository], folds: int) -> list[Fold]:
     """Fit and score every fold, one per processor at a time."""
     jobs = []
-    for names in deal_folds([each.repository.name for each in asked], folds, SEED):
-        held_out = [each for each in asked if each.repository.name in names]
-        jobs.append(([each for each in asked if each.repository.name not in names], held_out))
+    for names in deal_folds([each.repository.name for each in evaluated], folds, SEED):
+        held_out = [each for each in evaluated if each.repository.name in names]
+        jobs.append(([each for each in evaluated if each.repository.name not in names], held_out))
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         return list(pool.map(_try_fold, *zip(*jobs, strict=True)))
 
 
-def _try_fold(training: Sequence[AskedRepository], held_out: Sequence[AskedRepository]) -> Fold:
+def _try_fold(training: Sequence[EvaluatedRepository], held_out: Sequence[EvaluatedRepository]) -> Fold:
     fitted, score = fit(cache(lambda setting: score_setting(training, setting)))  # a pass repeats most of the last one
     return Fold(fitted, score, score_repositories(held_out, fitted), score_repositories(held_out, Setting()))
 

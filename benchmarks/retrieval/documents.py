@@ -39,7 +39,7 @@ WAYS = (*MODES, DOCUMENTS_ALONE)
 
 
 @dataclass(frozen=True, slots=True)
-class AskedQuestion:
+class EvaluatedQuestion:
     """A query with its answers, by mode."""
 
     question: DocumentQuestion
@@ -65,16 +65,16 @@ class AskedQuestion:
 
 
 def measure_documents(work: Path, *, recut: bool, list_missed: bool) -> dict[str, Any]:
-    """Fetch and index the packages, whole, and ask every question.
+    """Download and index the packages, and evaluate every query.
 
     Args:
         work: Keeps sources and indexes.
         recut: Cut unchanged files too.
-        list_missed: Print the questions whose section is not among the first five.
+        list_missed: Print the queries whose section is not among the first five.
     """
     packages, questions = load_questions()
     shared = make_shared_services()
-    asked: list[AskedQuestion] = []
+    evaluated: list[EvaluatedQuestion] = []
     files = chunks = 0
     for package in packages:
         sources = fetch_package(package, work / "sources")
@@ -82,61 +82,61 @@ def measure_documents(work: Path, *, recut: bool, list_missed: bool) -> dict[str
         for section in (section for question in of_package for section in question.sections):
             require_section(section, sources)
         with open_index(sources, work / "indexes" / package.directory, shared, recut=recut) as bundle:
-            asked += [ask_question(bundle, question) for question in of_package]
+            evaluated += [evaluate_question(bundle, question) for question in of_package]
             counts = bundle.documents.counts()
             files, chunks = files + counts.files, chunks + counts.chunks
-        print(f"asked: {package.directory}", file=sys.stderr)
+        print(f"evaluated: {package.directory}", file=sys.stderr)
     if list_missed:
-        print_missed(asked)
+        print_missed(evaluated)
     names = [package.directory for package in packages]
-    return {"packages": names, "files": files, "chunks": chunks, **summarize_questions(asked)}
+    return {"packages": names, "files": files, "chunks": chunks, **summarize_questions(evaluated)}
 
 
-def ask_question(bundle: ProjectServices, question: DocumentQuestion) -> AskedQuestion:
+def evaluate_question(bundle: ProjectServices, question: DocumentQuestion) -> EvaluatedQuestion:
     """Ask in every way."""
     by_mode = {mode: ask(bundle, question.text, mode) for mode in MODES}
     candidates = gather_candidates(bundle, question.text)
     require_agreement(candidates, by_mode)
     answers: dict[str, Answer] = {str(mode): answer for mode, answer in by_mode.items()}
     answers[DOCUMENTS_ALONE] = ask(bundle, question.text, "hybrid", ("doc",))
-    return AskedQuestion(question, answers, candidates)
+    return EvaluatedQuestion(question, answers, candidates)
 
 
-def summarize_questions(asked: Sequence[AskedQuestion]) -> dict[str, Any]:
+def summarize_questions(evaluated: Sequence[EvaluatedQuestion]) -> dict[str, Any]:
     """Return recall@5 by wording and package, and what is read, for each way of asking."""
-    wordings = {wording: [each for each in asked if each.question.wording == wording] for wording in WORDINGS}
-    packages = sorted({each.question.package for each in asked})
-    shipped = recall_by(asked, Setting())
+    wordings = {wording: [each for each in evaluated if each.question.wording == wording] for wording in WORDINGS}
+    packages = sorted({each.question.package for each in evaluated})
+    shipped = recall_by(evaluated, Setting())
     return {
-        "questions": {"all": len(asked), **{wording: len(group) for wording, group in wordings.items()}},
-        "recall": {way: recall(asked, way) for way in WAYS},
+        "questions": {"all": len(evaluated), **{wording: len(group) for wording, group in wordings.items()}},
+        "recall": {way: recall(evaluated, way) for way in WAYS},
         "recall_by_wording": {
             wording: {way: recall(group, way) for way in WAYS} for wording, group in wordings.items() if group
         },
         "recall_by_package": {
-            name: {way: recall((each for each in asked if each.question.package == name), way) for way in WAYS}
+            name: {way: recall((each for each in evaluated if each.question.package == name), way) for way in WAYS}
             for name in packages
         },
-        "candidates": fmean(each.is_candidate() for each in asked),
-        "losses": {name: shipped - recall_by(asked, without(Setting(), name)) for name in weight_names()},
-        "alphas": {alpha: recall_by(asked, Setting(alpha=alpha)) for alpha in ALPHAS},
-        "reading": {way: summarize_reading(_read(each, way) for each in asked) for way in WAYS},
+        "candidates": fmean(each.is_candidate() for each in evaluated),
+        "losses": {name: shipped - recall_by(evaluated, without(Setting(), name)) for name in weight_names()},
+        "alphas": {alpha: recall_by(evaluated, Setting(alpha=alpha)) for alpha in ALPHAS},
+        "reading": {way: summarize_reading(_read(each, way) for each in evaluated) for way in WAYS},
     }
 
 
-def recall(asked: Iterable[AskedQuestion], way: str) -> float:
-    """Return the share of questions whose section is among the first five results."""
-    return fmean(each.is_recalled(way) for each in asked)
+def recall(evaluated: Iterable[EvaluatedQuestion], way: str) -> float:
+    """Return the share of queries whose section is among the first five results."""
+    return fmean(each.is_recalled(way) for each in evaluated)
 
 
-def recall_by(asked: Iterable[AskedQuestion], setting: Setting) -> float:
+def recall_by(evaluated: Iterable[EvaluatedQuestion], setting: Setting) -> float:
     """Return the same share for the candidates as ranked by a setting."""
-    return fmean(each.is_recalled_by(setting) for each in asked)
+    return fmean(each.is_recalled_by(setting) for each in evaluated)
 
 
-def print_missed(asked: Iterable[AskedQuestion]) -> None:
+def print_missed(evaluated: Iterable[EvaluatedQuestion]) -> None:
     """Print what was wanted and what came."""
-    for each in asked:
+    for each in evaluated:
         if not each.is_recalled("hybrid"):
             wanted = [f"{place.path}:{place.start_line}-{place.end_line}" for place in each.question.targets]
             ranks = {way: each.first_right(way) for way in WAYS}
@@ -149,6 +149,6 @@ def _is_early(rank: int | None) -> bool:
     return rank is not None and rank <= RECALL_DEPTH
 
 
-def _read(each: AskedQuestion, way: str) -> Reading:
+def _read(each: EvaluatedQuestion, way: str) -> Reading:
     answer = each.answers[way]
     return read_in_order(answer.passages, answer.tokens, each.question.targets)

@@ -12,41 +12,43 @@ from agent_brain_server.search.ranking import DEFAULT_WEIGHTS
 from benchmarks.retrieval.ablation import measure_alphas, measure_losses, measure_neutral
 from benchmarks.retrieval.answering import MODES
 from benchmarks.retrieval.cross_validation import Fold, cross_validate, mean_of_folds
-from benchmarks.retrieval.gathering import AskedQuery, AskedRepository
+from benchmarks.retrieval.evaluation import EvaluatedQuery, EvaluatedRepository
 from benchmarks.retrieval.query_set import CATEGORIES
 from benchmarks.retrieval.reading import Reading
 
 FLOOR = "random order"
 GREP = "whole files, most matching words first"
 
-QueryScore = Callable[[AskedQuery], float]
+QueryScore = Callable[[EvaluatedQuery], float]
 
 
-def summarize(asked: Sequence[AskedRepository], *, folds: int) -> dict[str, Any]:
+def summarize(evaluated: Sequence[EvaluatedRepository], *, folds: int) -> dict[str, Any]:
     """Return all figures of a run.
 
     Args:
-        asked: All repositories.
+        evaluated: All repositories.
         folds: Folds of the cross-validation, which needs at least two folds and two repositories.
     """
-    queries = [query for each in asked for query in each.queries]
+    queries = [query for each in evaluated for query in each.queries]
     return {
-        "repositories": len(asked),
-        "languages": len({each.repository.language for each in asked}),
+        "repositories": len(evaluated),
+        "languages": len({each.repository.language for each in evaluated}),
         "questions": len(queries),
-        "files": sum(each.files for each in asked),
-        "chunks": sum(each.chunks for each in asked),
+        "files": sum(each.files for each in evaluated),
+        "chunks": sum(each.chunks for each in evaluated),
         "weights": {**asdict(DEFAULT_WEIGHTS), "alpha": DEFAULT_ALPHA},
-        "total": {name: fmean(mean_scores(asked, score).values()) for name, score in _scores().items()},
+        "total": {name: fmean(mean_scores(evaluated, score).values()) for name, score in _scores().items()},
         "by_category": _by_category(queries),
-        "by_repository": _by_repository(asked),
-        "published": mean_published(asked),
+        "by_repository": _by_repository(evaluated),
+        "published": mean_published(evaluated),
         "ablation": {
-            "losses": measure_losses(asked),
-            "neutral": measure_neutral(asked),
-            "alphas": measure_alphas(asked),
+            "losses": measure_losses(evaluated),
+            "neutral": measure_neutral(evaluated),
+            "alphas": measure_alphas(evaluated),
         },
-        "cross_validation": summarize_folds(cross_validate(asked, folds)) if min(folds, len(asked)) > 1 else None,
+        "cross_validation": summarize_folds(cross_validate(evaluated, folds))
+        if min(folds, len(evaluated)) > 1
+        else None,
         "reading": {
             **{mode: summarize_reading(query.read(mode) for query in queries) for mode in MODES},
             GREP: summarize_reading(query.like_grep for query in queries),
@@ -54,15 +56,15 @@ def summarize(asked: Sequence[AskedRepository], *, folds: int) -> dict[str, Any]
     }
 
 
-def mean_scores(asked: Iterable[AskedRepository], score: QueryScore) -> dict[str, float]:
+def mean_scores(evaluated: Iterable[EvaluatedRepository], score: QueryScore) -> dict[str, float]:
     """Return the mean score of the queries of each repository."""
-    return {each.repository.name: fmean(map(score, each.queries)) for each in asked}
+    return {each.repository.name: fmean(map(score, each.queries)) for each in evaluated}
 
 
-def mean_published(asked: Sequence[AskedRepository]) -> dict[str, dict[str, float]]:
+def mean_published(evaluated: Sequence[EvaluatedRepository]) -> dict[str, dict[str, float]]:
     """Return the mean published figure of each tool and its number of repositories, best first."""
     figures: dict[str, list[float]] = defaultdict(list)
-    for each in asked:
+    for each in evaluated:
         for tool, score in each.repository.published.items():
             figures[tool].append(score)
     means = {tool: {"ndcg10": fmean(scores), "repositories": len(scores)} for tool, scores in figures.items()}
@@ -97,10 +99,10 @@ def summarize_folds(folds: Sequence[Fold]) -> dict[str, Any]:
 
 def _scores() -> dict[str, QueryScore]:
     """Return the scores of a query: each mode, and random order."""
-    return {**{mode: partial(AskedQuery.score, mode=mode) for mode in MODES}, FLOOR: lambda query: query.floor}
+    return {**{mode: partial(EvaluatedQuery.score, mode=mode) for mode in MODES}, FLOOR: lambda query: query.floor}
 
 
-def _by_category(queries: Sequence[AskedQuery]) -> dict[str, dict[str, float]]:
+def _by_category(queries: Sequence[EvaluatedQuery]) -> dict[str, dict[str, float]]:
     table = {}
     for category in CATEGORIES:
         of_category = [query for query in queries if query.query.category == category]
@@ -110,8 +112,8 @@ def _by_category(queries: Sequence[AskedQuery]) -> dict[str, dict[str, float]]:
     return table
 
 
-def _by_repository(asked: Sequence[AskedRepository]) -> dict[str, dict[str, Any]]:
-    columns = {name: mean_scores(asked, score) for name, score in _scores().items()}
+def _by_repository(evaluated: Sequence[EvaluatedRepository]) -> dict[str, dict[str, Any]]:
+    columns = {name: mean_scores(evaluated, score) for name, score in _scores().items()}
     return {
         each.repository.name: {
             "language": each.repository.language,
@@ -120,7 +122,7 @@ def _by_repository(asked: Sequence[AskedRepository]) -> dict[str, dict[str, Any]
             **{name: column[each.repository.name] for name, column in columns.items()},
             "published": dict(each.repository.published),
         }
-        for each in asked
+        for each in evaluated
     }
 
 

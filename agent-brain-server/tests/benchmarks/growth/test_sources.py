@@ -3,7 +3,7 @@ import zipfile
 import pytest
 
 from benchmarks.growth import sources
-from benchmarks.growth.sources import Wheel, choose_half, cut_corpus, fetch_wheel, make_questions
+from benchmarks.growth.sources import Wheel, choose_half, cut_corpus, fetch_wheel, make_queries
 
 FUNCTION = 'def handle_{0}(value):\n    """Handle case {0} of the value. At once."""\n    return value\n'
 
@@ -60,8 +60,8 @@ def test_wheel_with_wrong_hash_is_refused(wheels):
 
 def test_queries_are_distinct_half_per_directory(wheels, tmp_path):
     cut_corpus(110, tmp_path / "a", wheels)
-    questions = list(make_questions(tmp_path / "a"))
-    assert questions == list(make_questions(tmp_path / "a"))
+    questions = list(make_queries(tmp_path / "a"))
+    assert questions == list(make_queries(tmp_path / "a"))
     assert len(set(questions)) == len(questions) > 20
     assert "Handle case 7 of the value" in questions
     assert choose_half(tmp_path / "a")[:3] == ["one/part_0/**", "one/part_2/**", "two/part_0/**"]

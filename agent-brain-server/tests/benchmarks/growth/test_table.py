@@ -21,7 +21,7 @@ def test_table_has_a_column_for_each_size():
     assert row(table, "vectors a second") == ["90", "generated, not embedded"]
     assert row(table, "Chroma's copy, vectors a second") == ["", "250"]
     assert row(table, "the same, CPU ms a chunk") == ["4", "4"]
-    assert row(table, "memory after the questions, MB") == ["123", "0"]
+    assert row(table, "memory after the queries, MB") == ["123", "0"]
 
 
 def test_findings_are_read_back_from_file(tmp_path):

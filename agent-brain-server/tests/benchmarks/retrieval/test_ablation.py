@@ -13,14 +13,14 @@ from benchmarks.retrieval.ablation import (
     without,
 )
 from benchmarks.retrieval.answering import Candidates, Setting
-from benchmarks.retrieval.gathering import AskedQuery, AskedRepository
+from benchmarks.retrieval.evaluation import EvaluatedQuery, EvaluatedRepository
 from benchmarks.retrieval.query_set import LabelledQuery, LabelledRepository, Target
 from benchmarks.retrieval.reading import Reading
 
 NOTHING_READ = Reading(0, is_found=False)
 
 
-def make_repository(name: str, target: str) -> AskedRepository:
+def make_repository(name: str, target: str) -> EvaluatedRepository:
     """Return a repository with one question: words find a.py twice and then b.py, meaning finds b.py alone."""
     places = {1: ("a.py", 1), 2: ("a.py", 11), 3: ("b.py", 1)}
     facts = {
@@ -29,8 +29,8 @@ def make_repository(name: str, target: str) -> AskedRepository:
     }
     candidates = Candidates("zebra", (Hit(1, 1.0), Hit(2, 0.9), Hit(3, 0.8)), (Hit(3, 0.9),), facts)
     query = LabelledQuery("zebra", "symbol", (Target(target),))
-    asked = AskedQuery(query, query.targets, {}, candidates, 0.0, NOTHING_READ)
-    return AskedRepository(LabelledRepository(name, "python", {}, (query,)), 2, 3, (asked,))
+    evaluated = EvaluatedQuery(query, query.targets, {}, candidates, 0.0, NOTHING_READ)
+    return EvaluatedRepository(LabelledRepository(name, "python", {}, (query,)), 2, 3, (evaluated,))
 
 
 def test_ablated_weight_is_neutral_others_unchanged() -> None:
@@ -41,11 +41,11 @@ def test_ablated_weight_is_neutral_others_unchanged() -> None:
 
 
 def test_ablation_ranks_candidates_by_given_weights() -> None:
-    asked = [make_repository("one", "b.py")]
+    evaluated = [make_repository("one", "b.py")]
     neutral = Setting("bm25", weights=NEUTRAL_WEIGHTS)
     held_back = Setting("bm25", weights=RankingWeights(0, 0, 0, 0, 1, 1, 0.5))
-    assert score_repositories(asked, neutral)["one"] == pytest.approx(0.5)  # the third rank
-    assert score_repositories(asked, held_back)["one"] == pytest.approx(0.63093, abs=1e-5)  # the second
+    assert score_repositories(evaluated, neutral)["one"] == pytest.approx(0.5)  # the third rank
+    assert score_repositories(evaluated, held_back)["one"] == pytest.approx(0.63093, abs=1e-5)  # the second
 
 
 def test_ablation_loss_is_mean_over_repositories() -> None:

@@ -6,14 +6,14 @@ import pytest
 
 from agent_brain_server.types import ChunkMetadata, Hit
 from benchmarks.retrieval.answering import Answer, Candidates, Setting
-from benchmarks.retrieval.documents import WAYS, AskedQuestion, summarize_questions
+from benchmarks.retrieval.documents import WAYS, EvaluatedQuestion, summarize_questions
 from benchmarks.retrieval.package_docs import DocumentQuestion, Section
 from benchmarks.retrieval.prose_tables import format_documents
 from benchmarks.retrieval.query_set import Target
 from benchmarks.retrieval.scoring import Passage
 
 
-def ask_with_answer_at(rank: int, package: str, wording: str) -> AskedQuestion:
+def ask_with_answer_at(rank: int, package: str, wording: str) -> EvaluatedQuestion:
     """Return a question whose section, lines 11 to 20 of a.md, is shown by the result of one rank alone."""
     sections = (Section("Other", Target("b.md", 1, 2)), Section("Installing", Target("a.md", 11, 20)))
     passages = [Passage("a.md", 21, 30)] * 10
@@ -25,7 +25,7 @@ def ask_with_answer_at(rank: int, package: str, wording: str) -> AskedQuestion:
     }
     candidates = Candidates("?", tuple(Hit(key, 1.0 - key / 100) for key in facts), (), facts)
     question = DocumentQuestion(package, "?", wording, sections)
-    return AskedQuestion(question, dict.fromkeys(WAYS, answer), candidates)
+    return EvaluatedQuestion(question, dict.fromkeys(WAYS, answer), candidates)
 
 
 def test_section_recall_counts_first_five() -> None:
@@ -34,22 +34,22 @@ def test_section_recall_counts_first_five() -> None:
 
 
 def test_document_candidates_are_ranked_by_setting() -> None:
-    asked = ask_with_answer_at(1, "x", "same")  # its section is the last of six candidates
-    assert asked.is_candidate()
-    assert not asked.is_recalled_by(Setting("bm25"))
-    others = dict(list(asked.candidates.facts.items())[1:])
-    assert replace(asked, candidates=replace(asked.candidates, facts=others)).is_recalled_by(Setting("bm25"))
-    without = dict(list(asked.candidates.facts.items())[:-1])
-    assert not replace(asked, candidates=replace(asked.candidates, facts=without)).is_candidate()
+    evaluated = ask_with_answer_at(1, "x", "same")  # its section is the last of six candidates
+    assert evaluated.is_candidate()
+    assert not evaluated.is_recalled_by(Setting("bm25"))
+    others = dict(list(evaluated.candidates.facts.items())[1:])
+    assert replace(evaluated, candidates=replace(evaluated.candidates, facts=others)).is_recalled_by(Setting("bm25"))
+    without = dict(list(evaluated.candidates.facts.items())[:-1])
+    assert not replace(evaluated, candidates=replace(evaluated.candidates, facts=without)).is_candidate()
 
 
 def test_recall_is_counted_by_wording_and_package() -> None:
-    asked = [
+    evaluated = [
         ask_with_answer_at(1, "x", "same"),
         ask_with_answer_at(2, "x", "other"),
         ask_with_answer_at(6, "y", "other"),
     ]
-    figures = summarize_questions(asked)
+    figures = summarize_questions(evaluated)
     assert figures["questions"] == {"all": 3, "same": 1, "other": 2}
     assert figures["recall"]["hybrid"] == pytest.approx(2 / 3)
     assert {wording: row["hybrid"] for wording, row in figures["recall_by_wording"].items()} == {

@@ -4,18 +4,18 @@ import pytest
 
 from benchmarks.retrieval.answering import Setting
 from benchmarks.retrieval.cross_validation import Fold
-from benchmarks.retrieval.gathering import AskedRepository
+from benchmarks.retrieval.evaluation import EvaluatedRepository
 from benchmarks.retrieval.query_set import LabelledRepository
 from benchmarks.retrieval.reading import Reading
 from benchmarks.retrieval.summary import by_language, mean_published, summarize_folds, summarize_reading
 
 
 def test_published_mean_is_over_available_repositories() -> None:
-    asked = [
-        AskedRepository(LabelledRepository(name, "go", published, ()), 1, 1, ())
+    evaluated = [
+        EvaluatedRepository(LabelledRepository(name, "go", published, ()), 1, 1, ())
         for name, published in (("a", {"x": 0.2, "y": 0.5}), ("b", {"x": 0.4}))
     ]
-    means = mean_published(asked)
+    means = mean_published(evaluated)
     assert list(means) == ["y", "x"]
     assert means["x"] == {"ndcg10": pytest.approx(0.3), "repositories": 2}
 
