@@ -1,4 +1,4 @@
-"""What several modules are tried with: a server over real sockets that says whatever a test wants."""
+"""Fixtures for several test modules: a server on a real socket with prepared answers."""
 
 import json
 import re
@@ -12,7 +12,7 @@ END = b"end"
 
 
 class CannedServer:
-    """Answers every connection with the same bytes; remembers what it was asked."""
+    """Answers every connection with the same bytes and records the requests."""
 
     def __init__(self) -> None:
         self.answer = b""

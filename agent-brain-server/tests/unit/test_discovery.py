@@ -1,4 +1,4 @@
-"""Finding the server: only the one that proves to be it, whatever else answers."""
+"""Find the server of a project and reject everything that is not it."""
 
 import asyncio
 import os
@@ -41,14 +41,14 @@ def state_dir(project):
 
 @pytest.fixture
 def held(state_dir):
-    """The project's lock is held, as a server that lives holds it."""
+    """Hold the project's lock, as a running server does."""
     with StateLock(state_dir):
         yield
 
 
 @pytest.fixture
 def daemon_held(project):
-    """The daemon's lock is held."""
+    """Hold the daemon's lock."""
     prepare_state_dir(brain_home())
     with StateLock(brain_home()):
         yield
@@ -70,19 +70,19 @@ def make_state(project, port, **changes):
     return RuntimeState(**(values | changes))
 
 
-def test_nothing_is_found_and_nothing_made_where_nothing_is(project):
+def test_discover_without_server_creates_nothing(project):
     assert discover(project) is None
     assert list(project.iterdir()) == []
 
 
-def test_the_server_that_answers_with_its_id_is_found(project, state_dir, held, server):
+def test_discover_finds_answering_server(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
     state = make_state(project, server.port)
     write_runtime(state_dir, state)
     assert discover(project) == state
 
 
-def test_a_file_that_came_with_a_clone_leads_to_nobody(project, state_dir, server):
+def test_discover_ignores_runtime_file_of_a_clone(project, state_dir, server):
     server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
     write_runtime(state_dir, make_state(project, server.port, pid=1, pid_started_at=None))
     assert discover(project) is None
@@ -90,15 +90,15 @@ def test_a_file_that_came_with_a_clone_leads_to_nobody(project, state_dir, serve
     assert not runtime_path(state_dir).exists()
 
 
-def test_runtime_file_of_a_checkout_beside_a_live_server_is_not_asked(project, state_dir, held, server):
+def test_discover_ignores_process_without_the_lock(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345", "status": "healthy"})
-    other = os.getppid()  # lives, but does not hold the lock
+    other = os.getppid()  # runs, but does not hold the lock
     write_runtime(state_dir, make_state(project, server.port, pid=other, pid_started_at=read_start_time(other)))
     assert discover(project) is None
     assert server.requests == []
 
 
-def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, held, server):
+def test_discover_sends_no_token_to_other_programs(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_ffffff"})
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
@@ -106,7 +106,7 @@ def test_the_token_is_not_shown_to_whoever_answers(project, state_dir, held, ser
     assert "geheim" not in server.requests[0]
 
 
-def test_a_server_of_another_version_is_found_and_tells_it(project, state_dir, held, server):
+def test_discover_returns_server_of_another_version(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345"})
     write_runtime(state_dir, make_state(project, server.port, version="99.0.0"))
     found = discover(project)
@@ -114,20 +114,20 @@ def test_a_server_of_another_version_is_found_and_tells_it(project, state_dir, h
     assert found.version == "99.0.0"
 
 
-def test_remains_of_a_dead_server_are_cleaned_up(project, state_dir, server):
+def test_discover_removes_files_of_a_dead_server(project, state_dir, server):
     write_runtime(state_dir, make_state(project, server.port, pid_started_at="1"))
     assert discover(project) is None
     assert not runtime_path(state_dir).exists()
 
 
-def test_a_server_that_lives_and_does_not_answer_keeps_its_files(project, state_dir):
+def test_discover_silent_server_keeps_its_files(project, state_dir):
     write_runtime(state_dir, make_state(project, 1))
     with StateLock(state_dir):
         assert discover(project) is None
         assert runtime_path(state_dir).exists()
 
 
-def test_a_future_file_of_a_living_server_is_refused_and_of_a_dead_one_removed(project, state_dir):
+def test_discover_unknown_schema_is_refused_while_running(project, state_dir):
     runtime_path(state_dir).write_text('{"schema_version": 7}')
     with StateLock(state_dir), pytest.raises(UnknownSchemaError):
         discover(project)
@@ -151,7 +151,7 @@ def test_a_future_file_of_a_living_server_is_refused_and_of_a_dead_one_removed(p
         b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 60_000,
     ],
 )
-def test_whatever_else_answers_is_not_the_server(project, state_dir, held, server, answer):
+def test_discover_rejects_other_answers(project, state_dir, held, server, answer):
     server.answer = answer
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
@@ -159,13 +159,13 @@ def test_whatever_else_answers_is_not_the_server(project, state_dir, held, serve
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rest=st.binary(max_size=100))
-def test_no_answer_crashes_a_client(project, state_dir, held, server, rest):
+def test_discover_survives_any_answer(project, state_dir, held, server, rest):
     server.answer = b"HTTP/1.1 " + rest
     write_runtime(state_dir, make_state(project, server.port))
     assert discover(project) is None
 
 
-def test_a_port_that_accepts_and_says_nothing_is_given_up_in_time(project, state_dir, held, monkeypatch):
+def test_discover_gives_up_on_a_silent_port(project, state_dir, held, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         write_runtime(state_dir, make_state(project, silent.getsockname()[1]))
         assert discover(project) is None
@@ -178,15 +178,15 @@ def write_pointer_to(project, state_dir, port):
     write_pointer(state_dir, pointer)
 
 
-def test_a_pointer_without_a_daemon_is_cleaned_up(project, state_dir, server):
+def test_discover_removes_pointer_without_daemon(project, state_dir, server):
     server.answer_json({"instance_id": "ds_012345", "mode": "shared"})
     write_pointer_to(project, state_dir, server.port)
     assert discover(project) is None
     assert not runtime_path(state_dir).exists()
-    assert server.requests == []  # whoever answers there now, the daemon's own file does not name it
+    assert server.requests == []  # the daemon's own runtime file does not name that address
 
 
-def test_a_pointer_stays_while_the_daemon_lives_or_the_project_s_lock_is_held(project, state_dir):
+def test_discover_keeps_pointer_of_running_daemon(project, state_dir):
     write_pointer_to(project, state_dir, 1)
     prepare_state_dir(brain_home())
     with StateLock(brain_home()):
@@ -199,9 +199,7 @@ def test_a_pointer_stays_while_the_daemon_lives_or_the_project_s_lock_is_held(pr
     assert not runtime_path(state_dir).exists()
 
 
-def test_the_daemon_is_asked_with_its_token_and_only_for_a_project_that_it_lists(
-    project, state_dir, server, tmp_path, daemon_held
-):
+def test_discover_asks_daemon_with_its_token(project, state_dir, server, tmp_path, daemon_held):
     daemon = make_state(project, server.port, mode="shared", project_root=None)
     write_runtime(brain_home(), daemon)
     write_pointer_to(project, state_dir, server.port)
@@ -218,7 +216,7 @@ def test_the_daemon_is_asked_with_its_token_and_only_for_a_project_that_it_lists
     assert discover(project) is None
 
 
-def test_a_daemon_of_a_later_version_is_refused_while_it_lives(project, state_dir):
+def test_discover_refuses_daemon_of_later_version(project, state_dir):
     prepare_state_dir(brain_home())
     runtime_path(brain_home()).write_text('{"schema_version": 7, "mode": "shared"}')
     write_pointer_to(project, state_dir, 1)
@@ -227,7 +225,7 @@ def test_a_daemon_of_a_later_version_is_refused_while_it_lives(project, state_di
     assert discover(project) is None
 
 
-def test_the_async_twin_finds_the_same(project, state_dir, held, server):
+def test_discover_async_finds_the_same(project, state_dir, held, server):
     server.answer_json({"instance_id": "ds_012345"})
     state = make_state(project, server.port)
     write_runtime(state_dir, state)
@@ -235,7 +233,7 @@ def test_the_async_twin_finds_the_same(project, state_dir, held, server):
 
 
 @pytest.mark.process
-def test_discover_or_start_starts_once_and_then_finds(project):
+def test_discover_or_start_starts_once(project):
     try:
         state = discover_or_start(project)
         assert discover(project) == state

@@ -1,4 +1,4 @@
-"""Every error says what it is, by itself and in the tree at the top of the module."""
+"""Each error class is complete and listed in the tree of the module's docstring."""
 
 import pytest
 
@@ -9,7 +9,7 @@ CLASSES = [value for value in vars(errors).values() if isinstance(value, type) a
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
-def test_each_error_has_a_status_a_code_an_exit_code_and_a_hint(kind: type[AgentBrainError]) -> None:
+def test_each_error_has_status_code_exit_code_and_hint(kind: type[AgentBrainError]) -> None:
     error = kind("The message.")
     assert 400 <= error.status < 600
     assert 0 < error.exit_code < 8
@@ -19,10 +19,10 @@ def test_each_error_has_a_status_a_code_an_exit_code_and_a_hint(kind: type[Agent
     assert (kind("m", hint="h", code="c").hint, kind("m", code="c").code) == ("h", "c")
 
 
-def test_the_tree_names_every_class() -> None:
+def test_docstring_tree_names_every_class() -> None:
     assert [kind.__name__ for kind in CLASSES if kind.__name__ not in (errors.__doc__ or "")] == []
 
 
-def test_codes_are_told_apart() -> None:
+def test_codes_are_unique() -> None:
     codes = [kind.default_code for kind in CLASSES]
     assert len(set(codes)) == len(codes)

@@ -1,4 +1,4 @@
-"""The lock is the truth, whatever the files say."""
+"""The lock of a state directory decides whether a server runs, whatever its files contain."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ print(acquire_lock(Path(sys.argv[1])), flush=True)
 time.sleep(60)
 """
 
-# takes and releases until the deadline; inside, makes a file that must not exist yet
+# acquires and releases until the deadline; while holding it, creates a file that must not exist
 RACE = """
 import os, sys, time
 from pathlib import Path
@@ -72,7 +72,7 @@ def holder(state_dir):
     process.stdout.close()
 
 
-def test_taking_names_this_process_and_releasing_leaves_nothing(state_dir):
+def test_acquire_lock_records_pid_and_release_removes_it(state_dir):
     assert acquire_lock(state_dir)
     assert read_pid(state_dir) == os.getpid()
     assert read_holder(state_dir) == (os.getpid(), read_start_time(os.getpid()))
@@ -80,7 +80,7 @@ def test_taking_names_this_process_and_releasing_leaves_nothing(state_dir):
     assert list(state_dir.iterdir()) == []
 
 
-def test_a_held_lock_is_refused_within_the_process_too(state_dir):
+def test_acquire_lock_twice_in_one_process_is_refused(state_dir):
     assert acquire_lock(state_dir)
     assert not acquire_lock(state_dir)
     release_lock(state_dir)
@@ -89,13 +89,13 @@ def test_a_held_lock_is_refused_within_the_process_too(state_dir):
 
 
 @pytest.mark.process
-def test_releasing_what_is_not_held_changes_nothing(state_dir, holder):
+def test_release_lock_not_held_changes_nothing(state_dir, holder):
     release_lock(state_dir)
     assert not acquire_lock(state_dir)
 
 
 @pytest.mark.process
-def test_a_living_holder_is_not_stale_and_loses_nothing(state_dir, holder):
+def test_is_stale_running_holder_keeps_its_files(state_dir, holder):
     runtime_path(state_dir).write_text("{}")
     assert not is_stale(state_dir)
     assert not cleanup_stale(state_dir)
@@ -104,14 +104,14 @@ def test_a_living_holder_is_not_stale_and_loses_nothing(state_dir, holder):
 
 
 @pytest.mark.process
-def test_a_stopped_holder_is_not_stale(state_dir, holder):
+def test_is_stale_suspended_holder_is_not(state_dir, holder):
     os.kill(holder.pid, signal.SIGSTOP)
     assert not is_stale(state_dir)
     assert not cleanup_stale(state_dir)
 
 
 @pytest.mark.process
-def test_a_killed_holder_is_stale_and_its_remains_are_removed(state_dir, holder):
+def test_cleanup_stale_removes_files_of_killed_holder(state_dir, holder):
     runtime_path(state_dir).write_text("{}")
     holder.kill()
     holder.wait()
@@ -121,14 +121,14 @@ def test_a_killed_holder_is_stale_and_its_remains_are_removed(state_dir, holder)
     assert list(state_dir.iterdir()) == [crash_path(state_dir)]
 
 
-def test_what_a_killed_writer_left_half_way_is_removed_too(state_dir):
+def test_cleanup_stale_removes_temporary_files(state_dir):
     (state_dir / ".runtime.json.abc.tmp").touch()
     lock_path(state_dir).touch()
     assert cleanup_stale(state_dir)
     assert list(state_dir.iterdir()) == []
 
 
-def test_the_pid_of_a_living_stranger_does_not_make_remains_alive(state_dir):
+def test_is_stale_ignores_pid_of_another_process(state_dir):
     lock_path(state_dir).touch()
     pid_path(state_dir).write_text(f"{os.getppid()}\n")
     assert is_stale(state_dir)
@@ -136,13 +136,13 @@ def test_the_pid_of_a_living_stranger_does_not_make_remains_alive(state_dir):
     assert list(state_dir.iterdir()) == []
 
 
-def test_an_empty_directory_is_stale_and_stays_empty(state_dir):
+def test_cleanup_stale_empty_directory_stays_empty(state_dir):
     assert is_stale(state_dir)
     assert cleanup_stale(state_dir)
     assert list(state_dir.iterdir()) == []
 
 
-def test_patience_outlasts_somebody_who_only_looks(state_dir):
+def test_acquire_patience_outlasts_a_probe(state_dir):
     looker = StateLock(state_dir)
     assert looker.acquire(record_pid=False)
     began = time.monotonic()
@@ -153,7 +153,7 @@ def test_patience_outlasts_somebody_who_only_looks(state_dir):
         assert lock.is_intact()
 
 
-def test_a_lock_whose_file_was_removed_is_no_longer_intact_and_spares_its_successor(state_dir):
+def test_release_after_file_removal_keeps_successor(state_dir):
     first, second = StateLock(state_dir), StateLock(state_dir)
     assert first.acquire()
     assert first.is_intact()
@@ -166,7 +166,7 @@ def test_a_lock_whose_file_was_removed_is_no_longer_intact_and_spares_its_succes
     second.release()
 
 
-def test_a_child_process_does_not_inherit_the_lock(state_dir):
+def test_child_process_does_not_inherit_the_lock(state_dir):
     lock = StateLock(state_dir)
     assert lock.acquire()
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
@@ -180,27 +180,27 @@ def test_a_child_process_does_not_inherit_the_lock(state_dir):
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"-1", b"0", b"99999999999999", b"\xff\xfe", b"1.5", b"\xc2\xb2"])
-def test_a_pid_file_with_rubbish_names_nobody(state_dir, content):
+def test_read_pid_invalid_content_is_none(state_dir, content):
     pid_path(state_dir).write_bytes(content)
     lock_path(state_dir).write_bytes(content + b" 1")
     assert read_pid(state_dir) is None
     assert read_holder(state_dir) is None
 
 
-def test_a_symlink_as_lock_file_is_refused(state_dir, tmp_path):
+def test_acquire_lock_symlink_is_refused(state_dir, tmp_path):
     lock_path(state_dir).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StateDirError, match="symbolic link"):
         acquire_lock(state_dir)
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_missing_state_directory_is_an_error_that_names_it(tmp_path):
+def test_acquire_lock_missing_directory_is_named(tmp_path):
     with pytest.raises(StateDirError, match="missing"):
         acquire_lock(tmp_path / "missing")
 
 
 @pytest.mark.process
-def test_six_processes_that_take_and_release_never_hold_it_together(state_dir):
+def test_acquire_six_processes_never_hold_it_together(state_dir):
     seconds = "2"
     racers = [
         subprocess.Popen([sys.executable, "-c", RACE, str(state_dir), seconds], stdout=subprocess.PIPE, text=True)

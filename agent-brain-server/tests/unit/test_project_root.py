@@ -1,4 +1,4 @@
-"""One project has one root, from wherever one asks."""
+"""Every path in a project leads to the same root."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def make_repository(path):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A directory that no repository or marker surrounds, with a space and an umlaut in its name."""
+    """A directory outside any repository or marker, with a space and an umlaut in its name."""
     directory = (tmp_path / "große Projekte").resolve()
     directory.mkdir()
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
@@ -36,7 +36,7 @@ def place(tmp_path, monkeypatch):
     return directory
 
 
-def test_every_directory_of_a_repository_has_the_same_root(place):
+def test_root_is_the_same_for_all_directories(place):
     root = make_repository(place / "repo")
     nested = root / "a" / "b"
     nested.mkdir(parents=True)
@@ -45,7 +45,7 @@ def test_every_directory_of_a_repository_has_the_same_root(place):
     assert {resolve_project_root(path) for path in (root, root / "a", nested, nested / "file.py")} == {root}
 
 
-def test_a_symlink_into_the_project_leads_to_the_same_root(place):
+def test_root_through_symlink_is_the_same(place):
     root = make_repository(place / "repo")
     (root / "src").mkdir()
     link = place / "link"
@@ -53,14 +53,14 @@ def test_a_symlink_into_the_project_leads_to_the_same_root(place):
     assert resolve_project_root(link) == root
 
 
-def test_a_relative_path_counts_from_the_current_directory(place, monkeypatch):
+def test_root_of_relative_path(place, monkeypatch):
     root = make_repository(place / "repo")
     (root / "src").mkdir()
     monkeypatch.chdir(root / "src")
     assert resolve_project_root(Path()) == root
 
 
-def test_a_submodule_of_a_submodule_belongs_to_the_outermost_project(place):
+def test_root_of_nested_submodule_is_outermost(place):
     inner = make_repository(place / "inner")
     middle = make_repository(place / "middle")
     git(middle, "submodule", "add", "-q", str(inner), "inner")
@@ -71,13 +71,13 @@ def test_a_submodule_of_a_submodule_belongs_to_the_outermost_project(place):
     assert resolve_project_root(outer / "middle" / "inner") == outer
 
 
-def test_a_linked_work_tree_is_a_project_of_its_own(place):
+def test_root_of_linked_work_tree_is_that_tree(place):
     root = make_repository(place / "repo")
     git(root, "worktree", "add", "-q", str(place / "tree"))
     assert resolve_project_root(place / "tree") == place / "tree"
 
 
-def test_a_git_hook_s_environment_does_not_mislead(place, monkeypatch):
+def test_root_ignores_environment_of_a_git_hook(place, monkeypatch):
     root = make_repository(place / "repo")
     other = make_repository(place / "other")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
@@ -95,7 +95,7 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a d
 
 @only_root
 @pytest.mark.parametrize("part", [".", ".git"])
-def test_repository_of_another_user_is_not_the_root(place, part):
+def test_root_ignores_repository_of_another_user(place, part):
     root = make_repository(place / "repo")
     (root / "src").mkdir()
     give_away(root / part)
@@ -104,7 +104,7 @@ def test_repository_of_another_user_is_not_the_root(place, part):
 
 @only_root
 @pytest.mark.parametrize("marker", [".git", ".claude", "pyproject.toml"])
-def test_marker_of_another_user_above_does_not_choose(place, marker):
+def test_root_ignores_marker_of_another_user(place, marker):
     if marker == ".git":
         git(place, "init", "-q")
     else:
@@ -117,7 +117,7 @@ def test_marker_of_another_user_above_does_not_choose(place, marker):
 
 
 @only_root
-def test_own_repository_above_a_foreign_one_is_the_root(place):
+def test_root_own_repository_above_a_foreign_one(place):
     root = make_repository(place / "repo")
     inner = make_repository(root / "inner")
     give_away(inner, inner / ".git")
@@ -125,14 +125,14 @@ def test_own_repository_above_a_foreign_one_is_the_root(place):
 
 
 @only_root
-def test_own_marker_in_a_directory_of_another_user_is_not_the_root(place):
+def test_root_ignores_marker_in_foreign_directory(place):
     (place / "shared" / "work").mkdir(parents=True)
     (place / "shared" / ".claude").mkdir()
     give_away(place / "shared")
     assert resolve_project_root(place / "shared" / "work") == place / "shared" / "work"
 
 
-def test_repository_in_home_is_not_the_root_of_directories_below(place, monkeypatch):
+def test_root_ignores_repository_in_home(place, monkeypatch):
     make_repository(place / "home")
     monkeypatch.setenv("HOME", str(place / "home"))
     (place / "home" / "notes").mkdir()
@@ -141,7 +141,7 @@ def test_repository_in_home_is_not_the_root_of_directories_below(place, monkeypa
     assert resolve_project_root(project) == project
 
 
-def test_marker_above_home_does_not_choose(place, monkeypatch):
+def test_root_ignores_marker_above_home(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place / "users" / "me"))
     (place / "users" / "me" / "notes").mkdir(parents=True)
     (place / "users" / "pyproject.toml").touch()
@@ -149,7 +149,7 @@ def test_marker_above_home_does_not_choose(place, monkeypatch):
     assert resolve_project_root(place / "users" / "me" / "notes") == place / "users" / "me" / "notes"
 
 
-def test_is_too_wide_knows_home_and_what_is_above(place, monkeypatch):
+def test_is_too_wide_home_and_parents(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place / "users" / "me"))
     wide = [Path("/"), place, place / "users", place / "users" / "me"]
     assert all(map(project_root.is_too_wide, wide))
@@ -161,12 +161,12 @@ def test_is_too_wide_knows_home_and_what_is_above(place, monkeypatch):
     assert f"--project-root '{place}'" in caught.value.hint
 
 
-def test_home_in_the_list_of_users_counts_too(place, monkeypatch):
+def test_is_too_wide_home_of_user_database(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place))
     assert project_root.is_too_wide(Path(pwd.getpwuid(os.geteuid()).pw_dir))
 
 
-def test_without_git_the_claude_marker_goes_before_a_nearer_pyproject(place):
+def test_root_claude_marker_wins_over_nearer_pyproject(place):
     nested = place / "project" / "package" / "src"
     nested.mkdir(parents=True)
     (place / "project" / ".claude").mkdir()
@@ -174,22 +174,22 @@ def test_without_git_the_claude_marker_goes_before_a_nearer_pyproject(place):
     assert resolve_project_root(nested) == place / "project"
 
 
-def test_without_the_claude_marker_pyproject_decides(place):
+def test_root_pyproject_without_claude_marker(place):
     nested = place / "project" / "src"
     nested.mkdir(parents=True)
     (place / "project" / "pyproject.toml").touch()
     assert resolve_project_root(nested) == place / "project"
 
 
-def test_without_any_marker_the_directory_itself_is_the_project(place):
+def test_root_without_marker_is_the_directory(place):
     assert resolve_project_root(place) == place
 
 
-def test_a_missing_directory_is_its_own_project(place):
+def test_root_of_missing_directory_is_itself(place):
     assert resolve_project_root(place / "missing") == place / "missing"
 
 
-def test_home_is_never_chosen_for_its_markers(place, monkeypatch):
+def test_root_ignores_markers_in_home(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place))
     (place / ".claude").mkdir()
     (place / "pyproject.toml").touch()
@@ -205,7 +205,7 @@ def put_git_on_path(directory, monkeypatch, script):
     monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin" if script else str(directory))
 
 
-def test_without_git_program_the_nearest_repository_is_the_root(place, monkeypatch):
+def test_root_without_git_is_nearest_repository(place, monkeypatch):
     root = make_repository(place / "repo")
     (root / "src").mkdir()
     (root / "src" / "pyproject.toml").touch()
@@ -213,15 +213,15 @@ def test_without_git_program_the_nearest_repository_is_the_root(place, monkeypat
     assert resolve_project_root(root / "src") == root
 
 
-def test_without_git_program_a_submodule_belongs_to_its_outer_project(place, monkeypatch):
+def test_root_without_git_of_submodule_is_outer(place, monkeypatch):
     inner, outer = make_repository(place / "inner"), make_repository(place / "outer")
     git(outer, "submodule", "add", "-q", str(inner), "inner")
     put_git_on_path(place / "bin", monkeypatch, None)
     assert resolve_project_root(outer / "inner") == outer
 
 
-@pytest.mark.parametrize("script", ["exec sleep 60", "sleep 60"])  # a child of its own keeps the pipe open
-def test_hung_git_leaves_the_choice_to_the_markers(place, monkeypatch, script):
+@pytest.mark.parametrize("script", ["exec sleep 60", "sleep 60"])  # a child process keeps the pipe open
+def test_root_hung_git_falls_back_to_markers(place, monkeypatch, script):
     root = make_repository(place / "repo")
     (root / "src").mkdir()
     (root / "src" / ".claude").mkdir()
@@ -230,7 +230,7 @@ def test_hung_git_leaves_the_choice_to_the_markers(place, monkeypatch, script):
     assert resolve_project_root(root / "src") == root / "src"
 
 
-def test_a_submodule_in_a_linked_work_tree_belongs_to_that_tree(place):
+def test_root_of_submodule_in_linked_work_tree(place):
     inner = make_repository(place / "inner")
     outer = make_repository(place / "outer")
     git(outer, "submodule", "add", "-q", str(inner), "inner")
@@ -240,7 +240,7 @@ def test_a_submodule_in_a_linked_work_tree_belongs_to_that_tree(place):
     assert resolve_project_root(place / "tree" / "inner") == place / "tree"
 
 
-def test_a_bare_repository_has_no_work_tree_and_falls_through_to_the_markers(place):
+def test_root_bare_repository_falls_back_to_markers(place):
     bare = place / "project" / "store.git"
     bare.mkdir(parents=True)
     git(bare, "init", "-q", "--bare")
@@ -249,13 +249,13 @@ def test_a_bare_repository_has_no_work_tree_and_falls_through_to_the_markers(pla
     assert resolve_project_root(bare / "refs") == place / "project"
 
 
-def test_inside_the_git_directory_the_project_is_found_by_its_marker(place):
+def test_root_inside_git_directory_uses_marker(place):
     root = make_repository(place / "repo")
     (root / ".claude").mkdir()
     assert resolve_project_root(root / ".git" / "refs") == root
 
 
-def test_a_broken_link_to_a_submodule_s_repository_falls_through_to_the_markers(place):
+def test_root_broken_submodule_falls_back_to_markers(place):
     root = place / "project"
     (root / "vendored").mkdir(parents=True)
     (root / "pyproject.toml").touch()
@@ -264,7 +264,7 @@ def test_a_broken_link_to_a_submodule_s_repository_falls_through_to_the_markers(
 
 
 @pytest.mark.parametrize("script", ["#!/bin/sh\nexit 3\n", "#!/bin/sh\n", "#!/bin/sh\necho /etc\n"])
-def test_git_that_fails_or_names_another_top_leaves_it_to_markers(place, monkeypatch, script):
+def test_root_failing_git_falls_back_to_markers(place, monkeypatch, script):
     root = make_repository(place / "repo")
     (root / "src").mkdir()
     (root / "src" / "pyproject.toml").touch()
@@ -285,7 +285,7 @@ ODD_NAMES = (
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_that_a_directory_can_have_is_resolved_and_identified(place, name):
+def test_root_any_directory_name_is_resolved(place, name):
     root = make_repository(place / os.fsdecode(name))
     (root / "src").mkdir()
     assert resolve_project_root(root / "src") == root
@@ -294,20 +294,20 @@ def test_any_name_that_a_directory_can_have_is_resolved_and_identified(place, na
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_without_git_any_name_is_found_by_its_marker(place, name):
+def test_root_any_directory_name_without_git(place, name):
     root = place / os.fsdecode(name)
     (root / "src").mkdir(parents=True)
     (root / ".claude").mkdir()
     assert resolve_project_root(root / "src") == root
 
 
-def test_a_path_that_is_not_text_is_refused_with_its_name_made_visible(place):
+def test_require_text_non_utf8_path_is_refused(place):
     require_text(place / "größe\n")
     with pytest.raises(ConfigError, match=r"raw \\udcff.*not UTF-8"):
         require_text(place / os.fsdecode(b"raw \xff"))
 
 
-def test_home_itself_is_a_project_only_where_one_asks_from_there(place, monkeypatch):
+def test_root_home_only_from_home_itself(place, monkeypatch):
     monkeypatch.setenv("HOME", str(place))
     (place / ".claude").mkdir()
     assert resolve_project_root(place) == place
@@ -317,7 +317,7 @@ def test_home_itself_is_a_project_only_where_one_asks_from_there(place, monkeypa
     assert resolve_project_root(place / "work" / "src") == place / "work"
 
 
-def test_home_behind_a_symlink_is_not_chosen_for_its_markers_either(place, monkeypatch, tmp_path):
+def test_root_ignores_markers_in_symlinked_home(place, monkeypatch, tmp_path):
     (tmp_path / "link").symlink_to(place)
     monkeypatch.setenv("HOME", str(tmp_path / "link"))
     (place / ".claude").mkdir()
@@ -337,7 +337,7 @@ print(resolve_project_root(Path("/work/src")), resolve_project_root(Path("/")))
 
 @pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another directory the root of the file system")
-def test_the_root_of_the_file_system_is_never_chosen_for_a_marker(place):
+def test_root_ignores_marker_in_file_system_root(place):
     (place / "work" / "src").mkdir(parents=True)
     (place / ".claude").mkdir()
     (place / "pyproject.toml").touch()
@@ -345,7 +345,7 @@ def test_the_root_of_the_file_system_is_never_chosen_for_a_marker(place):
     assert answer.stdout == "/work/src /\n"
 
 
-def test_a_loop_of_symlinks_and_a_user_without_a_home_are_no_trouble(place, monkeypatch):
+def test_root_symlink_loop_and_user_without_home(place, monkeypatch):
     monkeypatch.setattr(Path, "home", classmethod(no_home))
     (place / "project" / ".claude").mkdir(parents=True)
     (place / "project" / "loop").symlink_to(place / "project" / "loop")
@@ -356,7 +356,7 @@ def no_home(cls):
     raise RuntimeError("Could not determine home directory.")
 
 
-def test_the_project_id_is_the_same_for_every_path_to_the_root(place):
+def test_generate_project_id_is_the_same_for_all_paths(place):
     root = place / "projekt ü"
     root.mkdir()
     link = place / "link"
@@ -369,11 +369,11 @@ def test_the_project_id_is_the_same_for_every_path_to_the_root(place):
     assert int(identifier[2:], 16) >= 0
 
 
-def test_the_project_id_is_the_documented_hash():
+def test_generate_project_id_is_the_documented_hash():
     assert generate_project_id(Path("/")) == "p_8a5edab2"  # sha256 of "/"
 
 
-def test_describe_large_project_counts_and_says_what_to_do():
+def test_describe_large_project_counts_files_with_hint():
     assert project_root.describe_large_project(100_000) is None
     remark = project_root.describe_large_project(219_956)
     assert remark is not None

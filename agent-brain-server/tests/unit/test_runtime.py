@@ -1,4 +1,4 @@
-"""The runtime file: what is written is read, and nothing that may lie there breaks a reader."""
+"""The runtime file is read back as written, and no other content breaks a reader."""
 
 import http.server
 import json
@@ -58,7 +58,7 @@ def make_state(**changes):
 
 @pytest.fixture(scope="module")
 def answering_server():
-    """Another program's HTTP server that gives the instance id `ds_012345` of itself."""
+    """An HTTP server that answers with the instance id `ds_012345`."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -67,7 +67,7 @@ def answering_server():
             self.wfile.write(json.dumps({"instance_id": "ds_012345"}).encode())
 
         def log_message(self, *_):
-            """Keep quiet."""
+            """Log nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -78,7 +78,7 @@ def answering_server():
     server.server_close()
 
 
-def test_what_is_written_is_read_and_deleted(tmp_path):
+def test_write_runtime_is_read_and_deleted(tmp_path):
     state = make_state(token="geheim")
     write_runtime(tmp_path, state)
     assert read_runtime(tmp_path) == state
@@ -88,7 +88,7 @@ def test_what_is_written_is_read_and_deleted(tmp_path):
     delete_runtime(tmp_path)
 
 
-def test_the_file_is_private_and_has_the_documented_keys(tmp_path):
+def test_runtime_file_is_private_with_documented_keys(tmp_path):
     write_runtime(tmp_path, make_state())
     path = runtime_path(tmp_path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -98,18 +98,18 @@ def test_the_file_is_private_and_has_the_documented_keys(tmp_path):
     assert required <= set(document)
 
 
-def test_the_token_does_not_show_in_messages():
+def test_runtime_state_repr_hides_the_token():
     assert "geheim" not in repr(make_state(token="geheim"))
 
 
-def test_unknown_keys_are_ignored(tmp_path):
+def test_read_runtime_ignores_unknown_keys(tmp_path):
     document = make_state().model_dump() | {"colour": "blue"}
     runtime_path(tmp_path).write_text(json.dumps(document))
     assert read_runtime(tmp_path) == make_state()
 
 
 @pytest.mark.parametrize("version", [0, 2, 99])
-def test_an_unknown_schema_version_is_refused_by_name(tmp_path, version):
+def test_read_runtime_unknown_schema_is_refused(tmp_path, version):
     runtime_path(tmp_path).write_text(json.dumps({"schema_version": version}))
     with pytest.raises(UnknownSchemaError, match=f"schema_version {version}"):
         read_runtime(tmp_path)
@@ -129,20 +129,20 @@ def test_an_unknown_schema_version_is_refused_by_name(tmp_path, version):
         {"mode": "both"},
     ],
 )
-def test_a_file_with_an_impossible_value_counts_as_absent_and_is_reported(tmp_path, caplog, changes):
+def test_read_runtime_invalid_value_counts_as_missing(tmp_path, caplog, changes):
     runtime_path(tmp_path).write_text(json.dumps(make_state().model_dump() | changes))
     assert read_runtime(tmp_path) is None
     assert next(iter(changes)) in caplog.text
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema_version": 1', "[]", "null", "17", "\x00\x00", "[" * 100_000])
-def test_a_torn_or_foreign_file_counts_as_absent_and_is_reported(tmp_path, caplog, content):
+def test_read_runtime_damaged_file_counts_as_missing(tmp_path, caplog, content):
     runtime_path(tmp_path).write_text(content)
     assert read_runtime(tmp_path) is None
     assert "runtime.json" in caplog.text
 
 
-def test_things_that_are_no_files_count_as_absent(tmp_path):
+def test_read_runtime_special_file_counts_as_missing(tmp_path):
     path = runtime_path(tmp_path)
     os.mkfifo(path)
     assert read_runtime(tmp_path) is None
@@ -154,7 +154,7 @@ def test_things_that_are_no_files_count_as_absent(tmp_path):
     assert read_runtime(tmp_path) is None
 
 
-def test_a_huge_file_counts_as_absent(tmp_path):
+def test_read_runtime_huge_file_counts_as_missing(tmp_path):
     with runtime_path(tmp_path).open("wb") as file:
         file.truncate(2_000_000_000)
     assert read_runtime(tmp_path) is None
@@ -162,7 +162,7 @@ def test_a_huge_file_counts_as_absent(tmp_path):
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(max_size=300) | st.dictionaries(st.sampled_from(list(RuntimeState.model_fields)), json_values))
-def test_no_content_crashes_a_reader(tmp_path, data):
+def test_read_runtime_survives_any_content(tmp_path, data):
     content = data if isinstance(data, bytes) else json.dumps(data).encode()
     runtime_path(tmp_path).write_bytes(content)
     try:
@@ -172,7 +172,7 @@ def test_no_content_crashes_a_reader(tmp_path, data):
     assert state is None or isinstance(state, RuntimeState)
 
 
-def test_a_reader_never_sees_a_half_written_file(tmp_path):
+def test_read_runtime_never_sees_a_partial_file(tmp_path):
     states = [make_state(token="x" * 50_000), make_state(token="y")]
     write_runtime(tmp_path, states[0])
     done = threading.Event()
@@ -189,7 +189,7 @@ def test_a_reader_never_sees_a_half_written_file(tmp_path):
     writer.join()
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_write_runtime_failure_keeps_old_file(tmp_path, monkeypatch):
     write_runtime(tmp_path, make_state())
 
     def fail(*_):
@@ -202,19 +202,19 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_server_that_answers_with_its_id_is_valid(answering_server):
+def test_validate_runtime_answering_server(answering_server):
     assert validate_runtime(make_state(base_url=answering_server))
 
 
-def test_a_port_that_answers_for_another_instance_is_not_valid(answering_server):
+def test_validate_runtime_other_instance(answering_server):
     assert not validate_runtime(make_state(base_url=answering_server, instance_id="ds_ffffff"))
 
 
-def test_a_reused_pid_is_not_valid(answering_server):
+def test_validate_runtime_reused_pid(answering_server):
     assert not validate_runtime(make_state(base_url=answering_server, pid_started_at="1"))
 
 
-def test_an_ended_process_is_not_alive_even_as_a_zombie(answering_server):
+def test_is_process_alive_ended_and_zombie(answering_server):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     state = make_state(base_url=answering_server, pid=child.pid, pid_started_at=read_start_time(child.pid))
     assert is_process_alive(state)
@@ -226,7 +226,7 @@ def test_an_ended_process_is_not_alive_even_as_a_zombie(answering_server):
     child.wait()
 
 
-def test_server_that_does_not_have_the_lock_open_is_not_valid(answering_server, tmp_path):
+def test_validate_runtime_process_without_the_lock(answering_server, tmp_path):
     state = make_state(base_url=answering_server)
     assert not validate_runtime(state, state_dir=tmp_path)
     lock_path(tmp_path).touch()
@@ -235,7 +235,7 @@ def test_server_that_does_not_have_the_lock_open_is_not_valid(answering_server, 
         assert validate_runtime(state, state_dir=tmp_path)
 
 
-def test_a_port_without_a_listener_is_not_valid():
+def test_validate_runtime_closed_port():
     assert not validate_runtime(make_state(base_url="http://127.0.0.1:1"))
 
 
@@ -243,7 +243,7 @@ def test_a_port_without_a_listener_is_not_valid():
     ("bind_host", "expected"),
     [("127.0.0.1", "http://127.0.0.1:80"), ("0.0.0.0", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")],
 )
-def test_the_address_can_be_connected_to(bind_host, expected):
+def test_format_base_url_is_connectable(bind_host, expected):
     assert format_base_url(bind_host, 80) == expected
 
 
@@ -259,7 +259,7 @@ def home(tmp_path, monkeypatch):
     return brain_home()
 
 
-def test_the_daemons_own_file_names_no_project(tmp_path):
+def test_runtime_state_shared_has_no_project(tmp_path):
     daemon = make_state(mode="shared", project_root=None)
     write_runtime(tmp_path, daemon)
     assert "project_root" not in json.loads(runtime_path(tmp_path).read_text())
@@ -267,14 +267,14 @@ def test_the_daemons_own_file_names_no_project(tmp_path):
     assert read_pointer(tmp_path) is None
 
 
-def test_a_project_server_names_its_project(tmp_path, caplog):
+def test_runtime_state_project_requires_root(tmp_path, caplog):
     document = make_state().model_dump(exclude={"project_root"})
     runtime_path(tmp_path).write_text(json.dumps(document))
     assert read_runtime(tmp_path) is None
     assert "project_root is missing" in caplog.text
 
 
-def test_a_pointer_has_the_documented_keys_and_is_no_servers_file(tmp_path, caplog):
+def test_pointer_has_documented_keys(tmp_path, caplog):
     write_pointer(tmp_path, POINTER)
     assert json.loads(runtime_path(tmp_path).read_text()) == {
         "schema_version": 1,
@@ -290,19 +290,19 @@ def test_a_pointer_has_the_documented_keys_and_is_no_servers_file(tmp_path, capl
 
 
 @pytest.mark.parametrize("changes", [{"project_id": "../../etc"}, {"base_url": "http://a@b"}, {"project_root": None}])
-def test_a_pointer_with_an_impossible_value_counts_as_absent_and_is_reported(tmp_path, caplog, changes):
+def test_read_pointer_invalid_value_counts_as_missing(tmp_path, caplog, changes):
     runtime_path(tmp_path).write_text(json.dumps(POINTER.model_dump() | changes))
     assert read_pointer(tmp_path) is None
     assert next(iter(changes)) in caplog.text
 
 
-def test_a_pointer_of_an_unknown_version_is_refused_by_name(tmp_path):
+def test_read_pointer_unknown_schema_is_refused(tmp_path):
     runtime_path(tmp_path).write_text(json.dumps(POINTER.model_dump() | {"schema_version": 2}))
     with pytest.raises(UnknownSchemaError, match="schema_version 2"):
         read_pointer(tmp_path)
 
 
-def test_shared_config_defaults_are_the_documented_ones():
+def test_shared_config_documented_defaults():
     assert SharedConfig().model_dump() == {
         "bind_host": "127.0.0.1",
         "port": 45123,
@@ -315,7 +315,7 @@ def test_shared_config_defaults_are_the_documented_ones():
     }
 
 
-def test_shared_config_is_created_once_and_empty(home):
+def test_write_shared_config_creates_empty_file_once(home):
     assert write_shared_config()
     assert json.loads(shared_config_path().read_text()) == {}
     shared_config_path().write_text('{"port": 50000}')
@@ -325,13 +325,13 @@ def test_shared_config_is_created_once_and_empty(home):
     assert SharedConfig.model_validate_json(shared_config_path().read_bytes()) == SharedConfig()
 
 
-def test_shared_settings_that_cannot_be_written_are_reported(home, tmp_path):
+def test_write_shared_config_unwritable_is_an_error(home, tmp_path):
     (tmp_path / "home").write_text("in the way")
     with pytest.raises(StateDirError, match="home"):
         write_shared_config()
 
 
-def test_a_project_id_is_the_same_from_every_path_that_leads_there(tmp_path):
+def test_pointer_project_id_is_the_same_for_all_paths(tmp_path):
     root = tmp_path / "projekt ä"
     root.mkdir()
     (tmp_path / "link").symlink_to(root)
@@ -341,7 +341,7 @@ def test_a_project_id_is_the_same_from_every_path_that_leads_there(tmp_path):
     assert SharedPointer(project_root=str(root), project_id=project_id, base_url="http://127.0.0.1:1")
 
 
-def test_the_uptime_is_the_age_of_the_process_whatever_the_file_and_the_clock_say():
+def test_measure_uptime_is_the_age_of_the_process():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as server:
         state = make_state(pid=server.pid, pid_started_at=read_start_time(server.pid))
         assert state.started_at.startswith("2026-01")
@@ -353,6 +353,6 @@ def test_the_uptime_is_the_age_of_the_process_whatever_the_file_and_the_clock_sa
     ("begun", "least", "most"),
     [(timedelta(hours=-1), 3_599, 3_900), (timedelta(hours=1), 0, 0), ("soon", 0, 0), ("2026-01-01", 0, 0)],
 )
-def test_without_its_process_the_uptime_is_what_the_clock_says_and_never_negative(begun, least, most):
+def test_measure_uptime_without_process_uses_the_clock(begun, least, most):
     started_at = (datetime.now(UTC) + begun).isoformat() if isinstance(begun, timedelta) else begun
     assert least <= measure_uptime(make_state(pid_started_at="0", started_at=started_at)) <= most

@@ -1,4 +1,4 @@
-"""Where things lie, and what happens where they can't."""
+"""Paths of files and directories, and errors for unusable ones."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ from agent_brain_server.storage_paths import (
     runtime_path,
 )
 
-NOBODY = 65534
+OTHER_UID = 65534
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 
@@ -37,27 +37,27 @@ def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_default_place_is_inside_the_project(project):
+def test_resolve_state_dir_default_is_in_the_project(project):
     assert resolve_state_dir(project) == project / ".claude" / "Agent Brain"
 
 
-def test_asking_for_the_place_creates_nothing(project):
+def test_resolve_state_dir_creates_nothing(project):
     resolve_state_dir(project)
     assert list(project.iterdir()) == []
 
 
-def test_the_variable_goes_before_the_default_and_the_flag_before_the_variable(project, tmp_path, monkeypatch):
+def test_resolve_state_dir_flag_overrides_variable(project, tmp_path, monkeypatch):
     monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(tmp_path / "variable"))
     assert resolve_state_dir(project) == (tmp_path / "variable").resolve()
     assert resolve_state_dir(project, tmp_path / "flag") == (tmp_path / "flag").resolve()
 
 
-def test_a_relative_place_becomes_absolute(project, tmp_path, monkeypatch):
+def test_resolve_state_dir_relative_becomes_absolute(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert resolve_state_dir(project, Path("state")) == (tmp_path / "state").resolve()
 
 
-def test_every_path_to_a_project_has_the_same_place_and_two_projects_never(project, tmp_path):
+def test_resolve_state_dir_is_unique_per_project(project, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(project)
     other = tmp_path / "other"
@@ -66,14 +66,14 @@ def test_every_path_to_a_project_has_the_same_place_and_two_projects_never(proje
     assert resolve_state_dir(other) != resolve_state_dir(project)
 
 
-def test_a_default_place_that_leads_out_of_the_project_is_refused(project, tmp_path):
+def test_resolve_state_dir_outside_project_is_refused(project, tmp_path):
     (project / ".claude").mkdir()
     (project / ".claude" / "Agent Brain").symlink_to(tmp_path)
     with pytest.raises(StateDirError, match="leaves the project"):
         resolve_state_dir(project)
 
 
-def test_all_directories_are_made_and_private(project):
+def test_resolve_storage_paths_are_private(project):
     paths = resolve_storage_paths(resolve_state_dir(project))
     assert set(paths) == {"state_dir", "data", "llamaindex", "chroma_db", "bm25_index", "logs"}
     for path in paths.values():
@@ -82,14 +82,14 @@ def test_all_directories_are_made_and_private(project):
     assert paths["bm25_index"] == project / ".claude" / "Agent Brain" / "data" / "bm25_index"
 
 
-def test_data_and_logs_can_lie_elsewhere(project, tmp_path):
+def test_resolve_storage_paths_named_directories(project, tmp_path):
     state_dir = resolve_state_dir(project)
     paths = resolve_storage_paths(state_dir, data_dir=str(tmp_path / "big disk"), log_dir="my logs")
     assert paths["chroma_db"] == tmp_path / "big disk" / "chroma_db"
     assert paths["logs"] == state_dir / "my logs"
 
 
-def test_git_sees_only_the_settings(project):
+def test_prepare_state_dir_git_sees_only_settings(project):
     subprocess.run(["git", "init", "-q"], cwd=project, check=True)
     state_dir = resolve_state_dir(project)
     resolve_storage_paths(state_dir)
@@ -101,7 +101,7 @@ def test_git_sees_only_the_settings(project):
     assert listing.stdout.split("\0") == ["?? .claude/Agent Brain/config.json", ""]
 
 
-def test_a_directory_that_version_control_made_becomes_private(project):
+def test_prepare_state_dir_existing_becomes_private(project):
     state_dir = resolve_state_dir(project)
     state_dir.mkdir(parents=True)
     state_dir.chmod(0o755)
@@ -109,12 +109,12 @@ def test_a_directory_that_version_control_made_becomes_private(project):
     assert mode_of(state_dir) == 0o700
 
 
-def test_a_relative_state_directory_is_refused():
+def test_prepare_state_dir_relative_is_refused():
     with pytest.raises(StateDirError, match="not an absolute path"):
         resolve_storage_paths(Path("state"))
 
 
-def test_a_file_in_the_way_is_named(project):
+def test_prepare_state_dir_file_in_the_way_is_named(project):
     (project / ".claude").mkdir()
     (project / ".claude" / "Agent Brain").touch()
     with pytest.raises(StateDirError, match="Agent Brain is not a directory"):
@@ -122,15 +122,15 @@ def test_a_file_in_the_way_is_named(project):
 
 
 @needs_root
-def test_a_directory_of_another_user_is_refused(project):
+def test_prepare_state_dir_of_another_user_is_refused(project):
     state_dir = resolve_state_dir(project)
     state_dir.mkdir(parents=True)
-    os.chown(state_dir, NOBODY, NOBODY)
-    with pytest.raises(StateDirError, match=f"another user .uid {NOBODY}"):
+    os.chown(state_dir, OTHER_UID, OTHER_UID)
+    with pytest.raises(StateDirError, match=f"another user .uid {OTHER_UID}"):
         prepare_state_dir(state_dir)
 
 
-def test_the_home_can_be_named(tmp_path, monkeypatch):
+def test_brain_home_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "Heim ü"))
     assert brain_home() == (tmp_path / "Heim ü").resolve()
     monkeypatch.delenv("AGENT_BRAIN_HOME")
@@ -138,12 +138,12 @@ def test_the_home_can_be_named(tmp_path, monkeypatch):
     assert brain_home() == tmp_path / ".Agent Brain"
 
 
-def test_the_daemon_finds_a_projects_own_place_whatever_its_environment_names(project, monkeypatch, tmp_path):
+def test_default_state_dir_ignores_the_environment(project, monkeypatch, tmp_path):
     monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(tmp_path / "elsewhere"))
     assert default_state_dir(project) == project / ".claude" / "Agent Brain"
 
 
-def test_the_daemon_has_a_private_place_for_each_project(monkeypatch, tmp_path):
+def test_resolve_shared_project_dir_is_private(monkeypatch, tmp_path):
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
     data = resolve_shared_project_dir("p_01234567")
     assert data == tmp_path / "home" / "projects" / "p_01234567" / "data"
@@ -154,10 +154,10 @@ def test_the_daemon_has_a_private_place_for_each_project(monkeypatch, tmp_path):
 
 
 @needs_root
-def test_state_dir_in_a_marker_of_another_user_is_refused(tmp_path):
+def test_prepare_state_dir_in_foreign_marker_is_refused(tmp_path):
     state_dir = resolve_state_dir(tmp_path)
     prepare_state_dir(state_dir)
-    os.chown(state_dir.parent, NOBODY, NOBODY)
+    os.chown(state_dir.parent, OTHER_UID, OTHER_UID)
     with pytest.raises(UnsafePathError, match="belongs to another user"):
         prepare_state_dir(state_dir)
     prepare_state_dir(tmp_path / "named")

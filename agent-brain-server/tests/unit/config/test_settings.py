@@ -1,4 +1,4 @@
-"""Settings: which value wins, and what a wrong one is told."""
+"""Precedence of settings, and errors for invalid ones."""
 
 import json
 import stat
@@ -38,7 +38,7 @@ def write_config(path, **values):
     path.write_text(json.dumps(values))
 
 
-def test_the_defaults_are_the_documented_ones(state_dir):
+def test_project_config_documented_defaults(state_dir):
     config = load_project_config(state_dir)
     assert config.model_dump() == {
         "mode": "project",
@@ -61,7 +61,7 @@ def test_the_defaults_are_the_documented_ones(state_dir):
     }
 
 
-def test_flag_goes_before_variable_before_project_before_user_before_default(state_dir, monkeypatch):
+def test_load_settings_precedence(state_dir, monkeypatch):
     def ask():
         loaded = load_settings(state_dir, {"port": flag})
         return loaded.config.port, loaded.origins["port"]
@@ -78,12 +78,12 @@ def test_flag_goes_before_variable_before_project_before_user_before_default(sta
     assert ask() == (1004, "flag")
 
 
-def test_an_empty_variable_counts_as_unset(state_dir, monkeypatch):
+def test_load_settings_empty_variable_counts_as_unset(state_dir, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_PORT", "")
     assert load_settings(state_dir).origins["port"] == "default"
 
 
-def test_init_writes_no_setting_that_is_in_force_and_never_overwrites(state_dir):
+def test_write_project_config_writes_no_defaults(state_dir):
     assert write_project_config(state_dir)
     path = config_path(state_dir)
     assert json.loads(path.read_text()) == {}
@@ -122,7 +122,7 @@ def test_write_project_config_force_repairs_a_damaged_file(state_dir, content):
         ({"data_dir": ""}, ["data_dir"]),
     ],
 )
-def test_a_wrong_value_is_told_by_file_key_and_what_is_allowed(state_dir, values, words):
+def test_load_settings_invalid_value_names_file_and_key(state_dir, values, words):
     write_config(config_path(state_dir), **values)
     with pytest.raises(ConfigError) as caught:
         load_project_config(state_dir)
@@ -131,38 +131,38 @@ def test_a_wrong_value_is_told_by_file_key_and_what_is_allowed(state_dir, values
     assert caught.value.exit_code == 2
 
 
-def test_a_wrong_variable_is_told_by_its_name(state_dir, monkeypatch):
+def test_load_settings_invalid_variable_is_named(state_dir, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_CHUNK_SIZE", "many")
     with pytest.raises(ConfigError, match="AGENT_BRAIN_CHUNK_SIZE: chunk_size 'many'"):
         load_project_config(state_dir)
 
 
-def test_settings_another_address_without_token_is_refused(state_dir):
+def test_load_settings_public_address_needs_token(state_dir):
     write_config(global_config_path(), bind_host="0.0.0.0")
     with pytest.raises(ConfigError, match="config.json: bind_host '0.0.0.0' .* AGENT_BRAIN_TOKEN"):
         load_project_config(state_dir)
 
 
-def test_an_unknown_flag_is_told(state_dir):
+def test_load_settings_unknown_flag_is_named(state_dir):
     with pytest.raises(ConfigError, match='flag: "colour" is not a setting'):
         load_project_config(state_dir, {"colour": "blue"})
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "nothing"])
-def test_bad_json_is_told_by_file(state_dir, content):
+def test_load_settings_bad_json_names_the_file(state_dir, content):
     config_path(state_dir).write_text(content)
     with pytest.raises(ConfigError, match="config.json"):
         load_project_config(state_dir)
 
 
-def test_another_address_is_allowed_with_a_token(state_dir, monkeypatch):
+def test_load_settings_public_address_with_token(state_dir, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_TOKEN", "a secret of some length")
     config = load_project_config(state_dir, {"bind_host": "0.0.0.0"})
     assert config.token == "a secret of some length"
     assert "a secret" not in repr(config)
 
 
-def test_a_short_token_is_refused_without_being_shown(state_dir, monkeypatch):
+def test_load_settings_short_token_is_refused(state_dir, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_TOKEN", "hunter2")
     with pytest.raises(ConfigError) as caught:
         load_project_config(state_dir)
@@ -170,7 +170,7 @@ def test_a_short_token_is_refused_without_being_shown(state_dir, monkeypatch):
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_token_in_the_shared_file_is_refused_without_being_shown(state_dir):
+def test_load_settings_token_in_project_file_is_refused(state_dir):
     write_config(config_path(state_dir), token="a secret of some length")
     with pytest.raises(ConfigError, match="version control") as caught:
         load_project_config(state_dir)
@@ -178,11 +178,11 @@ def test_a_token_in_the_shared_file_is_refused_without_being_shown(state_dir):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_loopback_needs_no_token(state_dir, host):
+def test_load_settings_loopback_needs_no_token(state_dir, host):
     assert load_project_config(state_dir, {"bind_host": host}).bind_host == host
 
 
-def test_every_setting_says_what_is_allowed():
+def test_project_config_every_setting_has_description():
     assert all(field.description for field in ProjectConfig.model_fields.values())
 
 
@@ -194,7 +194,7 @@ def test_every_setting_says_what_is_allowed():
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.lists(st.none()),
     ).map(lambda values: json.dumps(values).encode())
 )
-def test_no_content_crashes_a_reader(state_dir, content):
+def test_load_settings_survives_any_content(state_dir, content):
     config_path(state_dir).write_bytes(content)
     try:
         load_project_config(state_dir)
@@ -202,7 +202,7 @@ def test_no_content_crashes_a_reader(state_dir, content):
         assert str(config_path(state_dir)) in str(error)
 
 
-def test_the_chroma_token_is_no_matter_of_a_projects_file_and_not_shown(state_dir, monkeypatch):
+def test_load_settings_chroma_token_in_project_file(state_dir, monkeypatch):
     write_config(config_path(state_dir), chroma_token="open sesame")
     with pytest.raises(ConfigError, match="version control") as caught:
         load_project_config(state_dir)
@@ -225,7 +225,7 @@ def test_the_chroma_token_is_no_matter_of_a_projects_file_and_not_shown(state_di
         ("http://chroma.example.com", "sesame", "https://"),
     ],
 )
-def test_a_wrong_chroma_url_is_told_without_its_secrets(state_dir, monkeypatch, url, token, words):
+def test_load_settings_invalid_chroma_url_hides_secrets(state_dir, monkeypatch, url, token, words):
     monkeypatch.setenv("AGENT_BRAIN_CHROMA_URL", url)
     if token:
         monkeypatch.setenv("AGENT_BRAIN_CHROMA_TOKEN", token)
@@ -237,6 +237,6 @@ def test_a_wrong_chroma_url_is_told_without_its_secrets(state_dir, monkeypatch, 
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8000", "http://[::1]:8000/", "http://127.0.0.1/team/brain"])
-def test_a_token_may_go_to_this_machine_in_the_clear(state_dir, monkeypatch, url):
+def test_load_settings_chroma_token_over_http_to_loopback(state_dir, monkeypatch, url):
     monkeypatch.setenv("AGENT_BRAIN_CHROMA_TOKEN", "sesame")
     assert load_project_config(state_dir, {"chroma_url": url}).chroma_url == url

@@ -1,4 +1,4 @@
-"""What a project's own file may decide, and how the user allows more."""
+"""Settings in a project's file, with and without the user's trust."""
 
 import json
 import os
@@ -131,7 +131,7 @@ def test_project_file_defaults_and_local_values_need_no_trust(state_dir, values)
 
 
 @pytest.mark.parametrize(("key", "value"), [("data_dir", "a/../../b"), ("data_dir", "/"), ("index_secrets", 1)])
-def test_project_file_values_that_look_harmless_are_not_taken(state_dir, key, value):
+def test_project_file_seemingly_harmless_values_are_ignored(state_dir, key, value):
     write(state_dir, **{key: value})
     try:
         assert getattr(load_settings(state_dir).config, key) == ProjectConfig.model_fields[key].default
@@ -152,7 +152,7 @@ ODD_VALUES = st.none() | st.booleans() | st.integers(0, 9000) | st.floats() | st
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(values=st.dictionaries(st.sampled_from(list(ProjectConfig.model_fields)), ODD_VALUES, max_size=6))
-def test_no_untrusted_file_sets_more_than_it_may(state_dir, values):
+def test_project_file_untrusted_sets_only_tuning_keys(state_dir, values):
     write(state_dir, **values)
     try:
         config = load_settings(state_dir).config
@@ -201,7 +201,7 @@ def test_trust_records_the_bytes_that_were_read(state_dir):
     assert load_settings(state_dir).config == ProjectConfig()
 
 
-def test_trust_of_one_file_says_nothing_of_a_copy(state_dir, tmp_path):
+def test_trust_does_not_extend_to_a_copy(state_dir, tmp_path):
     write(state_dir, embedding_model="openai:x")
     trust(state_dir)
     copy = tmp_path / "copy"

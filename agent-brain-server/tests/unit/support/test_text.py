@@ -98,7 +98,6 @@ def test_messages_use_pluralize() -> None:
         for package in PACKAGES
         for path in sorted(package.rglob("*.py"))
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if NUMBER_BEFORE_PLURAL.search(line)
-        and "logger." not in line  # log messages are constant
+        if NUMBER_BEFORE_PLURAL.search(line) and "logger." not in line  # log messages are constant
     ]
     assert found == []

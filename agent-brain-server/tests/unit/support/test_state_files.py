@@ -1,4 +1,4 @@
-"""The files of a state directory that may be planted: links, FIFOs, second names, files of other users."""
+"""Planted files in a state directory: links, FIFOs, hard links, files of other users."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ from agent_brain_server.support.state_files import (
     require_safe_tree,
 )
 
-NOBODY = 65534
+OTHER_UID = 65534
 PRECIOUS = "export PATH\n"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
@@ -77,7 +77,7 @@ def test_open_file_fifo_does_not_hang(state_dir: Path) -> None:
         open_log(state_dir / "fifo")
 
 
-def test_open_file_second_name_is_not_written(state_dir: Path, precious: Path) -> None:
+def test_open_file_hard_link_is_not_written(state_dir: Path, precious: Path) -> None:
     os.link(precious, state_dir / "file")
     with pytest.raises(UnsafePathError, match="hard-linked"):
         open_file(state_dir / "file", os.O_RDWR)
@@ -87,11 +87,11 @@ def test_open_file_second_name_is_not_written(state_dir: Path, precious: Path) -
 @needs_root
 def test_open_file_of_another_user_is_refused(state_dir: Path) -> None:
     (state_dir / "file").write_text("{}")
-    os.chown(state_dir / "file", NOBODY, NOBODY)
-    with pytest.raises(UnsafePathError, match=f"another user .uid {NOBODY}"):
+    os.chown(state_dir / "file", OTHER_UID, OTHER_UID)
+    with pytest.raises(UnsafePathError, match=f"another user .uid {OTHER_UID}"):
         open_file(state_dir / "file")
     (state_dir / "file").unlink()
-    os.chown(state_dir, NOBODY, NOBODY)
+    os.chown(state_dir, OTHER_UID, OTHER_UID)
     for refused in (open_file, open_log, create_and_replace):
         with pytest.raises(UnsafePathError, match="another user"):
             refused(state_dir / "file")
@@ -105,7 +105,7 @@ def test_open_log_link_is_refused(state_dir: Path, precious: Path) -> None:
     assert is_untouched(precious)
 
 
-def test_open_log_second_name_is_replaced(state_dir: Path, precious: Path) -> None:
+def test_open_log_hard_link_is_replaced(state_dir: Path, precious: Path) -> None:
     log = state_dir / "server.log"
     os.link(precious, log)
     with open(open_log(log), "ab") as file:
@@ -134,7 +134,7 @@ def test_replace_file_replaces_a_link(state_dir: Path, precious: Path) -> None:
     assert [path.name for path in state_dir.iterdir()] == ["pid"]
 
 
-def test_create_file_takes_no_name_that_is_taken(state_dir: Path, tmp_path: Path) -> None:
+def test_create_file_existing_name_is_kept(state_dir: Path, tmp_path: Path) -> None:
     (state_dir / "dangling").symlink_to(tmp_path / "new")
     assert not create_file(state_dir / "dangling", b"text")
     assert not (tmp_path / "new").exists()
@@ -188,7 +188,7 @@ def test_open_directory_closes_its_descriptor(state_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "fifo", "linked directory"])
-def test_require_safe_tree_names_what_is_planted(state_dir: Path, precious: Path, kind: str) -> None:
+def test_require_safe_tree_names_planted_files(state_dir: Path, precious: Path, kind: str) -> None:
     (state_dir / "data" / "llamaindex").mkdir(parents=True)
     require_safe_tree(state_dir)
     planted = state_dir / "data" / "llamaindex" / "documents.sqlite3"
@@ -208,7 +208,7 @@ def test_require_safe_tree_names_what_is_planted(state_dir: Path, precious: Path
 def test_require_safe_tree_of_another_user_is_refused(state_dir: Path) -> None:
     (state_dir / "data").mkdir()
     (state_dir / "data" / "file").touch()
-    os.chown(state_dir / "data" / "file", NOBODY, NOBODY)
+    os.chown(state_dir / "data" / "file", OTHER_UID, OTHER_UID)
     with pytest.raises(UnsafePathError, match="another user"):
         require_safe_tree(state_dir)
 
@@ -226,8 +226,8 @@ def test_require_safe_tree_allows_named_links(state_dir: Path, precious: Path) -
 def test_make_private_dir_root_leaves_other_users_alone(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
-    os.chown(theirs, NOBODY, NOBODY)
-    with pytest.raises(UnsafePathError, match=f"uid {NOBODY}") as caught:
+    os.chown(theirs, OTHER_UID, OTHER_UID)
+    with pytest.raises(UnsafePathError, match=f"uid {OTHER_UID}") as caught:
         make_private_dir(theirs / ".claude" / "state")
     assert "sudo" in caught.value.hint
     assert list(theirs.iterdir()) == []
@@ -236,7 +236,7 @@ def test_make_private_dir_root_leaves_other_users_alone(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_state_dir_of_root_names_its_owner_to_another_user(state_dir: Path) -> None:
+def test_open_directory_of_root_names_its_owner(state_dir: Path) -> None:
     (state_dir / "config.json").write_text("{}")
     for directory in (state_dir.parent, *state_dir.parent.parents):
         if directory.is_relative_to("/tmp") and directory != Path("/tmp"):
@@ -246,8 +246,8 @@ def test_state_dir_of_root_names_its_owner_to_another_user(state_dir: Path) -> N
     if child == 0:
         try:
             os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            os.setgid(OTHER_UID)
+            os.setuid(OTHER_UID)
             open_file(state_dir / "config.json")
         except UnsafePathError as exc:
             os.write(writer, exc.message.encode())

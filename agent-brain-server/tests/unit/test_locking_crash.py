@@ -1,4 +1,4 @@
-"""A server that ended without cleaning up is logged by the next one, even if a client removed its files."""
+"""The next server logs the crash of the previous one, even if a client removed its files."""
 
 import logging
 
@@ -14,7 +14,7 @@ POINTER = """{"mode": "shared", "project_root": "/x", "project_id": "p_00000000"
 
 @pytest.fixture
 def messages():
-    """Collect the warnings of the module."""
+    """Capture the warnings of the module."""
     collected = []
     handler = logging.Handler()
     handler.emit = lambda record: collected.append(record.getMessage())
@@ -24,7 +24,7 @@ def messages():
     logger.removeHandler(handler)
 
 
-def test_crash_is_logged_once_with_its_process(tmp_path, messages):
+def test_log_crash_reports_process_once(tmp_path, messages):
     runtime_path(tmp_path).write_text(RUNTIME)
     record_crash(tmp_path, (4711, "99"))
     assert "secret" not in crash_path(tmp_path).read_text()
@@ -35,7 +35,7 @@ def test_crash_is_logged_once_with_its_process(tmp_path, messages):
     assert not crash_path(tmp_path).exists()
 
 
-def test_crash_before_runtime_json_is_known_by_the_lock(tmp_path, messages):
+def test_crash_before_runtime_file_is_recorded(tmp_path, messages):
     lock_path(tmp_path).write_text("4712 99\n")
     assert cleanup_stale(tmp_path)
     assert not lock_path(tmp_path).exists()
@@ -44,7 +44,7 @@ def test_crash_before_runtime_json_is_known_by_the_lock(tmp_path, messages):
 
 
 @pytest.mark.parametrize("runtime", [None, POINTER, "torn {"])
-def test_orderly_end_is_no_crash(tmp_path, messages, runtime):
+def test_regular_shutdown_is_not_a_crash(tmp_path, messages, runtime):
     lock = StateLock(tmp_path)
     assert lock.acquire()
     lock.release()
@@ -56,7 +56,7 @@ def test_orderly_end_is_no_crash(tmp_path, messages, runtime):
 
 
 @pytest.mark.parametrize("content", ["torn {", "[]", '{"pid": ["x"], "started_at": 3}'])
-def test_damaged_crash_record_does_not_fail(tmp_path, messages, content):
+def test_log_crash_damaged_record_is_ignored(tmp_path, messages, content):
     crash_path(tmp_path).write_text(content)
     log_crash(tmp_path)
     assert len(messages) == 1

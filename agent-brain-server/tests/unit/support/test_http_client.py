@@ -1,4 +1,4 @@
-"""A request to a server: what is sent, and what every answer, silence and stranger comes to."""
+"""Requests to servers: what is sent, and the result of each answer and of silence."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ def silent_url():
         yield f"http://127.0.0.1:{silent.getsockname()[1]}"
 
 
-def test_a_request_carries_token_and_body_and_returns_the_document(canned_server, address):
+def test_request_json_sends_token_and_body(canned_server, address):
     canned_server.answer_json({"results": []})
     answer = request_json(address, "POST", "/query", {"query": "wo ist Straße?"})
     assert answer == {"results": []}
@@ -45,19 +45,19 @@ def test_a_request_carries_token_and_body_and_returns_the_document(canned_server
     assert json.loads(body) == {"query": "wo ist Straße?"}
 
 
-def test_without_a_token_or_body_neither_is_sent(canned_server):
+def test_request_json_without_token_and_body(canned_server):
     canned_server.answer_json({})
     request_json(Address(canned_server.base_url, token=None), "GET", "/projects")
     assert "Authorization" not in canned_server.requests[0]
     assert "Content-Type" not in canned_server.requests[0]
 
 
-def test_an_answer_without_content_is_none(canned_server, address):
+def test_request_json_empty_answer_is_none(canned_server, address):
     canned_server.answer = b"HTTP/1.1 204 No Content\r\n\r\n"
     assert request_json(address, "DELETE", "/index") is None
 
 
-def test_a_problem_becomes_an_error_with_its_own_code_and_hint(canned_server, address):
+def test_request_json_problem_has_code_and_hint(canned_server, address):
     problem = {"detail": "No such job.", "code": "unknown_job", "hint": "List them."}
     canned_server.answer_json(problem, status="404 Not Found")
     with pytest.raises(ServerRefusedError) as caught:
@@ -67,39 +67,39 @@ def test_a_problem_becomes_an_error_with_its_own_code_and_hint(canned_server, ad
 
 
 @pytest.mark.parametrize("body", ["", "null", "[]", '{"detail": 3, "hint": [], "code": {}}', "<html>", "[" * 50_000])
-def test_a_refusal_in_any_other_form_is_an_error_too(canned_server, address, body):
+def test_request_json_error_without_problem_document(canned_server, address, body):
     canned_server.answer = f"HTTP/1.1 500 No\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     with pytest.raises(ServerRefusedError) as caught:
         request_json(address, "GET", "/health")
     assert caught.value.hint
 
 
-def test_a_success_that_is_no_json_is_a_refusal(canned_server, address):
+def test_request_json_success_must_be_json(canned_server, address):
     canned_server.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
     with pytest.raises(ServerRefusedError, match="not JSON"):
         request_json(address, "GET", "/health")
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
-def test_what_does_not_speak_http_to_its_end_is_no_server(canned_server, address, answer):
+def test_request_json_broken_http_is_not_running(canned_server, address, answer):
     canned_server.answer = answer
     with pytest.raises(NotRunningError, match="No server answers"):
         request_json(address, "GET", "/health")
 
 
-def test_a_closed_port_is_no_server():
+def test_request_json_closed_port_is_not_running():
     with pytest.raises(NotRunningError, match="127.0.0.1:1"):
         request_json(Address("http://127.0.0.1:1"), "GET", "/health")
 
 
 @pytest.mark.parametrize("url", ["", "http://", "https://127.0.0.1:1", "ftp://x", "http://[::1", "http://a:b", "x y"])
-def test_what_is_no_address_is_no_server(url):
+def test_request_json_invalid_address_is_not_running(url):
     with pytest.raises(NotRunningError, match="not (a valid|the) address"):
         request_json(Address(url), "GET", "/health")
     assert fetch_instance_id(url) is None
 
 
-def test_silence_is_a_deadline(silent_url):
+def test_request_json_silence_is_a_deadline(silent_url):
     with pytest.raises(DeadlineError, match=r"within 0\.1 s\."):
         request_json(Address(silent_url), "GET", "/health", timeout=0.1)
 
@@ -107,7 +107,7 @@ def test_silence_is_a_deadline(silent_url):
 @pytest.mark.parametrize(
     ("mode", "command"), [("project", "agent-brain stop --force"), ("shared", "--mode shared --force")]
 )
-def test_request_to_a_hung_server_ends_early(silent_url, monkeypatch, mode, command):
+def test_request_json_hung_server_fails_early(silent_url, monkeypatch, mode, command):
     monkeypatch.setattr(local_http, "SILENCE_S", 0.1)
     with pytest.raises(DeadlineError, match="does not answer") as caught:
         request_json(Address(silent_url, mode=mode), "POST", "/query", {}, timeout=3_600)
@@ -115,9 +115,9 @@ def test_request_to_a_hung_server_ends_early(silent_url, monkeypatch, mode, comm
     assert caught.value.hint.endswith(command)
 
 
-def test_request_to_a_busy_server_is_waited_for(monkeypatch):
+def test_request_json_waits_for_a_busy_server(monkeypatch):
     class BusyServer(BaseHTTPRequestHandler):
-        """Answers `/health` at once, and anything else once `/health` was asked three times."""
+        """Answer `/health` at once, and other requests after three requests for `/health`."""
 
         asked = threading.Semaphore(0)
 
@@ -146,7 +146,7 @@ def test_request_to_a_busy_server_is_waited_for(monkeypatch):
     assert answer == {"instance_id": "ds_012345"}
 
 
-def test_the_instance_id_is_asked_for_without_a_token(canned_server):
+def test_fetch_instance_id_sends_no_token(canned_server):
     canned_server.answer_json({"instance_id": "ds_012345", "status": "degraded"})
     assert fetch_instance_id(canned_server.base_url) == "ds_012345"
     assert canned_server.requests[0].startswith("GET /health HTTP/1.1")
@@ -156,13 +156,13 @@ def test_the_instance_id_is_asked_for_without_a_token(canned_server):
 @pytest.mark.parametrize(
     "content", [b"", b"hello", b"[1]", b'{"instance_id": 7}', b"{}", b"\xff\xfe", b"[" * 60_000, b'"ds_012345"']
 )
-def test_whatever_else_is_answered_is_no_instance_id(canned_server, content):
+def test_fetch_instance_id_other_answers_are_none(canned_server, content):
     canned_server.answer = b"HTTP/1.1 200 OK\r\n\r\n" + content
     assert fetch_instance_id(canned_server.base_url) is None
 
 
-def test_an_endless_answer_is_not_read_to_its_end():
-    """A stranger that sends for as long as somebody reads; counts what it could send."""
+def test_fetch_instance_id_endless_answer_is_bounded():
+    """Another program that sends an endless answer; counts the bytes sent."""
     sent = []
 
     def pour(listener):
@@ -182,10 +182,10 @@ def test_an_endless_answer_is_not_read_to_its_end():
         assert fetch_instance_id(f"http://127.0.0.1:{listener.getsockname()[1]}") is None
         pouring.join(local_http.HEALTH_TIMEOUT_S + 5)
     assert not pouring.is_alive()
-    assert MAX_HEALTH_BYTES <= sum(sent) < 100 * MAX_HEALTH_BYTES  # what the sockets buffer comes on top
+    assert MAX_HEALTH_BYTES <= sum(sent) < 100 * MAX_HEALTH_BYTES  # the sockets buffer more
 
 
-def test_a_silent_port_has_no_instance_id_after_the_limit(silent_url):
+def test_fetch_instance_id_silent_port_is_none(silent_url):
     began = time.monotonic()
     assert fetch_instance_id(silent_url, timeout=0.2) is None
     assert time.monotonic() - began >= 0.2

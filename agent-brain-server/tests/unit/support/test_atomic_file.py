@@ -1,4 +1,4 @@
-"""Files that are read while they are written, by processes that are killed while they write."""
+"""Files that are read during writes, by writers that are killed."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from agent_brain_server.support.atomic_file import (
 )
 from agent_brain_server.support.state_files import remove_temporaries
 
-WRITE_FOR_EVER = """
+WRITE_FOREVER = """
 import sys
 from pathlib import Path
 from agent_brain_server.support.atomic_file import write_atomic
@@ -32,7 +32,7 @@ while True:
 """
 
 
-def test_what_is_written_is_read_and_private(tmp_path: Path) -> None:
+def test_write_atomic_is_read_back_and_private(tmp_path: Path) -> None:
     path = tmp_path / "a file.json"
     assert read_document(path) is None
     for document in ({"a": 1}, {"b": ["ü", None, "\ud800"]}):
@@ -43,10 +43,10 @@ def test_what_is_written_is_read_and_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_reader_sees_whole_documents_alone_even_when_writers_are_killed(tmp_path: Path) -> None:
+def test_write_atomic_killed_writers_leave_whole_documents(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", WRITE_FOR_EVER, str(path)], stdout=subprocess.PIPE) as writer:
+        with subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, str(path)], stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"writing\n"
             deadline = time.monotonic() + 0.3
@@ -60,7 +60,7 @@ def test_a_reader_sees_whole_documents_alone_even_when_writers_are_killed(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_writers_at_once_leave_one_of_their_documents(tmp_path: Path) -> None:
+def test_write_atomic_concurrent_writers_leave_one_document(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     documents = [{"writer": number, "filling": "x" * 5_000} for number in range(8)]
     threads = [threading.Thread(target=write_atomic, args=(path, document)) for document in documents]
@@ -72,7 +72,7 @@ def test_writers_at_once_leave_one_of_their_documents(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_write_that_fails_leaves_the_old_content_and_no_rest(tmp_path: Path) -> None:
+def test_write_atomic_failure_keeps_old_content(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     write_atomic(path, {"old": True})
     with pytest.raises(TypeError):
@@ -99,7 +99,7 @@ def test_a_write_that_fails_leaves_the_old_content_and_no_rest(tmp_path: Path) -
     ],
     ids=range(7),
 )
-def test_what_is_no_document_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_read_document_invalid_content_is_named(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "state.json"
     path.write_bytes(content)
     with pytest.raises(UnreadableDocumentError, match=said) as caught:
@@ -107,7 +107,7 @@ def test_what_is_no_document_is_named(tmp_path: Path, content: bytes, said: str)
     assert str(path) in str(caught.value)
 
 
-def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+def test_read_document_special_file_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
@@ -119,7 +119,7 @@ def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
     assert read_document(tmp_path / "file" / "below") is None
 
 
-def test_only_the_rests_of_one_file_are_removed(tmp_path: Path) -> None:
+def test_remove_temporaries_keeps_those_of_other_files(tmp_path: Path) -> None:
     for name in (".state.json.abc.tmp", ".other.json.abc.tmp", "state.json", ".state.json.swp"):
         (tmp_path / name).touch()
     remove_temporaries(tmp_path / "state.json")

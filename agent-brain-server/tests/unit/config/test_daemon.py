@@ -1,4 +1,4 @@
-"""The daemon's settings: flags, environment, its file, the user's file, defaults; and what a project may decide."""
+"""The daemon's settings: precedence, and which ones a project may set."""
 
 import json
 from pathlib import Path
@@ -16,13 +16,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return prepare_brain_home()
 
 
-def test_without_files_the_documented_defaults_hold() -> None:
+def test_daemon_settings_documented_defaults() -> None:
     settings = DaemonSettings.load()
     assert (settings.server.port, settings.server.bind_host, settings.server.mode) == (45123, "127.0.0.1", "shared")
     assert (settings.shared.max_concurrent_indexing, settings.shared.max_open_projects) == (2, 8)
 
 
-def test_each_layer_goes_before_the_one_below(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_daemon_settings_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     global_config_path().write_text(json.dumps({"chunk_size": 100, "log_level": "debug", "chunk_overlap": 9}))
     shared_config_path().write_text(json.dumps({"chunk_size": 200, "port": 1111, "max_open_projects": 3}))
     assert DaemonSettings.load().server.chunk_size == 200
@@ -45,7 +45,7 @@ def test_each_layer_goes_before_the_one_below(monkeypatch: pytest.MonkeyPatch) -
         ({"bind_host": "0.0.0.0"}, "token"),
     ],
 )
-def test_a_wrong_value_is_told_with_the_file(document: dict[str, object], told: str) -> None:
+def test_daemon_settings_invalid_value_names_the_file(document: dict[str, object], told: str) -> None:
     shared_config_path().write_text(json.dumps(document))
     with pytest.raises(ConfigError) as refused:
         DaemonSettings.load()
@@ -53,7 +53,7 @@ def test_a_wrong_value_is_told_with_the_file(document: dict[str, object], told: 
     assert "shared_config.json" in refused.value.message
 
 
-def test_a_project_decides_about_its_chunks_and_not_about_the_daemon(tmp_path: Path) -> None:
+def test_load_project_sets_chunks_but_not_the_daemon(tmp_path: Path) -> None:
     shared_config_path().write_text(json.dumps({"chunk_size": 200, "chunk_overlap": 20}))
     config_path(tmp_path).write_text(
         json.dumps({"chunk_size": 100, "port": 9, "embedding_model": "openai:x", "data_dir": "/elsewhere"})
@@ -66,7 +66,7 @@ def test_a_project_decides_about_its_chunks_and_not_about_the_daemon(tmp_path: P
         DaemonSettings.load().load_project(tmp_path)
 
 
-def test_the_daemon_decides_where_vectors_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_project_chroma_url_is_the_daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config_path(tmp_path).write_text(json.dumps({"chroma_url": "http://127.0.0.1:9"}))
     assert DaemonSettings.load().load_project(tmp_path).config.chroma_url is None
     monkeypatch.setenv("AGENT_BRAIN_CHROMA_URL", "https://chroma.example.com")

@@ -1,4 +1,4 @@
-"""What a running server is found by: whatever becomes of it is written again, until the server withdraws it."""
+"""The publisher rewrites damaged or removed files until the server withdraws."""
 
 import os
 import shutil
@@ -60,27 +60,27 @@ def tick_until(publisher: RuntimePublisher, condition: Callable[[], bool]) -> No
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"schema_version": 3}', '{"schema_version": 1, "port": 1}', None])
-def test_a_runtime_file_that_was_damaged_or_removed_is_written_again(publisher, place, state, text):
+def test_tick_rewrites_damaged_runtime_file(publisher, place, state, text):
     runtime_path(place).unlink() if text is None else runtime_path(place).write_text(text)
     tick_until(publisher, lambda: runtime_path(place).exists() and '"ds_012345"' in runtime_path(place).read_text())
     assert read_runtime(place) == state
 
 
 @pytest.mark.parametrize("find", [lock_path, pid_path])
-def test_the_holder_is_named_again(publisher, place, lock, find):
+def test_tick_rewrites_holder_and_pid(publisher, place, lock, find):
     pid = os.getpid()
     find(place).write_text("1 7\n")
     tick_until(publisher, lambda: (read_pid(place), read_holder(place)) == (pid, (pid, read_start_time(pid))))
     assert lock.is_intact()
 
 
-def test_a_damaged_registry_lists_the_project_again(publisher, place, tmp_path):
+def test_tick_repairs_damaged_registry(publisher, place, tmp_path):
     publisher.tick()
     registry_path().write_text("torn")
     tick_until(publisher, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
 
 
-def test_a_home_that_was_removed_is_not_made_again(publisher, place):
+def test_tick_does_not_create_removed_home(publisher, place):
     shutil.rmtree(registry_path().parent)
     for _ in range(3):
         publisher.tick()
@@ -88,13 +88,13 @@ def test_a_home_that_was_removed_is_not_made_again(publisher, place):
     assert not registry_path().parent.exists()
 
 
-def test_registry_that_was_deleted_comes_back(publisher, place, tmp_path):
+def test_tick_rewrites_deleted_registry(publisher, place, tmp_path):
     publisher.tick()
     registry_path().unlink()
     tick_until(publisher, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
 
 
-def test_what_is_whole_is_left_alone(publisher, place):
+def test_tick_valid_files_are_not_written(publisher, place):
     before = runtime_path(place).stat(), registry_path().stat().st_mtime_ns
     for _ in range(3):
         publisher.tick()
@@ -104,7 +104,7 @@ def test_what_is_whole_is_left_alone(publisher, place):
     assert before[1] == after[1]
 
 
-def test_nothing_is_written_after_the_withdrawal(publisher, place):
+def test_tick_after_withdraw_writes_nothing(publisher, place):
     runtime_path(place).write_text("torn")
     publisher.tick()
     publisher.withdraw()
@@ -114,13 +114,13 @@ def test_nothing_is_written_after_the_withdrawal(publisher, place):
     assert not runtime_path(place).exists()
 
 
-def test_the_file_of_a_successor_is_left_alone(publisher, place):
+def test_withdraw_keeps_file_of_successor(publisher, place):
     lock_path(place).unlink()
     publisher.withdraw()
     assert runtime_path(place).exists()
 
 
-def test_a_directory_in_the_way_is_told_once_and_ends_nothing(publisher, place, caplog):
+def test_tick_write_failure_is_logged_once(publisher, place, caplog):
     runtime_path(place).unlink()
     runtime_path(place).mkdir()
     tick_until(publisher, lambda: "cannot find the server" in caplog.text)

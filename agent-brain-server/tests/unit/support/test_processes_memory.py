@@ -1,4 +1,4 @@
-"""Memory that is free goes back to the system, where the C library can do that."""
+"""Free memory is returned to the system if the C library supports it."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ def read_resident_kilobytes() -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the allocator decides by itself")
-def test_it_can_always_be_asked_for_and_never_costs_memory() -> None:
+def test_return_free_memory_never_adds_memory() -> None:
     blocks = [bytearray(1000) for _ in range(100_000)]
     full = read_resident_kilobytes()
     del blocks

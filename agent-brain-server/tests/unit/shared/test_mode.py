@@ -1,4 +1,4 @@
-"""Whose project it is: settings first, then the registration; a pointer only while a daemon lives."""
+"""The mode of a project: settings, then the registration, then a pointer while a daemon runs."""
 
 import json
 import os
@@ -56,11 +56,11 @@ def is_shared(root):
     return resolve_mode(root, default_state_dir(root)).is_shared
 
 
-def test_a_project_of_which_nothing_is_known_has_its_own_server(project):
+def test_resolve_mode_default_is_project(project):
     assert resolve_mode(project, default_state_dir(project)) == ProjectMode(is_shared=False)
 
 
-def test_settings_decide_in_either_direction_whatever_else_says(project, home):
+def test_resolve_mode_settings_override_registration(project, home):
     register(project)
     point(project)
     write_project_config(default_state_dir(project), mode="project")
@@ -74,13 +74,13 @@ def test_settings_decide_in_either_direction_whatever_else_says(project, home):
     assert is_shared(project)
 
 
-def test_the_environment_goes_before_the_file(project, monkeypatch):
+def test_resolve_mode_environment_overrides_file(project, monkeypatch):
     write_project_config(default_state_dir(project), mode="shared")
     monkeypatch.setenv("AGENT_BRAIN_MODE", "project")
     assert not is_shared(project)
 
 
-def test_settings_that_cannot_be_understood_make_it_no_member(project, caplog):
+def test_resolve_mode_invalid_settings_mean_project(project, caplog):
     register(project)
     config_path(default_state_dir(project)).write_text('{"mode": "shard"}')
     with caplog.at_level("INFO"):
@@ -88,7 +88,7 @@ def test_settings_that_cannot_be_understood_make_it_no_member(project, caplog):
     assert "shard" in caplog.text
 
 
-def test_a_registration_counts_whether_or_not_a_daemon_lives(project):
+def test_resolve_mode_registration_counts_without_daemon(project):
     path = register(project)
     assert is_shared(project)
     with StateLock(brain_home()):
@@ -97,14 +97,14 @@ def test_a_registration_counts_whether_or_not_a_daemon_lives(project):
     assert not is_shared(project)
 
 
-def test_other_settings_leave_the_registration_its_say(project):
+def test_resolve_mode_other_settings_keep_registration(project):
     register(project)
     config_path(default_state_dir(project)).write_text(json.dumps({"chunk_size": 256, "shared_server_url": None}))
     found = resolve_mode(project, default_state_dir(project))
     assert found == ProjectMode(True, None, str(config_path(default_state_dir(project))), "valid")
 
 
-def test_a_pointer_counts_only_while_a_daemon_lives(project):
+def test_resolve_mode_pointer_counts_with_daemon_only(project):
     point(project)
     assert not is_shared(project)
     with StateLock(brain_home()):
@@ -112,32 +112,32 @@ def test_a_pointer_counts_only_while_a_daemon_lives(project):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"mode": "shared"}', '{"schema_version": 7, "mode": "shared"}'])
-def test_a_torn_foreign_or_future_pointer_decides_nothing(project, text):
+def test_resolve_mode_invalid_pointer_is_ignored(project, text):
     runtime_path(default_state_dir(project)).write_text(text)
     with StateLock(brain_home()):
         assert not is_shared(project)
 
 
-def test_the_pointer_of_the_original_does_not_make_a_copy_a_member(project, tmp_path):
+def test_resolve_mode_pointer_of_a_copy_is_ignored(project, tmp_path):
     point(project, project_root=str(tmp_path / "original"))
     with StateLock(brain_home()):
         assert not is_shared(project)
 
 
-def test_a_registration_of_another_project_is_not_believed(project):
+def test_check_registration_of_another_project(project):
     register(project, project_root="/elsewhere")
     assert check_registration(project) == "missing"
     assert list_registrations() == []
 
 
 @pytest.mark.parametrize("root", [3, None, "with\0zero"])
-def test_damaged_registration_counts_and_is_not_valid(project, root):
+def test_check_registration_damaged(project, root):
     register(project, project_root=root)
     assert check_registration(project) == "damaged"
     assert list_registrations() == []
 
 
-def test_registrations_are_listed_without_what_is_torn_or_strange(project, tmp_path, home):
+def test_list_registrations_skips_invalid_files(project, tmp_path, home):
     other = tmp_path / "other"
     register(project)
     register(other).write_text("{")
@@ -148,7 +148,7 @@ def test_registrations_are_listed_without_what_is_torn_or_strange(project, tmp_p
     assert check_registration(other) == "damaged"
 
 
-def test_without_a_directory_of_projects_none_is_registered():
+def test_list_registrations_without_directory_is_empty():
     assert list_registrations() == []
 
 
@@ -165,7 +165,7 @@ def test_without_a_directory_of_projects_none_is_registered():
         ("http://127.0.0.1", "http://127.0.0.1:80"),
     ],
 )
-def test_the_address_that_is_named_is_the_daemon_s_in_any_spelling(named, answering):
+def test_require_address_accepts_equivalent_addresses(named, answering):
     ProjectMode(True, named, "config.json").require_address(answering)
 
 
@@ -173,7 +173,7 @@ def test_the_address_that_is_named_is_the_daemon_s_in_any_spelling(named, answer
     "named",
     ["http://127.0.0.1:45124", "http://10.0.0.7:45123", "http://127.0.0.1", "http://localhost:99999", "http://x:45123"],
 )
-def test_another_address_is_refused_with_both_and_what_to_change(named):
+def test_require_address_other_address_is_refused(named):
     with pytest.raises(ConfigError, match="config.json: shared_server_url is") as caught:
         ProjectMode(True, named, "config.json").require_address(URL)
     assert named in caught.value.message
@@ -185,6 +185,6 @@ def test_another_address_is_refused_with_both_and_what_to_change(named):
     "value",
     ["https://127.0.0.1:1", "http://", "http://u@h:1", "http://h:1/path", "http://h:1?x", "h:1", "http://h:123456", 7],
 )
-def test_what_is_no_address_of_a_server_is_refused_as_a_setting(project, value):
+def test_resolve_mode_invalid_server_url_means_project(project, value):
     config_path(default_state_dir(project)).write_text(json.dumps({"mode": "shared", "shared_server_url": value}))
     assert not is_shared(project)

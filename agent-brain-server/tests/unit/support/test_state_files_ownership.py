@@ -1,4 +1,4 @@
-"""What belongs to the user who runs the process, and what does not."""
+"""Files of the current user and of other users."""
 
 import os
 import subprocess
@@ -9,19 +9,19 @@ import pytest
 from agent_brain_server.support.state_files import is_own, is_own_path
 
 
-def test_own_file_and_directory_are_own(tmp_path):
+def test_is_own_path_of_own_file_and_directory(tmp_path):
     (tmp_path / "file").touch()
     assert is_own((tmp_path / "file").stat())
     assert is_own_path(tmp_path)
 
 
-def test_missing_and_impossible_paths_are_not_own(tmp_path):
+def test_is_own_path_missing_and_invalid_paths(tmp_path):
     assert not is_own_path(tmp_path / "missing")
     assert not is_own_path(tmp_path / "a\0b")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_link_of_another_user_to_an_own_file_is_not_own(tmp_path):
+def test_is_own_path_link_of_another_user(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     assert is_own_path(tmp_path / "link")
     os.chown(tmp_path / "link", 65533, 65533, follow_symlinks=False)
@@ -39,7 +39,7 @@ print(file.stat().st_uid == os.geteuid(), is_own_path(file))
 
 
 @pytest.mark.process
-def test_overflow_uid_of_a_user_namespace_owns_nothing(tmp_path):
+def test_is_own_overflow_uid_owns_nothing(tmp_path):
     (tmp_path / "file").touch()
     answer = subprocess.run(
         [sys.executable, "-c", IN_A_NAMESPACE, tmp_path / "file"], capture_output=True, text=True, check=True
@@ -51,7 +51,7 @@ def test_overflow_uid_of_a_user_namespace_owns_nothing(tmp_path):
 
 @pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_user_with_the_number_of_the_overflow_uid_owns_its_files(tmp_path):
+def test_is_own_real_user_with_overflow_uid(tmp_path):
     (tmp_path / "file").touch()
     os.chown(tmp_path / "file", 65534, 65534)
     code = (

@@ -1,4 +1,4 @@
-"""Which project may use a state directory."""
+"""`owner.json`: the project that a state directory belongs to."""
 
 import shutil
 
@@ -81,7 +81,7 @@ def test_named_state_dir_inside_a_copy_is_its_own(first, second):
     assert find_other_owner(second, second / "state") is None
 
 
-def test_nested_project_does_not_take_the_outer_one_s(first):
+def test_claim_of_nested_project_is_refused_to_outer(first):
     nested, state_dir = first / "nested", first / "state"
     nested.mkdir()
     state_dir.mkdir()

@@ -1,4 +1,4 @@
-"""Starting where the lock is held by somebody who does not answer."""
+"""Start a server while a process that does not answer holds the lock."""
 
 import os
 import socket
@@ -38,7 +38,7 @@ def describe_silent_server(port, **facts):
 
 
 @pytest.mark.parametrize("timeout_s", [0.3, 3.0])
-def test_a_silent_server_holds_up_a_start_no_longer_than_was_allowed(project, silent_port, timeout_s):
+def test_start_server_silent_server_exceeds_deadline(project, silent_port, timeout_s):
     state_dir = resolve_state_dir(project)
     prepare_state_dir(state_dir)
     write_runtime(state_dir, describe_silent_server(silent_port, mode="project", project_root=str(project)))
@@ -49,7 +49,7 @@ def test_a_silent_server_holds_up_a_start_no_longer_than_was_allowed(project, si
     assert caught.value.hint.endswith("agent-brain stop --force")
 
 
-def test_a_silent_daemon_is_named_with_the_command_that_ends_it(project, silent_port):
+def test_start_daemon_silent_daemon_hint_names_command(project, silent_port):
     prepare_state_dir(brain_home())
     write_runtime(brain_home(), describe_silent_server(silent_port, mode="shared"))
     with StateLock(brain_home()), pytest.raises(DeadlineError, match="The shared daemon is running") as caught:
@@ -58,7 +58,7 @@ def test_a_silent_daemon_is_named_with_the_command_that_ends_it(project, silent_
 
 
 @pytest.mark.parametrize("mode", ["project", "shared"])
-def test_start_gives_up_a_silent_server_before_its_own_limit(project, silent_port, mode):
+def test_start_server_silent_timeout_is_shorter(project, silent_port, mode):
     place = resolve_state_dir(project) if mode == "project" else brain_home()
     prepare_state_dir(place)
     root = str(project) if mode == "project" else None
@@ -69,6 +69,6 @@ def test_start_gives_up_a_silent_server_before_its_own_limit(project, silent_por
     assert "stop" in caught.value.hint
 
 
-def test_a_project_that_is_no_directory_is_refused(project):
+def test_start_server_root_not_a_directory(project):
     with pytest.raises(ConfigError, match="not a directory"):
         start_server(project / "missing")

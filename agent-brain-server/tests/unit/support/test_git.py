@@ -1,4 +1,4 @@
-"""How git is started: with nothing that a repository, a hook or a relative search path could use."""
+"""git runs without anything that a repository, a hook or a relative search path could control."""
 
 import ast
 import os
@@ -10,7 +10,7 @@ import pytest
 from agent_brain_server.support import git
 from agent_brain_server.support.processes import read_start_time
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 PRODUCT = ("agent-brain-server/agent_brain_server", "agent-brain-cli/agent_brain_cli")
 STARTERS = (
     "run",
@@ -87,7 +87,7 @@ def test_find_git_without_git_returns_none(work_tree, monkeypatch, tmp_path):
     assert git.is_ignored(work_tree, work_tree / "a") is None
 
 
-def test_environment_keeps_configuration_and_drops_the_rest(work_tree, monkeypatch):
+def test_environment_keeps_only_configuration(work_tree, monkeypatch):
     dropped = ("GIT_DIR", "GIT_SSH_COMMAND", "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_EXTERNAL_DIFF",
                "GIT_ASKPASS", "SSH_ASKPASS", "GIT_TRACE", "GIT_ATTR_SOURCE", "GIT_OBJECT_DIRECTORY")  # fmt: skip
     for name in dropped:
@@ -100,7 +100,7 @@ def test_environment_keeps_configuration_and_drops_the_rest(work_tree, monkeypat
     assert made["GIT_CEILING_DIRECTORIES"] == str(work_tree.parent)
 
 
-def test_environment_leaves_out_a_ceiling_that_git_would_split(tmp_path):
+def test_environment_omits_ceiling_with_a_colon(tmp_path):
     assert "GIT_CEILING_DIRECTORIES" not in git.make_environment(tmp_path / "a:b" / "c")
 
 
@@ -113,7 +113,7 @@ def test_run_git_searches_no_directory_above(work_tree):
     assert git.is_work_tree_top(inner) is False
 
 
-def test_run_git_in_time_out_kills_what_git_started(work_tree, monkeypatch, tmp_path):
+def test_run_git_timeout_kills_children(work_tree, monkeypatch, tmp_path):
     make_program(tmp_path / "bin", f"sleep 60 &\necho $! > {tmp_path}/child\nwait")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     assert git.run_git(work_tree, "status", timeout_s=1) is None
@@ -122,25 +122,25 @@ def test_run_git_in_time_out_kills_what_git_started(work_tree, monkeypatch, tmp_
         os.sched_yield()
 
 
-def test_core_worktree_does_not_move_the_top(work_tree, tmp_path):
+def test_is_work_tree_top_ignores_core_worktree(work_tree, tmp_path):
     subprocess.run(["git", "config", "core.worktree", "/etc"], cwd=work_tree, check=True)
     assert git.is_work_tree_top(work_tree) is False
 
 
 @pytest.mark.parametrize("content", ["", "gitdir:", "gitdir: ../gone\n", "nonsense\n", "gitdir: \0\n"])
-def test_read_git_dir_of_a_broken_file_returns_none(tmp_path, content):
+def test_read_git_dir_broken_file_returns_none(tmp_path, content):
     (tmp_path / ".git").write_text(content)
     assert git.read_git_dir(tmp_path) is None
 
 
-def test_read_git_dir_does_not_wait_for_a_fifo(tmp_path):
+def test_read_git_dir_fifo_does_not_block(tmp_path):
     os.mkfifo(tmp_path / ".git")
     assert git.read_git_dir(tmp_path) is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 @pytest.mark.parametrize("part", [".", ".git"])
-def test_repository_of_another_user_is_not_own(work_tree, part):
+def test_is_own_repository_of_another_user(work_tree, part):
     assert git.is_own_repository(work_tree)
     os.chown(work_tree / part, 65533, 65533)
     assert not git.is_own_repository(work_tree)
@@ -149,7 +149,7 @@ def test_repository_of_another_user_is_not_own(work_tree, part):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 @pytest.mark.parametrize("kind", ["file", "link"])
-def test_pointer_to_a_repository_of_another_user_is_not_own(work_tree, tmp_path, kind):
+def test_is_own_repository_pointer_to_another_user(work_tree, tmp_path, kind):
     repository = tmp_path / "elsewhere"
     (work_tree / ".git").rename(repository)
     if kind == "file":
@@ -161,7 +161,7 @@ def test_pointer_to_a_repository_of_another_user_is_not_own(work_tree, tmp_path,
     assert not git.is_own_repository(work_tree)
 
 
-def test_read_version_reports_git_or_why_not(monkeypatch, tmp_path):
+def test_read_version_reports_version_or_reason(monkeypatch, tmp_path):
     assert git.read_version()[0].isdecimal()
     for script in ("exit 3", "echo something else"):
         make_program(tmp_path / "bin", script)

@@ -1,4 +1,4 @@
-"""The registry: remembered by many processes at once, trusted by nobody."""
+"""`registry.json`: concurrent writers, and damaged content."""
 
 import json
 import os
@@ -31,12 +31,12 @@ def home(tmp_path, monkeypatch):
     return directory
 
 
-def test_nothing_is_remembered_at_first(home):
+def test_entries_are_empty_at_first(home):
     assert entries() == []
     assert not home.exists()
 
 
-def test_projects_are_remembered_once_and_forgotten():
+def test_register_and_unregister():
     assert register(Path("/b"), Path("/b/state"))
     assert register(Path("/a"), Path("/a/state"))
     assert register(Path("/a"), Path("/a/state"))
@@ -45,21 +45,21 @@ def test_projects_are_remembered_once_and_forgotten():
     assert entries() == [RegistryEntry(Path("/b"), Path("/b/state"))]
 
 
-def test_a_moved_project_replaces_its_entry():
+def test_register_moved_project_replaces_entry():
     register(Path("/old"), Path("/state"))
     register(Path("/new"), Path("/state"))
     assert entries() == [RegistryEntry(Path("/new"), Path("/state"))]
 
 
 @pytest.mark.process
-def test_simultaneous_writers_lose_nothing():
+def test_register_concurrently_loses_nothing():
     writers = [subprocess.Popen([sys.executable, "-c", REGISTER_MANY, str(number)]) for number in range(4)]
     assert [writer.wait(timeout=30) for writer in writers] == [0] * 4
     assert len(entries()) == 40
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"projects": 3}', '{"projects": [1, {}, {"project_root": 1}]}'])
-def test_a_torn_or_foreign_file_counts_as_empty_and_is_replaced(home, content):
+def test_entries_damaged_file_counts_as_empty(home, content):
     home.mkdir()
     registry_path().write_text(content)
     assert entries() == []
@@ -75,20 +75,20 @@ def test_a_torn_or_foreign_file_counts_as_empty_and_is_replaced(home, content):
         | st.fixed_dictionaries({"project_root": st.text(max_size=9), "state_dir": st.text(max_size=9) | st.integers()})
     )
 )
-def test_no_content_crashes_a_reader(home, items):
+def test_entries_survive_any_content(home, items):
     home.mkdir(exist_ok=True)
     registry_path().write_text(json.dumps({"projects": items}))
     assert all(entry.state_dir.is_absolute() for entry in entries())
 
 
-def test_a_home_that_cannot_be_made_costs_only_the_entry(tmp_path, monkeypatch, caplog):
+def test_register_unusable_home_is_logged(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").touch()
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "file" / "home"))
     assert not register(Path("/a"), Path("/a/state"))
     assert "was not updated" in caplog.text
 
 
-def test_a_writer_that_never_lets_go_costs_only_the_entry(home, monkeypatch, caplog):
+def test_register_held_lock_is_logged(home, monkeypatch, caplog):
     monkeypatch.setattr(atomic_file, "LOCK_LIMIT_S", 0.05)
     assert register(Path("/a"), Path("/a/state"))
     holder = subprocess.Popen(
@@ -107,7 +107,7 @@ def test_a_writer_that_never_lets_go_costs_only_the_entry(home, monkeypatch, cap
         holder.stdout.close()
 
 
-def test_the_file_is_private(home):
+def test_registry_file_is_private(home):
     register(Path("/a"), Path("/a/state"))
     assert registry_path().stat().st_mode & 0o077 == 0
     assert os.stat(home).st_mode & 0o077 == 0

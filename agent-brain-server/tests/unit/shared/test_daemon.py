@@ -1,4 +1,4 @@
-"""The daemon as a client sees it: only the one that proves to be it is asked, and every way to miss it is told."""
+"""Find the shared daemon, and register projects with it."""
 
 import json
 import os
@@ -65,13 +65,13 @@ def place(project):
 
 @pytest.fixture
 def state(canned_server):
-    """What the daemon says of itself; the canned server answers in its name."""
+    """The runtime state of a daemon whose answers the canned server gives."""
     return describe(canned_server.port)
 
 
 @pytest.fixture
 def living(state):
-    """The daemon's lock is held and its file is there."""
+    """A daemon that holds its lock and has published its runtime file."""
     write_runtime(brain_home(), state)
     with StateLock(brain_home()):
         yield state
@@ -94,7 +94,7 @@ def refuse(canned_server, code):
     canned_server.answer_json({"detail": "No.", "code": code, "hint": "Other."}, status="409 Conflict")
 
 
-def test_without_a_daemon_there_is_none(home):
+def test_find_daemon_none_running(home):
     assert find_daemon() is None
     with pytest.raises(DaemonNotRunningError, match="not running") as caught:
         require_daemon()
@@ -106,13 +106,13 @@ def test_without_a_daemon_there_is_none(home):
     assert find_project(home, SHARED) is None
 
 
-def test_the_one_that_answers_with_its_id_is_found(canned_server, living):
+def test_find_daemon_answering_with_its_id(canned_server, living):
     answer(canned_server)
     assert find_daemon() == living
     assert require_daemon(SHARED) == living
 
 
-def test_what_a_dead_one_left_is_cleaned_up_and_nobody_asked(canned_server, state):
+def test_find_daemon_removes_files_of_a_dead_one(canned_server, state):
     write_runtime(brain_home(), state)
     answer(canned_server)
     assert find_daemon() is None
@@ -120,7 +120,7 @@ def test_what_a_dead_one_left_is_cleaned_up_and_nobody_asked(canned_server, stat
     assert canned_server.requests == []
 
 
-def test_a_stranger_on_its_port_or_a_project_s_server_is_not_it(canned_server, living):
+def test_find_daemon_rejects_other_programs(canned_server, living):
     canned_server.answer_json({"instance_id": "ds_ffffff"})
     assert find_daemon() is None
     write_runtime(brain_home(), living.model_copy(update={"mode": "project", "project_root": "/x"}))
@@ -128,7 +128,7 @@ def test_a_stranger_on_its_port_or_a_project_s_server_is_not_it(canned_server, l
     assert find_daemon() is None
 
 
-def test_a_silent_one_is_told_from_a_missing_one():
+def test_require_daemon_silent_is_not_missing():
     with socket.create_server(("127.0.0.1", 0)) as silent, StateLock(brain_home()):
         write_runtime(brain_home(), describe(silent.getsockname()[1]))
         assert find_daemon(timeout_s=0.2) is None
@@ -138,7 +138,7 @@ def test_a_silent_one_is_told_from_a_missing_one():
         assert runtime_path(brain_home()).exists()
 
 
-def test_one_of_a_later_version_is_refused_while_it_lives():
+def test_find_daemon_later_version_is_refused():
     runtime_path(brain_home()).write_text('{"schema_version": 9}')
     with StateLock(brain_home()), pytest.raises(UnknownSchemaError):
         find_daemon()
@@ -146,7 +146,7 @@ def test_one_of_a_later_version_is_refused_while_it_lives():
     assert not runtime_path(brain_home()).exists()
 
 
-def test_a_project_is_found_only_where_the_daemon_lists_its_root(canned_server, living, project, tmp_path):
+def test_find_project_needs_listed_root(canned_server, living, project, tmp_path):
     listed = {"project_root": str(project), "project_id": generate_project_id(project)}
     answer(canned_server, projects=[{"project_root": str(tmp_path), "project_id": "p_00000000"}, listed])
     found = find_project(project, SHARED)
@@ -157,7 +157,7 @@ def test_a_project_is_found_only_where_the_daemon_lists_its_root(canned_server, 
         assert find_project(project, SHARED) is None
 
 
-def test_a_daemon_at_another_address_is_neither_asked_for_the_project_nor_returned(canned_server, living, project):
+def test_find_project_other_address_is_not_asked(canned_server, living, project):
     elsewhere = ProjectMode(True, "http://127.0.0.1:9", "config.json")
     answer(canned_server, projects=[{"project_root": str(project), "project_id": generate_project_id(project)}])
     assert find_project(project, elsewhere) is None
@@ -166,7 +166,7 @@ def test_a_daemon_at_another_address_is_neither_asked_for_the_project_nor_return
         require_daemon(elsewhere)
 
 
-def test_a_list_that_is_not_understood_is_told_with_what_to_do(canned_server, state):
+def test_list_projects_unknown_format_is_refused(canned_server, state):
     for document in ({}, {"projects": 3}, [1]):
         canned_server.answer_json(document)
         with pytest.raises(ServerRefusedError, match="unknown format") as caught:
@@ -176,7 +176,7 @@ def test_a_list_that_is_not_understood_is_told_with_what_to_do(canned_server, st
     assert list_projects(state) == [{"project_id": "p_00000000"}]
 
 
-def test_the_number_of_projects_is_what_health_says_or_unknown(canned_server, state):
+def test_count_projects_comes_from_health(canned_server, state):
     answer(canned_server, active_projects=7)
     assert count_projects(state) == 7
     answer(canned_server)
@@ -184,9 +184,7 @@ def test_the_number_of_projects_is_what_health_says_or_unknown(canned_server, st
     assert count_projects(describe(1)) is None
 
 
-def test_registering_sends_the_root_and_a_state_directory_only_where_it_is_another(
-    canned_server, state, project, place, tmp_path
-):
+def test_register_project_sends_only_non_default_state_dir(canned_server, state, project, place, tmp_path):
     canned_server.answer_json({}, status="201 Created")
     registered = register_project(state, project, place)
     assert (registered.project_root, registered.project_id) == (str(project), generate_project_id(project))
@@ -199,9 +197,7 @@ def test_registering_sends_the_root_and_a_state_directory_only_where_it_is_anoth
     ]
 
 
-def test_a_project_whose_default_place_leads_outside_registers_with_the_one_that_is_named(
-    canned_server, state, project, tmp_path
-):
+def test_register_project_default_dir_outside_sends_named(canned_server, state, project, tmp_path):
     (tmp_path / "outside").mkdir()
     (project / ".claude").symlink_to(tmp_path / "outside")
     canned_server.answer_json({})
@@ -209,7 +205,7 @@ def test_a_project_whose_default_place_leads_outside_registers_with_the_one_that
     assert str(tmp_path / "outside") in canned_server.requests[0]
 
 
-def test_a_path_that_no_json_can_name_is_refused_before_anything_is_sent(canned_server, state, project, tmp_path):
+def test_register_project_non_utf8_path_is_refused(canned_server, state, project, tmp_path):
     raw = tmp_path / os.fsdecode(b"raw \xff")
     for root, state_dir in ((raw, tmp_path), (project, raw)):
         with pytest.raises(ConfigError, match="not UTF-8"):
@@ -217,9 +213,7 @@ def test_a_path_that_no_json_can_name_is_refused_before_anything_is_sent(canned_
     assert canned_server.requests == []
 
 
-def test_a_lock_that_is_only_looked_at_is_tried_again_and_one_that_is_held_refused(
-    canned_server, state, project, place, monkeypatch
-):
+def test_register_project_retries_after_a_lock_probe(canned_server, state, project, place, monkeypatch):
     refuse(canned_server, daemon.SERVER_RUNNING_CODE)
     timer = threading.Timer(0.2, canned_server.answer_json, [{}])
     timer.start()
@@ -237,7 +231,7 @@ def test_a_lock_that_is_only_looked_at_is_tried_again_and_one_that_is_held_refus
         register_project(state, project, place)
 
 
-def test_any_other_refusal_and_a_daemon_that_went_away_are_told_at_once(canned_server, state, project, place):
+def test_register_project_other_errors_are_raised(canned_server, state, project, place):
     refuse(canned_server, "project_root_missing")
     with pytest.raises(ServerRefusedError, match="No"):
         register_project(state, project, place)
@@ -246,16 +240,16 @@ def test_any_other_refusal_and_a_daemon_that_went_away_are_told_at_once(canned_s
         register_project(describe(1), project, place)
 
 
-def test_unregistering_asks_the_daemon_that_runs(canned_server, living, project):
+def test_unregister_project_asks_running_daemon(canned_server, living, project):
     project_id = generate_project_id(project)
     registration = write_registration(project)
     answer(canned_server)
     assert unregister_project(project_id)
     assert canned_server.requests[-1].startswith(f"DELETE /projects/{project_id} ")
-    assert registration.exists()  # it is the daemon's to remove
+    assert registration.exists()  # only the daemon removes it
 
 
-def test_unregistering_without_a_daemon_removes_the_registration_and_what_is_not_there_is_not_there(project):
+def test_unregister_project_without_daemon_removes_file(project):
     registration = write_registration(project)
     assert unregister_project(generate_project_id(project))
     assert not registration.exists()
@@ -264,9 +258,9 @@ def test_unregistering_without_a_daemon_removes_the_registration_and_what_is_not
         unregister_project("../../etc")
 
 
-def test_unregistering_from_a_daemon_that_does_not_answer_changes_nothing(project):
+def test_unregister_project_silent_daemon_changes_nothing(project):
     registration = write_registration(project)
-    with StateLock(brain_home()):  # it has not described itself yet
+    with StateLock(brain_home()):  # without a runtime file
         assert not unregister_project(generate_project_id(project))
     assert registration.exists()
 

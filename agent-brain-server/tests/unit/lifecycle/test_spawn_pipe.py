@@ -1,4 +1,4 @@
-"""What a starting server says over the pipe is what its starter hears, and silence is told from an end."""
+"""Messages of a starting server over the ready pipe."""
 
 import contextlib
 import fcntl
@@ -24,7 +24,7 @@ LIMIT_S = 120.0
 
 @pytest.fixture
 def ends():
-    """The reading and the writing end; what is still open is closed afterwards."""
+    """The reading and the writing end, closed after the test."""
     reader, writer = os.pipe()
     yield reader, writer
     for descriptor in (reader, writer):
@@ -36,7 +36,7 @@ def hear(reader, limit_s=LIMIT_S):
     return receive_outcome(reader, time.monotonic() + limit_s)
 
 
-def test_a_server_that_is_ready_is_heard_with_all_that_it_says_of_itself(ends):
+def test_receive_outcome_ready_has_the_state(ends):
     pipe = ReadyPipe(ends[1])
     assert pipe.is_open
     pipe.send_ready(STATE)
@@ -44,13 +44,13 @@ def test_a_server_that_is_ready_is_heard_with_all_that_it_says_of_itself(ends):
     assert hear(ends[0]) == Ready(STATE)
 
 
-def test_a_lock_that_is_held_is_heard(ends):
+def test_receive_outcome_held(ends):
     ReadyPipe(ends[1]).send_held()
     assert hear(ends[0]) == Held()
 
 
 @pytest.mark.parametrize("kind", [StateDirError, PortInUseError, DaemonNotRunningError])
-def test_a_failure_arrives_as_the_error_that_it_was_with_its_notes(ends, kind):
+def test_receive_outcome_failed_rebuilds_error_and_notes(ends, kind):
     error = kind("Port 7 belongs\nto another process.", hint="Tu das: ü", code="port_in_use_here")
     error.add_note("Last lines:\nboom")
     ReadyPipe(ends[1]).send_failed(error)
@@ -61,7 +61,7 @@ def test_a_failure_arrives_as_the_error_that_it_was_with_its_notes(ends, kind):
     assert heard.__notes__ == error.__notes__
 
 
-def test_an_error_of_a_later_version_is_a_failed_start(ends):
+def test_receive_outcome_unknown_error_is_start_error(ends):
     message = {"outcome": "failed", "kind": "Unheard", "message": "m", "hint": "h", "code": "c", "notes": None}
     os.write(ends[1], json.dumps(message).encode() + b"\n")
     outcome = hear(ends[0])
@@ -69,14 +69,14 @@ def test_an_error_of_a_later_version_is_a_failed_start(ends):
     assert (type(outcome.error), outcome.error.message) == (StartError, "m")
 
 
-def test_a_server_of_another_version_that_describes_itself_otherwise_is_a_failed_start(ends):
+def test_receive_outcome_invalid_state_is_failed(ends):
     os.write(ends[1], json.dumps({"outcome": "ready", "state": {"mode": "quantum"}}).encode() + b"\n")
     outcome = hear(ends[0])
     assert isinstance(outcome, Failed)
     assert "description of itself is invalid" in outcome.error.message
 
 
-def test_an_end_without_a_word_or_in_the_middle_of_one_is_told_from_silence(ends):
+def test_receive_outcome_end_is_not_silence(ends):
     with pytest.raises(TimeoutError):
         hear(ends[0], limit_s=0.05)
     os.write(ends[1], b'{"outcome": "rea')
@@ -86,7 +86,7 @@ def test_an_end_without_a_word_or_in_the_middle_of_one_is_told_from_silence(ends
     assert hear(ends[0]) is None
 
 
-def test_a_message_that_comes_in_pieces_is_heard_whole(ends):
+def test_receive_outcome_message_in_pieces(ends):
     data = json.dumps({"outcome": "held"}).encode() + b"\n"
 
     def write_slowly():
@@ -100,7 +100,7 @@ def test_a_message_that_comes_in_pieces_is_heard_whole(ends):
     writing.join()
 
 
-def test_only_the_first_message_is_sent(ends):
+def test_ready_pipe_sends_first_message_only(ends):
     pipe = ReadyPipe(ends[1])
     pipe.send_held()
     pipe.send_failed(StartError("too late"))
@@ -108,26 +108,26 @@ def test_only_the_first_message_is_sent(ends):
     assert os.read(ends[0], 100) == b""
 
 
-def test_a_starter_that_is_gone_is_no_trouble(ends):
+def test_ready_pipe_ended_starter_is_ignored(ends):
     os.close(ends[0])
     ReadyPipe(ends[1]).send_ready(STATE)
 
 
-def test_where_nobody_waits_nothing_is_sent():
+def test_ready_pipe_without_descriptor_sends_nothing():
     pipe = ReadyPipe(None)
     assert not pipe.is_open
     pipe.send_ready(STATE)
     pipe.send_failed(StartError("unheard"))
 
 
-def test_no_child_of_the_server_keeps_the_pipe_open(ends):
-    os.set_inheritable(ends[1], True)  # as it is when the server gets it
+def test_ready_pipe_is_not_inherited(ends):
+    os.set_inheritable(ends[1], True)  # as in the server process
     pipe = ReadyPipe(ends[1])
     assert fcntl.fcntl(ends[1], fcntl.F_GETFD) & fcntl.FD_CLOEXEC
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     try:
         pipe.send_held()
         assert hear(ends[0]) == Held()
-        assert os.read(ends[0], 100) == b""  # the child lives, and the pipe is at its end
+        assert os.read(ends[0], 100) == b""  # the child runs, and the pipe is closed
     finally:
         child.communicate(b"\n")

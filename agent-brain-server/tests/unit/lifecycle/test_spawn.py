@@ -1,4 +1,4 @@
-"""Starting the server process: which one, with what around it, and every way in which its start can end."""
+"""Start the server process: its command and environment, and every outcome of a start."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ NOTE_START = (
 
 
 class Spy:
-    """What stands between the interpreter's start and the server: notes each start and does what a test says."""
+    """Replaces the spawned process: records each start and runs what a test chooses."""
 
     def __init__(self, directory):
         self._path = directory / "starts.jsonl"
@@ -74,7 +74,7 @@ def try_launch(plan, overrides=None, limit_s=LIMIT_S):
 
 
 @pytest.mark.process
-def test_a_server_that_answers_is_returned_as_it_published_itself(plan, spy, project):
+def test_launch_returns_published_state(plan, spy, project):
     state = try_launch(plan, {"chunk_size": 99, "log_level": None})
     assert state == read_runtime(plan.state_dir)
     assert state is not None
@@ -88,9 +88,7 @@ def test_a_server_that_answers_is_returned_as_it_published_itself(plan, spy, pro
 
 
 @pytest.mark.process
-def test_the_server_takes_no_project_s_place_for_its_own_and_the_caller_s_home(
-    plan, spy, project, tmp_path, monkeypatch
-):
+def test_launch_environment_has_home_but_no_state_dir(plan, spy, project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AGENT_BRAIN_HOME", "home of mine")
     monkeypatch.setenv("DOC_SERVE_STATE_DIR", str(tmp_path / "another"))
@@ -101,27 +99,27 @@ def test_the_server_takes_no_project_s_place_for_its_own_and_the_caller_s_home(
 
 
 @pytest.mark.process
-def test_a_module_of_the_same_name_in_the_caller_s_directory_is_not_run(plan, project, tmp_path, monkeypatch):
+def test_launch_ignores_module_in_current_directory(plan, project, tmp_path, monkeypatch):
     (tmp_path / "agent_brain_server.py").write_text("raise SystemExit('the wrong one')")
     monkeypatch.chdir(tmp_path)
     assert try_launch(plan) is not None
 
 
 @pytest.mark.process
-def test_a_lock_that_is_held_is_no_failure(plan):
+def test_launch_held_lock_returns_none(plan):
     with StateLock(plan.state_dir):
         assert try_launch(plan) is None
 
 
 @pytest.mark.process
-def test_a_failure_is_the_error_that_the_server_reported(plan, spy):
+def test_launch_raises_reported_error(plan, spy):
     with pytest.raises(ConfigError, match="chunk_size"):
         try_launch(plan, {"chunk_size": 1})
     assert len(spy.starts) == 1
 
 
 @pytest.mark.process
-def test_one_that_fails_with_words_is_started_once_and_quoted(plan, spy):
+def test_launch_failure_with_output_is_not_retried(plan, spy):
     spy.then("os.write(2, b'Illegal instruction\\n' * 20)\nos._exit(3)\n")
     with pytest.raises(StartError, match="ended before it was ready") as caught:
         try_launch(plan)
@@ -131,7 +129,7 @@ def test_one_that_fails_with_words_is_started_once_and_quoted(plan, spy):
 
 
 @pytest.mark.process
-def test_one_that_is_killed_each_time_is_started_so_often_and_no_more(plan, spy, caplog):
+def test_launch_killed_process_is_retried_up_to_limit(plan, spy, caplog):
     spy.then("os.kill(os.getpid(), 9)\n")
     with pytest.raises(StartError, match="ended before it was ready") as caught:
         try_launch(plan)
@@ -141,7 +139,7 @@ def test_one_that_is_killed_each_time_is_started_so_often_and_no_more(plan, spy,
 
 
 @pytest.mark.process
-def test_one_that_is_killed_once_is_there_the_second_time(plan, spy):
+def test_launch_killed_once_succeeds_on_retry(plan, spy):
     spy.then(f"if sum(1 for _ in open({str(spy._path)!r})) == 1: os.kill(os.getpid(), 9)\n")
     assert try_launch(plan) is not None
     assert len(spy.starts) == 2
@@ -161,10 +159,10 @@ os.fork = fork_and_sleep
 
 
 @pytest.mark.process
-def test_slow_server_is_left_to_become_ready_after_the_limit(plan, spy, tmp_path):
+def test_launch_slow_server_continues_after_deadline(plan, spy, tmp_path):
     spy.then(WAIT_AFTER_FORK.format(go=str(tmp_path / "go")))
     with pytest.raises(DeadlineError, match="The server of X is not ready yet") as caught:
-        try_launch(plan, limit_s=10)  # time enough to fork on a busy machine
+        try_launch(plan, limit_s=10)  # enough to fork on a busy machine
     assert "agent-brain status" in caught.value.hint
     (tmp_path / "go").touch()
     deadline = time.monotonic() + LIMIT_S
@@ -175,7 +173,7 @@ def test_slow_server_is_left_to_become_ready_after_the_limit(plan, spy, tmp_path
 
 
 @pytest.mark.process
-def test_an_interpreter_that_hangs_is_ended_after_the_limit(plan, spy):
+def test_launch_hung_interpreter_is_killed(plan, spy):
     spy.then("import time\ntime.sleep(60)\n")
     began = time.monotonic()
     with pytest.raises(DeadlineError, match="did not begin to start"):
@@ -187,7 +185,7 @@ def test_an_interpreter_that_hangs_is_ended_after_the_limit(plan, spy):
 
 
 @pytest.mark.process
-def test_what_it_writes_outside_its_log_is_private_and_begun_anew_when_it_is_long(plan, spy):
+def test_launch_stderr_file_is_private_and_bounded(plan, spy):
     spy.then("os.write(2, b'boom\\n')\nos._exit(3)\n")
     path = stderr_log_path(plan.state_dir)
     for size, left in ((0, b"boom\n"), (10, b"x" * 10 + b"boom\n"), (MAX_STDERR_BYTES + 1, b"boom\n")):
@@ -203,14 +201,14 @@ def test_what_it_writes_outside_its_log_is_private_and_begun_anew_when_it_is_lon
         assert "xxx" not in caught.value.__notes__[0]
 
 
-def test_a_place_for_its_words_that_cannot_be_made_is_told(plan):
+def test_launch_unwritable_log_dir_is_an_error(plan):
     stderr_log_path(plan.state_dir).parent.write_text("in the way")
     with pytest.raises(StateDirError, match="logs"):
         try_launch(plan)
 
 
 @pytest.mark.process
-def test_no_descriptor_of_the_caller_stays_open(plan, spy):
+def test_launch_leaves_no_descriptor_open(plan, spy):
     spy.then("os._exit(0)\n")
     before = sorted(os.listdir("/proc/self/fd"))
     with pytest.raises(StartError):
@@ -218,6 +216,6 @@ def test_no_descriptor_of_the_caller_stays_open(plan, spy):
     assert sorted(os.listdir("/proc/self/fd")) == before
 
 
-def test_only_the_first_letter_becomes_a_capital():
+def test_capitalize_changes_first_letter_only():
     assert capitalize("the server of /home/Me") == "The server of /home/Me"
     assert capitalize("") == ""

@@ -1,4 +1,4 @@
-"""Processes are told apart by when they started, not by a number that is used again."""
+"""Processes are identified by pid and start time, because pids are reused."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def sleeper():
     process.wait()
 
 
-def test_a_process_keeps_its_start_time(sleeper):
+def test_read_start_time_is_constant(sleeper):
     started_at = read_start_time(sleeper.pid)
     assert started_at is not None
     assert read_start_time(sleeper.pid) == started_at
@@ -38,12 +38,12 @@ def test_a_process_keeps_its_start_time(sleeper):
 
 
 @pytest.mark.parametrize("pid", [-1, 0, 2**31 - 1, 2**63, 10**30])
-def test_an_impossible_pid_is_no_process(pid):
+def test_read_start_time_invalid_pid_is_none(pid):
     assert read_start_time(pid) is None
     assert ProcessHandle.open(pid, None) is None
 
 
-def test_a_name_with_parentheses_does_not_mislead(tmp_path):
+def test_read_start_time_command_with_parentheses(tmp_path):
     program = tmp_path / "a) Z 1 (b"
     program.symlink_to("/bin/sleep")
     process = subprocess.Popen([program, "60"])
@@ -56,11 +56,11 @@ def test_a_name_with_parentheses_does_not_mislead(tmp_path):
         process.wait()
 
 
-def test_a_handle_on_another_start_is_refused(sleeper):
+def test_process_handle_other_start_time_is_refused(sleeper):
     assert ProcessHandle.open(sleeper.pid, "1") is None
 
 
-def test_a_handle_signals_and_waits(sleeper):
+def test_process_handle_signals_and_waits(sleeper):
     handle = ProcessHandle.open(sleeper.pid, read_start_time(sleeper.pid))
     assert handle is not None
     with handle:
@@ -72,7 +72,7 @@ def test_a_handle_signals_and_waits(sleeper):
         handle.send(signal.SIGKILL)
 
 
-def test_without_process_descriptors_the_start_time_has_to_do(sleeper, monkeypatch):
+def test_process_handle_without_pidfd_uses_start_time(sleeper, monkeypatch):
     monkeypatch.delattr(os, "pidfd_open")
     handle = ProcessHandle.open(sleeper.pid, read_start_time(sleeper.pid))
     assert handle is not None
@@ -82,7 +82,7 @@ def test_without_process_descriptors_the_start_time_has_to_do(sleeper, monkeypat
     handle.close()
 
 
-def test_age_and_memory_of_a_process_are_known() -> None:
+def test_process_age_and_memory_are_measured() -> None:
     script = "import time; from agent_brain_server.support.processes import measure_process_age as age; "
     script += "first = age(); time.sleep(0.5); print(first, age() - first)"
     began = time.monotonic()
@@ -106,20 +106,20 @@ def strangers_process():
     process.wait()
 
 
-def test_process_of_another_user_is_not_own(sleeper, strangers_process):
+def test_is_own_process_of_another_user(sleeper, strangers_process):
     assert is_own_process(sleeper.pid)
     assert not is_own_process(strangers_process.pid)
 
 
-def test_process_that_has_ended_is_not_own():
+def test_is_own_process_ended():
     assert not is_own_process(MAX_PID)
 
 
-def test_handle_on_a_process_of_another_user_is_refused(strangers_process):
+def test_process_handle_of_another_user_is_refused(strangers_process):
     assert ProcessHandle.open(strangers_process.pid, read_start_time(strangers_process.pid)) is None
 
 
-def test_has_file_open_knows_who_opened_a_file(sleeper, tmp_path):
+def test_has_file_open_finds_the_opener(sleeper, tmp_path):
     path = tmp_path / "lock"
     path.touch()
     assert not has_file_open(os.getpid(), path)
@@ -132,5 +132,5 @@ def test_has_file_open_knows_who_opened_a_file(sleeper, tmp_path):
         assert not has_file_open(os.getpid(), path)
 
 
-def test_has_file_open_of_an_ended_process_is_false(tmp_path):
+def test_has_file_open_ended_process(tmp_path):
     assert not has_file_open(MAX_PID, tmp_path)
