@@ -25,7 +25,7 @@ def fetch_corpus(cache: Path) -> Path:
     """Return the directory of the unpacked wheel below `cache`; download it if needed.
 
     Raises:
-        ValueError: What was downloaded is not the file that is meant.
+        ValueError: The hash of the downloaded file differs.
     """
     unpacked = cache / f"django-{VERSION}"
     if unpacked.is_dir():

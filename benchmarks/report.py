@@ -27,9 +27,9 @@ def format_figure(figure: dict[str, Any]) -> list[str]:
     goal = "" if figure["goal"] is None else f"{bound} {format_number(figure['goal'])} {unit}"
     missed = "" if figure["met"] else " **missed**"
     reference = figure["reference_value"]
-    beside = f"{format_number(reference)} {unit}: {figure['reference']}" if reference is not None else ""
+    shown = f"{format_number(reference)} {unit}: {figure['reference']}" if reference is not None else ""
     ratio = "" if figure["ratio"] is None else format_number(figure["ratio"])
-    return [figure["title"], f"{format_number(figure['value'])} {unit}{missed}", goal, beside, ratio]
+    return [figure["title"], f"{format_number(figure['value'])} {unit}{missed}", goal, shown, ratio]
 
 
 def format_number(value: float) -> str:
@@ -80,7 +80,7 @@ def update_document(document: Path, section: str, *, begin: str = BEGIN) -> None
 
     Args:
         document: A Markdown file.
-        section: What is to stand there.
+        section: The new text.
         begin: The first marker; the next `END` is the other.
 
     Raises:

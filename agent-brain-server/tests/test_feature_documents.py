@@ -152,3 +152,9 @@ def test_deviations_name_listed_tasks() -> None:
     assert {"T001", "T005", "T016", "T021", "T031", "T048", "T054"} <= set(named)
     assert [task for task in named if task.split(" to ")[0] not in TASK_IDS] == []
     assert len(named) == len(set(named))
+
+
+def test_diagram_is_the_same_in_readme_and_architecture() -> None:
+    documents = (README, (REPOSITORY / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+    diagrams = [re.findall(r"^```mermaid$.*?^```$", text, flags=re.MULTILINE | re.DOTALL) for text in documents]
+    assert diagrams[0] == diagrams[1] != []

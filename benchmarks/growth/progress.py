@@ -11,7 +11,7 @@ class Findings:
     """The measurements of one size.
 
     Attributes:
-        size: Chunks that were wanted.
+        size: Requested number of chunks.
         chunks: Chunks that there are.
         files: In the corpus.
         bytes: Of the corpus.

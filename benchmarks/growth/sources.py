@@ -73,7 +73,7 @@ def fetch_wheel(wheel: Wheel, directory: Path) -> Path:
     """Return the archive of a wheel below a directory; download it if needed.
 
     Raises:
-        ValueError: What was downloaded is not the file that is meant.
+        ValueError: The hash of the downloaded file differs.
     """
     archive = directory / wheel.file_name
     if not archive.exists():
@@ -96,15 +96,15 @@ def cut_corpus(size: int, root: Path, wheels: Path) -> None:
         return
     partial = root.with_name(f"{root.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    wanted = size * BYTES_OF_CHUNK
+    remaining = size * BYTES_OF_CHUNK
     for wheel in WHEELS:
         with zipfile.ZipFile(fetch_wheel(wheel, wheels)) as archive:
             for entry in choose_entries(archive):
-                if wanted <= 0:
+                if remaining <= 0:
                     break
                 archive.extract(entry, partial)
-                wanted -= entry.file_size
-    if wanted > 0:
+                remaining -= entry.file_size
+    if remaining > 0:
         raise ValueError(f"the wheels hold fewer than {size:,} chunks")
     partial.rename(root)
 

@@ -87,10 +87,10 @@ def list_poor(evaluated: list[EvaluatedRepository]) -> None:
     for each in evaluated:
         for query in each.queries:
             if (score := query.score("hybrid")) < POOR_SCORE:
-                wanted = [target.path for target in query.targets]
-                came = [passage.path for passage in query.answers["hybrid"].passages[:5]]
+                expected = [target.path for target in query.targets]
+                got = [passage.path for passage in query.answers["hybrid"].passages[:5]]
                 print(f"{score:.2f} {each.repository.name} {query.query.text!r}")
-                print(f"     expected {wanted}\n     got      {came}")
+                print(f"     expected {expected}\n     got      {got}")
 
 
 def main() -> None:

@@ -135,14 +135,14 @@ def recall_by(evaluated: Iterable[EvaluatedQuestion], setting: Setting) -> float
 
 
 def print_missed(evaluated: Iterable[EvaluatedQuestion]) -> None:
-    """Print what was wanted and what came."""
+    """Print the expected and the actual results."""
     for each in evaluated:
         if not each.is_recalled("hybrid"):
-            wanted = [f"{place.path}:{place.start_line}-{place.end_line}" for place in each.question.targets]
+            expected = [f"{place.path}:{place.start_line}-{place.end_line}" for place in each.question.targets]
             ranks = {way: each.first_right(way) for way in WAYS}
             came = [f"{p.path}:{p.start_line}-{p.end_line}" for p in each.answers["hybrid"].passages[:RECALL_DEPTH]]
             print(f"{each.question.package} {each.question.text!r} {ranks}")
-            print(f"     wanted {wanted}\n     came   {came}")
+            print(f"     expected {expected}\n     got      {came}")
 
 
 def _is_early(rank: int | None) -> bool:

@@ -62,7 +62,7 @@ def wait_for_job(bundle: ProjectServices, job_id: str) -> None:
         if (progress := job.progress.model_dump_json()) != seen:
             moved_at, seen = time.monotonic(), progress
         if time.monotonic() - moved_at > STALL_LIMIT_S:
-            raise RuntimeError(f"indexing {bundle.project_root} stands still: {progress}")
+            raise RuntimeError(f"indexing {bundle.project_root} makes no progress: {progress}")
         time.sleep(POLL_S)
     _report(bundle, job)
 

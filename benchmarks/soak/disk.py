@@ -46,7 +46,7 @@ def small_disk(path: Path) -> Iterator[Path]:
 def loop_full_disk(scratch: Path, rounds: int) -> Iterator[Outcome]:
     """Fill the disk of the state directory to growing levels, index, query, make room, index again."""
     done = f"disk of {DISK_BYTES // 1_000_000} MB of the state directory filled × {rounds}"
-    told: set[str] = set()
+    reported: set[str] = set()
     try:
         with project(scratch, "full") as root, small_disk(scratch / "disk") as disk:
             tree = ChangingTree(root, 15)
@@ -54,15 +54,15 @@ def loop_full_disk(scratch: Path, rounds: int) -> Iterator[Outcome]:
             try:
                 require(_index(state)["state"] == "done", "the first job failed")
                 for number in range(rounds):
-                    told.add(_fill_and_free(state, disk, tree, free_bytes=number * 37_000 % 400_000))
-                told.add(_start_on_full_disk(root, disk))
+                    reported.add(_fill_and_free(state, disk, tree, free_bytes=number * 37_000 % 400_000))
+                reported.add(_start_on_full_disk(root, disk))
             finally:
                 stop_server(disk, force=True)
     except PermissionError as exc:
         yield Outcome(15, done, f"skipped: {exc}")
         return
     found = "the old index answered, and the next job with free space indexed everything"
-    yield Outcome(15, done, f"{found}; reported: {', '.join(f'“{text}”' for text in sorted(told - {''}))}")
+    yield Outcome(15, done, f"{found}; reported: {', '.join(f'“{text}”' for text in sorted(reported - {''}))}")
 
 
 def _fill_and_free(state: RuntimeState, disk: Path, tree: ChangingTree, *, free_bytes: int) -> str:
@@ -79,16 +79,16 @@ def _fill_and_free(state: RuntimeState, disk: Path, tree: ChangingTree, *, free_
     for result in results:
         known = tree.knows(result["source"], result["start_line"], result["end_line"], result["text"])
         require(known, f"torn answer from {result['source']}")
-    told = ""
+    reported = ""
     if job["state"] != "done":
-        told = job["error"] or job["state"]
-        require(any(word in told for word in ERROR_WORDS), f"the job reported: {told}")
+        reported = job["error"] or job["state"]
+        require(any(word in reported for word in ERROR_WORDS), f"the job reported: {reported}")
     filler.unlink()
     again = _index(state)
     require(again["state"] == "done", f"with room again the job {again['state']}: {again['error']}")
     faults = find_faults(disk, tree.present)
     require(not faults, "; ".join(faults[:5]))
-    return shorten(told)
+    return shorten(reported)
 
 
 def shorten(message: str) -> str:
@@ -102,20 +102,21 @@ def _start_on_full_disk(root: Path, disk: Path) -> str:
     stop_server(disk)
     filler = disk / "filler"
     _fill(filler, 0)
-    told = "start works"
+    reported = "start works"
     began = time.monotonic()
     try:
         start_server(root, state_dir=disk)
         stop_server(disk)
     except AgentBrainError as exc:
-        told = f"start: {type(exc).__name__}: {shorten(exc.message)}"
+        reported = f"start: {type(exc).__name__}: {shorten(exc.message)}"
         require(any(word in exc.message for word in ERROR_WORDS), f"start reported: {exc.message}")
         require(
-            time.monotonic() - began < START_LIMIT_S, f"start took {time.monotonic() - began:.1f} s to report: {told}"
+            time.monotonic() - began < START_LIMIT_S,
+            f"start took {time.monotonic() - began:.1f} s to report: {reported}",
         )
     filler.unlink()
     require(start_server(root, state_dir=disk).started, "no start with free space")
-    return told
+    return reported
 
 
 def _fill(filler: Path, free_bytes: int) -> None:

@@ -27,7 +27,7 @@ class Tally:
 
     Attributes:
         queries: Number of queries.
-        lies: Answers that lack a change and report nothing pending, or that show a deleted file.
+        stale: Answers that lack a change and report nothing pending, or that show a deleted file.
         waited: Number of queries with the `wait_ms` of the command.
         included: How many of these had the change.
         missed: Number of changes that such an answer lacked, by scenario.
@@ -35,7 +35,7 @@ class Tally:
     """
 
     queries: int = 0
-    lies: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
     waited: int = 0
     included: int = 0
     missed: Counter[str] = field(default_factory=Counter)
@@ -60,12 +60,12 @@ def loop_fresh(scratch: Path, queries: int) -> Iterator[Outcome]:
     done = f"{tally.queries:,} queries right after changes, {len(SCENARIOS)} scenarios with real git and files"
     missed = ", ".join(f"{name} {count}" for name, count in tally.missed.most_common(3))
     found = (
-        f"{len(tally.lies)} lies; {share:.2%} of {tally.waited:,} answers with wait_ms {CLI_WAIT_MS} had the change"
+        f"{len(tally.stale)} stale answers; {share:.2%} of {tally.waited:,} answers with wait_ms {CLI_WAIT_MS} had it"
         f"{f' (not: {missed})' if missed else ''}; {status['recrawls']} recrawls; slowest {tally.slowest_ms:.0f} ms"
-        f"{'; first: ' + tally.lies[0] if tally.lies else ''}"
+        f"{'; first: ' + tally.stale[0] if tally.stale else ''}"
     )
     is_share_kept = share >= TARGET_SHARE or tally.queries < LEAST_FOR_SHARE
-    yield Outcome(31, done, found, kept=not tally.lies and is_share_kept)
+    yield Outcome(31, done, found, kept=not tally.stale and is_share_kept)
 
 
 def run_scenarios(client: Client, tree: Tree, queries: int) -> Tally:
@@ -95,7 +95,9 @@ def check(client: Client, tree: Tree, tally: Tally, name: str, expectation: Expe
     index = answer["index"]
     is_admitted = index["files_pending"] > 0 or index["watch"] != "on"
     if ghosts or not (is_met or is_admitted):
-        tally.lies.append(json.dumps({"scenario": name, "expected": str(expectation), "got": sorted(sources), **index}))
+        tally.stale.append(
+            json.dumps({"scenario": name, "expected": str(expectation), "got": sorted(sources), **index})
+        )
     if wait_ms:
         tally.waited += 1
         tally.included += is_met

@@ -92,7 +92,7 @@ def found(word: str, path: str) -> Expectation:
     return Expectation(word, path)
 
 
-def gone(word: str) -> Expectation:
+def absent(word: str) -> Expectation:
     """Expect a word nowhere."""
     return Expectation(word, None)
 
@@ -102,7 +102,7 @@ def save_in_place(tree: Tree) -> Steps:
     path, before = tree.pick(), None
     for _ in range(4):
         word = tree.write(path)
-        yield [found(word, path), *([gone(before)] if before else [])]
+        yield [found(word, path), *([absent(before)] if before else [])]
         before = word
 
 
@@ -142,7 +142,7 @@ def truncate_then_write(tree: Tree) -> Steps:
     path, word = tree.pick(), tree.new_word()
     before = tree.write(path)
     (tree.root / path).write_text("")
-    yield [gone(before)]
+    yield [absent(before)]
     tree.write(path, word)
     yield [found(word, path)]
 
@@ -152,7 +152,7 @@ def two_saves_in_one_tick(tree: Tree) -> Steps:
     path = tree.pick()
     before, word = tree.write(path), tree.new_word()
     tree.write(path, word)
-    yield [found(word, path), gone(before)]
+    yield [found(word, path), absent(before)]
 
 
 def keep_times(tree: Tree) -> Steps:
@@ -165,7 +165,7 @@ def keep_times(tree: Tree) -> Steps:
     copy.write_text(tree.source(word))
     os.utime(copy, ns=(old.st_atime_ns, old.st_mtime_ns))
     os.replace(copy, tree.root / path)
-    yield [found(word, path), gone(before)]
+    yield [found(word, path), absent(before)]
 
 
 def create_and_delete(tree: Tree) -> Steps:
@@ -177,7 +177,7 @@ def create_and_delete(tree: Tree) -> Steps:
     os.rename(tree.root / path, tree.root / moved)
     yield [found(word, moved)]
     (tree.root / moved).unlink()
-    yield [gone(word)]
+    yield [absent(word)]
 
 
 def directory_then_file(tree: Tree) -> Steps:
@@ -188,12 +188,12 @@ def directory_then_file(tree: Tree) -> Steps:
     word = tree.write(f"{directory}/first.py")
     yield [found(word, f"{directory}/first.py")]
     (tree.root / directory / "first.py").unlink()
-    yield [gone(word)]
+    yield [absent(word)]
     time.sleep(tree.chance.uniform(0, 0.3))
     word = tree.write(f"{directory}/second.py")
     yield [found(word, f"{directory}/second.py")]
     shutil.rmtree(tree.root / "lib")
-    yield [gone(word)]
+    yield [absent(word)]
 
 
 def empty_package(tree: Tree) -> Steps:
@@ -204,7 +204,7 @@ def empty_package(tree: Tree) -> Steps:
     word = tree.write(f"{package}/module.py")
     yield [found(word, f"{package}/module.py")]
     shutil.rmtree(tree.root / package)
-    yield [gone(word)]
+    yield [absent(word)]
 
 
 def scaffold(tree: Tree) -> Steps:
@@ -214,7 +214,7 @@ def scaffold(tree: Tree) -> Steps:
     sample = tree.chance.sample(sorted(words), 3)
     yield [found(words[path], path) for path in sample]
     shutil.rmtree(tree.root / name)
-    yield [gone(words[path]) for path in sample]
+    yield [absent(words[path]) for path in sample]
 
 
 def generator(tree: Tree) -> Steps:
@@ -228,7 +228,7 @@ def generator(tree: Tree) -> Steps:
         path = tree.chance.choice(sorted(words))
         yield [found(words[path], path)]
         word = tree.write(path)
-        yield [found(word, path), gone(words[path])]
+        yield [found(word, path), absent(words[path])]
 
 
 def checkout(tree: Tree) -> Steps:
@@ -242,11 +242,11 @@ def checkout(tree: Tree) -> Steps:
     tree.commit("branch")
     yield [found(branch_word, path)]
     tree.git("checkout", "-q", "main")
-    yield [found(main_word, path), gone(branch_word)]
+    yield [found(main_word, path), absent(branch_word)]
     tree.git("checkout", "-q", name)
     tree.git("checkout", "-q", "main")
     tree.git("checkout", "-q", name)
-    yield [found(branch_word, path), gone(main_word)]
+    yield [found(branch_word, path), absent(main_word)]
     tree.git("checkout", "-q", "main")
     word = tree.write(path)
     yield [found(word, path)]
@@ -262,7 +262,7 @@ def checkout_many_directories(tree: Tree) -> Steps:
     tree.commit("many")
     path = tree.chance.choice(sorted(words))
     tree.git("checkout", "-q", "main")
-    yield [gone(words[path])]
+    yield [absent(words[path])]
     tree.git("checkout", "-q", name)
     yield [found(words[path], path)]
     word = tree.write(path)
@@ -270,7 +270,7 @@ def checkout_many_directories(tree: Tree) -> Steps:
     tree.git("checkout", "-q", "-f", "main")
     other = tree.pick()
     saved = tree.write(other)
-    yield [gone(word), found(saved, other)]
+    yield [absent(word), found(saved, other)]
     tree.git("branch", "-q", "-D", name)
 
 
@@ -280,13 +280,13 @@ def stash(tree: Tree) -> Steps:
     path, new = tree.pick(), f"stashed_{tree.new_name()}/new.py"
     word, new_word = tree.write(path), tree.write(new)
     tree.git("stash", "-q", "-u")
-    yield [gone(word), gone(new_word)]
+    yield [absent(word), absent(new_word)]
     tree.git("stash", "pop", "-q")
     yield [found(word, path), found(new_word, new)]
     tree.git("stash", "-q", "-u")
     tree.git("stash", "pop", "-q")
     again = tree.write(new)
-    yield [found(again, new), gone(new_word)]
+    yield [found(again, new), absent(new_word)]
     (tree.root / new).unlink()
 
 
@@ -302,11 +302,11 @@ def rebase(tree: Tree) -> Steps:
     their_word = tree.write(theirs)
     tree.commit("theirs")
     tree.git("checkout", "-q", name)
-    yield [found(my_word, mine), gone(their_word)]
+    yield [found(my_word, mine), absent(their_word)]
     tree.git("rebase", "-q", "main")
     yield [found(my_word, mine), found(their_word, theirs)]
     tree.git("checkout", "-q", "main")
-    yield [gone(my_word), found(their_word, theirs)]
+    yield [absent(my_word), found(their_word, theirs)]
     tree.git("merge", "-q", name)
     yield [found(my_word, mine)]
     tree.git("branch", "-q", "-D", name)
@@ -319,9 +319,9 @@ def reset_and_clean(tree: Tree) -> Steps:
     word, new_word = tree.write(path), tree.write(new)
     yield [found(word, path), found(new_word, new)]
     tree.git("reset", "-q", "--hard")
-    yield [gone(word)]
+    yield [absent(word)]
     tree.git("clean", "-q", "-fd")
-    yield [gone(new_word)]
+    yield [absent(new_word)]
 
 
 def worktree(tree: Tree) -> Steps:
@@ -341,7 +341,7 @@ def worktree(tree: Tree) -> Steps:
 
 
 def npm(tree: Tree) -> Steps:
-    """Install hundreds of packages, save beside them, remove them."""
+    """Install hundreds of packages, save other files, remove them."""
     for number in range(PACKAGES):
         tree.write(f"node_modules/pkg_{number}/lib/index.js")
         tree.write(f"node_modules/pkg_{number}/test/spec.js")
@@ -350,7 +350,7 @@ def npm(tree: Tree) -> Steps:
     yield [found(word, path)]
     shutil.rmtree(tree.root / "node_modules")
     again = tree.write(path)
-    yield [found(again, path), gone(word)]
+    yield [found(again, path), absent(word)]
 
 
 def change_ignore_rules(tree: Tree) -> Steps:
@@ -360,34 +360,34 @@ def change_ignore_rules(tree: Tree) -> Steps:
     yield [found(word, f"{name}/inner/file.py")]
     rules = (tree.root / ".gitignore").read_text()
     tree.write_text(".gitignore", f"{rules}{name}/\n")
-    yield [gone(word)]
+    yield [absent(word)]
     tree.write_text(".gitignore", rules)
     yield [found(word, f"{name}/inner/file.py")]
     exclude = tree.root / ".git/info/exclude"
     exclude.parent.mkdir(exist_ok=True)
     exclude.write_text(f"{name}/\n")
-    yield [gone(word)]
+    yield [absent(word)]
     exclude.write_text("")
     yield [found(word, f"{name}/inner/file.py")]
     shutil.rmtree(tree.root / name)
-    yield [gone(word)]
+    yield [absent(word)]
 
 
 def add_ignored_file(tree: Tree) -> Steps:
     """Track an ignored file with `git add -f`, change it, and stop tracking it."""
     path = f"ignored/{tree.new_name()}.py"
     word = tree.write(path)
-    yield [gone(word)]
+    yield [absent(word)]
     tree.git("add", "-f", path)
     yield [found(word, path)]
     again = tree.write(path)
     yield [found(again, path)]
     tree.git("rm", "-q", "-f", "--cached", path)
-    yield [gone(again)]
+    yield [absent(again)]
 
 
 def ignored_log(tree: Tree) -> Steps:
-    """Save beside a log that grows, one that git ignores and one that it does not."""
+    """Save while a log that grows, one that git ignores and one that it does not."""
     path, log = tree.pick(), f"app_{tree.new_name()}.log"
     for name in ("noise.cache", log):
         for _ in range(6):
@@ -405,13 +405,13 @@ def replace_file_by_directory(tree: Tree) -> Steps:
     yield [found(word, name)]
     (tree.root / name).unlink()
     inner = tree.write(f"{name}/inner.py")
-    yield [found(inner, f"{name}/inner.py"), gone(word)]
+    yield [found(inner, f"{name}/inner.py"), absent(word)]
     shutil.rmtree(tree.root / name)
     word = tree.write(name)
-    yield [found(word, name), gone(inner)]
+    yield [found(word, name), absent(inner)]
     (tree.root / name).unlink()
     (tree.root / name).symlink_to("src/part_1")
-    yield [gone(word)]
+    yield [absent(word)]
     (tree.root / name).unlink()
 
 
@@ -427,10 +427,10 @@ def move_in_and_out(tree: Tree) -> Steps:
     os.rename(tree.root / name, tree.root / other)
     yield [found(word, f"{other}/sub/file.py")]
     again = tree.write(f"{other}/sub/file.py")
-    yield [found(again, f"{other}/sub/file.py"), gone(word)]
+    yield [found(again, f"{other}/sub/file.py"), absent(word)]
     os.rename(tree.root / other, outside)
     (outside / "sub/file.py").write_text(tree.source(word))
-    yield [gone(again), gone(word)]
+    yield [absent(again), absent(word)]
     os.rename(outside, tree.root / name)
     yield [found(word, f"{name}/sub/file.py")]
     shutil.rmtree(tree.root / name)
@@ -444,11 +444,11 @@ def remove_many_directories(tree: Tree) -> Steps:
         shutil.rmtree(tree.root / "bulk", ignore_errors=True)
         words = {path: tree.write(path) for path in (f"bulk/d{n % 20}/e{n}/f.py" for n in range(GENERATED))}
         path = tree.chance.choice(sorted(words))
-        yield [found(words[path], path), *([gone(old[path])] if old else [])]
+        yield [found(words[path], path), *([absent(old[path])] if old else [])]
         word = tree.write(path)
         yield [found(word, path)]
     shutil.rmtree(tree.root / "bulk")
-    yield [gone(word)]
+    yield [absent(word)]
 
 
 def nested_repository(tree: Tree) -> Steps:
@@ -460,11 +460,11 @@ def nested_repository(tree: Tree) -> Steps:
     tree.git("-C", name, "add", "-A")
     tree.git("-C", name, "commit", "-q", "-m", "inner")
     again = tree.write(f"{name}/code.py")
-    yield [found(again, f"{name}/code.py"), gone(word)]
+    yield [found(again, f"{name}/code.py"), absent(word)]
     tree.git("-C", name, "checkout", "-q", "-f", ".")
-    yield [found(word, f"{name}/code.py"), gone(again)]
+    yield [found(word, f"{name}/code.py"), absent(again)]
     shutil.rmtree(tree.root / name)
-    yield [gone(word)]
+    yield [absent(word)]
 
 
 def submodule(tree: Tree) -> Steps:
@@ -483,14 +483,14 @@ def submodule(tree: Tree) -> Steps:
     again = tree.write(f"{name}/lib.py")
     yield [found(again, f"{name}/lib.py")]
     tree.git("-C", name, "checkout", "-q", "-f", ".")
-    yield [found(word, f"{name}/lib.py"), gone(again)]
+    yield [found(word, f"{name}/lib.py"), absent(again)]
     tree.git("submodule", "deinit", "-q", "-f", name)
     tree.git("rm", "-q", "-f", name)
-    yield [gone(word)]
+    yield [absent(word)]
 
 
 def mode_changes(tree: Tree) -> Steps:
-    """Make a file executable, touch it, and link it a second time: nothing of it is lost."""
+    """Make a file executable, touch it, and link it a second time: the index stays complete."""
     path = tree.pick()
     word = tree.write(path)
     os.chmod(tree.root / path, 0o755)
