@@ -110,10 +110,10 @@ class IndexWriter:
         lasting = [(record, reason) for record, reason in skipped if reason not in TRANSIENT_SKIPS]
         with self._changing_keywords():
             self._bm25.index_files(stored.files)
-            self._uncommitted.extend(path for path, _ in stored.files)
-            self._vectors.delete(stored.removed)
             self._bm25.delete_paths(record.path for record, _ in lasting)
+        self._uncommitted.extend(path for path, _ in stored.files)
         self._skipped.extend(lasting)
+        self._vectors.delete(stored.removed)
 
     def is_commit_due(self) -> bool:
         """Return whether the last commit was long enough ago."""
@@ -257,6 +257,9 @@ class Pipeline:
                 batch.add(outcome)
                 stored = self._writer.write_documents(batch)
                 self._writer.write_keywords(stored, batch)
+                if self._writer.is_commit_due():
+                    self._writer.commit_keywords()
+                    self._writer.mark_indexed()
                 self._count(batch, counters)
         finally:
             self._writer.commit_keywords()
