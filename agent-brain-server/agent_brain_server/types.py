@@ -6,7 +6,7 @@ A *chunk* is a range of lines of one file. It has two identifiers: `id` is publi
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,7 @@ SkipReason = Literal[
     "translation", "undecodable_name", "unreadable", "unreadable_pdf",
 ]  # fmt: skip
 LimitReason = Literal["cpu_limit", "memory_limit", "parser_crashed"]
-
-LIMIT_REASONS: tuple[LimitReason, ...] = get_args(LimitReason)
-"""Reasons why a file is split by lines only, or skipped if it is a PDF."""
+"""Why a file is split by lines only, or skipped if it is a PDF."""
 
 Vectors = npt.NDArray[np.float32]
 """Unit vectors as rows: shape (n, dimension)."""

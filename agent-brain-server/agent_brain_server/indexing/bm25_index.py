@@ -120,8 +120,8 @@ class BM25IndexManager:
 
     def index_files(self, batch: Sequence[tuple[str, Sequence[StoredChunk]]]) -> None:
         """Replace all chunks of each file; visible after `commit`."""
-        with self._changing():
-            writer = self._take_writer()
+        with self._change():
+            writer = self._get_writer()
             for path, chunks in batch:
                 writer.delete_documents_by_term("path_raw", path)
                 for stored in chunks:
@@ -129,17 +129,17 @@ class BM25IndexManager:
 
     def delete_paths(self, paths: Iterable[str]) -> None:
         """Delete files; visible after `commit`."""
-        with self._changing():
-            writer = self._take_writer()
+        with self._change():
+            writer = self._get_writer()
             for path in paths:
                 writer.delete_documents_by_term("path_raw", path)
 
     def commit(self) -> None:
         """Write all changes to disk and make them visible to searches."""
-        with self._changing():
+        with self._change():
             if self._writer is not None:
                 self._writer.commit()
-                self._opened().reload()
+                self._require_index().reload()
 
     def search(self, query: str, limit: int, allowed: AllowedChunks | None = None) -> list[Hit]:
         """Return the chunks with the highest BM25 scores, best first.
@@ -152,16 +152,16 @@ class BM25IndexManager:
         Raises:
             StoreError: The index is not open, or cannot be read.
         """
-        terms = _weigh_terms(query)
+        terms = _weight_terms(query)
         if not terms or limit < 1:
             return []
         try:
             with self._translate_errors():
-                searcher = self._opened().searcher()
+                searcher = self._require_index().searcher()
                 if not searcher.num_docs:
                     return []
                 hits = None if allowed is None else self._search_and_filter(searcher, terms, limit, allowed)
-                return self._best(searcher, self._build_query(terms, allowed), limit) if hits is None else hits
+                return self._search_best(searcher, self._build_query(terms, allowed), limit) if hits is None else hits
         except StoreError as exc:
             self._failure = exc.message
             raise
@@ -169,12 +169,12 @@ class BM25IndexManager:
     def count(self) -> int:
         """Return the number of chunks in the index."""
         with self._translate_errors():
-            return int(self._opened().searcher().num_docs)
+            return int(self._require_index().searcher().num_docs)
 
     def clear(self) -> None:
         """Delete all chunks and commit."""
-        with self._changing():
-            self._take_writer().delete_all_documents()
+        with self._change():
+            self._get_writer().delete_all_documents()
             self.commit()
 
     def release_writer(self) -> None:
@@ -197,12 +197,12 @@ class BM25IndexManager:
         wanted = math.ceil(limit * OVERFETCH * searcher.num_docs / max(1, len(allowed.keys)))
         if wanted > MAX_OVERFETCHED:
             return None
-        best = self._best(searcher, self._build_query(terms, None), wanted)
+        best = self._search_best(searcher, self._build_query(terms, None), wanted)
         is_allowed = np.isin([hit.key for hit in best], allowed.keys).tolist()
         hits = list(itertools.compress(best, is_allowed))
         return hits[:limit] if len(hits) >= limit or len(best) < wanted else None
 
-    def _best(self, searcher: tantivy.Searcher, query: tantivy.Query, limit: int) -> list[Hit]:
+    def _search_best(self, searcher: tantivy.Searcher, query: tantivy.Query, limit: int) -> list[Hit]:
         found = searcher.search(query, limit, count=False).hits
         keys = searcher.fast_field_values("key", [address for _, address in found])
         return [Hit(int(key), score) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
@@ -233,14 +233,14 @@ class BM25IndexManager:
             if values is not None
         ]
 
-    def _opened(self) -> tantivy.Index:
+    def _require_index(self) -> tantivy.Index:
         if self._index is None:
             raise StoreError(f"The keyword index in {self._persist_dir} is not open.")
         return self._index
 
-    def _take_writer(self) -> tantivy.IndexWriter:
+    def _get_writer(self) -> tantivy.IndexWriter:
         if self._writer is None:
-            writer = self._opened().writer(heap_size=WRITER_MEMORY, num_threads=1)
+            writer = self._require_index().writer(heap_size=WRITER_MEMORY, num_threads=1)
             # files of an interrupted commit have the names of the next one, and tantivy never overwrites a file
             writer.garbage_collect_files()
             self._writer = writer
@@ -278,7 +278,7 @@ class BM25IndexManager:
         replace_file(self._persist_dir / BINDING_NAME, json.dumps(binding).encode(), durable=False)
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
+    def _change(self) -> Iterator[None]:
         """Serialize changes; after a failure, discard uncommitted changes and the writer.
 
         A writer that has failed once, for example on a full disk, never works again.
@@ -304,7 +304,7 @@ class BM25IndexManager:
             raise StoreError(message, code="store_damaged") from exc
 
 
-def _weigh_terms(query: str) -> dict[str, float]:
+def _weight_terms(query: str) -> dict[str, float]:
     """Return the terms to look up, with their weights."""
     subject = find_subject(query)
     boosted = frozenset(query_terms(subject, limit=MAX_QUERY_TERMS) if subject else ())

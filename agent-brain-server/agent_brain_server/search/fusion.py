@@ -1,8 +1,8 @@
 """Fusion of keyword and vector results: a convex combination of normalized scores.
 
 Bruch, Gai & Ingber 2023 ("An Analysis of Fusion Functions for Hybrid Retrieval") compare it with reciprocal rank fusion
-(Cormack, Clarke & Büttcher 2009). Unlike ranks, scores keep the distance between a clear best hit and the rest. See
-docs/QUALITY.md for both on labelled code queries.
+(Cormack, Clarke & Büttcher 2009). Unlike ranks, scores preserve how far the best hit is ahead of the others.
+benchmarks/NOTES-quality.md compares both on labelled code queries.
 """
 
 from collections.abc import Mapping

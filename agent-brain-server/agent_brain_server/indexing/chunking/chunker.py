@@ -60,7 +60,7 @@ def _split(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece
         logger.warning(
             "%s is split by lines, because splitting it as %s failed", source.path, source.language, exc_info=True
         )
-    if lines.weigh(0, len(lines.rows)) > MANY_PIECES * limits.soft:
+    if lines.count_tokens(0, len(lines.rows)) > MANY_PIECES * limits.soft:
         limits = replace(limits, soft=limits.hard)
     return [part for piece in chunk_plain(lines, source, limits) for part in split_piece(piece, limits)]
 

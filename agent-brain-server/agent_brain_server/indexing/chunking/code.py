@@ -96,7 +96,7 @@ def chunk_source(lines: SourceLines, source: SourceText, limits: Limits) -> Iter
     segments = _Splitter(lines, limits, definitions, tree.root_node, source.language).split()
     for segment in _join_small(lines, segments, limits, definitions):
         symbols = definitions.find_symbols(segment.start, segment.end)
-        yield from lines.take_pieces(segment.start, segment.end, limits, symbols=symbols, heading=segment.scope.heading)
+        yield from lines.make_pieces(segment.start, segment.end, limits, symbols=symbols, heading=segment.scope.heading)
 
 
 class _Splitter:
@@ -142,7 +142,7 @@ class _Splitter:
         return []
 
     def _is_too_long(self, segment: Segment) -> bool:
-        return self._lines.weigh(segment.start, segment.end) > self._limits.hard
+        return self._lines.count_tokens(segment.start, segment.end) > self._limits.hard
 
     def _group(
         self, nodes: Iterable[Node], outer: Segment, scope: Scope, head_row: int, *, joins: bool
@@ -156,7 +156,7 @@ class _Splitter:
         for node in nodes:
             first = node.start_point[0]
             is_leading = node.type in LEADING_TYPES
-            belongs = joins or current.is_leading or _is_description(node)
+            belongs = joins or current.is_leading or _is_docstring(node)
             touches = current.nodes and first <= current.last + 1 and belongs
             if first > current.last and first > head_row and not touches:
                 current.end = first
@@ -169,7 +169,7 @@ class _Splitter:
         return [group for group in groups if group.start < group.end]
 
 
-def _is_description(node: Node) -> bool:
+def _is_docstring(node: Node) -> bool:
     """Return whether a node is a bare string, which documents the assignment above it."""
     children = node.named_children
     return node.type == "expression_statement" and len(children) == 1 and children[0].type == "string"
@@ -200,8 +200,8 @@ def _join_small(
     current: Segment | None = None
     for segment in segments:
         if current is not None and current.scope is segment.scope:
-            weight = lines.weigh(current.start, segment.end)
-            is_short = lines.weigh(segment.start, segment.end) < TAIL_TOKENS and weight <= limits.hard
+            weight = lines.count_tokens(current.start, segment.end)
+            is_short = lines.count_tokens(segment.start, segment.end) < TAIL_TOKENS and weight <= limits.hard
             if weight <= limits.soft or (is_short and not definitions.find_symbols(segment.start, segment.end)):
                 current.end = segment.end
                 continue

@@ -75,7 +75,7 @@ class SourceLines:
         self.rows = text.split("\n")
         self._sums = [0, *accumulate(map(estimate_tenths, self.encoded.split(b"\n")))]
 
-    def weigh(self, start: int, end: int) -> float:
+    def count_tokens(self, start: int, end: int) -> float:
         """Return the estimated tokens of the rows in [start, end)."""
         return (self._sums[end] - self._sums[start]) / 10
 
@@ -91,25 +91,25 @@ class SourceLines:
             end -= 1
         return start, end
 
-    def take_pieces(
+    def make_pieces(
         self, start: int, end: int, limits: Limits, *, symbols: tuple[str, ...] = (), heading: str | None = None
     ) -> Iterator[Piece]:
         """Yield the rows as one piece, or as several if they exceed the hard limit, split between and within lines."""
         start, end = self.trim(start, end)
         if start == end:
             return
-        if self.weigh(start, end) <= limits.hard:
+        if self.count_tokens(start, end) <= limits.hard:
             yield Piece("\n".join(self.rows[start:end]), start + 1, end, symbols, heading)
             return
-        for first, last in self.cut(start, end, limits.soft):
+        for first, last in self.split_rows(start, end, limits.soft):
             first, last = self.trim(first, last)
             text = "\n".join(self.rows[first:last])
-            weight = self.weigh(first, last)
-            for part in [text] if weight <= limits.hard else cut_line(text, weight, limits.soft):
+            weight = self.count_tokens(first, last)
+            for part in [text] if weight <= limits.hard else split_line(text, weight, limits.soft):
                 yield Piece(part, first + 1, last, symbols, heading)
                 symbols = ()
 
-    def cut(self, start: int, end: int, limit: float) -> Iterator[tuple[int, int]]:
+    def split_rows(self, start: int, end: int, limit: float) -> Iterator[tuple[int, int]]:
         """Split a range into runs of rows of at most `limit` tokens, preferably at blank lines.
 
         A row that exceeds the limit is a separate run. Runs of blank rows are omitted.
@@ -118,19 +118,19 @@ class SourceLines:
         while first < end:
             last = first + 1
             blank = None
-            while last < end and self.weigh(first, last + 1) <= limit:
+            while last < end and self.count_tokens(first, last + 1) <= limit:
                 if self.is_blank(last):
                     blank = last
                 last += 1
-            near = blank is not None and self.weigh(first, blank) >= limit * (1 - LINE_END_SHARE)
+            near = blank is not None and self.count_tokens(first, blank) >= limit * (1 - LINE_END_SHARE)
             if last < end and blank is not None and near:
                 last = blank
-            if self.weigh(first, last):
+            if self.count_tokens(first, last):
                 yield first, last
             first = last
 
 
-def cut_line(line: str, weight: float, limit: float) -> Iterator[str]:
+def split_line(line: str, weight: float, limit: float) -> Iterator[str]:
     """Split a long line into parts of about `limit` tokens, preferably at spaces."""
     width = max(int(len(line) * limit / weight), MIN_LONG_LINE_CHARACTERS)
     position = 0
@@ -149,7 +149,7 @@ def group_ranges(lines: SourceLines, ranges: Iterable[tuple[int, int]], limit: f
     """Join adjacent ranges up to `limit` tokens."""
     start = end = -1
     for first, last in ranges:
-        if start >= 0 and lines.weigh(start, last) <= limit:
+        if start >= 0 and lines.count_tokens(start, last) <= limit:
             end = last
             continue
         if start >= 0:

@@ -10,9 +10,9 @@ from agent_brain_server.indexing.chunking.source_lines import (
     Limits,
     Piece,
     SourceLines,
-    cut_line,
     estimate_tokens,
     group_ranges,
+    split_line,
 )
 from agent_brain_server.indexing.reading.limits import uncounted_cpu
 from agent_brain_server.types import SourceText
@@ -208,21 +208,21 @@ STRUCTURED_ROW = re.compile(r"\s*([-*+>|]|\d+[.)])(\s|$)|\s{4}|.*[;{}|]\s*$|[\w-
 
 def chunk_plain(lines: SourceLines, source: SourceText, limits: Limits) -> Iterator[Piece]:
     """Split text without known structure into runs of lines."""
-    for start, end in lines.cut(0, len(lines.rows), limits.soft):
-        yield from lines.take_pieces(start, end, limits)
+    for start, end in lines.split_rows(0, len(lines.rows), limits.soft):
+        yield from lines.make_pieces(start, end, limits)
 
 
 def chunk_document(lines: SourceLines, source: SourceText, limits: Limits) -> Iterator[Piece]:
     """Split a document into sections, long sections into paragraphs, and long paragraphs into sentences."""
     for section in _join_stubs(lines, find_sections(lines.rows, source.language), limits):
-        if lines.weigh(section.start, section.end) <= limits.hard:
-            yield from lines.take_pieces(section.start, section.end, limits, heading=section.heading)
+        if lines.count_tokens(section.start, section.end) <= limits.hard:
+            yield from lines.make_pieces(section.start, section.end, limits, heading=section.heading)
             continue
         for start, end in group_ranges(lines, _find_paragraphs(lines, section.start, section.end), limits.soft):
-            if lines.weigh(start, end) > limits.hard and _is_prose(lines, start, end):
+            if lines.count_tokens(start, end) > limits.hard and _is_prose(lines, start, end):
                 yield from _chunk_paragraph(lines, start, end, limits, section.heading)
             else:
-                yield from lines.take_pieces(start, end, limits, heading=section.heading)
+                yield from lines.make_pieces(start, end, limits, heading=section.heading)
 
 
 def _find_paragraphs(lines: SourceLines, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -247,12 +247,12 @@ def _join_stubs(lines: SourceLines, sections: list[Section], limits: Limits) -> 
     for section in sections:
         joined = section
         if stub is not None:
-            if lines.weigh(stub.start, section.end) <= limits.soft:
+            if lines.count_tokens(stub.start, section.end) <= limits.soft:
                 joined = Section(stub.start, section.end, section.path)
             else:
                 yield stub
         stub = None
-        if lines.weigh(joined.start, joined.end) < STUB_TOKENS:
+        if lines.count_tokens(joined.start, joined.end) < STUB_TOKENS:
             stub = joined
         else:
             yield joined
@@ -264,7 +264,7 @@ def _chunk_paragraph(lines: SourceLines, start: int, end: int, limits: Limits, h
     """Split a paragraph at the ends of sentences."""
     text = "\n".join(lines.rows[start:end])
     if len(text) > MAX_SENTENCE_CHARACTERS:
-        for part in cut_line(text, lines.weigh(start, end), limits.soft):
+        for part in split_line(text, lines.count_tokens(start, end), limits.soft):
             yield Piece(part, start + 1, end, (), heading)
         return
     position = end_of_last = 0

@@ -127,15 +127,15 @@ def walk_files(root: Path, start: Path, options: WalkOptions, targets: WalkTarge
     if start.is_dir():
         prefix = b"" if prefix == b"." else prefix + b"/"
         if targets is not None:
-            collector.take_targets(start, prefix, targets)
+            collector.add_targets(start, prefix, targets)
             return collector.finish()
         listing = list_git_files(start)
         if listing is None:
-            collector.take_scan(start, prefix)
+            collector.add_scan(start, prefix)
         else:
-            collector.take_listing(listing, prefix)
+            collector.add_listing(listing, prefix)
     elif targets is None or is_below(prefix, targets.paths):
-        collector.take(prefix)
+        collector.add(prefix)
     return collector.finish()
 
 
@@ -237,7 +237,7 @@ class _Collector:
             uses_git=self._uses_git,
         )
 
-    def take_targets(self, start: Path, prefix: bytes, targets: WalkTargets) -> None:
+    def add_targets(self, start: Path, prefix: bytes, targets: WalkTargets) -> None:
         """Collect the targets below `prefix` that no rule excludes."""
         self._uses_git = targets.uses_git
         inside = {path for path in targets.paths if path.startswith(prefix)}
@@ -245,19 +245,19 @@ class _Collector:
         known = {path for path in inside & targets.known if not self._is_directory(path)}
         for path in known:
             if self._is_real_directory(b"", os.path.dirname(path)) and self._is_in_depth(path, prefix):
-                self.take(path)
+                self.add(path)
         if not (unknown := inside - known):
             return
         if not targets.uses_git:
             for path in unknown:
-                self._scan_target(path, prefix)
+                self._add_target(path, prefix)
             return
         listing = list_git_files(start, {path[len(prefix) :] for path in unknown})
         if listing is None:
             raise GitUnavailableError("git no longer lists the files of this project.")
-        self.take_listing(listing, prefix)
+        self.add_listing(listing, prefix)
 
-    def _scan_target(self, path: bytes, prefix: bytes) -> None:
+    def _add_target(self, path: bytes, prefix: bytes) -> None:
         """Collect a file, or the files below a directory, unless a rule excludes it."""
         rules = enter_directory(self._root, os.path.dirname(path))
         if rules is None or os.path.basename(path) in EXCLUDED_NAMES or not self._is_in_depth(path, prefix):
@@ -266,9 +266,9 @@ class _Collector:
         if rules.ignores(os.fsdecode(path), is_directory=is_directory):
             return
         if not is_directory:
-            self.take(path)
+            self.add(path)
         elif self._options.recursive and enter_directory(self._root, path) is not None:
-            self.take_scan(self._root / os.fsdecode(path), path + b"/")
+            self.add_scan(self._root / os.fsdecode(path), path + b"/")
 
     def _is_directory(self, path: bytes) -> bool:
         return os.path.isdir(self._base + path) and not os.path.islink(self._base + path)
@@ -276,7 +276,7 @@ class _Collector:
     def _is_in_depth(self, path: bytes, prefix: bytes) -> bool:
         return self._options.recursive or b"/" not in path[len(prefix) :]
 
-    def take_listing(self, listing: GitListing, prefix: bytes) -> None:
+    def add_listing(self, listing: GitListing, prefix: bytes) -> None:
         """Collect the files that git listed below `prefix`, except those whose directory was replaced by a link."""
         self._uses_git = True
         for path in listing.unreadable:
@@ -284,7 +284,7 @@ class _Collector:
         for path in listing.worktrees:
             self._skip(prefix + path, "other_worktree")
         for path in listing.unlisted:
-            self.take_scan(self._root / os.fsdecode(prefix + path), prefix + path + b"/")
+            self.add_scan(self._root / os.fsdecode(prefix + path), prefix + path + b"/")
         real: dict[bytes, bool] = {}
         in_bare_repository = self._find_bare_repositories(listing.files, prefix)
         for name in listing.files:
@@ -294,9 +294,9 @@ class _Collector:
             if directory not in real:
                 real[directory] = self._is_real_directory(prefix, directory)
                 if real[directory]:
-                    self._collect_special_files(prefix + directory)
+                    self._add_special_files(prefix + directory)
             if real[directory]:
-                self.take(prefix + name)
+                self.add(prefix + name)
 
     def _find_bare_repositories(self, names: set[bytes], prefix: bytes) -> Callable[[bytes], object]:
         """Return a function that is true for files inside a bare repository."""
@@ -314,7 +314,7 @@ class _Collector:
             directory = directory.rpartition(b"/")[0]
         return True
 
-    def _collect_special_files(self, directory: bytes) -> None:
+    def _add_special_files(self, directory: bytes) -> None:
         """Collect fifos, sockets and devices, which git omits silently."""
         try:
             with os.scandir(self._base + directory) as entries:
@@ -322,9 +322,9 @@ class _Collector:
         except OSError:
             return
         for name in special:
-            self.take((directory.rstrip(b"/") + b"/" + name).lstrip(b"/"))
+            self.add((directory.rstrip(b"/") + b"/" + name).lstrip(b"/"))
 
-    def take_scan(self, start: Path, prefix: bytes) -> None:
+    def add_scan(self, start: Path, prefix: bytes) -> None:
         """Collect the files below `start`, except those that ignore files and `UNTRACKED_EXCLUDES` exclude."""
         rules = IgnoreRules.of_root(self._root)
         inner = ""
@@ -341,7 +341,7 @@ class _Collector:
                 rules = rules.enter(self._root / inner, inner)
             for path, entry in self._select(directory, found, rules):
                 if not entry.is_dir(follow_symlinks=False):
-                    self.take(path, is_file=entry.is_file(follow_symlinks=False))
+                    self.add(path, is_file=entry.is_file(follow_symlinks=False))
                 elif self._options.recursive:
                     pending.append((path + b"/", rules))
 
@@ -368,7 +368,7 @@ class _Collector:
             if not rules.ignores(os.fsdecode(path), is_directory=is_directory):
                 yield path, entry
 
-    def take(self, path: bytes, *, is_file: bool = False) -> None:
+    def add(self, path: bytes, *, is_file: bool = False) -> None:
         """Add one path to the files or the skips. Deleted files are not recorded as skipped.
 
         Args:

@@ -238,6 +238,7 @@ def test_bind_store_reports_unusable_directory(tmp_path):
         BM25IndexManager(tmp_path / "file" / "below").bind_store("a")
 
 
+@pytest.mark.slow
 def test_search_works_during_writes(index):
     write(index, *(stored(key, "zebra", path=f"{key}.py") for key in range(100)))
     failures: list[object] = []

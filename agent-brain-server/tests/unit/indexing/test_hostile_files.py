@@ -206,7 +206,7 @@ def test_render_pdf_any_bytes(tail: bytes, cut: int) -> None:
 def test_chunk_file_any_limits_keep_every_line(text: str, chunk_size: int, overlap: int) -> None:
     lines = SourceLines(text.encode("utf-8", "replace").decode())
     limits = Limits.of_chunk_size(chunk_size, overlap)
-    pieces = list(lines.take_pieces(0, len(lines.rows), limits))
+    pieces = list(lines.make_pieces(0, len(lines.rows), limits))
     covered = {row for piece in pieces for row in range(piece.start_line - 1, piece.end_line)}
     assert {row for row in range(len(lines.rows)) if not lines.is_blank(row)} <= covered
 

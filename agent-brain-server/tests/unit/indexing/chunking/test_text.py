@@ -49,6 +49,7 @@ def test_chunk_document_splits_long_section_at_paragraphs():
     assert all(piece.text.rstrip().endswith(("closed.", "Guide")) for piece in pieces)
 
 
+@pytest.mark.slow
 def test_chunk_document_splits_paragraph_at_sentences():
     rows = [SENTENCE.strip().replace("lock", f"lock {number}") for number in range(40)]
     text = "# Guide\n\n" + "\n".join(rows) + "\n"
