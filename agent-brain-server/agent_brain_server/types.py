@@ -11,9 +11,10 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from agent_brain_server.errors import StoreError
+
 SourceType = Literal["doc", "code", "test"]
 SearchMode = Literal["hybrid", "vector", "bm25"]
-VectorEngineName = Literal["exact", "chroma"]
 FileState = Literal["pending", "indexed", "skipped"]
 SkipReason = Literal[
     "binary", "cpu_limit", "dangling_symlink", "empty", "generated", "memory_limit", "minified", "missing",
@@ -257,8 +258,22 @@ class VectorIndex(Protocol):
     def search(self, vector: Vectors, limit: int, allowed: AllowedChunks | None = None) -> list[Hit]:
         """Return the chunks with the highest cosine similarity, best first."""
 
-    def count(self) -> int:
-        """Return the number of chunks that have a vector."""
+    @property
+    def fault(self) -> StoreError | None:
+        """Why the index cannot answer now, or `None`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """Difference between a vector engine and the document store.
+
+    Attributes:
+        missing: Keys of chunks whose vector is missing, ascending.
+        orphans: Keys of vectors without a chunk, which have been deleted, ascending.
+    """
+
+    missing: Keys
+    orphans: Keys
 
 
 class Embedder(Protocol):

@@ -9,7 +9,7 @@ import pytest
 
 from agent_brain_server import storage_paths
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.storage.schema import SCHEMA
+from agent_brain_server.storage.document_store import SCHEMA
 
 REPOSITORY = Path(__file__).parents[2]
 FEATURE = REPOSITORY / ".speckit/features/109-multi-instance-architecture"

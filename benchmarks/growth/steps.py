@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.storage.vector_store import CHROMA_FROM, CHROMA_SERVER_FROM, EXACT_LIMIT, EXACT_SUBSET_LIMIT
+from agent_brain_server.storage.exact_engine import EXACT_LIMIT
 from benchmarks.client import Client
 from benchmarks.growth.chroma_run import run_chroma
 from benchmarks.growth.generated import write_generated_vectors
@@ -162,10 +162,9 @@ def _is_complete(status: Mapping[str, Any], field: str) -> bool:
 
 def _who_answers(status: Mapping[str, Any]) -> str:
     """Return who compares vectors: "" for the matrix, "coarse" for its components first, "files" or "server"."""
-    total, has_server = status["total_vectors"], bool(status["vector_server"])
-    if total > (CHROMA_SERVER_FROM if has_server else CHROMA_FROM) and status["vectors_behind"] <= EXACT_SUBSET_LIMIT:
-        return "server" if has_server else "files"
-    return "coarse" if total > EXACT_LIMIT and not has_server else ""
+    if status["vector_engine"] == "chroma":
+        return "server" if status["vector_server"] else "files"
+    return "coarse" if status["total_vectors"] > EXACT_LIMIT else ""
 
 
 def _measure_disk(directory: Path) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tantivy
 
-from agent_brain_server.storage.chunk_rows import SELECT_CHUNKS, stored_chunk_of
+from agent_brain_server.storage.chunk_rows import SELECT_CHUNKS, read_chunk
 from agent_brain_server.storage.document_store import DATABASE_NAME
 from agent_brain_server.storage_paths import DATA_DIR, DOCUMENTS_DIR, KEYWORDS_DIR
 from benchmarks.soak.corpus import is_excerpt
@@ -27,7 +27,7 @@ def find_faults(state_dir: Path, tree: Mapping[str, str]) -> list[str]:
     """
     data = state_dir / DATA_DIR
     with open_documents(data) as documents:
-        chunks = [stored_chunk_of(row) for row in documents.execute(SELECT_CHUNKS)]
+        chunks = [read_chunk(row) for row in documents.execute(SELECT_CHUNKS)]
         embedded = {key for (key,) in documents.execute("SELECT key FROM chunks WHERE embedded")}
         states = dict(documents.execute("SELECT path, state FROM files WHERE state != 'skipped'").fetchall())
         unpaired = documents.execute(COUNT_UNPAIRED).fetchone()[0]

@@ -1,4 +1,4 @@
-"""`agent-brain reset` where the vectors have a copy on a Chroma server: a real `chroma run`, asked over HTTP."""
+"""`agent-brain reset` with vectors on a Chroma server."""
 
 import json
 import socket
@@ -14,28 +14,9 @@ import pytest
 LIMIT_S = 120
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 
-FLUSH = """
-import sys
-from pathlib import Path
-from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage.vector_store import VectorStoreManager
-from agent_brain_server.embedding.embedders import identify_model
-from agent_brain_server.types import ChromaServer
-data = Path(sys.argv[1])
-model, documents = identify_model("all-MiniLM-L6-v2"), DocumentStore(data / "llamaindex")
-vectors = VectorStoreManager(
-    data / "chroma_db", dimension=model.dimension, model_name=model.name, store_id=documents.store_id,
-    chroma_server=ChromaServer(sys.argv[2]),
-)
-while vectors.flush_chroma():
-    pass
-vectors.close()
-documents.close()
-"""
-
 
 class Chroma:
-    """A `chroma run` of one test."""
+    """A running Chroma server."""
 
     def __init__(self, directory: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as sock:
@@ -78,16 +59,10 @@ def home(environment):
     return home
 
 
-def send_vectors(agent_brain, data, url):
-    """Send the vectors of an index, which nobody has open, as a server does with a large one."""
-    subprocess.run([sys.executable, "-c", FLUSH, data, url], env=agent_brain.environment, timeout=60, check=True)
-
-
 def test_the_copy_of_a_project_s_vectors_goes_with_its_index(agent_brain, chroma, home, project):
     (home / "config.json").write_text(json.dumps({"chroma_url": chroma.url}))
     assert agent_brain("index", "--wait").code == 0
     assert agent_brain("stop").code == 0
-    send_vectors(agent_brain, project / ".claude/Agent Brain/data", chroma.url)
     assert len(chroma.names()) == 1
     outcome = agent_brain("reset", "--yes", "--json")
     assert (outcome.code, outcome.json["vector_fault"]) == (0, None)
@@ -98,7 +73,6 @@ def test_a_copy_that_can_t_be_reached_is_told_of(agent_brain, chroma, home, proj
     (home / "config.json").write_text(json.dumps({"chroma_url": chroma.url}))
     assert agent_brain("index", "--wait").code == 0
     assert agent_brain("stop").code == 0
-    send_vectors(agent_brain, project / ".claude/Agent Brain/data", chroma.url)
     (name,) = chroma.names()
     chroma.kill()
     outcome = agent_brain("reset", "--yes")
@@ -117,7 +91,6 @@ def test_likewise_with_the_daemon(agent_brain, chroma, home, daemon_runs):
         assert agent_brain("start", "--mode", "shared").code == 0
         assert agent_brain("index", "--wait").code == 0
         assert agent_brain("stop", "--mode", "shared").code == 0
-        send_vectors(agent_brain, next(home.glob("projects/*/data")), chroma.url)
         assert len(chroma.names()) == 1
         if daemon_runs:
             assert agent_brain("start", "--mode", "shared").code == 0

@@ -22,7 +22,7 @@ from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, glo
 
 DAEMON_KEYS = (
     *("bind_host", "port", "token", "log_level", "idle_stop_seconds", "embedding_model"),
-    *("chroma_url", "chroma_token"),
+    *("vector_engine", "chroma_url", "chroma_token"),
 )
 """Settings of the daemon that override the files of its projects."""
 

@@ -36,6 +36,7 @@ from agent_brain_server.models import (
     MIN_CHUNK_SIZE,
     MODES,
     Mode,
+    VectorEngineName,
 )
 from agent_brain_server.storage_paths import DATA_DIR, LOG_DIR, config_path, global_config_path, prepare_state_dir
 from agent_brain_server.support.atomic_file import (
@@ -106,6 +107,10 @@ class ProjectConfig(BaseModel):
     ] = 10_800
     watch: Annotated[bool, Field(description="true or false: whether the index follows changes by itself")] = True
     log_level: Annotated[LogLevel, Field(description="one of " + ", ".join(get_args(LogLevel)))] = "info"
+    vector_engine: Annotated[
+        VectorEngineName | None,
+        Field(description='"exact", "chroma", or null: "chroma" if chroma_url is set, else "exact"'),
+    ] = None
     chroma_url: Annotated[str | None, Field(description="the URL of a Chroma server for the vectors, or null")] = None
     chroma_token: Annotated[
         str | None, Field(min_length=1, repr=False, description="the secret that the Chroma server wants, or unset")
@@ -113,6 +118,11 @@ class ProjectConfig(BaseModel):
     token: Annotated[
         str | None, Field(min_length=16, repr=False, description="a secret of at least 16 characters, or unset")
     ] = None
+
+    @property
+    def effective_vector_engine(self) -> VectorEngineName:
+        """The engine that stores the vectors: the one that is set, or `chroma` if only a Chroma server is set."""
+        return self.vector_engine or ("exact" if self.chroma_url is None else "chroma")
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

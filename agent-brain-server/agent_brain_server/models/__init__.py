@@ -5,6 +5,9 @@ from typing import Literal, get_args
 Mode = Literal["project", "shared"]
 """`project`: the server serves one project. `shared`: the daemon serves many."""
 
+VectorEngineName = Literal["exact", "chroma"]
+"""`exact`: a memory-mapped matrix. `chroma`: chromadb, embedded or on a server."""
+
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"  # in the package, so that nothing is downloaded

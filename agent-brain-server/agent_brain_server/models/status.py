@@ -70,13 +70,14 @@ class IndexStatus(BaseModel):
     embedding_model: str
     keyword_engine: str
     vector_engine: Literal["exact", "chroma"] = Field(
-        description="What searches by meaning now: the matrix of all vectors (exact), or Chroma in very large projects."
+        description="Engine that stores and searches vectors: a memory-mapped matrix (exact), or Chroma."
     )
-    vector_server: str | None = Field(default=None, description="The Chroma server of the settings.")
+    vector_server: str | None = Field(default=None, description="URL of the Chroma server, if one stores the vectors.")
     vector_fault: str | None = Field(
-        default=None, description="Why Chroma fails, its code first; vectors are compared exactly meanwhile."
+        default=None,
+        description="Why the vector engine cannot answer, beginning with an error code; keywords answer meanwhile.",
     )
-    vectors_behind: int = Field(default=0, description="Changes that Chroma is still to take in.")
+    vectors_behind: int = Field(default=0, description="Number of chunks whose vector is not stored yet.")
 
 
 class ProjectRegistration(BaseModel):

@@ -30,12 +30,11 @@ from agent_brain_server.project.services import ProjectServices, SharedServices,
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.services.metrics import IndexFigures, Metrics
 from agent_brain_server.storage.job_store import has_unfinished_jobs
-from agent_brain_server.storage.vector_removal import remove_from_server
+from agent_brain_server.storage.vector_store import purge_remote_vectors
 from agent_brain_server.storage_paths import (
     DATA_DIR,
     DOCUMENTS_DIR,
     SINGLE_PROJECT_HINT,
-    VECTORS_DIR,
     require_project_id,
     shared_project_home,
 )
@@ -171,8 +170,8 @@ class SingleProject:
         fault = None
         if self._is_recovering():
             fault = "the index is being opened again"
-        elif self._services.vectors.chroma_fault is not None:
-            fault = "Chroma fails; vectors are compared exactly"
+        elif self._services.vectors.fault is not None:
+            fault = "the vector engine fails; queries are answered by keywords alone"
         return ProjectsHealth(project_id=self._project_id, fault=fault)
 
     def is_busy(self) -> bool:
@@ -403,7 +402,7 @@ class SharedProjects:
         if server is None:
             return None
         try:
-            remove_from_server(shared_project_home(project_id) / DATA_DIR / VECTORS_DIR, server)
+            purge_remote_vectors(shared_project_home(project_id) / DATA_DIR, server)
         except StoreError as exc:
             logger.warning("The vectors of %s remain on the Chroma server: %s", project_id, exc.message)
             return f"{exc.message} {exc.hint}"

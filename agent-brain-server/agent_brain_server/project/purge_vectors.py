@@ -13,7 +13,6 @@ from typing import Any
 from agent_brain_server.config.daemon import DaemonSettings
 from agent_brain_server.config.settings import ProjectConfig, load_settings
 from agent_brain_server.errors import AgentBrainError
-from agent_brain_server.storage_paths import VECTORS_DIR
 from agent_brain_server.types import ChromaServer
 
 
@@ -27,13 +26,13 @@ def forget(data: Path, settings: ProjectConfig) -> dict[str, Any]:
     Returns:
         `removed`, whether there were any, and `fault`, why they are still there: None where they are not.
     """
-    from agent_brain_server.storage.vector_removal import remove_from_server  # noqa: PLC0415 - loads NumPy
+    from agent_brain_server.storage.vector_store import purge_remote_vectors  # noqa: PLC0415 - loads NumPy
 
     if settings.chroma_url is None:
         return {"removed": False, "fault": None}
     try:
         server = ChromaServer(settings.chroma_url, settings.chroma_token)
-        return {"removed": remove_from_server(data / VECTORS_DIR, server), "fault": None}
+        return {"removed": purge_remote_vectors(data, server), "fault": None}
     except AgentBrainError as error:
         return {"removed": False, "fault": f"{error.message} {error.hint}"}
 

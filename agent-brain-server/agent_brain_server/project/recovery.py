@@ -12,20 +12,23 @@ from pathlib import Path
 from agent_brain_server.errors import StateDirError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.services.indexed_roots import back_up_roots, read_roots_backup
-from agent_brain_server.storage.database import FOREIGN_CODE
-from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
+from agent_brain_server.storage.database import FOREIGN_CODE, REBUILDABLE_CODES, open_inspected
+from agent_brain_server.storage.document_store import (
+    ADDED_COLUMNS,
+    DATABASE_NAME,
+    LAST_INDEXED_META,
+    ROOT_META,
+    ROOTS_META,
+    SCHEMA,
+    DocumentStore,
+)
 from agent_brain_server.storage.origin import ensure_key, has_content, make_origin, read_origin
-from agent_brain_server.storage.schema import ADDED_COLUMNS, LAST_INDEXED_META, ROOT_META, ROOTS_META, SCHEMA
-from agent_brain_server.storage.schema_check import open_inspected
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import DATA_DIRS, ROOTS_FILE, origin_key_path
 from agent_brain_server.support.state_files import make_private_dir, remove_leftovers
 from agent_brain_server.support.text import pluralize
 
 logger = logging.getLogger(__name__)
-
-REBUILDABLE = frozenset({"store_damaged", "store_foreign", "store_version"})
-"""Codes of a document store that can be made again from the tree."""
 
 FOREIGN_TEXT = (
     "the index was not made by this installation (it came with the repository or from an earlier version, or {key} was"
@@ -79,7 +82,7 @@ def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
     try:
         documents = DocumentStore(directory, origin=origin)
     except StoreError as error:
-        if error.code not in REBUILDABLE:
+        if error.code not in REBUILDABLE_CODES:
             raise
         is_foreign = error.code == FOREIGN_CODE
         aside = _choose_aside(directory, error.code)
@@ -183,17 +186,16 @@ def reconcile_stores(
         repairs.note(f"the keyword index holds {held}: making it again")
         bm25.clear()
         documents.mark_all_pending()
-    lost = max(vectors.damaged_count, counts.embedded - vectors.count())
-    if lost > 0 and vectors.previous_model:
+    difference = vectors.sync(documents)
+    lost, orphans = len(difference.missing), difference.orphans
+    if lost and vectors.previous_model:
         text = f"the embedding model changed, it was {vectors.previous_model}: re-embedding {pluralize(lost, 'chunk')}"
         repairs.note(text, level=logging.INFO)
-    elif lost > 0:
+    elif lost:
         repairs.note(f"{pluralize(lost, 'vector')} damaged or lost: embedding again")
-    strays = documents.match_embedded(vectors.keys())
-    vectors.delete(strays)
-    if len(strays):
-        logger.info("Removed %s without a chunk, as after a kill", pluralize(len(strays), "vector"))
-    if len(strays) and strays[-1] >= documents.next_key():
+    if len(orphans):
+        logger.info("Deleted %s without a chunk, as after a kill", pluralize(len(orphans), "vector"))
+    if len(orphans) and orphans[-1] >= documents.next_key():
         # what its log held is gone: keys were given that it will give again, and the keyword index knows them
         repairs.note("the document store has lost its last changes: making the keyword index again")
         bm25.clear()

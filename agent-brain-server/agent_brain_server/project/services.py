@@ -16,7 +16,7 @@ from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.files.walker import own_dirs_pattern
 from agent_brain_server.models import Mode
 from agent_brain_server.models.status import IndexStatus, ProjectStatus, WatchStatus
-from agent_brain_server.project.recovery import REBUILDABLE, Repairs, open_documents, reconcile_stores
+from agent_brain_server.project.recovery import Repairs, open_documents, reconcile_stores
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.freshness import Unwatched
 from agent_brain_server.services.indexed_roots import apply_secret_policy
@@ -25,6 +25,7 @@ from agent_brain_server.services.jobs import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_service import QueryEmbedder, QueryService, SingleSlotExecutor
 from agent_brain_server.services.watcher import TreeWatcher
+from agent_brain_server.storage.database import REBUILDABLE_CODES
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
@@ -109,7 +110,7 @@ class ProjectServices:
         try:
             return open_once()
         except StoreError as exc:
-            if exc.code not in REBUILDABLE:
+            if exc.code not in REBUILDABLE_CODES:
                 raise
             logger.warning("A store was found damaged while stores were compared: opening them again", exc_info=True)
             return open_once()  # the damage is now recorded, so the store is rebuilt
@@ -215,6 +216,7 @@ class ProjectServices:
         is_busy, current_job, last_job = self.is_busy(), self.indexing.jobs.current(), self.indexing.jobs.last_ended()
         counts = self.documents.counts()
         freshness = self.queries.freshness()
+        fault = self.vectors.fault
         return IndexStatus(
             files_pending=freshness.files_pending,
             watch=self._watch_status(),
@@ -226,7 +228,7 @@ class ProjectServices:
             current_job=current_job,
             last_job=last_job,
             last_indexed_at=freshness.last_indexed_at,
-            repairs=self.repairs.made(),
+            repairs=[*self.repairs.made(), *self.vectors.repairs],
             skipped=self.documents.skip_counts(),
             mode=self.mode,
             state_dir=str(self.state_dir),
@@ -235,9 +237,9 @@ class ProjectServices:
             embedding_model=self.settings.embedding_model,
             keyword_engine="tantivy",
             vector_engine=self.vectors.engine,
-            vector_server=self.settings.chroma_url,
-            vector_fault=self.vectors.chroma_fault,
-            vectors_behind=self.vectors.count_behind(),
+            vector_server=self.settings.chroma_url if self.vectors.engine == "chroma" else None,
+            vector_fault=None if fault is None else f"{fault.code}: {fault.message} {fault.hint}",
+            vectors_behind=counts.chunks - counts.embedded,
         )
 
     def _watch_status(self) -> WatchStatus:
@@ -290,6 +292,7 @@ def open_stores(
         dimension=model.dimension,
         model_name=model.name,
         store_id=documents.store_id,
+        engine=settings.effective_vector_engine,
         chroma_server=make_chroma_server(settings),
     )
     closers.callback(vectors.close)

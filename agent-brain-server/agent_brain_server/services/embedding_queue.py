@@ -1,6 +1,5 @@
 """Embed chunks that have no vector yet, after keyword indexing and without delaying it."""
 
-import contextlib
 import hashlib
 import logging
 import time
@@ -80,9 +79,11 @@ class EmbeddingQueue:
         Raises:
             WorkerDiedError: The worker crashed repeatedly without progress.
             WorkerRequestError: The model could not be opened or failed.
-            StoreError: A store could not be written.
+            StoreError: A store could not be written, or the vector engine cannot answer now.
         """
         deaths, embedded = 0, 0
+        if (fault := self._vectors.fault) is not None:
+            raise StoreError(fault.message, code=fault.code, hint=fault.hint)
         while not should_stop():
             chunks = self._documents.unembedded(SLICE_CHUNKS)
             if not chunks:
@@ -96,21 +97,17 @@ class EmbeddingQueue:
                     raise
                 logger.warning("%s Starting another one with the model %s", error.message, self._model)
 
-    def drop_orphans(self) -> None:
-        """Forget the vectors of chunks that are gone without the vectors' knowledge, as damaged ones are."""
-        self._vectors.delete(self._documents.match_embedded(self._vectors.keys()))
+    def is_blocked(self) -> bool:
+        """Return whether the vector engine cannot answer now, so that embedding has to wait."""
+        return self._vectors.fault is not None
 
-    def catch_up(self) -> bool:
-        """Prepare for what so many vectors need: Chroma catches up by one write; returns whether it is still behind.
+    def sync(self) -> None:
+        """Delete vectors whose chunk was deleted without them, as damaged chunks are."""
+        self._vectors.sync(self._documents)
 
-        A Chroma that fails is left, and tried again later: the exact matrix has every vector and answers.
-        """
-        self._vectors.learn_components()
-        if not self._vectors.wants_chroma and not self._vectors.has_left_collections():
-            return False
-        with contextlib.suppress(StoreError):  # already logged, and reported by the status
-            return self._vectors.flush_chroma() > 0
-        return False
+    def maintain(self) -> bool:
+        """Do a short piece of the vector engine's background work; return whether chunks have to be embedded again."""
+        return self._vectors.maintain(self._documents) and not self.is_empty()
 
     def _take_cached(self, chunks: Sequence[StoredChunk]) -> list[tuple[StoredChunk, str]]:
         """Store cached vectors of equal texts; return the chunks that have none, with their texts."""
@@ -136,7 +133,7 @@ class EmbeddingQueue:
             self._vectors.add(keys, [embedding_key(text) for _, text in batch], vectors)
             self._documents.mark_embedded(keys)
             self._metrics.chunks_embedded.inc(len(batch))
-            self.catch_up()
+            self._vectors.maintain(self._documents)
             began = time.perf_counter()
 
 

@@ -11,8 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.models.index import IndexRequest
-from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage.schema import ROOTS_META
+from agent_brain_server.storage.document_store import ROOTS_META, DocumentStore
 from agent_brain_server.storage_paths import ROOTS_FILE
 from agent_brain_server.support.atomic_file import UnreadableDocumentError, read_document, write_atomic
 from agent_brain_server.support.state_files import remove_temporaries

@@ -33,9 +33,8 @@ from agent_brain_server.services.runs import (
     SyncSlot,
     TreeChanges,
 )
-from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.storage.document_store import LAST_INDEXED_META, DocumentStore
 from agent_brain_server.storage.job_store import JobStore
-from agent_brain_server.storage.schema import LAST_INDEXED_META
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.support.processes import RETURN_INTERVAL_S, return_free_memory
 from agent_brain_server.types import FileStat
@@ -219,7 +218,7 @@ class IndexingService:
     def _wait_or_work(self) -> None:
         """Wait for work; if there is some, do it when it is this project's turn."""
         self._read_damaged_again()
-        if not self._has_work() and not self._queue.catch_up():
+        if not self._has_work() and not self._maintain_vectors():
             self.jobs.wait(WORKER_IDLE_S, unless=lambda: self._stopping.is_set() or self._sync.has_request())
         elif self._slots.take(self._turn, self._stopping.is_set):
             try:
@@ -232,7 +231,7 @@ class IndexingService:
     def _read_damaged_again(self) -> None:
         if self._documents.take_damage():
             self.reindex_roots()
-            self._queue.drop_orphans()
+            self._queue.sync()
 
     def _work_in_turn(self) -> None:
         """Take steps until the turn is over, or until there was nothing to do for `WORKER_IDLE_S`."""
@@ -280,7 +279,12 @@ class IndexingService:
                 else:
                     self._embed()
             return True
-        return self._queue.catch_up()
+        return self._maintain_vectors()
+
+    def _maintain_vectors(self) -> bool:
+        """Do a short piece of the vector engine's background work; return whether chunks have to be embedded again."""
+        self._vectors_due |= self._queue.maintain()
+        return self._vectors_due
 
     def _run_sync(self) -> bool:
         """Synchronize waiting changes of the tree; return `False` if there are none."""
@@ -417,7 +421,7 @@ class IndexingService:
     def _fail_all(self, error: Exception) -> None:
         for job in self._embedding:
             self._fail(job, error)
-        if not self._embedding:
+        if not self._embedding and not self._queue.is_blocked():
             logger.error("changes of the tree could not be indexed completely", exc_info=error)
             self._stopping.wait(RETRY_S)
         self._embedding.clear()

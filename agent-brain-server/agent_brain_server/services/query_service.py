@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from agent_brain_server.errors import NotFoundError
+from agent_brain_server.errors import NotFoundError, StoreError
 from agent_brain_server.models.query import (
     ChunkResponse,
     IndexFreshness,
@@ -25,8 +25,7 @@ from agent_brain_server.models.query import (
 from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.services.freshness import Barrier, ChangeSource
 from agent_brain_server.services.metrics import Metrics
-from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage.schema import LAST_INDEXED_META
+from agent_brain_server.storage.document_store import LAST_INDEXED_META, DocumentStore
 from agent_brain_server.support.text import count_hidden
 from agent_brain_server.support.tokens import find_subject
 from agent_brain_server.types import (
@@ -37,6 +36,7 @@ from agent_brain_server.types import (
     KeywordIndex,
     QueryFilter,
     RankedChunk,
+    StoreCounts,
     VectorIndex,
 )
 
@@ -252,15 +252,21 @@ class QueryService:
         return IndexFreshness(
             last_indexed_at=self._documents.get_meta(LAST_INDEXED_META),
             files_pending=max(counts.files_pending, barrier.count_pending(), self._count_unread()),
-            vector_coverage=counts.embedded / counts.chunks if counts.chunks else 1.0,
+            vector_coverage=self._measure_coverage(counts),
             checking=self.changes.is_rechecking(),
             watch=report.state,
             unwatched_directories=len(report.unwatched),
         )
 
+    def _measure_coverage(self, counts: StoreCounts) -> float:
+        """Return the share of chunks that a vector search finds now."""
+        if not counts.chunks:
+            return 1.0
+        return 0.0 if self._vectors.fault is not None else counts.embedded / counts.chunks
+
     def _rank(self, request: QueryRequest, allowed: AllowedChunks | None, limit: int) -> list[RankedChunk]:
         vector_search = None
-        if request.mode == "hybrid" and self._vectors.count():
+        if request.mode == "hybrid" and self._documents.counts().embedded:
             # both searches release the interpreter lock, so in parallel they take as long as the longer one
             vector_search = self._executor.try_submit(self._search_vectors, request, allowed)
         bm25_hits = self._search_keywords(request, allowed) if request.mode != "vector" else []
@@ -288,12 +294,17 @@ class QueryService:
             return self._keywords.search(request.query, POOL_SIZE, allowed)
 
     def _search_vectors(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[Hit]:
-        if not self._vectors.count():
+        if not self._documents.counts().embedded:
             return []
         with self._metrics.time_stage("embed"):
             vector = self._embedder.embed(request.query)
         with self._metrics.time_stage("vector"):
-            hits = self._vectors.search(vector, POOL_SIZE, allowed)
+            try:
+                hits = self._vectors.search(vector, POOL_SIZE, allowed)
+            except StoreError:
+                if request.mode == "vector":
+                    raise
+                return []  # keywords answer alone; `/health/status` reports the fault
         return [hit for hit in hits if hit.score >= request.similarity_threshold]
 
 

@@ -20,8 +20,7 @@ from agent_brain_server.indexing.worker.client import (
     WorkerClient,
 )
 from agent_brain_server.services.runs import Counters
-from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.storage.schema import LIMITED_CONTENTS_META
+from agent_brain_server.storage.document_store import LIMITED_CONTENTS_META, DocumentStore
 from agent_brain_server.types import FileStat, LimitReason, Skip
 
 logger = logging.getLogger(__name__)

@@ -1,74 +1,73 @@
-"""SQLite as the stores use it: write-ahead log, one writer at a time, readers from any thread, one kind of error."""
+"""SQLite in write-ahead-log mode: one writer at a time, readers in any thread, errors as `StoreError`.
+
+A database file may come with a repository, and then have triggers, views or generated columns, whose SQL would run
+inside our statements. A file is therefore used only if its schema is literally the one that this program creates.
+"""
 
 import contextlib
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.storage.schema_check import distrust_schema, find_schema_fault, has_journal, is_empty
-from agent_brain_server.storage.seal import SEAL_SUFFIX, SealState, break_seal, seal_files
 
 MAX_IDLE_READERS = 8
-"""Read connections that are kept for the next query: as many as the server of one project has threads for requests."""
+"""Read connections kept for reuse: as many as a project's server has request threads."""
 
 BUSY_TIMEOUT_S = 10.0
-"""How long a statement waits for another process's lock, which only an inspecting tool would hold."""
+"""How long a statement waits for the lock of another process, such as an inspecting tool."""
+
+INSPECT_TIMEOUT_S = 5.0  # a server that writes holds its lock for milliseconds
 
 DAMAGED_CODE = "store_damaged"
-"""Of errors that tell of a damaged file, which can be made again."""
+"""Error code of a damaged file."""
 
 FOREIGN_CODE = "store_foreign"
-"""Of errors that tell of a file which this installation did not make."""
+"""Error code of a file that this installation did not create."""
+
+REBUILDABLE_CODES = frozenset({DAMAGED_CODE, FOREIGN_CODE, "store_version"})
+"""Error codes of files that can be built again from their source."""
 
 ORIGIN_META = "origin"
-"""Key in `meta`: the mark of the data directory in which the store was made."""
+"""Key in `meta`: mark of the data directory that the store was created in."""
 
 DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
-"""SQLite's codes for damage; the last one means that a table or column of ours, whose names we know, is not there."""
+"""SQLite's codes for damage; the last one means that one of our tables or columns is missing."""
 
 FULL_CHECK_LIMIT = 32 * 1024 * 1024
-"""Bytes up to which all pages are checked at the end, and on opening after a kill (30 ms); of larger ones when read."""
+"""Bytes up to which all pages are checked on opening (30 ms); pages of larger files are checked when they are read."""
 
+WAL_SUFFIXES = ("-wal", "-shm")
+JOURNAL_SUFFIX = "-journal"
 
-@contextmanager
-def translate_errors(path: Path) -> Iterator[None]:
-    """Raise what SQLite raises as `StoreError` that names the file."""
-    try:
-        yield
-    except sqlite3.IntegrityError:
-        raise
-    except sqlite3.DatabaseError as exc:
-        raise StoreError(f"{path} cannot be used: {exc}.", code=_code_of(exc)) from exc
-    except OSError as exc:
-        raise StoreError(f"{path} cannot be used: {exc.strerror or exc}.") from exc
+DAMAGED_SUFFIX = ".damaged"
+"""Suffix of the empty file that marks a database in which a read found damage."""
 
+STATISTICS = "sqlite_stat"
+"""Prefix of the tables that SQLite keeps about indexes."""
 
-def _code_of(exc: sqlite3.DatabaseError) -> str:
-    """Tell a damaged file, which can be built again, from a full disk or a missing right, where that would not help."""
-    return DAMAGED_CODE if getattr(exc, "sqlite_errorcode", None) in DAMAGE else "store_unusable"
+Schema = frozenset[tuple[str, str, str, str | None]]
 
-
-def _identify(path: Path) -> tuple[int, int]:
-    facts = path.stat()
-    return facts.st_dev, facts.st_ino
+_READ_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
 
 
 class Database:
     """One SQLite file.
 
     Args:
-        path: The file; it and its directory are made where they are missing.
-        schema: SQL that makes the tables, run once on a new file.
-        version: Kept as `user_version`; a file with another one is refused.
+        path: The file; it and its directory are created if they are missing.
+        schema: SQL that creates the tables of a new file.
+        version: Stored as `user_version`; a file of another version is refused.
         added: Definitions of columns that may have been added to the tables since.
-        origin: Mark that a new file is given and an existing one must have, in a table `meta`; None for no mark.
+        origin: Mark that a new file gets and an existing one must have in its table `meta`; `None` for no mark.
 
     Raises:
-        StoreError: The file cannot be opened, is damaged (`store_damaged`), has another version (`store_version`) or
-            was not made by this installation (`store_foreign`).
+        StoreError: The file cannot be opened, is damaged (`store_damaged`), has another version (`store_version`), or
+            was not created by this installation (`store_foreign`).
     """
 
     def __init__(
@@ -82,24 +81,22 @@ class Database:
         self._idle_lock = threading.Lock()
         self._closed = False
         self._damage: str | None = None
-        self._seal = path.with_name(path.name + SEAL_SUFFIX)
-        with translate_errors(path):
+        with _translating_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if has_journal(path):  # a kill in the moment in which the file is created leaves one too
+            if has_journal(path):  # also left by a kill while the file is being created
                 raise StoreError(f"{path} has a rollback journal, which is not ours.", code=FOREIGN_CODE)
-            seal = break_seal(self._seal, [path])
-            if seal is SealState.BROKEN:
-                raise StoreError(f"{path} is not what was last written to it.", code=DAMAGED_CODE)
+            if _damaged_mark(path).exists():
+                raise StoreError(f"{path} was found damaged.", code=DAMAGED_CODE)
             self._writer = self._connect()
             try:
-                self._prepare(schema, version, is_checked=seal is SealState.INTACT)
+                self._prepare(schema, version)
             except BaseException:
                 self._writer.close()
                 raise
             self._file = _identify(path)
 
     def find_fault(self) -> str | None:
-        """Say that the file was removed, replaced or met damaged since it was opened, else None; costs a `stat`."""
+        """Return whether the file was removed, replaced or found damaged since it was opened; costs a `stat`."""
         if self._damage:
             return self._damage
         try:
@@ -110,45 +107,42 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection that sees everything committed so far."""
-        with self._noticing_damage():
+        """Yield a read-only connection that sees everything committed so far."""
+        with self._noting_damage():
             connection = self._take_reader()
             try:
                 yield connection
             finally:
-                self._give_back(connection)
+                self._return_reader(connection)
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """Lend the write connection for one transaction: committed at the end, rolled back when the block raises.
+        """Yield the write connection for one transaction, which is rolled back if the block raises.
 
         Args:
-            durable: Survive a loss of power too. Without it the last commits may be lost then, though never torn.
+            durable: Survive a loss of power. Otherwise the last commits may be lost then, but never torn.
         """
-        with self._lock, self._noticing_damage():
+        with self._lock, self._noting_damage():
             if self._closed:
                 raise StoreError(f"{self.path} is closed.")
             self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
-            except BaseException:
-                self._roll_back()
-                raise
-            try:
                 self._writer.execute("COMMIT")
             except BaseException:
-                self._roll_back()
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
 
     def get_meta(self, key: str) -> str | None:
-        """Return a value of the `meta` table, None where it was never set."""
+        """Return a value of the `meta` table, or `None` if it is not set."""
         with self.reading() as connection:
             row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str | None) -> None:
-        """Keep a value in the `meta` table; None forgets it."""
+        """Set a value of the `meta` table; `None` deletes it."""
         with self.writing(durable=False) as connection:
             if value is None:
                 connection.execute("DELETE FROM meta WHERE key = ?", (key,))
@@ -156,7 +150,7 @@ class Database:
                 connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def close(self) -> None:
-        """Close every connection. Safe to call twice; a reader in use is closed when it is given back."""
+        """Close every connection. Safe to call twice; a reader in use is closed when it is returned."""
         with self._lock, self._idle_lock:
             if self._closed:
                 return
@@ -165,16 +159,14 @@ class Database:
                 connection.close()
             self._idle.clear()
             self._writer.close()
-        with contextlib.suppress(OSError):  # it will be opened without a seal, as after a kill
-            if self._damage or self._find_broken_page():
-                self._seal.write_text("")  # as good as a broken one: the next to open it makes it again
-            elif not self.path.with_name(f"{self.path.name}-wal").exists():  # the last to close takes it in
-                seal_files(self._seal, [self.path])
+        if self._damage:
+            with contextlib.suppress(OSError):
+                _damaged_mark(self.path).touch(mode=0o600)
 
     @contextmanager
-    def _noticing_damage(self) -> Iterator[None]:
+    def _noting_damage(self) -> Iterator[None]:
         try:
-            with translate_errors(self.path):
+            with _translating_errors(self.path):
                 yield
         except StoreError as exc:
             if exc.code == DAMAGED_CODE:
@@ -185,13 +177,13 @@ class Database:
         connection = sqlite3.connect(
             self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        distrust_schema(connection)
+        _distrust_schema(connection)
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
-    def _prepare(self, schema: str, version: int, *, is_checked: bool) -> None:
+    def _prepare(self, schema: str, version: int) -> None:
         """Create the tables of a new file; refuse a file that is damaged, foreign or of another version."""
-        if is_empty(self._writer):
+        if _is_empty(self._writer):
             self._writer.execute("PRAGMA journal_mode = WAL")
             mark = f"INSERT INTO meta VALUES ('{ORIGIN_META}', '{self._origin}');" if self._origin else ""
             self._writer.executescript(f"BEGIN; {schema}; {mark} PRAGMA user_version = {version:d}; COMMIT;")
@@ -204,29 +196,19 @@ class Database:
         if self._origin and self._read_origin() != self._origin:
             raise StoreError(f"{self.path} was not made by this installation.", code=FOREIGN_CODE)
         self._writer.execute("PRAGMA journal_mode = WAL")
-        if not is_checked and (fault := self._check_pages(self._writer)):
+        if fault := self._check_pages():
             raise StoreError(f"{self.path} is damaged: {fault}.", code=DAMAGED_CODE)
 
     def _read_origin(self) -> str | None:
         row = self._writer.execute("SELECT value FROM meta WHERE key = ?", (ORIGIN_META,)).fetchone()
         return None if row is None else str(row[0])
 
-    def _check_pages(self, connection: sqlite3.Connection) -> str | None:
-        """Say what is wrong with the pages, the indexes among them; None where nothing is, or there are too many."""
+    def _check_pages(self) -> str | None:
+        """Return what SQLite finds wrong with the pages and indexes, or `None`; large files are not checked."""
         if self.path.stat().st_size > FULL_CHECK_LIMIT:
             return None
-        verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        verdict = str(self._writer.execute("PRAGMA integrity_check(1)").fetchone()[0])
         return None if verdict == "ok" else verdict
-
-    def _find_broken_page(self) -> str | None:
-        """Say what a byte that changed since opening has broken in the closed file: a seal would hide it."""
-        try:
-            with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?immutable=1", uri=True)) as connection:
-                return self._check_pages(connection)
-        except sqlite3.OperationalError as exc:
-            raise OSError(str(exc)) from exc
-        except sqlite3.DatabaseError as exc:
-            return str(exc)
 
     def _take_reader(self) -> sqlite3.Connection:
         with self._idle_lock:
@@ -238,13 +220,114 @@ class Database:
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _return_reader(self, connection: sqlite3.Connection) -> None:
         with self._idle_lock:
             if not self._closed and len(self._idle) < MAX_IDLE_READERS:
                 self._idle.append(connection)
                 return
         connection.close()
 
-    def _roll_back(self) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+
+@contextmanager
+def open_inspected(path: Path, *, schema: str, added: Collection[str] = ()) -> Iterator[sqlite3.Connection | None]:
+    """Open a database that no server uses read-only; yield `None` if it is missing or not one that we create.
+
+    Args:
+        path: The file.
+        schema: SQL that creates the tables.
+        added: As for `find_schema_fault`.
+
+    Raises:
+        sqlite3.Error: The file is damaged.
+    """
+    if path.is_symlink() or not path.is_file() or has_journal(path):
+        yield None
+        return
+    with closing(
+        sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=INSPECT_TIMEOUT_S)
+    ) as connection:
+        _distrust_schema(connection)
+        yield None if find_schema_fault(connection, schema, added) else connection
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database that is not open, with the files beside it."""
+    for suffix in ("", *WAL_SUFFIXES, JOURNAL_SUFFIX, DAMAGED_SUFFIX):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def has_journal(path: Path) -> bool:
+    """Return whether there is a rollback journal beside a database.
+
+    Our databases are in WAL mode and have none. SQLite would roll back a journal that came with the file when it opens
+    the file, and delete another file that the journal names.
+    """
+    journal = path.with_name(path.name + JOURNAL_SUFFIX)
+    return journal.is_symlink() or journal.exists()
+
+
+def find_schema_fault(connection: sqlite3.Connection, schema: str, added: Collection[str] = ()) -> str | None:
+    """Return the name of something that is missing from the schema of a file or does not belong there, or `None`.
+
+    Args:
+        connection: To the file.
+        schema: SQL that creates the tables.
+        added: Definitions of columns, such as `end_order INTEGER`, that may be added to the tables.
+    """
+    found = _normalize(connection, added)
+    expected = _expected(schema, tuple(added))
+    if found == expected:
+        return None
+    kind, name, _, _ = min(found ^ expected, key=lambda entry: (entry[0], entry[1]))
+    return f"{kind} {name[:40]!r}"
+
+
+@contextmanager
+def _translating_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as exc:
+        # a damaged file can be built again; a full disk or a missing permission is not solved by that
+        is_damaged = getattr(exc, "sqlite_errorcode", None) in DAMAGE
+        code = DAMAGED_CODE if is_damaged else "store_unusable"
+        raise StoreError(f"{path} cannot be used: {exc}.", code=code) from exc
+    except OSError as exc:
+        raise StoreError(f"{path} cannot be used: {exc.strerror or exc}.") from exc
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _damaged_mark(path: Path) -> Path:
+    return path.with_name(path.name + DAMAGED_SUFFIX)
+
+
+def _distrust_schema(connection: sqlite3.Connection) -> None:
+    """Keep SQL in the schema of a file from calling functions that have side effects."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema)").fetchone()[0]
+
+
+@lru_cache(maxsize=8)
+def _expected(schema: str, added: tuple[str, ...]) -> Schema:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(schema)
+        return _normalize(connection, added)
+
+
+def _normalize(connection: sqlite3.Connection, added: Collection[str]) -> Schema:
+    entries = []
+    for kind, name, table, sql in connection.execute(_READ_SCHEMA):
+        if str(name).startswith(STATISTICS):
+            continue
+        for column in added:
+            sql = sql and sql.replace(f", {column}", "")
+        entries.append((str(kind), str(name), str(table), sql))
+    return frozenset(entries)

@@ -1,7 +1,13 @@
-"""The document store: the truth about files and chunks, from which both indexes are derived."""
+"""The document store (SQLite): the truth about files and chunks, from which both indexes are derived.
+
+Texts are in a table of their own, so that filters and ranking read none. Keys are never reused (`AUTOINCREMENT`): an
+index that still holds a removed chunk cannot confuse it with another one. The checksum covers everything that a result
+says about a chunk, because SQLite does not notice a byte that changes in the middle of a row.
+"""
 
 import contextlib
 import logging
+import sqlite3
 import threading
 import uuid
 from collections import Counter
@@ -9,24 +15,22 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from agent_brain_server.errors import StoreError
-from agent_brain_server.storage.chunk_filter import FilterResolver
 from agent_brain_server.storage.chunk_rows import (
     SELECT_CHUNKS,
-    SELECT_FACTS,
+    SELECT_METADATA,
+    FilterResolver,
+    MetadataCache,
     as_json,
     delete_chunks,
+    delete_damaged,
     fetch_rows,
-    file_record_of,
-    forget_damaged,
     keys_array,
     next_key,
-    read_facts,
-    split_sound,
+    read_metadata,
+    split_damaged,
     write_file,
 )
-from agent_brain_server.storage.database import Database
-from agent_brain_server.storage.facts_cache import FactsCache
-from agent_brain_server.storage.schema import ADDED_COLUMNS, SCHEMA, SCHEMA_VERSION, SKIPS_OF_WALK
+from agent_brain_server.storage.database import Database, open_inspected
 from agent_brain_server.types import (
     AllowedChunks,
     Chunk,
@@ -44,26 +48,101 @@ from agent_brain_server.types import (
 
 logger = logging.getLogger(__name__)
 
+DATABASE_NAME = "documents.sqlite3"
+
+SCHEMA_VERSION = 2
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE files (
+    file_id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    content_hash TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'indexed', 'skipped'))
+);
+CREATE INDEX files_pending ON files (path) WHERE state = 'pending';
+
+CREATE TABLE chunks (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    file_id INTEGER NOT NULL REFERENCES files (file_id),
+    start_line INTEGER NOT NULL,
+    end_line INTEGER NOT NULL,
+    language TEXT NOT NULL,
+    source_type TEXT NOT NULL,
+    symbols TEXT NOT NULL,
+    heading TEXT,
+    embedded INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX chunks_of_file ON chunks (file_id);
+CREATE INDEX chunks_of_kind ON chunks (language, source_type, file_id);
+CREATE INDEX chunks_unembedded ON chunks (key) WHERE embedded = 0;
+
+CREATE TABLE texts (key INTEGER PRIMARY KEY, text TEXT NOT NULL, checksum INTEGER NOT NULL);
+
+CREATE TABLE skips (path TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE jobs (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    folder_path TEXT NOT NULL,
+    request TEXT NOT NULL,
+    progress TEXT NOT NULL,
+    error TEXT,
+    created_at TEXT NOT NULL,
+    started_at TEXT,
+    finished_at TEXT
+);
+CREATE INDEX jobs_by_state ON jobs (state, sequence);
+"""
+
+ADDED_COLUMNS = ("correlation_id TEXT", "end_order INTEGER")
+"""Columns added to `jobs` if they are missing; older versions ignore them. `end_order` counts the jobs
+that ended: times depend on a clock, and a clock can be set back."""
+
+SKIPS_OF_WALK = """
+FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) + 1) = :below || '/')
+    AND NOT EXISTS (SELECT 1 FROM files WHERE files.path = skips.path AND files.state = 'skipped')
+    AND reason NOT IN ('cpu_limit', 'memory_limit', 'parser_crashed')
+"""
+"""What a walk left out below a folder, except for files skipped after reading them or split by lines only."""
+
+ROOT_META = "project_root"
+"""Key in `meta`: the root that the documents were read from."""
+
+LAST_INDEXED_META = "last_indexed_at"
+"""Key in `meta`: when the tree was last compared completely, ISO 8601 with zone."""
+
+LIMITED_CONTENTS_META = "limited_contents"
+"""Key in `meta`: hashes of contents that took too much CPU or memory to parse, as JSON."""
+
+ROOTS_META = "scopes"
+"""Key in `meta`: the requests whose folders are kept up to date, as JSON."""
+
+STORE_ID_META = "store_id"
+"""Key in `meta`: random text that identifies the store to the indexes derived from it."""
+
 MARK_PENDING = """
 INSERT INTO files (path, size, mtime_ns, content_hash, state) VALUES (?, 0, 0, '', 'pending')
 ON CONFLICT (path) DO UPDATE SET state = 'pending'
 """
 
-DATABASE_NAME = "documents.sqlite3"
-
 
 class DocumentStore:
-    """Files, chunks and jobs of one project, in one SQLite file. Any thread reads; writes wait for each other.
+    """Files, chunks and jobs of one project, in one SQLite file. Any thread may read; writers take turns.
 
-    `on_damage` is called where a damaged chunk was met and forgotten: `take_damage` then says so once.
+    `on_damage` is called after a damaged chunk was found and deleted; `take_damage` then returns `True` once.
 
     Args:
-        directory: Location of the database, created if it is missing.
-        origin: Mark of the data directory, which the store must carry; None for no mark.
+        directory: Directory of the database, created if it is missing.
+        origin: Mark of the data directory, which the store must have; `None` for no mark.
 
     Raises:
-        StoreError: The file is unusable; `store_damaged`, `store_version` and `store_foreign` mean that it can be
-            rebuilt.
+        StoreError: The file is unusable; the codes in `REBUILDABLE_CODES` mean that it can be built again.
     """
 
     def __init__(self, directory: Path, *, origin: str | None = None) -> None:
@@ -71,7 +150,7 @@ class DocumentStore:
             directory / DATABASE_NAME, schema=SCHEMA, version=SCHEMA_VERSION, added=ADDED_COLUMNS, origin=origin
         )
         self._filters = FilterResolver(self.database)
-        self._facts = FactsCache()
+        self._metadata = MetadataCache()
         self._generation = 0
         self._vectors_generation = 0
         self._generation_lock = threading.Lock()
@@ -82,7 +161,7 @@ class DocumentStore:
 
     @property
     def generation(self) -> int:
-        """Grows whenever files or chunks change."""
+        """Number that grows with every change of files and chunks."""
         return self._generation
 
     def close(self) -> None:
@@ -90,17 +169,17 @@ class DocumentStore:
         self.database.close()
 
     def get_meta(self, key: str) -> str | None:
-        """Return a remembered value, None where there is none."""
+        """Return a stored value, or `None` if it is not set."""
         return self.database.get_meta(key)
 
     def set_meta(self, key: str, value: str | None) -> None:
-        """Remember a value; None forgets it."""
+        """Store a value; `None` deletes it."""
         self.database.set_meta(key, value)
 
     # Files
 
     def replace_files(self, batch: Sequence[FileChunks]) -> ReplacedFiles:
-        """Put files with all their chunks into the store, in one transaction; each is `pending` afterwards."""
+        """Write files with all their chunks in one transaction; their state is `pending` afterwards."""
         removed: list[int] = []
         files: list[tuple[str, tuple[StoredChunk, ...]]] = []
         with self.database.writing() as connection:
@@ -114,19 +193,19 @@ class DocumentStore:
         return ReplacedFiles(keys_array(removed), tuple(files))
 
     def mark_indexed(self, paths: Iterable[str]) -> None:
-        """Say that every chunk of these files is in the keyword index."""
+        """Record that all chunks of these files are in the keyword index."""
         with self.database.writing() as connection:
             connection.executemany("UPDATE files SET state = 'indexed' WHERE path = ?", [(path,) for path in paths])
         self._note_change()
 
     def mark_pending(self, paths: Iterable[str]) -> None:
-        """Record that files are to be read, new ones among them; they keep the chunks that they have."""
+        """Record that files, known or new, have to be read; they keep their chunks."""
         with self.database.writing() as connection:
             connection.executemany(MARK_PENDING, [(path,) for path in paths])
         self._note_change()
 
     def remember_skipped(self, skipped: Iterable[tuple[FileRecord, str]]) -> Keys:
-        """Remember files that were read and hold nothing to index, each with its reason.
+        """Record files that were read and have nothing to index, each with the reason.
 
         Returns:
             The keys of the chunks that they had.
@@ -141,13 +220,13 @@ class DocumentStore:
         return keys_array(removed)
 
     def mark_all_pending(self) -> None:
-        """Say that no file is in the keyword index, as after that was lost."""
+        """Record that no file is in the keyword index."""
         with self.database.writing() as connection:
             connection.execute("UPDATE files SET state = 'pending' WHERE state = 'indexed'")
         self._note_change()
 
     def remove_files(self, paths: Iterable[str]) -> Keys:
-        """Forget files and their chunks; returns the keys that no longer exist."""
+        """Delete files and their chunks; return the keys of the deleted chunks."""
         listed = as_json(paths)
         of_paths = "file_id IN (SELECT file_id FROM files WHERE path IN (SELECT value FROM json_each(?)))"
         with self.database.writing() as connection:
@@ -167,22 +246,21 @@ class DocumentStore:
         select = "SELECT path, size, mtime_ns, content_hash, state FROM files"
         with self.database.reading() as connection:
             if only is None:
-                return {row[0]: file_record_of(row) for row in connection.execute(select)}
-            # '0' follows '/', so that the range holds what is below the directory and nothing else
+                return {row[0]: FileRecord(*row) for row in connection.execute(select)}
+            # '0' follows '/', so the range holds everything below the directory and nothing else
             inside = f"{select} WHERE path = ?1 OR (path > ?1 || '/' AND path < ?1 || '0')"
-            return {row[0]: file_record_of(row) for path in only for row in connection.execute(inside, (path,))}
+            return {row[0]: FileRecord(*row) for path in only for row in connection.execute(inside, (path,))}
 
     def pending_paths(self) -> list[str]:
-        """Return the files that are not wholly in the keyword index, in order."""
+        """Return the files that are not completely in the keyword index, ordered by path."""
+        query = "SELECT path FROM files WHERE state = 'pending' ORDER BY path"
         with self.database.reading() as connection:
-            return [
-                path for (path,) in connection.execute("SELECT path FROM files WHERE state = 'pending' ORDER BY path")
-            ]
+            return [path for (path,) in connection.execute(query)]
 
     # Chunks
 
     def get_chunk(self, chunk_id: str) -> Chunk | None:
-        """Return the chunk with this public id, None where there is none."""
+        """Return the chunk with this public id, or `None`."""
         return next((stored.chunk for stored in self._read_chunks("WHERE c.id = ?", chunk_id)), None)
 
     def chunks_by_keys(self, keys: Iterable[int]) -> dict[int, Chunk]:
@@ -191,25 +269,25 @@ class DocumentStore:
         return {stored.key: stored.chunk for stored in found}
 
     def facts_by_keys(self, keys: Collection[int]) -> dict[int, ChunkMetadata]:
-        """Return what ranking needs of the chunks that exist, by key, without reading their texts."""
-        known = self._facts.at(self._generation)
+        """Return the metadata that ranking needs of the chunks that exist, by key; no text is read."""
+        known = self._metadata.at(self._generation)
         wanted = set(keys)
         if missing := wanted.difference(known):
             with self.database.reading() as connection:
-                known.update(read_facts(fetch_rows(connection, SELECT_FACTS, (as_json(missing),))))
+                known.update(read_metadata(fetch_rows(connection, SELECT_METADATA, (as_json(missing),))))
             wanted -= missing.difference(known)
         return dict(zip(wanted, map(known.__getitem__, wanted), strict=True))
 
     def resolve_filter(self, query_filter: QueryFilter) -> AllowedChunks | None:
-        """Return the chunks that a filter allows, None where it allows all.
+        """Return the chunks that a filter allows, or `None` if it allows all.
 
         Raises:
-            InvalidRequestError: A glob that can't be used; the message names it.
+            InvalidRequestError: A glob is invalid; the message names it.
         """
         return self._filters.resolve(query_filter, self._generation)
 
     def counts(self) -> StoreCounts:
-        """Count files and chunks; the answer is remembered until something changes."""
+        """Count files and chunks; the result is cached until something changes."""
         generations = (self._generation, self._vectors_generation)
         if self._counts is None or self._counts[0] != generations:
             self._counts = (generations, self._count())
@@ -218,39 +296,31 @@ class DocumentStore:
     # Vectors
 
     def unembedded(self, limit: int) -> list[StoredChunk]:
-        """Return chunks without a vector, the newest first."""
+        """Return chunks without a vector, newest first."""
         return self._read_chunks("WHERE c.embedded = 0 ORDER BY c.key DESC LIMIT ?", limit)
 
-    def mark_embedded(self, keys: Iterable[int]) -> None:
-        """Say that these chunks have a vector."""
-        rows = [(int(key),) for key in keys]
-        with self.database.writing(durable=False) as connection:
-            connection.executemany("UPDATE chunks SET embedded = 1 WHERE key = ?", rows)
-        self._vectors_generation += 1
+    def embedded_keys(self) -> Keys:
+        """Return the keys of the chunks that have a vector."""
+        with self.database.reading() as connection:
+            return keys_array(key for (key,) in connection.execute("SELECT key FROM chunks WHERE embedded != 0"))
 
-    def match_embedded(self, keys: Iterable[int]) -> Keys:
-        """Say that exactly these chunks have a vector; returns those of the keys that are no chunk's any more."""
-        present = {int(key) for key in keys}
-        with self.database.writing(durable=False) as connection:
-            rows = connection.execute("SELECT key, embedded FROM chunks").fetchall()
-            wrong = [(int(key in present), key) for key, embedded in rows if bool(embedded) != (key in present)]
-            connection.executemany("UPDATE chunks SET embedded = ? WHERE key = ?", wrong)
-        self._vectors_generation += 1
-        return keys_array(present.difference(key for key, _ in rows))
+    def mark_embedded(self, keys: Iterable[int]) -> None:
+        """Record that these chunks have a vector."""
+        self._set_embedded(keys, 1)
+
+    def mark_unembedded(self, keys: Iterable[int]) -> None:
+        """Record that these chunks have no vector any more."""
+        self._set_embedded(keys, 0)
 
     def next_key(self) -> int:
-        """Return the first key that no chunk ever had."""
+        """Return the smallest key that no chunk ever had."""
         with self.database.reading() as connection:
             return next_key(connection)
-
-    def clear_embedded(self) -> None:
-        """Say that no chunk has a vector, as after a change of the model."""
-        self.match_embedded(())
 
     # The whole
 
     def record_skips(self, skips: Iterable[Skip], *, below: str = "", only: frozenset[str] | None = None) -> None:
-        """Record what a walk left out, in place of what an earlier one did.
+        """Replace the record of what an earlier walk left out.
 
         The records of files that were left out after reading them do not change.
 
@@ -264,13 +334,13 @@ class DocumentStore:
             found = connection.execute(f"SELECT path, reason {SKIPS_OF_WALK}", {"below": below}).fetchall()
         known = {row for row in found if only is None or is_in(row[0], only)}
         if known == rows:
-            return  # as after most walks: nothing need be written
+            return  # the usual case, without a write
         with self.database.writing(durable=False) as connection:
             connection.executemany("DELETE FROM skips WHERE path = ?", [(path,) for path, _ in known])
             connection.executemany("INSERT OR REPLACE INTO skips (path, reason) VALUES (?, ?)", sorted(rows))
 
     def skips(self) -> list[Skip]:
-        """Return what the last walk left out, by path."""
+        """Return what the last walk left out, ordered by path."""
         with self.database.reading() as connection:
             return [Skip(*row) for row in connection.execute("SELECT path, reason FROM skips ORDER BY path")]
 
@@ -280,7 +350,7 @@ class DocumentStore:
             return Counter(dict(connection.execute("SELECT reason, count(*) FROM skips GROUP BY reason")))
 
     def clear(self) -> StoreCounts:
-        """Forget files, chunks and skips; jobs and remembered values stay. Returns what was there."""
+        """Delete files, chunks and skips, but not jobs and `meta`; return the counts before."""
         before = self.counts()
         with self.database.writing() as connection:
             for table in ("texts", "chunks", "files", "skips"):
@@ -289,24 +359,31 @@ class DocumentStore:
         return before
 
     def take_damage(self) -> bool:
-        """Say whether damaged chunks were forgotten since this was last asked: their files have to be read again."""
+        """Return whether damaged chunks were deleted since the last call, so that their files have to be read again."""
         found = self._was_damaged.is_set()
         self._was_damaged.clear()
         return found
 
     def _read_chunks(self, condition: str, value: object) -> list[StoredChunk]:
-        """Return the chunks that a condition picks; those that are not as they were written are forgotten."""
+        """Return the chunks that a condition selects; damaged ones are deleted and left out."""
         with self.database.reading() as connection:
             rows = fetch_rows(connection, f"{SELECT_CHUNKS} {condition}", (value,))
-        sound, damaged = split_sound(rows)
+        valid, damaged = split_damaged(rows)
         if damaged:
             logger.warning("%d chunks of %s are damaged: reading their files again", len(damaged), self.database.path)
-            with contextlib.suppress(StoreError), self.database.writing() as connection:  # kept out of answers anyway
-                forget_damaged(connection, damaged)
+            with contextlib.suppress(StoreError), self.database.writing() as connection:  # left out of results anyway
+                delete_damaged(connection, damaged)
             self._note_change()
             self._was_damaged.set()
             self.on_damage()
-        return sound
+        return valid
+
+    def _set_embedded(self, keys: Iterable[int], value: int) -> None:
+        rows = [(value, int(key)) for key in keys]
+        if rows:
+            with self.database.writing(durable=False) as connection:
+                connection.executemany("UPDATE chunks SET embedded = ? WHERE key = ?", rows)
+            self._vectors_generation += 1
 
     def _count(self) -> StoreCounts:
         with self.database.reading() as connection:
@@ -324,5 +401,21 @@ class DocumentStore:
 
     def _ensure_store_id(self) -> str:
         with self.database.writing() as connection:
-            connection.execute("INSERT OR IGNORE INTO meta VALUES ('store_id', ?)", (uuid.uuid4().hex,))
-        return self.database.get_meta("store_id") or ""
+            connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (STORE_ID_META, uuid.uuid4().hex))
+        return self.database.get_meta(STORE_ID_META) or ""
+
+
+def read_store_id(directory: Path) -> str | None:
+    """Return the id of a document store that is not open, or `None` if it cannot be read.
+
+    Args:
+        directory: Directory of the database.
+    """
+    if directory.is_symlink():
+        return None
+    try:
+        with open_inspected(directory / DATABASE_NAME, schema=SCHEMA, added=ADDED_COLUMNS) as connection:
+            row = connection and connection.execute("SELECT value FROM meta WHERE key = ?", (STORE_ID_META,)).fetchone()
+            return str(row[0]) if row else None
+    except sqlite3.Error:
+        return None

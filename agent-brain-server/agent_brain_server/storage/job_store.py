@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agent_brain_server.models.index import IndexRequest, JobProgress, JobState, JobStatus
-from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
-from agent_brain_server.storage.schema import ADDED_COLUMNS, SCHEMA
-from agent_brain_server.storage.schema_check import open_inspected
+from agent_brain_server.storage.database import open_inspected
+from agent_brain_server.storage.document_store import ADDED_COLUMNS, DATABASE_NAME, SCHEMA, DocumentStore
 
 MAX_FINISHED_JOBS = 50
 """Ended jobs that are remembered: enough to look back at, few enough to list."""

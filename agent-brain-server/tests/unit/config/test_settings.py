@@ -55,6 +55,7 @@ def test_project_config_documented_defaults(state_dir):
         "idle_stop_seconds": 10_800,
         "watch": True,
         "log_level": "info",
+        "vector_engine": None,
         "chroma_url": None,
         "chroma_token": None,
         "token": None,

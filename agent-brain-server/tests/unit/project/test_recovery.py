@@ -33,7 +33,6 @@ def plant_text(data: Path) -> None:
     database = data / "llamaindex" / "documents.sqlite3"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE texts SET text = 'planted', checksum = 0")
-    database.with_name("documents.sqlite3.seal").unlink()
 
 
 def wait_until_indexed(bundle: ProjectServices, files: int) -> None:
@@ -88,7 +87,6 @@ def test_open_store_with_planted_trigger_rebuilds_it(open_bundle: OpenBundle, ru
     first.close()
     with closing(sqlite3.connect(data / "llamaindex" / "documents.sqlite3")) as connection, connection:
         connection.execute("CREATE TRIGGER evil BEFORE INSERT ON meta BEGIN DELETE FROM files; END")
-    (data / "llamaindex" / "documents.sqlite3.seal").unlink()
     second = open_bundle()
     assert "foreign schema: trigger 'evil'" in second.repairs.made()[0]
     wait_until_indexed(second, files)
@@ -119,7 +117,6 @@ def test_open_with_another_model_reports_the_change(
     first.close()
     with closing(sqlite3.connect(data / "chroma_db" / "vectors.sqlite3")) as connection, connection:
         connection.execute("UPDATE meta SET value = 'an older model/384' WHERE key = 'model'")
-    (data / "chroma_db" / "vectors.sqlite3.seal").unlink()
     with caplog.at_level("INFO"):
         second = open_bundle()
     (said,) = second.repairs.made()

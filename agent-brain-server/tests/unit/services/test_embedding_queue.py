@@ -28,7 +28,7 @@ def test_known_text_is_not_embedded_again(bundle: ProjectServices, run_job: RunJ
     run_job(bundle)
     before = bundle.metrics.chunks_embedded._value.get()
     run_job(bundle, force=True)
-    bundle.documents.clear_embedded()
+    bundle.documents.mark_unembedded(bundle.documents.embedded_keys())
     run_job(bundle)
     assert bundle.documents.counts().embedded == bundle.documents.counts().chunks
     assert bundle.metrics.chunks_embedded._value.get() == before
@@ -46,13 +46,14 @@ def test_changed_heading_changes_the_vector(bundle: ProjectServices, project: Pa
     run_job(bundle)
     guide.write_text(guide.read_text().replace("Whales", "Cranes"))
     run_job(bundle)
-    headings = [bundle.documents.chunks_by_keys([key])[key].heading for key in map(int, bundle.vectors.keys())]
+    chunks = bundle.documents.chunks_by_keys(bundle.documents.embedded_keys())
+    headings = [chunk.heading for chunk in chunks.values()]
     assert "Cranes > Feeding" in headings
     assert_vectors_are_of_their_texts(bundle)
 
 
 def assert_vectors_are_of_their_texts(bundle: ProjectServices) -> None:
-    keys = bundle.vectors.keys()
+    keys = bundle.documents.embedded_keys()
     chunks = bundle.documents.chunks_by_keys(keys)
     model = bundle.embedder.open()
     for key, chunk in chunks.items():

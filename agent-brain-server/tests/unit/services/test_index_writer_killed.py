@@ -73,4 +73,4 @@ def test_kill_between_writes_leaves_no_stale_entries(
     for query in ("FileLock", "installer", "parse_http_header"):
         hits = bundle.bm25.search(query, 10)
         assert len(bundle.documents.facts_by_keys([hit.key for hit in hits])) == len(hits)
-        assert {hit.key for hit in hits} <= set(bundle.vectors.keys().tolist())
+        assert {hit.key for hit in hits} <= set(bundle.documents.embedded_keys().tolist())

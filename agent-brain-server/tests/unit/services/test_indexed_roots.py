@@ -5,7 +5,7 @@ import pytest
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services.indexed_roots import load_roots, merge_roots, remember_root
-from agent_brain_server.storage.schema import ROOTS_META
+from agent_brain_server.storage.document_store import ROOTS_META
 
 
 def request(folder: str, **fields: object) -> IndexRequest:

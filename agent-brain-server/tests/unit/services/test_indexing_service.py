@@ -116,7 +116,7 @@ def test_damaged_chunk_is_replaced_with_its_vector(bundle: ProjectServices, run_
     assert bundle.documents.chunks_by_keys([1]) == {}
     deadline = time.monotonic() + IDLE_LIMIT_S
     vectors, documents = bundle.vectors, bundle.documents
-    while 1 in set(vectors.keys()) or bundle.bm25.count() != documents.counts().embedded or bundle.is_busy():
+    while bundle.is_busy() or not vectors.count() == bundle.bm25.count() == documents.counts().embedded:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     counts = bundle.documents.counts()

@@ -29,7 +29,7 @@ def test_answer_reports_freshness(bundle: ProjectServices, run_job: RunJob) -> N
     fresh = bundle.queries.answer(QueryRequest(query="FileLock")).index
     assert (fresh.files_pending, fresh.vector_coverage) == (0, 1.0)
     bundle.documents.mark_all_pending()
-    bundle.documents.clear_embedded()
+    bundle.documents.mark_unembedded(bundle.documents.embedded_keys())
     stale = bundle.queries.answer(QueryRequest(query="FileLock", mode="bm25")).index
     assert (stale.files_pending, stale.vector_coverage) == (4, 0.0)
 

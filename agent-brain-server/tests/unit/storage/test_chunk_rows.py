@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.storage.chunk_rows import as_json, facts_of, keys_array, read_facts, stored_chunk_of
+from agent_brain_server.errors import InvalidRequestError
+from agent_brain_server.storage import chunk_rows
+from agent_brain_server.storage.chunk_rows import MetadataCache, as_json, keys_array, read_metadata
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.support.tokens import normalize_name
-from agent_brain_server.types import Chunk, FileChunks, FileRecord
+from agent_brain_server.types import Chunk, ChunkMetadata, FileChunks, FileRecord, QueryFilter
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10)
@@ -18,7 +20,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 
 @given(text=TEXTS, symbols=st.lists(NAMES, max_size=3).map(tuple), heading=st.none() | TEXTS, path=NAMES)
 @settings(max_examples=50, deadline=None)
-def test_any_chunk_comes_back_as_it_was(tmp_path_factory, text, symbols, heading, path):
+def test_replace_files_any_chunk_is_read_unchanged(tmp_path_factory, text, symbols, heading, path):
     store = DocumentStore(tmp_path_factory.mktemp("store"))
     chunk = Chunk("c" * 24, path, text, 3, 7, "python", "code", symbols, heading)
     replaced = store.replace_files([FileChunks(FileRecord(path, 1, 2, "h", "pending"), "python", "code", (chunk,))])
@@ -30,33 +32,31 @@ def test_any_chunk_comes_back_as_it_was(tmp_path_factory, text, symbols, heading
     store.close()
 
 
-def test_rows_are_read_column_by_column():
+def test_read_metadata_splits_symbols():
     row = (5, "a.py", 1, 2, "python", "code", "parse_one\x1fTwo", None)
-    assert facts_of(row).names == ("parseone", "two")
-    assert facts_of((*row[:6], "", None)).names == ()
-    stored = stored_chunk_of((*row, "id", "text", 0))
-    assert (stored.key, stored.chunk.id, stored.chunk.text) == (5, "id", "text")
+    assert read_metadata([row])[5].names == ("parseone", "two")
+    assert read_metadata([(*row[:6], "", None)])[5].names == ()
 
 
-def test_a_list_of_any_length_is_one_parameter():
+def test_as_json_encodes_numpy_and_long_lists():
     assert json.loads(as_json(np.array([3, 1], dtype=np.int64))) == [3, 1]
     assert json.loads(as_json(["a'b", "ü"])) == ["a'b", "ü"]
     assert len(json.loads(as_json(range(50_000)))) == 50_000
 
 
-def test_keys_ascend():
+def test_keys_array_is_ascending():
     assert keys_array(iter([3, 1, 2])).tolist() == [1, 2, 3]
     assert keys_array([]).dtype == np.int64
 
 
-def test_a_key_is_never_used_again(store, make_file):
+def test_remove_files_never_reuses_keys(store, make_file):
     ((_, first),) = store.replace_files([make_file("a.py", ["x", "y"])]).files
     store.remove_files(["a.py"])
     ((_, second),) = store.replace_files([make_file("a.py", ["x", "y"])]).files
     assert {stored.key for stored in first}.isdisjoint(stored.key for stored in second)
 
 
-def test_a_chunk_that_stays_keeps_its_key_and_a_repeated_id_counts_once(store, make_file):
+def test_replace_files_keeps_keys_and_ignores_repeated_ids(store, make_file):
     ((_, before),) = store.replace_files([make_file("a.py", ["x", "y"])]).files
     after = store.replace_files([make_file("a.py", ["y", "y", "z"], first_line=40)])
     ((_, stored),) = after.files
@@ -70,10 +70,74 @@ def test_a_chunk_that_stays_keeps_its_key_and_a_repeated_id_counts_once(store, m
     ("column", "value"),
     [(1, 7), (2, "3"), (2, None), (3, 1.5), (4, b"py"), (5, "c\ufffdde"), (5, ""), (6, None), (7, b"head"), (7, 7)],
 )
-def test_facts_of_which_a_column_was_damaged_are_left_out(column, value):
+def test_read_metadata_leaves_out_damaged_rows(column, value):
     sound = (1, "src/a.py", 1, 9, "python", "code", "one\x1ftwo", None)
     damaged = [2, *sound[1:]]
     damaged[column] = value
-    assert list(read_facts([sound, damaged])) == [1]
-    assert list(read_facts([sound, (3, *sound[1:-1], "Heading")])) == [1, 3]
-    assert read_facts([]) == {}
+    assert list(read_metadata([sound, damaged])) == [1]
+    assert list(read_metadata([sound, (3, *sound[1:-1], "Heading")])) == [1, 3]
+    assert read_metadata([]) == {}
+
+
+def metadata(key):
+    return ChunkMetadata(key, "a.py", key, key, "python", "code", (), None)
+
+
+def test_metadata_cache_same_generation_keeps_entries():
+    cache = MetadataCache()
+    cache.at(1)[7] = metadata(7)
+    assert cache.at(1) == {7: metadata(7)}
+
+
+def test_metadata_cache_new_generation_is_empty():
+    cache = MetadataCache()
+    cache.at(1)[7] = metadata(7)
+    assert cache.at(2) == {}
+
+
+def test_metadata_cache_ignores_late_additions():
+    cache = MetadataCache()
+    before = cache.at(1)
+    cache.at(2)
+    before[7] = metadata(7)
+    assert cache.at(2) == {}
+
+
+def test_metadata_cache_is_bounded():
+    cache = MetadataCache()
+    cache.at(1).update(dict.fromkeys(range(chunk_rows.MAX_CACHED_METADATA + 1), metadata(7)))
+    assert cache.at(1) == {}
+
+
+@pytest.fixture
+def filled(store, make_file):
+    store.replace_files(
+        [
+            make_file("src/a.py", ["one", "two"]),
+            make_file("src/b.go", ["three"], language="go"),
+            make_file("tests/test_a.py", ["four"], source_type="test"),
+            make_file("docs/guide.md", ["five"], language="markdown", source_type="doc"),
+        ]
+    )
+    return store
+
+
+def test_resolve_filter_is_cached_until_change(filled, make_file):
+    limits = QueryFilter(languages=("go",))
+    first = filled.resolve_filter(limits)
+    assert filled.resolve_filter(limits) is first
+    filled.replace_files([make_file("c.go", ["six"], language="go")])
+    assert len(filled.resolve_filter(limits).keys) == 2
+
+
+def test_resolve_filter_cache_is_bounded(filled, monkeypatch):
+    monkeypatch.setattr(chunk_rows, "MAX_CACHED_FILTERS", 2)
+    limits = [QueryFilter(languages=(name,)) for name in ("go", "python", "markdown")]
+    first, second, _ = (filled.resolve_filter(each) for each in limits)
+    assert filled.resolve_filter(limits[1]) is second
+    assert filled.resolve_filter(limits[0]) is not first
+
+
+def test_resolve_filter_invalid_glob_names_it(filled):
+    with pytest.raises(InvalidRequestError, match=r"file_paths.*\[z-a\]"):
+        filled.resolve_filter(QueryFilter(file_paths=("[z-a]",)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent_brain_server.errors import InvalidRequestError, StoreError
-from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore
+from agent_brain_server.storage.document_store import DATABASE_NAME, DocumentStore, read_store_id
 from agent_brain_server.support.tokens import normalize_name
 from agent_brain_server.types import FileRecord, QueryFilter, Skip
 
@@ -17,7 +17,7 @@ def keys_by_text(store, file):
     return {stored.chunk.text: stored.key for _, chunks in store.replace_files([file]).files for stored in chunks}
 
 
-def test_a_new_file_is_pending_until_it_is_marked(store, make_file):
+def test_mark_indexed_clears_pending(store, make_file):
     store.replace_files([make_file("a.py", ["one"]), make_file("b.py", ["two"])])
     store.mark_indexed(["a.py"])
     assert store.pending_paths() == ["b.py"]
@@ -27,7 +27,7 @@ def test_a_new_file_is_pending_until_it_is_marked(store, make_file):
     }
 
 
-def test_a_chunk_that_stays_keeps_its_key_and_its_vector(store, make_file):
+def test_replace_files_kept_chunk_keeps_key_and_vector(store, make_file):
     before = keys_by_text(store, make_file("a.py", ["one", "two"]))
     store.mark_embedded(before.values())
     replaced = store.replace_files([make_file("a.py", ["two", "three"], first_line=7)])
@@ -39,7 +39,7 @@ def test_a_chunk_that_stays_keeps_its_key_and_its_vector(store, make_file):
     assert store.facts_by_keys([after["two"]])[after["two"]].start_line == 7
 
 
-def test_a_chunk_comes_back_as_it_was_stored(store, make_file):
+def test_get_chunk_returns_stored_chunk(store, make_file):
     file = make_file("dir/ä b.md", ["text\nwith \0 NUL and 日本"], language="markdown", source_type="doc")
     key = next(iter(keys_by_text(store, file).values()))
     assert store.get_chunk(file.chunks[0].id) == file.chunks[0]
@@ -49,7 +49,7 @@ def test_a_chunk_comes_back_as_it_was_stored(store, make_file):
     assert (facts.path, facts.heading) == ("dir/ä b.md", "class Outer")
 
 
-def test_facts_are_read_anew_after_every_change(store, make_file):
+def test_facts_by_keys_follows_changes(store, make_file):
     key = keys_by_text(store, make_file("a.py", ["one", "two"]))["two"]
     assert store.facts_by_keys([key])[key].start_line == store.facts_by_keys([key, 999])[key].start_line
     moved = keys_by_text(store, make_file("a.py", ["zero\nand a half", "one", "two"]))["two"]
@@ -59,24 +59,24 @@ def test_facts_are_read_anew_after_every_change(store, make_file):
     assert store.facts_by_keys([key]) == {}
 
 
-def test_an_id_that_no_chunk_has_is_none(store):
+def test_get_chunk_unknown_id_is_none(store):
     assert store.get_chunk("0" * 24) is None
 
 
-def test_of_chunks_with_the_same_id_the_first_counts(store, make_file):
+def test_replace_files_repeated_id_uses_first_chunk(store, make_file):
     replaced = store.replace_files([make_file("a.py", ["same", "same", "other"])])
     assert [stored.chunk.start_line for stored in replaced.files[0][1]] == [1, 3]
     assert store.counts().chunks == 2
 
 
-def test_keys_are_never_used_twice(store, make_file):
+def test_clear_never_reuses_keys(store, make_file):
     first = keys_by_text(store, make_file("a.py", ["one", "two"]))
     store.clear()
     second = keys_by_text(store, make_file("a.py", ["one", "two"]))
     assert min(second.values()) > max(first.values())
 
 
-def test_removed_files_leave_nothing_behind(store, make_file):
+def test_remove_files_deletes_chunks(store, make_file):
     keys = keys_by_text(store, make_file("a.py", ["one", "two"]))
     store.replace_files([make_file("b.py", ["three"])])
     assert store.remove_files(["a.py", "missing.py"]).tolist() == sorted(keys.values())
@@ -85,7 +85,7 @@ def test_removed_files_leave_nothing_behind(store, make_file):
     assert store.chunks_by_keys(keys.values()) == {}
 
 
-def test_a_file_without_content_is_remembered_but_not_counted(store, make_file):
+def test_remember_skipped_file_is_not_counted(store, make_file):
     keys = keys_by_text(store, make_file("a.py", ["one"]))
     removed = store.remember_skipped([(FileRecord("a.py", 0, 1, "x", "pending"), "binary")])
     assert removed.tolist() == list(keys.values())
@@ -97,13 +97,13 @@ def test_a_file_without_content_is_remembered_but_not_counted(store, make_file):
     assert store.skip_counts() == {}
 
 
-def test_a_walk_of_a_folder_forgets_only_its_own_skips(store):
+def test_record_skips_below_folder_keeps_others(store):
     store.record_skips([Skip("a/x", "empty"), Skip("ab/x", "empty"), Skip("a", "empty")])
     store.record_skips([], below="a")
     assert [skip.path for skip in store.skips()] == ["ab/x"]
 
 
-def test_a_walk_that_leaves_out_the_same_writes_nothing(store):
+def test_record_skips_unchanged_writes_nothing(store):
     skips = [Skip("a", "binary"), Skip("b/c", "empty")]
     store.record_skips(skips)
     with store.database.reading() as connection:
@@ -117,28 +117,35 @@ def test_a_walk_that_leaves_out_the_same_writes_nothing(store):
         assert connection.execute("PRAGMA data_version").fetchone() != version
 
 
-def test_after_the_keyword_index_was_lost_every_file_is_pending(store, make_file):
+def test_mark_all_pending_marks_indexed_files(store, make_file):
     store.replace_files([make_file("a.py", ["one"])])
     store.mark_indexed(["a.py"])
     store.mark_all_pending()
     assert store.pending_paths() == ["a.py"]
 
 
-def test_vectors_are_asked_for_newest_first(store, make_file):
+def test_unembedded_returns_newest_first(store, make_file):
     store.replace_files([make_file("a.py", ["old"])])
     store.replace_files([make_file("b.py", ["new", "newer"])])
     assert [stored.chunk.text for stored in store.unembedded(2)] == ["newer", "new"]
 
 
-def test_matching_the_vector_store_corrects_both_ways(store, make_file):
+def test_mark_embedded_and_unembedded_change_counts(store, make_file):
     keys = keys_by_text(store, make_file("a.py", ["one", "two", "three"]))
-    store.mark_embedded([keys["one"]])
-    orphans = store.match_embedded([keys["two"], 4711])
-    assert orphans.tolist() == [4711]
+    store.mark_embedded([keys["one"], keys["two"]])
+    assert store.embedded_keys().tolist() == [keys["one"], keys["two"]]
+    store.mark_unembedded([keys["one"]])
     assert {stored.chunk.text for stored in store.unembedded(10)} == {"one", "three"}
     assert store.counts().embedded == 1
-    store.clear_embedded()
-    assert store.counts().embedded == 0
+
+
+def test_read_store_id_of_closed_store(tmp_path):
+    store = DocumentStore(tmp_path)
+    store.close()
+    assert read_store_id(tmp_path) == store.store_id
+    assert read_store_id(tmp_path / "nothing") is None
+    (tmp_path / DATABASE_NAME).write_bytes(b"garbage" * 1000)
+    assert read_store_id(tmp_path) is None
 
 
 @pytest.fixture
@@ -169,44 +176,44 @@ def mixed_store(store, make_file):
         (QueryFilter(languages=("cobol",)), set()),
     ],
 )
-def test_a_filter_allows_exactly_what_it_names(mixed_store, query_filter, expected):
+def test_resolve_filter_allows_matching_chunks(mixed_store, query_filter, expected):
     allowed = mixed_store.resolve_filter(query_filter)
     assert {chunk.text for chunk in mixed_store.chunks_by_keys(allowed.keys).values()} == expected
     assert np.all(np.diff(allowed.keys) > 0)
 
 
-def test_paths_are_named_only_where_globs_limit(mixed_store):
+def test_resolve_filter_lists_paths_for_globs_only(mixed_store):
     assert mixed_store.resolve_filter(QueryFilter(languages=("go",))).paths is None
     assert mixed_store.resolve_filter(QueryFilter(file_paths=("*.md",))).paths == ("README.md",)
 
 
-def test_an_empty_filter_allows_everything(mixed_store):
+def test_resolve_filter_empty_is_none(mixed_store):
     assert mixed_store.resolve_filter(QueryFilter()) is None
 
 
 @pytest.mark.parametrize("glob", ["!", "[a", "\\", "/", "#comment", " "])
-def test_a_glob_that_can_match_nothing_is_refused_by_name(mixed_store, glob):
+def test_resolve_filter_useless_glob_is_refused(mixed_store, glob):
     with pytest.raises(InvalidRequestError, match="file_paths") as caught:
         mixed_store.resolve_filter(QueryFilter(file_paths=("*.py", glob)))
     assert repr(glob) in caught.value.message
     assert caught.value.code == "invalid_glob"
 
 
-def test_a_filter_sees_files_that_came_after_it_was_asked_first(mixed_store, make_file):
+def test_resolve_filter_sees_new_files(mixed_store, make_file):
     query_filter = QueryFilter(languages=("go",))
     assert len(mixed_store.resolve_filter(query_filter).keys) == 1
     mixed_store.replace_files([make_file("src/new.go", ["n1", "n2"], language="go")])
     assert len(mixed_store.resolve_filter(query_filter).keys) == 3
 
 
-def test_skips_are_those_of_the_last_walk(store):
+def test_record_skips_replaces_earlier_walk(store):
     store.record_skips([Skip("old", "binary")])
     store.record_skips([Skip("a", "binary"), Skip("b", "too_large"), Skip("c", "binary")])
     assert store.skip_counts() == {"binary": 2, "too_large": 1}
     assert store.skips()[1] == Skip("b", "too_large")
 
 
-def test_everything_is_there_after_opening_again(tmp_path, make_file):
+def test_reopen_keeps_content(tmp_path, make_file):
     first = DocumentStore(tmp_path)
     first.replace_files([make_file("a.py", ["one"])])
     first.set_meta("project_root", "/somewhere")
@@ -221,7 +228,7 @@ def test_everything_is_there_after_opening_again(tmp_path, make_file):
     second.close()
 
 
-def test_two_stores_have_two_ids(tmp_path):
+def test_store_id_is_unique(tmp_path):
     stores = [DocumentStore(tmp_path / name) for name in "ab"]
     assert stores[0].store_id != stores[1].store_id
     for store in stores:
@@ -231,14 +238,14 @@ def test_two_stores_have_two_ids(tmp_path):
 @pytest.mark.parametrize(
     "garbage", [b"not a database, but long enough to be one" * 100, b"SQLite format 3\0" + b"\xff" * 9000]
 )
-def test_a_damaged_file_is_reported_by_name(tmp_path, garbage):
+def test_open_garbage_names_file(tmp_path, garbage):
     (tmp_path / DATABASE_NAME).write_bytes(garbage)
     with pytest.raises(StoreError, match=DATABASE_NAME) as caught:
         DocumentStore(tmp_path)
     assert caught.value.code == "store_damaged"
 
 
-def test_damage_in_the_middle_is_found_on_opening(tmp_path, make_file):
+def test_open_overwritten_pages_is_refused(tmp_path, make_file):
     store = DocumentStore(tmp_path)
     store.replace_files([make_file(f"{number}.py", ["x" * 3000]) for number in range(50)])
     store.close()
@@ -251,7 +258,7 @@ def test_damage_in_the_middle_is_found_on_opening(tmp_path, make_file):
     assert caught.value.code == "store_damaged"
 
 
-def test_a_file_of_another_version_is_refused(tmp_path):
+def test_open_other_version_is_refused(tmp_path):
     store = DocumentStore(tmp_path)
     with store.database.writing() as connection:
         connection.execute("PRAGMA user_version = 99")
@@ -261,7 +268,7 @@ def test_a_file_of_another_version_is_refused(tmp_path):
     assert caught.value.code == "store_version"
 
 
-def test_a_closed_store_says_so(tmp_path):
+def test_closed_store_raises_store_error(tmp_path):
     store = DocumentStore(tmp_path)
     store.close()
     store.close()
@@ -271,7 +278,7 @@ def test_a_closed_store_says_so(tmp_path):
         store.set_meta("key", "value")
 
 
-def test_a_failed_batch_changes_nothing(store, make_file):
+def test_replace_files_failure_rolls_back(store, make_file):
     broken = make_file("b.py", ["fine"])
     object.__setattr__(broken.chunks[0], "text", "\ud800")
     with pytest.raises(UnicodeEncodeError):
@@ -281,7 +288,7 @@ def test_a_failed_batch_changes_nothing(store, make_file):
     assert store.counts().chunks == 1
 
 
-def test_readers_never_see_half_a_file(store, make_file):
+def test_replace_files_readers_see_whole_files(store, make_file):
     generations = [[f"{letter}{number}" for number in range(40)] for letter in "ab"]
     store.replace_files([make_file("a.py", generations[0])])
     stop = threading.Event()
@@ -322,7 +329,7 @@ while True:
 
 
 @pytest.mark.process
-def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path):
+def test_kill_loses_no_acknowledged_file(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", WRITE_UNTIL_KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
@@ -366,7 +373,7 @@ except StoreError as exc:
 
 
 @pytest.mark.process
-def test_a_full_disk_is_an_error_and_the_old_content_still_answers(tmp_path):
+def test_full_disk_raises_and_keeps_content(tmp_path):
     command = [sys.executable, "-c", FILL_A_SMALL_DISK, str(tmp_path)]
     told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert DATABASE_NAME in told["message"]
@@ -384,7 +391,7 @@ def test_a_full_disk_is_an_error_and_the_old_content_still_answers(tmp_path):
         "UPDATE chunks SET symbols = 12 WHERE key = 1",
     ],
 )
-def test_a_damaged_chunk_is_forgotten_and_its_file_is_to_be_read_again(store, make_file, damage):
+def test_damaged_chunk_is_deleted_and_file_invalidated(store, make_file, damage):
     store.replace_files([make_file("a.py", ["one", "two"])])
     store.mark_indexed(["a.py"])
     calls = []
