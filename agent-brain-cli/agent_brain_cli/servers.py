@@ -79,7 +79,7 @@ def runtime_document(state: RuntimeState, *, with_token: bool = False) -> Json:
 
 def describe_versions(state: RuntimeState) -> Json:
     """Return the JSON field that reports a server of another version than the command's; empty if they are the same."""
-    if state.version == __version__:
+    if not state.has_version_skew:
         return {}
     return {"version_skew": {"server": state.version, "command": __version__}}
 
@@ -91,7 +91,7 @@ def note_version(state: RuntimeState, *, in_use: str | None = None) -> None:
         state: The running server.
         in_use: Why `start` did not replace it; `None` if that was not tried.
     """
-    if state.version == __version__:
+    if not state.has_version_skew:
         return
     option = " --mode shared" if state.mode == "shared" else ""
     name = "shared daemon" if state.mode == "shared" else "server"

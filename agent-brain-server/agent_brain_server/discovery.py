@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_brain_server import __version__
 from agent_brain_server.errors import NotRunningError, ServerRefusedError
 from agent_brain_server.locking import cleanup_stale
 from agent_brain_server.models import Mode
@@ -54,11 +53,6 @@ class Resolution:
     mode: Mode
     state: RuntimeState | None
     started: bool = False
-
-    @property
-    def has_version_skew(self) -> bool:
-        """Whether the server has another version than this package."""
-        return self.state is not None and self.state.version != __version__
 
     def require_state(self) -> RuntimeState:
         """Return the running server.

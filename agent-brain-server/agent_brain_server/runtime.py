@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from agent_brain_server import __version__
 from agent_brain_server.errors import StateDirError, UnknownSchemaError
 from agent_brain_server.models import (
     DAEMON_PORT,
@@ -80,6 +81,11 @@ class RuntimeState(BaseModel):
             raise ValueError("project_root is missing")
         return self
 
+    @property
+    def has_version_skew(self) -> bool:
+        """Whether the server has another version than this package."""
+        return self.version != __version__
+
 
 class SharedPointer(BaseModel):
     """`runtime.json` in the state directory of a project that the shared daemon serves.
@@ -133,8 +139,8 @@ class SharedConfig(BaseModel):
     ] = 600
 
 
-def write_shared_config(*, force: bool = False) -> bool:
-    """Create an empty `shared_config.json`. Return `False` if the file exists; it is kept unless `force` is set.
+def write_shared_config() -> bool:
+    """Create an empty `shared_config.json`. Return `False` if the file exists.
 
     No defaults are written: they would override what the user sets for all projects and the daemon.
 
@@ -143,7 +149,7 @@ def write_shared_config(*, force: bool = False) -> bool:
     """
     prepare_brain_home()
     path = shared_config_path()
-    if path.exists() and not force:
+    if path.exists():
         return False
     try:
         write_atomic(path, {})

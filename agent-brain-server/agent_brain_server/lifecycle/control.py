@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server import __version__
 from agent_brain_server.errors import (
     AgentBrainError,
     ConfigError,
@@ -243,7 +242,7 @@ def _start(
                 return StartResult(started, started=True, replaced=replaced)
             continue
         _require_same_project(running, plan)
-        if running.version == __version__ or not replace_other_version:
+        if not running.has_version_skew or not replace_other_version:
             return StartResult(running, started=False)
         in_use = _describe_use(running)
         if in_use is not None:

@@ -212,7 +212,7 @@ def find_other_owner(project_root: Path, state_dir: Path) -> Path | None:
     """
     if _is_default(project_root, state_dir):
         return None  # belongs to this project by its path; a copied directory carries the record of the original
-    owner = _read_owner(state_dir) if owner_path(state_dir).exists() else _find_registered_owner(state_dir)
+    owner = _read_owner(state_dir)
     if owner is None or owner == project_root or not owner.is_dir() or _is_copy(project_root, state_dir, owner):
         return None
     return owner
@@ -225,11 +225,6 @@ def release_state_dir(state_dir: Path) -> None:
         OSError: The record cannot be written.
     """
     write_atomic(owner_path(state_dir), {"schema_version": SCHEMA_VERSION, "project_root": None})
-
-
-def _find_registered_owner(state_dir: Path) -> Path | None:
-    """Return the owner of a directory that was in use before owners were recorded."""
-    return next((entry.project_root for entry in entries() if entry.state_dir == state_dir), None)
 
 
 def _is_default(project_root: Path, state_dir: Path) -> bool:

@@ -3,16 +3,18 @@
 import asyncio
 import os
 import socket
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.discovery import discover, discover_async, discover_or_start
-from agent_brain_server.errors import UnknownSchemaError
+from agent_brain_server.config.settings import write_project_config
+from agent_brain_server.discovery import Resolution, discover, discover_async, discover_or_start, resolve_server
+from agent_brain_server.errors import ConfigError, DaemonNotRunningError, NotRunningError, UnknownSchemaError
 from agent_brain_server.lifecycle.control import stop_server
 from agent_brain_server.locking import StateLock
-from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.project_root import generate_project_id, locate_project
 from agent_brain_server.runtime import RuntimeState, SharedPointer, write_pointer, write_runtime
 from agent_brain_server.storage_paths import brain_home, prepare_state_dir, resolve_state_dir, runtime_path
 from agent_brain_server.support.processes import read_start_time
@@ -230,6 +232,68 @@ def test_discover_async_finds_the_same(project, state_dir, held, server):
     state = make_state(project, server.port)
     write_runtime(state_dir, state)
     assert asyncio.run(discover_async(project)) == state
+
+
+def test_resolve_server_of_home_is_refused_unless_named(project, monkeypatch):
+    monkeypatch.setenv("HOME", str(project))
+    with pytest.raises(ConfigError) as refused:
+        resolve_server(project, start=True)
+    assert refused.value.code == "not_a_project"
+    assert resolve_server(locate_project(project, exact=True), start=False).state is None
+
+
+def test_resolve_server_reports_mode_without_server(project, state_dir):
+    assert resolve_server(project, start=False) == Resolution(locate_project(project), "project", None)
+    write_project_config(state_dir, mode="shared")
+    found = resolve_server(project, start=False)
+    assert (found.mode, found.state, found.started) == ("shared", None, False)
+    with pytest.raises(NotRunningError):
+        found.require_state()
+
+
+def test_resolve_server_without_start_daemon_is_an_error(project, state_dir):
+    write_project_config(state_dir, mode="shared")
+    with pytest.raises(DaemonNotRunningError):
+        resolve_server(project, start=True, start_daemon=False)
+
+
+def test_resolve_server_connects_in_few_calls(project, state_dir, held, server):
+    server.answer_json({"instance_id": "ds_012345"})
+    write_runtime(state_dir, make_state(project, server.port))
+    located = locate_project(project)
+    discover(project)  # builds the models
+    calls, running = [], []
+
+    def record(frame, event, _):
+        module = frame.f_globals.get("__name__", "")
+        if frame.f_code.co_name.startswith("<") or not module.startswith("agent_brain_server"):
+            return
+        if event == "call":
+            if running and running[-1] != module:
+                calls.append(module)
+            running.append(module)
+        elif event == "return" and running:
+            running.pop()
+
+    sys.setprofile(record)
+    try:
+        assert resolve_server(located, start=True).state is not None
+    finally:
+        sys.setprofile(None)
+    assert len(calls) <= 15, calls  # into another module, from the resolver to the connection
+
+
+@pytest.mark.process
+def test_resolve_server_reports_the_start(project):
+    started = []
+    try:
+        first = resolve_server(project, start=True, on_start=started.append)
+        second = resolve_server(project, start=True, on_start=started.append)
+    finally:
+        stop_server(resolve_state_dir(project), force=True)
+    assert (first.started, second.started) == (True, False)
+    assert first.state == second.state
+    assert started == [first.project]
 
 
 @pytest.mark.process

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agent_brain_server import __version__
 from agent_brain_server.errors import StateDirError, UnknownSchemaError
 from agent_brain_server.locking import StateLock
 from agent_brain_server.project_root import generate_project_id
@@ -321,8 +322,11 @@ def test_write_shared_config_creates_empty_file_once(home):
     shared_config_path().write_text('{"port": 50000}')
     assert not write_shared_config()
     assert json.loads(shared_config_path().read_text()) == {"port": 50000}
-    assert write_shared_config(force=True)
-    assert SharedConfig.model_validate_json(shared_config_path().read_bytes()) == SharedConfig()
+
+
+def test_runtime_state_has_version_skew():
+    assert make_state(version="99.0.0").has_version_skew
+    assert not make_state(version=__version__).has_version_skew
 
 
 def test_write_shared_config_unwritable_is_an_error(home, tmp_path):

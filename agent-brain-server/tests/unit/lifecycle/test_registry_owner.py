@@ -8,7 +8,6 @@ from agent_brain_server.errors import StateDirError
 from agent_brain_server.lifecycle.registry import (
     claim_state_dir,
     find_other_owner,
-    register,
     release_state_dir,
     require_own_state_dir,
 )
@@ -87,12 +86,6 @@ def test_claim_of_nested_project_is_refused_to_outer(first):
     state_dir.mkdir()
     claim_state_dir(nested, state_dir)
     assert find_other_owner(first, state_dir) == nested
-
-
-def test_registry_knows_owners_without_a_record(first, second, state_dir):
-    register(first, state_dir)
-    assert find_other_owner(second, state_dir) == first
-    assert find_other_owner(first, state_dir) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"project_root": 3}', '{"project_root": "x"}', "\0"])
