@@ -79,7 +79,7 @@ class Unwatched:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class ChangeBatch:
     """Changes that are indexed together.
 
     Attributes:
@@ -96,21 +96,21 @@ class Batch:
 class ChangeLog:
     """The outstanding changes of one project. Safe from any thread.
 
-    `on_wanted` is called when a query starts to wait, which makes postponed changes due.
+    `on_waiter` is called when a query starts to wait, which makes postponed changes due.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sequence = 0
         self._waiting: dict[bytes, int] = {}
-        self._running: list[Batch] = []
+        self._running: list[ChangeBatch] = []
         self._recheck: int | None = None
         self._rescan = False
         self._noise = _Noise()
         self._barriers: list[Barrier] = []
-        self.on_wanted: Callable[[], object] = lambda: None
+        self.on_waiter: Callable[[], object] = lambda: None
 
-    def note(self, paths: Iterable[bytes], *, recheck: bool = False, rescan: bool = False) -> None:
+    def record(self, paths: Iterable[bytes], *, recheck: bool = False, rescan: bool = False) -> None:
         """Record changes."""
         with self._lock:
             self._sequence += 1
@@ -136,20 +136,20 @@ class ChangeLog:
             delays = [delay for path in self._waiting if (delay := self._noise.delay_s(path, urgent=False)) > 0]
             return min(delays, default=None)
 
-    def take(self) -> Batch:
+    def take(self) -> ChangeBatch:
         """Return the changes that are due, and start to index them."""
         with self._lock:
             due = {path: number for path, number in self._waiting.items() if self._is_due(path)}
             for path in due:
                 del self._waiting[path]
-            batch = Batch(due, self._recheck, self._rescan)
+            batch = ChangeBatch(due, self._recheck, self._rescan)
             self._recheck, self._rescan = None, False
             self._running.append(batch)
             return batch
 
     def finish(
-        self, batch: Batch, sizes: Iterable[tuple[bytes, int]] = (), *, unfinished: Iterable[bytes] = ()
-    ) -> Batch | None:
+        self, batch: ChangeBatch, sizes: Iterable[tuple[bytes, int]] = (), *, unfinished: Iterable[bytes] = ()
+    ) -> ChangeBatch | None:
         """Record that a batch is in the index.
 
         Args:
@@ -162,7 +162,7 @@ class ChangeLog:
         """
         with self._lock:
             number = min([*batch.paths.values(), *([batch.recheck] if batch.recheck else [])], default=0)
-            rest = Batch({path: batch.paths.get(path, number) for path in unfinished}, None, rescan=False)
+            rest = ChangeBatch({path: batch.paths.get(path, number) for path in unfinished}, None, rescan=False)
             if self._drop(batch) and rest.paths:
                 self._running.append(rest)
             self._noise.count(sizes)
@@ -171,7 +171,7 @@ class ChangeLog:
             barrier.release()
         return rest if rest.paths else None
 
-    def fail(self, batch: Batch) -> None:
+    def fail(self, batch: ChangeBatch) -> None:
         """Record that a batch could not be indexed: its changes wait again, with their old numbers."""
         with self._lock:
             if self._drop(batch):
@@ -193,7 +193,7 @@ class ChangeLog:
         with self._lock:
             return bool(self._rechecks())
 
-    def is_wanted(self) -> bool:
+    def has_waiters(self) -> bool:
         """Return whether a query waits for a change."""
         return bool(self._barriers)
 
@@ -208,7 +208,7 @@ class ChangeLog:
             if self._is_met(barrier.sequence):
                 return False
             self._barriers.append(barrier)
-        self.on_wanted()
+        self.on_waiter()
         return True
 
     def discard(self, barrier: "Barrier") -> None:
@@ -234,7 +234,7 @@ class ChangeLog:
         numbers = [self._recheck, *(batch.recheck for batch in self._running)]
         return [number for number in numbers if number is not None]
 
-    def _drop(self, batch: Batch) -> bool:
+    def _drop(self, batch: ChangeBatch) -> bool:
         if batch not in self._running:
             return False
         self._running.remove(batch)

@@ -247,12 +247,12 @@ class IndexingService:
                     return
                 continue
             linger_s = WORKER_IDLE_S - (time.monotonic() - idle_since)
-            if linger_s <= 0 or self._slots.is_wanted():
+            if linger_s <= 0 or self._slots.has_waiters():
                 return
             self.jobs.wait(linger_s, unless=self._should_not_linger)
 
     def _should_not_linger(self) -> bool:
-        return self._stopping.is_set() or self._slots.is_wanted() or self._sync.has_request()
+        return self._stopping.is_set() or self._slots.has_waiters() or self._sync.has_request()
 
     def _has_work(self) -> bool:
         return bool(self._embedding or self._vectors_due or self._slow) or self._has_urgent_work()

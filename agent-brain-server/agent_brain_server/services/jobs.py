@@ -291,13 +291,13 @@ class IndexingSlots:
             self._end_unused_workers()
             self._changed.notify_all()
 
-    def is_wanted(self) -> bool:
+    def has_waiters(self) -> bool:
         """Return whether a project waits for a slot."""
         return bool(self._waiting)
 
     def is_over(self, turn: Turn) -> bool:
         """Return whether a turn should end: it has lasted long enough and another project waits."""
-        return self.is_wanted() and time.monotonic() - turn.began >= MIN_TURN_S
+        return self.has_waiters() and time.monotonic() - turn.began >= MIN_TURN_S
 
     def wake(self) -> None:
         """Wake all waiters so that they re-check their condition."""

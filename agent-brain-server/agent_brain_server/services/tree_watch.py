@@ -215,18 +215,18 @@ class TreeWatch:
             self._drop_moved_away()
         wanted: set[bytes] = set()
         scan_directories(self._root, [ROOT], self._is_excluded, lambda path: self._visit(path, wanted))
-        self.watch_also(extra, wanted)
+        self.watch_with_parents(extra, wanted)
         with self._lock:
             for path in self._descriptors.keys() - wanted:
                 self._unwatch(self._descriptors.pop(path))
 
-    def follow(self, directories: Iterable[bytes]) -> None:
+    def watch_below(self, directories: Iterable[bytes]) -> None:
         """Watch new directories, with everything below them."""
         with self._lock:
             self._drop_moved_away()
         scan_directories(self._root, directories, self._is_excluded, lambda path: self._visit(path, set()))
 
-    def watch_also(self, directories: Iterable[bytes], wanted: set[bytes] | None = None) -> set[bytes]:
+    def watch_with_parents(self, directories: Iterable[bytes], wanted: set[bytes] | None = None) -> set[bytes]:
         """Watch directories and their parents; return those that were not watched before."""
         added = set()
         known = self._descriptors.keys() if wanted is None else wanted

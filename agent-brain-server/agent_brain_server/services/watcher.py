@@ -16,7 +16,7 @@ from typing import Protocol
 
 from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.project_root import generate_project_id
-from agent_brain_server.services.freshness import Barrier, Batch, ChangeLog, WatchReport
+from agent_brain_server.services.freshness import Barrier, ChangeBatch, ChangeLog, WatchReport
 from agent_brain_server.services.jobs import JobQueue
 from agent_brain_server.services.runs import SyncOutcome, TreeChanges
 from agent_brain_server.services.tree_watch import ROOT, TreeWatch
@@ -99,8 +99,8 @@ class TreeWatcher:
         self._drain_lock = threading.Lock()
         self._ignored: set[bytes] = set()
         self._rules_generation = -1
-        self._delegated: list[tuple[Batch, list[str]]] = []
-        self._log.on_wanted = self._wake
+        self._delegated: list[tuple[ChangeBatch, list[str]]] = []
+        self._log.on_waiter = self._wake
         self._compared_at = self._polled_at = time.monotonic()
         self._failures = 0
         self._recrawls = 0
@@ -109,7 +109,7 @@ class TreeWatcher:
 
     def start(self) -> None:
         """Start to watch; first, changes made while no server ran are compared."""
-        self._log.note((), recheck=True, rescan=True)
+        self._log.record((), recheck=True, rescan=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class TreeWatcher:
         """
         self._drain()
         if may_wait and (polled := self._watch.polled()):
-            self._log.note(polled)
+            self._log.record(polled)
         barrier = self._log.barrier()
         if not barrier.is_met():
             self._wake()
@@ -154,7 +154,7 @@ class TreeWatcher:
                 self._watch_tree()
             except Exception as error:  # noqa: BLE001 - boundary: no error may end watching
                 self._count_recrawl(f"{type(error).__name__}: {error}", error)
-                self._log.note((), recheck=True, rescan=True)
+                self._log.record((), recheck=True, rescan=True)
                 self._stopping.wait(RETRY_S)
 
     def _watch_tree(self) -> None:
@@ -184,17 +184,17 @@ class TreeWatcher:
         now = time.monotonic()
         polled = self._watch.polled()
         if polled and now - self._polled_at >= POLL_S:
-            self._index(Batch(dict.fromkeys(polled, 0), None, rescan=False))
+            self._index(ChangeBatch(dict.fromkeys(polled, 0), None, rescan=False))
             self._polled_at = time.monotonic()
         if now - self._compared_at >= FULL_CHECK_S:
             with self._drain_lock:
                 self._forget_ignored()
-            self._index(Batch({}, 0, rescan=True))
+            self._index(ChangeBatch({}, 0, rescan=True))
 
     def _settle(self) -> None:
         """Wait for the end of a burst of events, unless a query waits."""
         deadline = time.monotonic() + MAX_DELAY_S
-        while not self._log.is_wanted() and time.monotonic() < deadline and not self._stopping.is_set():
+        while not self._log.has_waiters() and time.monotonic() < deadline and not self._stopping.is_set():
             if not self._wait(SETTLE_S):
                 return
             self._drain()
@@ -228,7 +228,7 @@ class TreeWatcher:
             paths = {path for path in events.paths if path not in self._ignored} | events.directories
             if not paths and not events.recheck:
                 return
-            self._log.note(paths, recheck=bool(events.recheck), rescan=events.rescan)
+            self._log.record(paths, recheck=bool(events.recheck), rescan=events.rescan)
         self._wake()
 
     def _forget_ignored(self) -> None:
@@ -241,7 +241,7 @@ class TreeWatcher:
         self._recrawls += 1
         self._last_recrawl = reason
 
-    def _index(self, batch: Batch) -> None:
+    def _index(self, batch: ChangeBatch) -> None:
         """Synchronize a batch; if that fails it stays outstanding and is tried again."""
         everything = batch.recheck is not None or len(batch.paths) > MAX_PATHS or ROOT in batch.paths
         with self._drain_lock:
@@ -249,7 +249,7 @@ class TreeWatcher:
         try:
             if batch.rescan or ROOT in batch.paths:
                 self._watch.rescan(self._indexed_directories())
-            self._watch.follow(sorted(self._existing_directories(batch)))
+            self._watch.watch_below(sorted(self._existing_directories(batch)))
             polled = frozenset(self._watch.unwatched()) & batch.paths.keys()
             changes = TreeChanges(frozenset(batch.paths), everything=everything, polled=polled)
             outcome = self._indexing.sync(changes, self._stopping.is_set)
@@ -257,12 +257,12 @@ class TreeWatcher:
             self._log.fail(batch)
             raise
         if outcome is None:
-            self._put_off(batch)
+            self._retry_later(batch)
             return
         if everything:
             self._compared_at = time.monotonic()
             # files in these directories may have changed before they were watched
-            self._log.note(self._watch.watch_also(self._indexed_directories()))
+            self._log.record(self._watch.watch_with_parents(self._indexed_directories()))
         with self._drain_lock:
             if ignored is self._ignored:  # no rule changed meanwhile
                 self._ignored |= outcome.ignored if len(ignored) < MAX_IGNORED else set()
@@ -286,15 +286,15 @@ class TreeWatcher:
                 self._failures = 0
                 self._log.finish(batch)
             else:
-                self._put_off(batch)
+                self._retry_later(batch)
 
-    def _put_off(self, batch: Batch) -> None:
+    def _retry_later(self, batch: ChangeBatch) -> None:
         """Queue a failed batch again, and pause, longer after each repeated failure."""
         self._log.fail(batch)
         self._failures += 1
         self._stopping.wait(min(RETRY_S * 2 ** (self._failures - 1), MAX_RETRY_S))
 
-    def _existing_directories(self, batch: Batch) -> set[bytes]:
+    def _existing_directories(self, batch: ChangeBatch) -> set[bytes]:
         base = os.fsencode(self._root)
         return {path for path in batch.paths if path and _is_directory(os.path.join(base, path))}
 

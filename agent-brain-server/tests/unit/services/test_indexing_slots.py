@@ -84,11 +84,11 @@ def test_contention_calls_holder_and_passes_the_worker_on(worker: WorkerProcess)
     slots, contended = IndexingSlots(1), threading.Event()
     holder, other = Turn(contended.set), Turn(lambda: None)
     assert slots.take(holder, never)
-    assert not slots.is_wanted()
+    assert not slots.has_waiters()
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(slots.take, other, never)
         assert contended.wait(WAIT_LIMIT_S)
-        assert slots.is_wanted()
+        assert slots.has_waiters()
         workers = Workers({"reader": worker})
         slots.give_back(holder, workers)
         assert waiting.result(WAIT_LIMIT_S)
@@ -105,12 +105,12 @@ def test_turn_is_over_only_if_another_project_waits(monkeypatch: pytest.MonkeyPa
     assert not slots.is_over(holder)
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(slots.take, Turn(lambda: None), stopping.is_set)
-        wait_until(slots.is_wanted)
+        wait_until(slots.has_waiters)
         assert slots.is_over(holder)
         stopping.set()
         slots.wake()
         assert waiting.result(WAIT_LIMIT_S) is False
-    assert not slots.is_wanted()
+    assert not slots.has_waiters()
 
 
 @pytest.mark.process

@@ -70,11 +70,11 @@ def test_drain_reports_writes_before_the_file_is_closed(root: Path, open_watch: 
         assert watch.drain().paths == {b"src/a.py"}
 
 
-def test_follow_watches_new_directories(root: Path, open_watch: OpenWatch) -> None:
+def test_watch_below_watches_new_directories(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     (root / "lib/deep").mkdir(parents=True)
     assert watch.drain().directories == {b"lib"}
-    watch.follow([b"lib"])
+    watch.watch_below([b"lib"])
     (root / "lib/deep/x.py").write_text("x\n")
     assert watch.drain().paths == {b"lib/deep/x.py"}
 
@@ -83,34 +83,34 @@ def test_replaced_directory_is_watched_by_new_inode(root: Path, open_watch: Open
     watch = open_watch()
     shutil.copytree(root / "src", root / "src.new")
     watch.drain()
-    watch.follow([b"src.new"])
+    watch.watch_below([b"src.new"])
     os.rename(root / "src", root / "src.old")
     os.rename(root / "src.new", root / "src")
     shutil.rmtree(root / "src.old")
     assert b"src" in watch.drain().directories
-    watch.follow([b"src"])
+    watch.watch_below([b"src"])
     watch.drain()
     (root / "src/a.py").write_text("a = 3\n")
     (root / "src/inner/d.py").write_text("d\n")
     assert watch.drain().paths == {b"src/a.py", b"src/inner/d.py"}
 
 
-def test_follow_ignores_vanished_directories(root: Path, open_watch: OpenWatch) -> None:
+def test_watch_below_ignores_vanished_directories(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     shutil.rmtree(root / "src")
-    watch.follow([b"src", b"src/inner", b"never/there"])
+    watch.watch_below([b"src", b"src/inner", b"never/there"])
     assert watch.drain().directories >= {b"src"}
     assert watch.unwatched() == {}
     (root / "top.py").write_text("t\n")
     assert watch.drain().paths == {b"top.py"}
 
 
-def test_follow_ignores_links(root: Path, tmp_path: Path, open_watch: OpenWatch) -> None:
+def test_watch_below_ignores_links(root: Path, tmp_path: Path, open_watch: OpenWatch) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (root / "link").symlink_to(outside)
     watch = open_watch()
-    watch.follow([b"link"])
+    watch.watch_below([b"link"])
     (outside / "x.py").write_text("x\n")
     assert not watch.drain()
 
@@ -179,10 +179,10 @@ def test_ignore_rules_apply_only_below_the_root(tmp_path: Path) -> None:
         watch.close()
 
 
-def test_watch_also_watches_ignored_directories(root: Path, open_watch: OpenWatch) -> None:
+def test_watch_with_parents_watches_ignored_directories(root: Path, open_watch: OpenWatch) -> None:
     (root / "node_modules/mine").mkdir(parents=True)
     watch = open_watch()
-    assert watch.watch_also([b"node_modules/mine"]) == {b"node_modules", b"node_modules/mine"}
+    assert watch.watch_with_parents([b"node_modules/mine"]) == {b"node_modules", b"node_modules/mine"}
     (root / "node_modules/mine/x.js").write_text("x\n")
     assert watch.drain().paths == {b"node_modules/mine/x.js"}
 
