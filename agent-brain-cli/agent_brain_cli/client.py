@@ -13,9 +13,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from agent_brain_cli.output import Json
 from agent_brain_server.discovery import request_json
 from agent_brain_server.errors import DeadlineError, ServerRefusedError, UnavailableError
+from agent_brain_server.models import TERMINAL_STATES
 from agent_brain_server.runtime import RuntimeState
 
-ENDED_STATES = frozenset({"done", "failed", "cancelled"})
 JOB_EVENTS = frozenset({"progress", "end"})  # each carries the job's whole status
 
 REQUEST_TIMEOUT_S = 30.0  # a query takes milliseconds; the first one after a start may wait for a store to open
@@ -75,12 +75,12 @@ class Client:
         while True:
             status = self.get_job(job_id)
             yield status
-            if status["state"] in ENDED_STATES:
+            if status["state"] in TERMINAL_STATES:
                 return
             try:
                 for status in self._job_events(job_id, deadline):
                     yield status
-                    if status["state"] in ENDED_STATES:
+                    if status["state"] in TERMINAL_STATES:
                         return
             except (OSError, http.client.HTTPException):
                 pass  # silence or a broken stream: the job itself is asked for at the loop's start

@@ -5,9 +5,10 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TextIO
 
-from agent_brain_cli.client import ENDED_STATES, Client
+from agent_brain_cli.client import Client
 from agent_brain_cli.output import Json, format_share, note, obeys_escapes
 from agent_brain_server.errors import NotRunningError, ServerRefusedError
+from agent_brain_server.models import TERMINAL_STATES
 from agent_brain_server.project_root import describe_large_project
 from agent_brain_server.support.text import pluralize
 
@@ -57,7 +58,7 @@ def wait_for_job(client: Client, job_id: str, milestone: Milestone, *, timeout_s
 
 def has_reached(job: Json, milestone: Milestone) -> bool:
     """Return whether a job has reached a milestone or has ended."""
-    return job["state"] in ENDED_STATES or (milestone == "keywords" and bool(job["progress"]["keywords_ready"]))
+    return job["state"] in TERMINAL_STATES or (milestone == "keywords" and bool(job["progress"]["keywords_ready"]))
 
 
 def check_job(job: Json) -> None:

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import settings
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.models.index import TERMINAL_STATES, IndexRequest, JobStatus
+from agent_brain_server.models import TERMINAL_STATES
+from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.project.services import ProjectServices
 
 settings.register_profile("repeatable", derandomize=True)

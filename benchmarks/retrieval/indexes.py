@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.models.index import TERMINAL_STATES, IndexRequest, JobStatus
+from agent_brain_server.models import TERMINAL_STATES
+from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.project.services import ProjectServices, SharedServices
 from agent_brain_server.storage_paths import default_state_dir
 

@@ -14,7 +14,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from agent_brain_server.discovery import request_json, resolve_server
 from agent_brain_server.errors import DeadlineError, ServerRefusedError
-from agent_brain_server.models.index import TERMINAL_STATES
+from agent_brain_server.models import TERMINAL_STATES
 from agent_brain_server.project_root import locate_project, make_too_wide_error
 from agent_brain_server.runtime import RuntimeState
 

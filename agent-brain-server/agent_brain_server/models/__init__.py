@@ -1,4 +1,4 @@
-"""Pydantic models of HTTP bodies, and the modes, limits and defaults that settings, files and requests share."""
+"""Pydantic models of HTTP bodies, and the modes, job states, limits and defaults that settings and requests share."""
 
 from typing import Literal, get_args
 
@@ -9,6 +9,9 @@ VectorEngineName = Literal["exact", "chroma"]
 """`exact`: a memory-mapped matrix. `chroma`: chromadb, embedded or on a server."""
 
 MODES: tuple[Mode, ...] = get_args(Mode)
+
+JobState = Literal["queued", "running", "done", "failed", "cancelled"]
+TERMINAL_STATES: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"  # in the package, so that nothing is downloaded
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from agent_brain_server.models import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
+from agent_brain_server.models import MAX_CHUNK_SIZE, MIN_CHUNK_SIZE, JobState
 
 
 class Problem(BaseModel):
@@ -18,8 +18,6 @@ class Problem(BaseModel):
     hint: str = Field(description="What to do next.")
 
 
-JobState = Literal["queued", "running", "done", "failed", "cancelled"]
-TERMINAL_STATES: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 JobPhase = Literal["queued", "scanning", "chunking", "embedding", "finished"]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 

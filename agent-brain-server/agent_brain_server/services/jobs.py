@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from agent_brain_server.errors import AgentBrainError, ConflictError, NotFoundError, StoreError
 from agent_brain_server.indexing.worker.client import Workers
 from agent_brain_server.lifecycle.log import bind_job, correlation_id
-from agent_brain_server.models.index import TERMINAL_STATES, IndexRequest, JobState, JobStatus
+from agent_brain_server.models import TERMINAL_STATES, JobState
+from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.services.runs import RunningJob
 from agent_brain_server.storage.job_store import JobStore, StoredJob
 

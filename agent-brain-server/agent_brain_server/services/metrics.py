@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from agent_brain_server.models.index import JobState
+from agent_brain_server.models import JobState
 from agent_brain_server.types import StoreCounts
 
 LATENCY_BUCKETS_S = (0.0005, 0.001, 0.002, 0.004, 0.006, 0.008, 0.014, 0.02, 0.05, 0.1, 0.5, 2.0)

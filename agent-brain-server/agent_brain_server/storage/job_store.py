@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.models.index import IndexRequest, JobProgress, JobState, JobStatus
+from agent_brain_server.models import JobState
+from agent_brain_server.models.index import IndexRequest, JobProgress, JobStatus
 from agent_brain_server.storage.database import open_inspected
 from agent_brain_server.storage.document_store import ADDED_COLUMNS, DATABASE_NAME, SCHEMA, DocumentStore
 

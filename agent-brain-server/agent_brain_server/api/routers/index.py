@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from agent_brain_server.api.deps import ProjectId, ProjectsDep, ShutdownDep
-from agent_brain_server.models.index import TERMINAL_STATES, ClearedIndex, IndexRequest, JobAccepted, JobList, JobStatus
+from agent_brain_server.models import TERMINAL_STATES
+from agent_brain_server.models.index import ClearedIndex, IndexRequest, JobAccepted, JobList, JobStatus
 
 if TYPE_CHECKING:
     from agent_brain_server.project.services import ProjectServices
