@@ -126,8 +126,8 @@ def _resolve_by_mode(
                 if refusal.code != SERVER_RUNNING_CODE:
                     raise
                 # a separate server was started first: wait for it
+    cleanup_stale(state_dir)
     if not start:
-        cleanup_stale(state_dir)
         return Resolution(project, "shared" if mode.is_shared else "project", None)
     return _start_own_server(project, on_start)
 
