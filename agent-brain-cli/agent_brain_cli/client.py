@@ -85,7 +85,7 @@ class Client:
             except (OSError, http.client.HTTPException):
                 pass  # silence or a broken stream: the job itself is asked for at the loop's start
             if deadline is not None and time.monotonic() >= deadline:
-                raise DeadlineError("The job has not ended in the time allowed; it goes on in the server.")
+                raise DeadlineError("The job did not end within the time limit; it continues in the server.")
             time.sleep(RECONNECT_PAUSE_S)
 
     def _job_events(self, job_id: str, deadline: float | None) -> Iterator[Json]:

@@ -1,22 +1,30 @@
-"""A project of its own for each test, and the real command run in it."""
+"""Fixtures: a project in a temporary directory, and the real command run in it."""
 
+import contextlib
+import gc
+import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from agent_brain_cli.cli import main
+from agent_brain_server.storage_paths import LOCK_FILE
+
 pytest_plugins = ["process_guard"]
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: its children would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; child processes inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-COMMAND_TIMEOUT_S = 180  # far over what any command takes, so that a hang fails instead of blocking
+COMMAND_TIMEOUT_S = 180  # far more than any command takes, so that a hang fails
 
 LOCKING = '''"""One holder at a time."""
 
@@ -31,7 +39,7 @@ class Lock:
 ESCAPE = "\x1b"
 TAGS = "\U000e0068\U000e0069"
 HOSTILE = f"""def turnip():
-    '''Titles the window, clears the screen, and stays a text file to all who look at it.'''
+    '''Set the title of the terminal and clear the screen.'''
     return "{ESCAPE}]0;owned \x9b2J{TAGS}"
 """
 GUIDE = "# Guide\n\n## Installing\n\nThe wombat lives in the installation chapter.\n\n## Using\n\nAsk it anything.\n"
@@ -39,7 +47,7 @@ GUIDE = "# Guide\n\n## Installing\n\nThe wombat lives in the installation chapte
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command did."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -50,22 +58,52 @@ class Outcome:
         return json.loads(self.out)
 
     @property
-    def complaint(self) -> list[str]:
-        """The two lines of an error."""
+    def error_lines(self) -> list[str]:
+        """The lines on stderr; the last two are the error and its hint."""
         return self.err.strip().splitlines()
 
 
 @dataclass(frozen=True)
 class Command:
-    """The `agent-brain` command in one project."""
+    """The `agent-brain` command in one project.
+
+    Attributes:
+        project: The project's root, the current directory of commands.
+        environment: Their environment.
+        in_process: Run them in this process, which saves the start of an interpreter; servers are always processes.
+    """
 
     project: Path
     environment: dict[str, str]
+    in_process: bool = True
 
-    def __call__(self, *arguments: str, cwd: Path | None = None) -> Outcome:
+    def __call__(self, *arguments: str, cwd: Path | str | None = None) -> Outcome:
+        run = self.run_here if self.in_process else self.spawn
+        return run(*arguments, cwd=Path(cwd or self.project))
+
+    def run_here(self, *arguments: str, cwd: Path) -> Outcome:
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        saved, thresholds, stdin = dict(os.environ), gc.get_threshold(), sys.stdin
+        with (
+            open(os.devnull) as nothing,
+            contextlib.chdir(cwd),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                sys.stdin = nothing
+                _replace_environment(self.environment)
+                code = main(arguments)
+            finally:
+                sys.stdin = stdin
+                _replace_environment(saved)
+                gc.set_threshold(*thresholds)
+        return Outcome(code, *(_read(stream) for stream in (out, err)))
+
+    def spawn(self, *arguments: str, cwd: Path) -> Outcome:
         done = subprocess.run(
             [sys.executable, "-m", "agent_brain_cli", *arguments],
-            cwd=cwd or self.project,
+            cwd=cwd,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -74,6 +112,32 @@ class Command:
             stdin=subprocess.DEVNULL,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def kill(self, pid: int) -> None:
+        """Kill a server and wait until it has ended."""
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + COMMAND_TIMEOUT_S
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # its lock is free when all its threads have ended: the main thread is a zombie, the others are gone
+            while len(os.listdir(f"/proc/{pid}/task")) > 1 or not is_zombie(pid):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+    def run_on_terminal(self, *arguments: str, **variables: str) -> str:
+        """Return what the command writes to a terminal; its server must be running."""
+        leader, follower = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-m", "agent_brain_cli", *arguments],
+            cwd=self.project,
+            env=self.environment | {"TERM": "xterm-256color"} | variables,
+            stdin=follower,
+            stdout=follower,
+            stderr=follower,
+        ) as process:
+            os.close(follower)
+            shown = _read_terminal(leader)
+            process.wait(COMMAND_TIMEOUT_S)
+        return shown
 
 
 @pytest.fixture
@@ -87,9 +151,14 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def agent_brain(project: Path, environment: dict[str, str], starts_processes: None) -> Iterator[Command]:
-    """Run the command in a project of the test's own; its server is stopped afterwards, whatever happened."""
-    command = Command(project, environment)
+def command(project: Path, environment: dict[str, str]) -> Command:
+    """Run commands in a project of this test that start no server."""
+    return Command(project, environment)
+
+
+@pytest.fixture
+def agent_brain(command: Command, starts_processes: None) -> Iterator[Command]:
+    """Run commands in a project of this test, and stop its servers afterwards."""
     try:
         yield command
     finally:
@@ -98,9 +167,9 @@ def agent_brain(project: Path, environment: dict[str, str], starts_processes: No
 
 @pytest.fixture(scope="module")
 def indexed(tmp_path_factory: pytest.TempPathFactory, starts_processes: None) -> Iterator[Command]:
-    """Run the command in an indexed project, which a module's tests share and only ask."""
-    place = tmp_path_factory.mktemp("indexed")
-    command = Command(make_project(place), make_environment(place))
+    """Run commands in an indexed project that the tests of a module share; they do not change it."""
+    directory = tmp_path_factory.mktemp("indexed")
+    command = Command(make_project(directory), make_environment(directory))
     try:
         outcome = command("index", "--wait")
         assert outcome.code == 0, outcome.err
@@ -109,16 +178,25 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, starts_processes: None) ->
         stop_server(command)
 
 
-def make_environment(place: Path) -> dict[str, str]:
-    """Return the environment without what the developer has set for Agent Brain, and with a home of the test's own."""
+@pytest.fixture
+def brain_home(environment: dict[str, str]) -> Path:
+    """Return the directory of the shared daemon, which listens on a port that the system chooses."""
+    directory = Path(environment["AGENT_BRAIN_HOME"])
+    directory.mkdir(exist_ok=True)
+    (directory / "shared_config.json").write_text('{"port": 0}')
+    return directory
+
+
+def make_environment(directory: Path) -> dict[str, str]:
+    """Return this environment without the developer's settings of Agent Brain, and with a temporary home."""
     ours = ("AGENT_BRAIN_", "DOC_SERVE_", "_AGENT_BRAIN", "NO_COLOR", "FORCE_COLOR")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return inherited | {"AGENT_BRAIN_HOME": str(place / "home"), "PYTHONWARNINGS": "default"}
+    return inherited | {"AGENT_BRAIN_HOME": str(directory / "home"), "PYTHONWARNINGS": "default"}
 
 
-def make_project(place: Path) -> Path:
-    """Make a small project whose path has a space and a letter beyond ASCII."""
-    root = place / "my prøject"
+def make_project(directory: Path) -> Path:
+    """Create a small project whose path has a space and a letter beyond ASCII."""
+    root = directory / "my prøject"
     (root / "src").mkdir(parents=True)
     (root / ".claude").mkdir()
     (root / "src/locking.py").write_text(LOCKING)
@@ -128,6 +206,35 @@ def make_project(place: Path) -> Path:
 
 
 def stop_server(command: Command) -> None:
-    """Stop the project's server, if one was started."""
+    """Stop the servers that were started: the project's own and the daemon."""
     if list(command.project.glob(".claude/*/*.lock")):
         command("stop", "--force", "--timeout", "60")
+    home = command.environment.get("AGENT_BRAIN_HOME")
+    if home and (Path(home) / LOCK_FILE).exists():
+        command("stop", "--mode", "shared", "--force", "--timeout", "60")
+
+
+def is_zombie(pid: int) -> bool:
+    """Return whether a process has ended and waits for its parent."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+
+
+def _replace_environment(variables: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
+
+
+def _read(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode()
+
+
+def _read_terminal(leader: int) -> str:
+    parts = []
+    with contextlib.suppress(OSError):  # how Linux reports that the other end was closed
+        while part := os.read(leader, 65_536):
+            parts.append(part)
+    os.close(leader)
+    return b"".join(parts).decode()

@@ -1,8 +1,6 @@
 """`agent-brain doctor` on real projects: results, exit code and JSON."""
 
 import json
-import os
-import signal
 
 from agent_brain_cli.checks import CHECKS
 from agent_brain_server.storage_paths import resolve_state_dir
@@ -33,7 +31,7 @@ def test_doctor_reports_a_running_and_a_killed_server(agent_brain, project):
     index = agent_brain("status", "--json").json["index"]
     assert checks["index"]["message"] == f"3 files, {index['total_chunks']} chunks, {index['total_vectors']} vectors"
 
-    os.kill(agent_brain("status", "--json").json["pid"], signal.SIGKILL)
+    agent_brain.kill(agent_brain("status", "--json").json["pid"])
     code, checks = run_doctor(agent_brain)
     assert code == 0
     assert "not running" in checks["server"]["message"]

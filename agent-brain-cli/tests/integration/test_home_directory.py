@@ -1,4 +1,4 @@
-"""The home directory, what is above it and `/` are no projects unless they are named."""
+"""The home directory, its parents and `/` are projects only with `--project-root`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def home(agent_brain):
-    """Run the command in a home directory that is a repository, has a marker and holds a project."""
+    """Run commands in a home directory that has the markers of a project."""
     root = agent_brain.project
     (root / ".claude").mkdir(exist_ok=True)
     (root / "pyproject.toml").touch()
@@ -18,7 +18,7 @@ def home(agent_brain):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "place"),
+    ("arguments", "directory"),
     [
         (["query", "turnstile"], "."),
         (["query", "turnstile"], ".."),
@@ -29,22 +29,22 @@ def home(agent_brain):
         (["init"], "."),
     ],
 )
-def test_command_in_home_is_refused_with_a_hint(home, arguments, place):
-    directory = (home.project / place).resolve()
-    refused = home(*arguments, cwd=directory)
+def test_command_in_home_is_refused_with_a_hint(home, arguments, directory):
+    path = (home.project / directory).resolve()
+    refused = home(*arguments, cwd=path)
     assert refused.code == 2
-    assert refused.complaint[0].startswith(f"Error: {directory} is not a project")
-    assert "--project-root" in refused.complaint[1]
+    assert refused.error_lines[0].startswith(f"Error: {path} is not a project")
+    assert "--project-root" in refused.error_lines[1]
     assert not list(home.project.glob(".claude/*"))
 
 
-def test_refusal_as_json_has_a_code(home):
+def test_command_in_home_as_json_has_a_code(home):
     refused = home("query", "x", "--json")
     assert refused.code == 2
     assert refused.json["error"]["code"] == "not_a_project"
 
 
-def test_command_below_home_is_not_refused_for_its_markers(home):
+def test_command_below_home_ignores_markers_of_home(home):
     notes = home.project / "notes"
     notes.mkdir()
     created = home("init", "--json", cwd=notes)
@@ -52,7 +52,7 @@ def test_command_below_home_is_not_refused_for_its_markers(home):
     assert Path(created.json["project_root"]) == notes
 
 
-def test_home_that_is_named_is_a_project(home):
+def test_project_root_option_accepts_home(home):
     named = ["--project-root", str(home.project)]
     answer = home("query", "turnstile", *named)
     assert answer.code == 0, answer.err
@@ -62,7 +62,7 @@ def test_home_that_is_named_is_a_project(home):
     assert home("stop").code == 0
 
 
-def test_commands_that_look_work_in_home(home):
+def test_read_only_commands_work_in_home(home):
     assert home("status").code == 3
     assert home("list").code == 0
     assert home("stop").code == 3

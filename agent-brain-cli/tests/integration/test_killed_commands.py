@@ -1,4 +1,4 @@
-"""Commands that are killed between any two changes that they make to the disk: the next command works."""
+"""A command that is killed before any of its changes to the disk: the next command succeeds."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
-MOST_CHANGES = 200  # more than any of these commands makes
+MAX_CHANGES = 200  # more than any of these commands makes
 
 KILLER = r"""
 #define _GNU_SOURCE
@@ -24,7 +24,7 @@ KILLER = r"""
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Ends the process in front of its n-th change to the disk, counted from when the file KILL_AT appears and says n. */
+/* Kills the process before its n-th change to the disk, counted from when the file KILL_AT exists and contains n. */
 static void count_change(void) {
     static atomic_int count;
     char text[16] = {0};
@@ -65,19 +65,17 @@ Path(os.environ["KILL_AT"]).write_text(sys.argv[2])
 registry.register(Path(sys.argv[1]), Path(sys.argv[1]) / ".claude")
 """
 
-pytestmark = pytest.mark.skipif(
-    COMPILER is None or sys.platform != "linux", reason="there is no C compiler, or this is not Linux"
-)
+pytestmark = pytest.mark.skipif(COMPILER is None or sys.platform != "linux", reason="needs a C compiler and Linux")
 
 
 @pytest.fixture(scope="module")
 def killer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("killer")
-    (place / "killer.c").write_text(KILLER)
+    directory = tmp_path_factory.mktemp("killer")
+    (directory / "killer.c").write_text(KILLER)
     assert COMPILER is not None
-    command = [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(place / "killer.so"), str(place / "killer.c")]
-    subprocess.run(command, check=True, timeout=60)
-    return place / "killer.so"
+    command = [COMPILER, "-shared", "-fPIC", "-O1", "-o", str(directory / "killer.so"), str(directory / "killer.c")]
+    subprocess.run(command, check=True, timeout=180)
+    return directory / "killer.so"
 
 
 @pytest.fixture
@@ -87,18 +85,19 @@ def kill_at(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def mortal(agent_brain, killer: Path, kill_at: Path):
-    """Run the command so that it can be killed; `kill_at` says where."""
-    return replace(agent_brain, environment=agent_brain.environment | deadly(killer, kill_at))
+    """Run commands that are killed before the change whose number is in the file `kill_at`."""
+    environment = agent_brain.environment | make_deadly(killer, kill_at)
+    return replace(agent_brain, environment=environment, in_process=False)
 
 
-def deadly(killer: Path, kill_at: Path) -> dict[str, str]:
+def make_deadly(killer: Path, kill_at: Path) -> dict[str, str]:
     return {"LD_PRELOAD": str(killer), "KILL_AT": str(kill_at)}
 
 
 def kill_everywhere(run: Callable[[], int], kill_at: Path, *, step: int = 1) -> Iterator[int]:
-    """Run again and again, killed one change later each time, until it comes to its end; yield after each kill."""
+    """Run repeatedly, killed `step` changes later each time, until a run completes; yield after each kill."""
     for number in itertools.count(1, step):
-        assert number < MOST_CHANGES
+        assert number < MAX_CHANGES
         kill_at.write_text(str(number))
         code = run()
         kill_at.unlink()
@@ -108,7 +107,7 @@ def kill_everywhere(run: Callable[[], int], kill_at: Path, *, step: int = 1) -> 
         yield number
 
 
-def test_init_that_was_killed_is_done_by_the_next(agent_brain, mortal, project, kill_at):
+def test_init_completes_after_a_killed_init(agent_brain, mortal, project, kill_at):
     killed = 0
     for _ in kill_everywhere(lambda: mortal("init").code, kill_at):
         killed += 1
@@ -123,19 +122,19 @@ def test_init_that_was_killed_is_done_by_the_next(agent_brain, mortal, project, 
     assert killed >= 5
 
 
-def test_reset_that_was_killed_leaves_a_project_that_answers_and_can_be_reset(agent_brain, mortal, project, kill_at):
+def test_project_answers_after_a_killed_reset(agent_brain, mortal, project, kill_at):
     assert agent_brain("index", "--wait").code == 0
     assert agent_brain("stop").code == 0
     data = project / ".claude" / "Agent Brain" / "data"
     kept = project.parent / "data"
     shutil.copytree(data, kept)
     killed = 0
-    for number in kill_everywhere(lambda: mortal("reset", "--yes").code, kill_at, step=5):
+    for number in kill_everywhere(lambda: mortal("reset", "--yes").code, kill_at, step=9):
         killed += 1
         if number % 3 == 0:
             assert agent_brain("reset", "--yes").code == 0
         elif number % 3 == 1:
-            indexed = agent_brain("index", "--wait")  # what is left of the index is made whole
+            indexed = agent_brain("index", "--wait")  # completes the index
             assert indexed.code == 0, indexed.err
         for question, source in (("turnstile", "src/locking.py"), ("wombat", "guide.md")):
             answer = agent_brain("query", question, "--json")
@@ -144,21 +143,21 @@ def test_reset_that_was_killed_leaves_a_project_that_answers_and_can_be_reset(ag
         assert agent_brain("stop").code == 0
         shutil.rmtree(data)
         shutil.copytree(kept, data)
-    assert killed >= 3
+    assert killed >= 2
     assert not (data / "llamaindex").exists()
 
 
-def test_a_registry_whose_writer_was_killed_keeps_every_project(environment, tmp_path, killer, kill_at):
+def test_registry_keeps_projects_after_a_killed_writer(environment, tmp_path, killer, kill_at):
     first, second = tmp_path / "first", tmp_path / "second"
 
     def register(root: Path, program: str = REGISTER, *arguments: str, **more: str) -> int:
         command = [sys.executable, "-c", program, str(root), *arguments]
-        return subprocess.run(command, env=environment | more, check=False, timeout=60).returncode
+        return subprocess.run(command, env=environment | more, check=False, timeout=180).returncode
 
     home = Path(environment["AGENT_BRAIN_HOME"])
-    for number in range(1, MOST_CHANGES):
+    for number in range(1, MAX_CHANGES):
         assert register(first) == 0
-        code = register(second, ARM_AND_REGISTER, str(number), **deadly(killer, kill_at))
+        code = register(second, ARM_AND_REGISTER, str(number), **make_deadly(killer, kill_at))
         kill_at.unlink()
         if code == 0:
             break
@@ -171,30 +170,22 @@ def test_a_registry_whose_writer_was_killed_keeps_every_project(environment, tmp
     assert number >= 3
 
 
-def test_a_daemon_that_was_killed_while_it_registers_a_project_registers_it_the_next_time(
-    agent_brain, mortal, project, kill_at
-):
-    home = Path(agent_brain.environment["AGENT_BRAIN_HOME"])
-    home.mkdir()
-    (home / "shared_config.json").write_text('{"port": 0}')
+def test_daemon_registers_project_after_a_killed_one(agent_brain, mortal, brain_home, kill_at):
     killed = 0
-    try:
-        for number in range(1, MOST_CHANGES):
-            assert mortal("start", "--mode", "shared", cwd=home).code == 0
-            shutil.rmtree(home / "projects", ignore_errors=True)
-            kill_at.write_text(str(number))
-            outcome = agent_brain("init", "--mode", "shared")
-            assert outcome.code == 0, outcome.err
-            registered = agent_brain("start", "--mode", "shared")
-            kill_at.unlink()
-            if registered.code == 0:
-                break
-            killed += 1
-            assert agent_brain("start", "--mode", "shared").code == 0
-            status = agent_brain("status", "--json")
-            assert status.code == 0, status.err
-            assert status.json["mode"] == "shared"
-            assert agent_brain("stop", "--mode", "shared").code == 0
-    finally:
-        agent_brain("stop", "--mode", "shared", "--force")
+    for number in range(1, MAX_CHANGES, 4):  # a daemon takes seconds to start twice
+        assert mortal("start", "--mode", "shared", cwd=brain_home).code == 0
+        shutil.rmtree(brain_home / "projects", ignore_errors=True)
+        kill_at.write_text(str(number))
+        outcome = agent_brain("init", "--mode", "shared")
+        assert outcome.code == 0, outcome.err
+        registered = agent_brain("start", "--mode", "shared")
+        kill_at.unlink()
+        if registered.code == 0:
+            break
+        killed += 1
+        assert agent_brain("start", "--mode", "shared").code == 0
+        status = agent_brain("status", "--json")
+        assert status.code == 0, status.err
+        assert status.json["mode"] == "shared"
+        assert agent_brain("stop", "--mode", "shared").code == 0
     assert killed >= 1

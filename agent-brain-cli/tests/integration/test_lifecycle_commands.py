@@ -1,3 +1,5 @@
+"""`init`, `start`, `status`, `list` and `stop` with a project's own server."""
+
 import json
 import os
 import shutil
@@ -15,48 +17,59 @@ from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_di
 RUNNING_KEYS = {"base_url", "pid", "port", "mode", "instance_id", "project_root", "started_at"}
 
 
-def test_a_server_from_start_to_stop(agent_brain, project):
+def test_start_status_list_and_stop(agent_brain, project):
     started = agent_brain("start", "--json")
     assert started.code == 0, started.err
     assert started.json.keys() >= RUNNING_KEYS
     assert len(started.json["token"]) >= 16
 
     again = agent_brain("start", "--json")
-    assert again.code == 0
-    assert again.json == started.json
-    assert "already" in again.err
+    assert (again.code, again.json) == (0, started.json)
+    assert "already running" in again.err
 
-    subdirectory = agent_brain("status", "--json", cwd=project / "src").json
-    assert subdirectory["running"] is True
-    assert subdirectory["base_url"] == started.json["base_url"]
-    assert subdirectory["project_root"] == str(project)
-    assert subdirectory["index"]["total_documents"] == 0
-
+    status = agent_brain("status", "--json", cwd=project / "src").json
+    assert (status["running"], status["base_url"]) == (True, started.json["base_url"])
+    assert (status["project_root"], status["index"]["total_documents"]) == (str(project), 0)
+    assert "token" not in status
     shown = agent_brain("status")
     assert shown.code == 0
     assert started.json["base_url"] in shown.out
     assert str(started.json["pid"]) in shown.out
+    assert "never; index it with" in shown.out
+    assert agent_brain("status", "--mode", "shared").code == 7
+    assert agent_brain("status", "--mode", "project").code == 0
 
-    listed = agent_brain("list", "--json").json["projects"]
-    assert [(p["project_root"], p["state"], p["pid"]) for p in listed] == [
-        (str(project), "running", started.json["pid"])
-    ]
+    (listed,) = agent_brain("list", "--json").json["projects"]
+    assert (listed["project_root"], listed["state"], listed["pid"]) == (str(project), "running", started.json["pid"])
     assert started.json["base_url"] in agent_brain("list").out
 
     stopped = agent_brain("stop", "--json")
     assert stopped.code == 0
-    assert stopped.json["stopped"] is True
-    assert stopped.json["pid"] == started.json["pid"]
+    assert (stopped.json["stopped"], stopped.json["forced"], stopped.json["pid"]) == (True, False, started.json["pid"])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", started.json["port"])).close()
-
     assert agent_brain("list", "--json").json["projects"][0]["state"] == "stopped"
 
 
+def test_status_and_stop_without_server_exit_with_3(agent_brain, project):
+    for command in ("status", "stop"):
+        outcome = agent_brain(command)
+        assert (outcome.code, outcome.out) == (3, "")
+        what, next_step = outcome.error_lines
+        assert str(project) in what
+        assert {"status": "agent-brain start", "stop": "agent-brain list"}[command] in next_step
+    status = agent_brain("status", "--json")
+    assert status.code == 3
+    assert (status.json["running"], status.json["state"]) == (False, "stopped")
+    assert status.json["project_root"] == str(project)
+    assert status.json["state_dir"]
+    assert agent_brain("stop", "--json").json["stopped"] is False
+    assert "No projects yet" in agent_brain("list").out
+    assert list((project / ".claude").iterdir()) == []
+
+
 @pytest.mark.parametrize("mode", ["project", "shared"])
-def test_hung_server_is_reported_with_what_to_do(agent_brain, mode, tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home/shared_config.json").write_text('{"port": 0}')  # the default port may be taken
+def test_commands_report_a_hung_server(agent_brain, brain_home, mode):
     if mode == "shared":
         assert agent_brain("init", "--mode", "shared").code == 0
     pid = agent_brain("start", "--mode", mode, "--json").json["pid"]
@@ -67,16 +80,15 @@ def test_hung_server_is_reported_with_what_to_do(agent_brain, mode, tmp_path):
             outcome = agent_brain(*command)
             assert outcome.code == 6, (command, outcome)
             assert "not answer" in outcome.err or "no server" in outcome.err
-            assert "agent-brain stop" in outcome.complaint[-1]
-            assert "--force" in outcome.complaint[-1]
+            assert "agent-brain stop" in outcome.error_lines[-1]
+            assert "--force" in outcome.error_lines[-1]
         listed = agent_brain("list", "--json")
         assert (listed.code, listed.json["projects"][0]["state"]) == (0, "not_answering")
     finally:
         os.kill(pid, signal.SIGCONT)
-        agent_brain("stop", "--mode", mode, "--force")
 
 
-def test_the_root_is_found_once_from_wherever_and_the_server_is_told(agent_brain, project, tmp_path):
+def test_start_resolves_the_project_root_once(agent_brain, project, tmp_path):
     git, log = shutil.which("git"), tmp_path / "questions"
     subprocess.run([git, "init", "-q", project], check=True)
     (tmp_path / "bin").mkdir()
@@ -92,47 +104,30 @@ def test_the_root_is_found_once_from_wherever_and_the_server_is_told(agent_brain
     assert agent_brain("stop", cwd=tmp_path / "link").code == 0
 
 
-def test_without_a_server_status_and_stop_say_so(agent_brain, project):
-    for command in ("status", "stop"):
-        outcome = agent_brain(command)
-        assert outcome.code == 3
-        assert outcome.out == ""
-        what, next_step = outcome.complaint
-        assert str(project) in what
-        assert {"status": "agent-brain start", "stop": "agent-brain list"}[command] in next_step
-
-    status = agent_brain("status", "--json")
-    assert status.code == 3
-    assert status.json["running"] is False
-    assert status.json["project_root"] == str(project)
-    assert status.json["state_dir"]
-
-    assert agent_brain("stop", "--json").json["stopped"] is False
-
-
-def test_asking_creates_nothing(agent_brain, project):
-    agent_brain("status")
-    agent_brain("list")
-    assert list((project / ".claude").iterdir()) == []
-
-
-def test_what_a_killed_server_left_is_gone_after_stop(agent_brain, project):
+def test_stop_removes_the_files_of_a_killed_server(agent_brain, project):
     started = agent_brain("start", "--json").json
     state_dir = resolve_state_dir(project)
-    os.kill(started["pid"], signal.SIGKILL)
+    agent_brain.kill(started["pid"])
     assert (state_dir / "runtime.json").exists()
     assert agent_brain("stop").code == 3
     assert not (state_dir / "runtime.json").exists()
+    assert agent_brain("start").code == 0
+    warning = f"the previous server (pid {started['pid']}, started {started['started_at']}"
+    assert warning in agent_brain("logs", "--level", "warning").out
+    assert agent_brain("stop").code == 0
+    assert agent_brain("start").code == 0
+    lines = agent_brain("logs", "--json", "--lines", "1000").json["lines"]
+    assert [warning in line["message"] for line in lines].count(True) == 1
 
 
-def test_a_server_that_is_silent_is_not_called_missing(agent_brain, project):
+def test_status_of_silent_server_exits_with_6(agent_brain, project):
     state_dir = resolve_state_dir(project)
     prepare_state_dir(state_dir)
     assert acquire_lock(state_dir)
     try:
         outcome = agent_brain("status")
         assert outcome.code == 6
-        assert "stop --force" in outcome.complaint[1]
+        assert "stop --force" in outcome.error_lines[1]
         assert agent_brain("status", "--json").json["state"] == "not_answering"
         agent_brain("init")
         assert agent_brain("list", "--json").json["projects"][0]["state"] == "not_answering"
@@ -140,55 +135,35 @@ def test_a_server_that_is_silent_is_not_called_missing(agent_brain, project):
         release_lock(state_dir)
 
 
-def test_init_writes_the_settings_once(agent_brain, project):
-    first = agent_brain("init", "--json")
-    assert first.code == 0
-    assert first.json["created"] is True
+def test_start_with_unknown_setting_exits_with_2(agent_brain, project):
     config_file = resolve_state_dir(project) / "config.json"
-    assert first.json["config_file"] == str(config_file)
-    written = json.loads(config_file.read_text())
-    assert "port" not in written  # a default is in force anyway
-
-    config_file.write_text('{"port": 4711}')
-    second = agent_brain("init")
-    assert second.code == 0
-    assert "already" in second.out
-    assert json.loads(config_file.read_text()) == {"port": 4711}
-
-    assert agent_brain("init", "--force").code == 0
-    assert json.loads(config_file.read_text()) == written
-    assert [p["project_root"] for p in agent_brain("list", "--json").json["projects"]] == [str(project)]
-
-
-def test_a_wrong_setting_is_named_and_nothing_starts(agent_brain, project):
-    agent_brain("init")
-    config_file = resolve_state_dir(project) / "config.json"
+    prepare_state_dir(config_file.parent)
     config_file.write_text('{"prot": 1}')
     outcome = agent_brain("start", "--json")
     assert outcome.code == 2
     assert outcome.json["error"]["code"] == "unknown_setting"
-    assert "prot" in outcome.complaint[0]
-    assert str(config_file) in outcome.complaint[0]
-    assert len(outcome.complaint) == 2
+    assert "prot" in outcome.error_lines[0]
+    assert str(config_file) in outcome.error_lines[0]
+    assert len(outcome.error_lines) == 2
 
 
-def test_a_state_directory_that_cannot_be_made_is_exit_code_5(agent_brain, tmp_path):
+def test_start_with_unusable_state_dir_exits_with_5(agent_brain, tmp_path):
     (tmp_path / "file").write_text("")
     outcome = agent_brain("start", "--state-dir", str(tmp_path / "file" / "state"))
     assert outcome.code == 5
-    assert "file" in outcome.complaint[0]
-    assert "--state-dir" in outcome.complaint[1]
+    assert "file" in outcome.error_lines[0]
+    assert "--state-dir" in outcome.error_lines[1]
 
 
-def test_a_port_that_is_taken_is_said_at_once(agent_brain):
+def test_start_on_a_taken_port_exits_with_1(agent_brain):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         outcome = agent_brain("start", "--port", str(port))
     assert outcome.code == 1
-    assert str(port) in outcome.complaint[0]
+    assert str(port) in outcome.error_lines[0]
 
 
-def test_flags_choose_project_state_directory_and_port(agent_brain, project, tmp_path):
+def test_options_choose_project_state_dir_and_port(agent_brain, project, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     where = ("--project-root", str(project), "--state-dir", str(tmp_path / "elsewhere"))
@@ -204,7 +179,7 @@ def test_flags_choose_project_state_directory_and_port(agent_brain, project, tmp
         assert agent_brain("stop", *where).code == 0
 
 
-def test_foreground_serves_until_it_is_interrupted(agent_brain, project, environment):
+def test_foreground_server_runs_until_interrupted(agent_brain, project, environment):
     server = subprocess.Popen(
         [sys.executable, "-m", "agent_brain_cli", "start", "--foreground"],
         cwd=project,
@@ -218,7 +193,7 @@ def test_foreground_serves_until_it_is_interrupted(agent_brain, project, environ
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert agent_brain("status", "--json").json["pid"] == server.pid
-        assert os.readlink(f"/proc/{server.pid}/cwd") == "/"  # no library reads `.env` of a clone
+        assert os.readlink(f"/proc/{server.pid}/cwd") == "/"  # libraries would read `.env` of a clone
         server.send_signal(signal.SIGINT)
         server.wait(60)
         assert agent_brain("status").code == 3
@@ -227,62 +202,40 @@ def test_foreground_serves_until_it_is_interrupted(agent_brain, project, environ
         server.wait()
 
 
-def test_silent_servers_do_not_hold_up_the_list(agent_brain, environment, tmp_path):
-    """Fifteen projects whose recorded port takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
-        port = silent.getsockname()[1]
-        register_all([make_silent_project(tmp_path / f"silent{n}", port) for n in range(15)], environment)
-        listed = agent_brain("list", "--json").json["projects"]
-    assert len(listed) == 15
-    assert {entry["state"] for entry in listed} == {"stopped"}
-
-
-def make_silent_project(root, port: int):
-    state_dir = resolve_state_dir(root)
-    root.mkdir()
-    prepare_state_dir(state_dir)
-    runtime = {
-        "schema_version": 1,
-        "mode": "project",
-        "project_root": str(root),
-        "instance_id": "ds_000000",
-        "base_url": f"http://127.0.0.1:{port}",
-        "bind_host": "127.0.0.1",
-        "port": port,
-        "pid": os.getpid(),
-        "started_at": "2026-01-01T00:00:00+00:00",
-    }
-    (state_dir / "runtime.json").write_text(json.dumps(runtime))
-    return root
-
-
-def register_all(roots, environment) -> None:
-    """Register projects in the home of the test, in a process whose environment names that."""
-    code = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from agent_brain_server.lifecycle.registry import register\n"
-        "from agent_brain_server.storage_paths import resolve_state_dir\n"
-        "for root in map(Path, sys.argv[1:]):\n"
-        "    register(root, resolve_state_dir(root))\n"
-    )
-    subprocess.run([sys.executable, "-c", code, *map(str, roots)], env=environment, check=True)
-
-
-def test_state_dir_of_a_stopped_project_is_refused(agent_brain, project, tmp_path):
+def test_state_dir_of_another_project_is_refused(agent_brain, project, tmp_path):
     agent_brain.environment["DOC_SERVE_STATE_DIR"] = str(tmp_path / "for all")
     second = tmp_path / "second"
     second.mkdir()
     first_answer = agent_brain("query", "turnstile")
     assert first_answer.code == 0, first_answer.err
-    kept_running = agent_brain("stop", cwd=second)
-    assert kept_running.code == 5
+    assert agent_brain("stop", cwd=second).code == 5
     assert agent_brain("stop").code == 0
     for arguments in (["init"], ["start"], ["query", "x"], ["index"], ["reset", "--yes"]):
         refused = agent_brain(*arguments, cwd=second)
         assert refused.code == 5, arguments
-        assert str(project) in refused.complaint[-2]
-        assert "unset DOC_SERVE_STATE_DIR" in refused.complaint[-1]
+        assert str(project) in refused.error_lines[-2]
+        assert "unset DOC_SERVE_STATE_DIR" in refused.error_lines[-1]
     assert "src/locking.py" in agent_brain("query", "turnstile").out
     assert agent_brain("reset", "--yes").code == 0
     assert agent_brain("init", cwd=second).code == 0
+
+
+def test_start_of_running_server_ignores_address_options(agent_brain):
+    started = agent_brain("start", "--json").json
+    outcome = agent_brain("start", "--json", "--port", "45999", "--host", "127.0.0.2")
+    assert outcome.code == 0
+    assert outcome.json["instance_id"] == started["instance_id"]
+    assert outcome.json["ignored_options"] == ["--host", "--port"]
+    assert str(started["port"]) in outcome.err
+    assert "agent-brain stop" in outcome.err
+    same = agent_brain("start", "--json", "--port", str(started["port"]))
+    assert "ignored_options" not in same.json
+
+
+def test_config_reports_settings_of_the_running_server(agent_brain, project):
+    assert agent_brain("start").code == 0
+    assert agent_brain("config").err == ""
+    (resolve_state_dir(project) / "config.json").write_text(json.dumps({"port": 1}))
+    outcome = agent_brain("config")
+    assert "started with other settings" in outcome.err
+    assert outcome.code == 0

@@ -1,4 +1,4 @@
-"""A clone whose state directory holds links: the command refuses it and touches nothing outside."""
+"""Commands refuse a state directory with links or files of other users, and change nothing outside it."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from agent_brain_server.storage_paths import prepare_state_dir
 
-NOBODY = 65534
+OTHER_USER = 65534
 PRECIOUS = "export PATH\n"
 PLANTED = [
     "logs/server.log",
@@ -30,7 +30,7 @@ PLANTED = [
 ]
 
 HINTS = ("runtime.json", "Agent Brain.pid")
-"""Removed, as every file of a server that no longer runs."""
+"""Removed like the files of a server that is no longer running."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 
@@ -42,7 +42,7 @@ def state_dir(agent_brain):
 
 @pytest.fixture
 def outside(tmp_path):
-    """Return a directory of the user's own files outside the project."""
+    """A directory outside the project with a file of the user."""
     directory = tmp_path / "outside"
     directory.mkdir(mode=0o755)
     (directory / "bashrc").write_text(PRECIOUS)
@@ -51,13 +51,13 @@ def outside(tmp_path):
 
 
 def describe(directory):
-    """Return name, mode and content of all that is in a directory, and the directory's own mode."""
+    """Return the mode of a directory, and mode and content of each file in it."""
     found = {path.name: (stat.S_IMODE(path.lstat().st_mode), path.read_text()) for path in directory.iterdir()}
     return stat.S_IMODE(directory.stat().st_mode), found
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_query_with_planted_link_touches_nothing(agent_brain, state_dir, outside, name):
+def test_query_with_planted_link_changes_nothing_outside(agent_brain, state_dir, outside, name):
     before = describe(outside)
     planted = state_dir / name
     planted.parent.mkdir(parents=True, exist_ok=True)
@@ -69,8 +69,8 @@ def test_query_with_planted_link_touches_nothing(agent_brain, state_dir, outside
         assert not planted.is_symlink()
     else:
         assert outcome.code == 5, outcome
-        assert str(planted) in outcome.complaint[-2]
-        assert "rm" in outcome.complaint[-1] or "Remove" in outcome.complaint[-1]
+        assert str(planted) in outcome.error_lines[-2]
+        assert "rm" in outcome.error_lines[-1] or "Remove" in outcome.error_lines[-1]
     for command in (["logs"], ["stop"], ["reset", "--yes"], ["init"]):
         agent_brain(*command)
     assert describe(outside) == before
@@ -91,7 +91,7 @@ def test_query_with_linked_state_dir_is_refused(agent_brain, state_dir, outside)
     state_dir.symlink_to("../src")
     outcome = agent_brain("query", "where is the lock released?")
     assert outcome.code == 5
-    assert "symbolic link" in outcome.complaint[-2]
+    assert "symbolic link" in outcome.error_lines[-2]
     assert describe(agent_brain.project / "src") == before
 
 
@@ -99,13 +99,13 @@ def test_query_with_linked_state_dir_is_refused(agent_brain, state_dir, outside)
 def test_query_with_file_of_another_user_is_refused(agent_brain, state_dir):
     prepare_state_dir(state_dir)
     (state_dir / "data").mkdir()
-    os.chown(state_dir / "data", NOBODY, NOBODY)
+    os.chown(state_dir / "data", OTHER_USER, OTHER_USER)
     outcome = agent_brain("query", "where is the lock released?")
     assert outcome.code == 5
-    assert "another user" in outcome.complaint[-2]
+    assert "another user" in outcome.error_lines[-2]
 
 
-def test_query_in_linked_marker_works(agent_brain, state_dir):
+def test_query_with_linked_marker_succeeds(agent_brain, state_dir):
     state_dir.parent.rename(agent_brain.project / ".agents")
     state_dir.parent.symlink_to(".agents")
     try:
@@ -115,7 +115,7 @@ def test_query_in_linked_marker_works(agent_brain, state_dir):
         agent_brain("stop")
 
 
-def test_named_state_dir_may_be_a_link(agent_brain, tmp_path):
+def test_state_dir_option_accepts_a_link(agent_brain, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     try:
@@ -125,7 +125,7 @@ def test_named_state_dir_may_be_a_link(agent_brain, tmp_path):
         agent_brain("stop", "--state-dir", str(tmp_path / "link"))
 
 
-def test_start_in_copy_with_shared_inodes_leaves_the_original(agent_brain, state_dir, outside):
+def test_start_in_hard_linked_copy_leaves_the_original(agent_brain, state_dir, outside):
     prepare_state_dir(state_dir)
     (state_dir / "logs").mkdir()
     for name in ("server.log", "stderr.log", "worker.log"):
@@ -139,7 +139,7 @@ def test_start_in_copy_with_shared_inodes_leaves_the_original(agent_brain, state
 
 
 @pytest.mark.parametrize("name", ["logs/server.log", "data/bm25_index/index.json", ".gitignore"])
-def test_doctor_names_a_planted_file(agent_brain, state_dir, outside, name):
+def test_doctor_names_the_planted_file(agent_brain, state_dir, outside, name):
     prepare_state_dir(state_dir)
     (state_dir / name).unlink(missing_ok=True)
     (state_dir / name).parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def test_doctor_names_a_planted_file(agent_brain, state_dir, outside, name):
     assert str(state_dir / name) in findings["state directory"]["message"]
 
 
-def test_everything_is_private_without_a_umask(agent_brain, tmp_path):
+def test_files_are_private_without_a_umask(agent_brain, tmp_path):
     shutil.rmtree(agent_brain.project / ".claude")
     before = os.umask(0)
     try:
@@ -159,8 +159,8 @@ def test_everything_is_private_without_a_umask(agent_brain, tmp_path):
         os.umask(before)
     try:
         assert outcome.code == 0, outcome
-        places = (agent_brain.project / ".claude", tmp_path / "home")
-        found = [path for place in places for path in (place, *place.rglob("*"))]
+        directories = (agent_brain.project / ".claude", tmp_path / "home")
+        found = [path for directory in directories for path in (directory, *directory.rglob("*"))]
         assert len(found) > 10
         assert [path for path in found if path.lstat().st_mode & 0o077] == []
     finally:

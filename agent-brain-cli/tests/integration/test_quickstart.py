@@ -1,4 +1,4 @@
-"""The feature's quickstart, typed into one shell from top to bottom: it prints what the document says."""
+"""The feature's quickstart, run in one shell from top to bottom, prints what the document shows."""
 
 import os
 import re
@@ -15,7 +15,7 @@ QUICKSTART = Path(__file__).parents[3] / ".speckit/features/109-multi-instance-a
 BLOCK = re.compile(r"^```(sh|text)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 VARYING = "…"
 BOUNDARY = "\x1e"  # ASCII's record separator, which no command prints
-TIME_LIMIT_S = 600  # two dozen commands, of which each takes a second or two
+TIME_LIMIT_S = 600  # two dozen commands that take a second or two each
 
 CHECKS = [
     "`init` writes `config.json`",
@@ -29,13 +29,13 @@ CHECKS = [
 
 
 def read_sections() -> dict[str, list[tuple[str, str]]]:
-    """Return the document's blocks, of commands and of what they print, by heading."""
+    """Return the document's blocks of commands and output by heading."""
     sections = re.split(r"^#+ ", QUICKSTART.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     return {section.partition("\n")[0]: BLOCK.findall(section) for section in sections}
 
 
 def list_steps() -> list[tuple[str, str, str]]:
-    """Return heading, commands and what is to be printed, in order."""
+    """Return heading, commands and expected output of each step, in order."""
     steps = []
     for heading, blocks in read_sections().items():
         for number, (kind, text) in enumerate(blocks):
@@ -50,7 +50,7 @@ STEPS = list_steps()
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory):
-    """What each step prints, errors among it, when all of them are typed one after the other."""
+    """The output of each step, including stderr, of one shell that runs all steps."""
     place = tmp_path_factory.mktemp("quick stårt")
     (place / "bin").mkdir()
     for name, arguments in (("agent-brain", "-m agent_brain_cli"), ("python3", "")):
@@ -62,8 +62,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory):
         "AGENT_BRAIN_HOME": str(place / "home"),
         "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
         "GIT_CONFIG_GLOBAL": os.devnull,
-        "PYTHONPATH": os.pathsep.join(sys.path),  # what is tested, wherever it was found
-        "PYTHONWARNINGS": "default",  # one that is printed is not what the document says
+        "PYTHONPATH": os.pathsep.join(sys.path),  # the packages under test
+        "PYTHONWARNINGS": "default",  # a warning in the output fails the test
     }
     (place / "work").mkdir()
     script = f"printf '{BOUNDARY}'\n".join(commands for _, commands, _ in STEPS)
@@ -87,21 +87,21 @@ def printed(tmp_path_factory: pytest.TempPathFactory):
             stop_server(project / MARKER_DIR / PRODUCT_DIR, force=True)
 
 
-def test_the_quickstart_makes_the_seven_checks_in_order() -> None:
+def test_quickstart_has_the_seven_checks_in_order() -> None:
     numbered = [heading for heading in read_sections() if heading[0].isdigit()]
     assert numbered == [f"{number}. {check}" for number, check in enumerate(CHECKS, start=1)]
     assert all(read_sections()[heading] for heading in numbered)
 
 
 @pytest.mark.parametrize("number", range(len(STEPS)), ids=[re.sub(r"\W+", "-", step[0]) for step in STEPS])
-def test_the_commands_print_what_the_quickstart_says(number: int, printed: list[str]) -> None:
+def test_quickstart_commands_print_the_shown_output(number: int, printed: list[str]) -> None:
     _, _, expected = STEPS[number]
     pattern = "".join(make_line_pattern(line) for line in expected.splitlines())
     assert re.fullmatch(pattern, printed[number]), f"{printed[number]}\nis not\n{expected}"
 
 
 def make_line_pattern(line: str) -> str:
-    """Return what a line of the document stands for: `…` in it for a part of a line, alone for any lines."""
+    """Return a pattern for a line of the document: `…` stands for part of a line, or alone for any number of lines."""
     if line == VARYING:
         return r"(?:.*\n)*?"
     return ".*?".join(re.escape(part) for part in line.split(VARYING)) + r"\n"

@@ -1,4 +1,4 @@
-"""`agent-brain reset`: the index goes, and nothing else does."""
+"""`agent-brain reset` removes the index and nothing else."""
 
 import os
 import pty
@@ -19,7 +19,7 @@ def state_dir(project) -> Path:
     return resolve_state_dir(project)
 
 
-def test_the_index_goes_and_settings_and_logs_stay(agent_brain, state_dir):
+def test_reset_removes_index_and_keeps_settings_and_logs(agent_brain, state_dir):
     agent_brain("init")
     assert agent_brain("index").code == 0
     aside = state_dir / "data" / "llamaindex.store_damaged.20260101T000000"
@@ -36,29 +36,29 @@ def test_the_index_goes_and_settings_and_logs_stay(agent_brain, state_dir):
     assert (state_dir / "logs" / "server.log").exists()
     assert agent_brain("status").code == 3
 
-    assert "src/locking.py:1" in agent_brain("query", "where is the lock released?").out  # as if never indexed
+    assert "src/locking.py:1" in agent_brain("query", "where is the lock released?").out  # indexed again
 
     again = agent_brain("reset", "--yes")
     assert again.out.startswith("Stopped the server.\nRemoved ")
 
 
-def test_without_an_index_nothing_is_done_or_made(agent_brain):
+def test_reset_without_index_changes_nothing(agent_brain):
     outcome = agent_brain("reset", "--json")
     assert outcome.code == 0
     assert outcome.json["removed"] == []
     assert list((agent_brain.project / ".claude").iterdir()) == []
 
 
-def test_nobody_is_asked_where_nobody_can_answer(agent_brain, state_dir):
+def test_reset_without_terminal_needs_yes(agent_brain, state_dir):
     make_index(state_dir)
     outcome = agent_brain("reset")
     assert outcome.code == 2
-    assert "--yes" in outcome.complaint[1]
+    assert "--yes" in outcome.error_lines[1]
     assert (state_dir / "data" / "llamaindex" / "documents.sqlite3").exists()
 
 
 @pytest.mark.parametrize(("answer", "is_kept"), [("n", True), ("y", False)])
-def test_a_person_is_asked(agent_brain, state_dir, answer, is_kept):
+def test_reset_on_terminal_asks_for_confirmation(agent_brain, state_dir, answer, is_kept):
     make_index(state_dir)
     main, side = pty.openpty()
     command = [sys.executable, "-m", "agent_brain_cli", "reset"]
@@ -74,7 +74,7 @@ def test_a_person_is_asked(agent_brain, state_dir, answer, is_kept):
     assert (state_dir / "data" / "llamaindex").exists() is is_kept
 
 
-def test_links_are_removed_and_what_they_lead_to_is_not(agent_brain, state_dir, tmp_path):
+def test_reset_removes_links_but_not_their_targets(agent_brain, state_dir, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x")
@@ -87,7 +87,7 @@ def test_links_are_removed_and_what_they_lead_to_is_not(agent_brain, state_dir, 
 
 
 @pytest.mark.parametrize("how", ["link", "setting"])
-def test_an_index_outside_of_the_state_directory_is_left_alone(agent_brain, state_dir, tmp_path, how):
+def test_reset_leaves_index_outside_the_state_dir(agent_brain, state_dir, tmp_path, how):
     outside = tmp_path / "outside"
     (outside / "llamaindex").mkdir(parents=True)
     prepare_state_dir(state_dir)
@@ -98,11 +98,11 @@ def test_an_index_outside_of_the_state_directory_is_left_alone(agent_brain, stat
         assert agent_brain("trust").code == 0
     outcome = agent_brain("reset", "--yes")
     assert outcome.code == 5
-    assert str(state_dir / "data" if how == "link" else outside) in outcome.complaint[0]
+    assert str(state_dir / "data" if how == "link" else outside) in outcome.error_lines[0]
     assert (outside / "llamaindex").exists()
 
 
-def test_in_shared_mode_the_daemon_goes_on_and_serves_the_project_anew(agent_brain, environment):
+def test_reset_shared_keeps_the_daemon_running(agent_brain, environment):
     home = Path(environment["AGENT_BRAIN_HOME"])
     home.mkdir(parents=True)
     (home / "shared_config.json").write_text('{"port": 0}')
@@ -126,7 +126,7 @@ def test_in_shared_mode_the_daemon_goes_on_and_serves_the_project_anew(agent_bra
 
 
 def make_index(state_dir: Path) -> None:
-    """Make something that looks like an index, without a server."""
+    """Create files that look like an index, without a server."""
     prepare_state_dir(state_dir)
     documents = state_dir / "data" / "llamaindex"
     documents.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The command with the daemon that projects share: init, start, status, list, index, query, stop."""
+"""The commands with the shared daemon: init, start, status, list, index, query, stop."""
 
 import json
 import os
@@ -29,25 +29,15 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def home(environment) -> Path:
-    """The user's directory, whose daemon listens where the system chooses."""
-    place = Path(environment["AGENT_BRAIN_HOME"])
-    place.mkdir(parents=True)
-    (place / "shared_config.json").write_text('{"port": 0}')
-    return place
-
-
-@pytest.fixture
-def shared(agent_brain, home):
-    """Run the command in a project that is meant for the daemon; the daemon is stopped afterwards."""
+def shared(agent_brain, brain_home):
+    """Run commands in a project that uses the daemon."""
     assert agent_brain("init", "--mode", "shared").code == 0
-    yield agent_brain
-    agent_brain("stop", "--mode", "shared", "--force", "--timeout", "60")
+    return agent_brain
 
 
 @pytest.fixture
 def other_project(tmp_path) -> Path:
-    """A second project, with an answer of its own to the same question."""
+    """A second project, with another answer to the same query."""
     root = tmp_path / "other"
     (root / ".claude").mkdir(parents=True)
     (root / "other.py").write_text("def turnstile():\n    '''The turnstile of the other project.'''\n")
@@ -58,7 +48,7 @@ def read_config(project: Path) -> dict:
     return json.loads((resolve_state_dir(project) / "config.json").read_text())
 
 
-def test_init_makes_both_files_and_changes_nothing_but_the_mode(agent_brain, project, environment):
+def test_init_shared_creates_both_files(agent_brain, project, environment):
     first = agent_brain("init", "--mode", "shared", "--json")
     assert first.code == 0, first.err
     shared_config = Path(environment["AGENT_BRAIN_HOME"]) / "shared_config.json"
@@ -66,56 +56,48 @@ def test_init_makes_both_files_and_changes_nothing_but_the_mode(agent_brain, pro
     assert json.loads(shared_config.read_text()) == {}
     assert read_config(project)["mode"] == "shared"
     assert START_COMMAND in first.err
-
-    (resolve_state_dir(project) / "config.json").write_text('{"mode": "shared", "chunk_size": 99}')
     shared_config.write_text('{"port": 4711}')
-    assert agent_brain("init", "--json").json["mode"] == "shared"
-    assert read_config(project) == {"mode": "shared", "chunk_size": 99}
-    back = agent_brain("init", "--mode", "project")
-    assert "Changed the mode to project" in back.out
-    assert read_config(project) == {"mode": "project", "chunk_size": 99}
+    assert "--mode shared" in agent_brain("config").err
     agent_brain("init", "--mode", "shared")
     assert json.loads(shared_config.read_text()) == {"port": 4711}
 
 
-def test_a_state_directory_named_for_all_projects_does_not_keep_the_second_out(shared, other_project, tmp_path):
+def test_shared_state_dir_of_two_projects_is_refused(shared, other_project, tmp_path):
     assert shared("start", "--mode", "shared").code == 0
     everywhere = replace(shared, environment=shared.environment | {"DOC_SERVE_STATE_DIR": str(tmp_path / "for all")})
     assert everywhere("init", "--mode", "shared").code == 0
     assert everywhere("query", "turnstile").code == 0
     refused = everywhere("query", "turnstile", cwd=other_project)
     assert refused.code == 4
-    assert str(shared.project) in refused.complaint[0]
-    assert "unset DOC_SERVE_STATE_DIR" in refused.complaint[1]
+    assert str(shared.project) in refused.error_lines[0]
+    assert "unset DOC_SERVE_STATE_DIR" in refused.error_lines[1]
     assert shared("init", "--mode", "shared", cwd=other_project).code == 0
     assert "other.py:1" in shared("query", "turnstile", cwd=other_project).out
 
 
-@pytest.mark.parametrize(
-    "arguments", [["status"], ["index"], ["query", "turnstile"], ["start"], ["stop"], ["status", "--mode", "shared"]]
-)
-def test_without_the_daemon_it_is_exit_code_7_and_the_command_to_start_it(shared, project, arguments):
-    outcome = shared(*arguments)
-    assert outcome.code == 7
-    assert outcome.out == ""
-    assert len(outcome.complaint) == 2
-    assert START_COMMAND in outcome.complaint[1]
-    assert sorted(path.name for path in resolve_state_dir(project).iterdir()) == [
-        ".gitignore",
-        "config.json",
-        "owner.json",
-    ]
-
-
-def test_stopping_a_daemon_that_does_not_run_is_exit_code_7_too(shared):
+def test_commands_without_daemon_exit_with_7(shared, project):
+    commands = (["status"], ["index"], ["query", "turnstile"], ["start"], ["stop"], ["status", "--mode", "shared"])
+    for arguments in commands:
+        outcome = shared(*arguments)
+        assert (outcome.code, outcome.out) == (7, ""), arguments
+        assert len(outcome.error_lines) == 2
+        assert START_COMMAND in outcome.error_lines[1]
+    created = sorted(path.name for path in resolve_state_dir(project).iterdir())
+    assert created == [".gitignore", "config.json", "owner.json"]
     outcome = shared("stop", "--mode", "shared", "--json")
-    assert outcome.code == 7
-    assert outcome.json["stopped"] is False
+    assert (outcome.code, outcome.json["stopped"]) == (7, False)
     absent = shared("status", "--json")
     assert (absent.code, absent.json["running"], absent.json["mode"]) == (7, False, "shared")
 
 
-def test_the_daemon_from_start_to_stop(shared, project):
+def test_daemon_start_status_query_and_stop(shared, project, brain_home):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = shared("start", "--mode", "shared", "--port", str(port))
+    assert refused.code == 1
+    assert str(port) in refused.error_lines[0]
+    assert str(brain_home / "shared_config.json") in refused.error_lines[1]
+
     started = shared("start", "--mode", "shared", "--json")
     assert started.code == 0, started.err
     assert (started.json["mode"], started.json["active_projects"]) == ("shared", 1)
@@ -123,8 +105,9 @@ def test_the_daemon_from_start_to_stop(shared, project):
     assert len(started.json["token"]) >= 16
     again = shared("start", "--mode", "shared", "--json")
     assert again.json == started.json
-    assert "already" in again.err
+    assert "already running" in again.err
     assert shared("start", "--json").json == started.json
+    assert "(shared)" in shared("start").out
 
     answer = shared("query", "turnstile", "--json")
     assert answer.code == 0, answer.err
@@ -141,8 +124,7 @@ def test_the_daemon_from_start_to_stop(shared, project):
 
     refused = shared("stop")
     assert refused.code == 4
-    assert "stop --mode shared" in refused.complaint[1]
-
+    assert "stop --mode shared" in refused.error_lines[1]
     stopped = shared("stop", "--mode", "shared", "--json")
     assert (stopped.code, stopped.json["pid"]) == (0, started.json["pid"])
     with pytest.raises(ConnectionRefusedError):
@@ -151,7 +133,7 @@ def test_the_daemon_from_start_to_stop(shared, project):
     assert not (resolve_state_dir(project) / "runtime.json").exists()
 
 
-def test_two_projects_share_the_daemon_and_not_their_answers(shared, project, other_project):
+def test_daemon_keeps_the_answers_of_projects_apart(shared, project, other_project):
     shared("start", "--mode", "shared")
     shared("init", "--mode", "shared", cwd=other_project)
     sources = [
@@ -177,7 +159,7 @@ def test_two_projects_share_the_daemon_and_not_their_answers(shared, project, ot
     assert str(other_project) in shared("status", "--mode", "shared").out
 
 
-def test_each_mode_keeps_its_own_state_and_status_says_which_is_used(shared, project):
+def test_status_reports_the_mode_in_use(shared, project):
     shared("start", "--mode", "shared")
     shared("index", "--wait")
     in_daemon = shared("status", "--json").json
@@ -202,64 +184,80 @@ def test_each_mode_keeps_its_own_state_and_status_says_which_is_used(shared, pro
     assert shared("status", "--json").json["index"]["state_dir"] == in_daemon["index"]["state_dir"]
 
 
-def test_a_project_that_is_gone_or_goes_back_to_its_own_server_is_served_no_longer(shared, project, other_project):
+def test_daemon_stops_serving_deleted_and_moved_projects(shared, brain_home, project, other_project):
     shared("start", "--mode", "shared")
     shared("init", "--mode", "shared", cwd=other_project)
     assert shared("start", "--json", cwd=other_project).json["active_projects"] == 2
+    assert shared("query", "turnstile", cwd=other_project).code == 0
+    index = brain_home / "projects" / generate_project_id(other_project.resolve())
     shutil.rmtree(other_project)
     listed = shared("list", "--json")
     assert [each["state"] for each in listed.json["projects"] if each["project_root"] == str(other_project)] == ["gone"]
     assert "agent-brain list --prune" in listed.err
-    assert shared("list", "--prune", "--json").json["daemon"]["active_projects"] == 1
+    assert index.is_dir()
+    pruned = shared("list", "--prune", "--json")
+    assert (pruned.code, pruned.json["daemon"]["active_projects"]) == (0, 1)
+    assert str(other_project) not in pruned.out
+    assert not index.exists()
+
     assert shared("init", "--mode", "project").code == 0
     assert shared("list", "--json").json["daemon"]["active_projects"] == 0
     assert not (resolve_state_dir(project) / "runtime.json").exists()
     assert shared("status").code == 3
 
-    shared("init", "--mode", "shared")
-    assert shared("start", "--json").json["active_projects"] == 1
+
+def test_list_prune_without_daemon_deletes_the_index(shared, brain_home, other_project):
+    shared("init", "--mode", "shared", cwd=other_project)
+    assert shared("start", "--mode", "shared").code == 0
+    assert shared("query", "turnstile", cwd=other_project).code == 0
+    index = brain_home / "projects" / generate_project_id(other_project.resolve())
     shared("stop", "--mode", "shared")
+    shutil.rmtree(other_project)
+    assert shared("list").code == 0
+    assert index.is_dir()
+    assert shared("list", "--prune").code == 0
+    assert not index.exists()
     shared("init", "--mode", "project")
     assert shared("start", "--mode", "shared", "--json").json["active_projects"] == 0
 
 
-def test_a_project_that_only_registered_is_told_the_same_each_time_after_the_daemon_was_killed(shared, project):
+def test_registered_project_reports_a_killed_daemon(shared, project):
     started = shared("start", "--mode", "shared", "--json").json
     assert shared("query", "turnstile").code == 0
     (resolve_state_dir(project) / "config.json").unlink()
     assert shared("status", "--json").json["pid"] == started["pid"]
-    os.kill(started["pid"], signal.SIGKILL)
+    shared.kill(started["pid"])
     for arguments in (["status"], ["query", "turnstile"], ["index"], ["start"], ["stop"]) * 2:
         outcome = shared(*arguments)
         assert (outcome.code, outcome.out) == (7, ""), arguments
-        assert START_COMMAND in outcome.complaint[1]
-        assert "agent-brain init --mode project" in outcome.complaint[1]
+        assert START_COMMAND in outcome.error_lines[1]
+        assert "agent-brain init --mode project" in outcome.error_lines[1]
     assert shared("start", "--mode", "shared", "--json").json["project_id"] == started["project_id"]
     again = shared("query", "turnstile", "--json")
     assert (again.code, again.json["results"][0]["source"]) == (0, "src/locking.py")
     assert "never indexed" not in again.err
 
-    os.kill(shared("status", "--json").json["pid"], signal.SIGKILL)
+    shared.kill(shared("status", "--json").json["pid"])
     assert shared("init", "--mode", "project").code == 0
     assert shared("query", "turnstile").code == 0
     assert shared("status", "--json").json["mode"] == "project"
     assert shared("stop").code == 0
 
 
-@pytest.mark.parametrize("arguments", [["status"], ["index"], ["query", "turnstile"], ["start"], ["stop"]])
-def test_a_daemon_at_another_address_than_the_settings_name_is_refused(shared, project, arguments):
+def test_daemon_at_another_address_is_refused(shared, project):
     base_url = shared("start", "--mode", "shared", "--json").json["base_url"]
     config = {"mode": "shared", "shared_server_url": "http://127.0.0.1:9"}
     (resolve_state_dir(project) / "config.json").write_text(json.dumps(config))
     assert shared("trust").code == 0
-    outcome = shared(*arguments)
-    assert (outcome.code, outcome.out) == (2, "")
-    assert base_url in outcome.complaint[0]
-    assert "http://127.0.0.1:9" in outcome.complaint[0]
-    assert "shared_server_url" in outcome.complaint[1]
+    for arguments in (["status"], ["index"], ["query", "turnstile"], ["start"], ["stop"]):
+        outcome = shared(*arguments)
+        assert (outcome.code, outcome.out) == (2, ""), arguments
+        assert base_url in outcome.error_lines[0]
+        assert "http://127.0.0.1:9" in outcome.error_lines[0]
+        assert "shared_server_url" in outcome.error_lines[1]
 
 
-def test_a_project_whose_state_directory_is_elsewhere_is_served_and_pointed_to_from_there(shared, project, tmp_path):
+def test_shared_project_with_state_dir_elsewhere(shared, project, tmp_path):
     shutil.rmtree(project / ".claude")
     elsewhere = ["--project-root", str(project), "--state-dir", str(tmp_path / "state ü")]
     shared("init", "--mode", "shared", *elsewhere)
@@ -273,43 +271,31 @@ def test_a_project_whose_state_directory_is_elsewhere_is_served_and_pointed_to_f
     assert (status["mode"], status["state_dir"]) == ("shared", str(tmp_path / "state ü"))
 
 
-def test_a_port_that_is_taken_is_said_with_the_file_to_change(shared, home):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        outcome = shared("start", "--mode", "shared", "--port", str(port))
-    assert outcome.code == 1
-    assert str(port) in outcome.complaint[0]
-    assert str(home / "shared_config.json") in outcome.complaint[1]
-
-
-def test_a_home_that_cannot_be_used_is_exit_code_5(agent_brain, environment):
-    place = Path(environment["AGENT_BRAIN_HOME"])
-    place.write_text("in the way")
+def test_unusable_home_exits_with_5(agent_brain, environment):
+    home = Path(environment["AGENT_BRAIN_HOME"])
+    home.write_text("in the way")
     outcome = agent_brain("start", "--mode", "shared")
     assert (outcome.code, outcome.out) == (5, "")
-    assert str(place) in outcome.complaint[0]
-    place.unlink()
+    assert str(home) in outcome.error_lines[0]
+    home.unlink()
 
 
-def test_a_project_with_a_server_of_its_own_is_not_told_to_the_daemon(agent_brain, home):
-    try:
-        started = agent_brain("start", "--mode", "shared", "--json")
-        assert (started.code, started.json["active_projects"]) == (0, 0)
-        assert "project_root" not in started.json
-        assert agent_brain("status").code == 3
-        assert "0 active projects" in agent_brain("list").out
-    finally:
-        agent_brain("stop", "--mode", "shared")
+def test_start_shared_leaves_a_project_with_own_server_out(agent_brain, brain_home):
+    started = agent_brain("start", "--mode", "shared", "--json")
+    assert (started.code, started.json["active_projects"]) == (0, 0)
+    assert "project_root" not in started.json
+    assert agent_brain("status").code == 3
+    assert "0 active projects" in agent_brain("list").out
 
 
-def test_the_daemon_in_the_foreground_serves_until_it_is_interrupted(shared, project, home, environment):
+def test_foreground_daemon_runs_until_interrupted(shared, project, brain_home, environment):
     command = [sys.executable, "-m", "agent_brain_cli", "start", "--mode", "shared", "--foreground"]
     daemon = subprocess.Popen(
         command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + 180
-        while not (home / "runtime.json").exists():
+        while not (brain_home / "runtime.json").exists():
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert shared("status", "--mode", "shared", "--json").json["pid"] == daemon.pid
@@ -322,7 +308,7 @@ def test_the_daemon_in_the_foreground_serves_until_it_is_interrupted(shared, pro
         daemon.wait()
 
 
-def test_list_tells_hung_servers_from_dead_ones(agent_brain, environment, tmp_path):
+def test_list_distinguishes_hung_from_stopped_servers(agent_brain, environment, tmp_path):
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
         port = silent.getsockname()[1]
         roots = {state: [tmp_path / f"{state}{number}" for number in range(20)] for state in ("hung", "dead")}
@@ -330,8 +316,8 @@ def test_list_tells_hung_servers_from_dead_ones(agent_brain, environment, tmp_pa
         for root in [*roots["hung"], *roots["dead"]]:
             write_registered_project(root, port)
         write_registry(environment, [*roots["hung"], *roots["dead"]])
-        places = [environment["AGENT_BRAIN_HOME"], *(resolve_state_dir(root) for root in roots["hung"])]
-        command = [sys.executable, "-c", HOLD_LOCKS, *places]
+        locked = [environment["AGENT_BRAIN_HOME"], *(resolve_state_dir(root) for root in roots["hung"])]
+        command = [sys.executable, "-c", HOLD_LOCKS, *locked]
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             assert holder.stdout is not None
@@ -345,7 +331,7 @@ def test_list_tells_hung_servers_from_dead_ones(agent_brain, environment, tmp_pa
     assert listed.json["daemon"]["state"] == "not_answering"
 
 
-def test_a_torn_registry_is_survived_and_a_project_that_is_gone_forgotten(agent_brain, environment, project, tmp_path):
+def test_list_survives_a_torn_registry(agent_brain, environment, project, tmp_path):
     registry = Path(environment["AGENT_BRAIN_HOME"]) / "registry.json"
     gone, kept = tmp_path / "gone", tmp_path / "kept"
     for root in (gone, kept):
@@ -363,34 +349,16 @@ def test_a_torn_registry_is_survived_and_a_project_that_is_gone_forgotten(agent_
     assert [found["project_root"] for found in agent_brain("list", "--json").json["projects"]] == [str(project)]
 
 
-@pytest.mark.parametrize("daemon_runs", [True, False])
-def test_prune_deletes_the_index_of_a_gone_project(shared, home, other_project, daemon_runs):
-    shared("init", "--mode", "shared", cwd=other_project)
-    assert shared("start", "--mode", "shared").code == 0
-    assert shared("query", "turnstile", cwd=other_project).code == 0
-    index = home / "projects" / generate_project_id(other_project.resolve())
-    assert index.is_dir()
-    if not daemon_runs:
-        shared("stop", "--mode", "shared")
-    shutil.rmtree(other_project)
-    assert shared("list").code == 0
-    assert index.is_dir()
-    pruned = shared("list", "--prune", "--json")
-    assert pruned.code == 0
-    assert str(other_project) not in pruned.out
-    assert not index.exists()
-
-
 @pytest.mark.parametrize(("text", "daemon_runs"), [("{", True), ('{"schema_version": 1}', True), ("", False)])
-def test_query_repairs_a_damaged_registration(shared, home, project, other_project, text, daemon_runs):
+def test_query_repairs_a_damaged_registration(shared, brain_home, project, other_project, text, daemon_runs):
     started = shared("start", "--mode", "shared", "--json").json
     assert shared("query", "turnstile").code == 0
     (resolve_state_dir(project) / "config.json").unlink()
-    registration = home / "projects" / started["project_id"] / "project.json"
+    registration = brain_home / "projects" / started["project_id"] / "project.json"
     before = json.loads(registration.read_text())
     registration.write_text(text)
     if not daemon_runs:
-        os.kill(started["pid"], signal.SIGKILL)
+        shared.kill(started["pid"])
         assert shared("query", "turnstile").code == 7
         assert shared("start", "--mode", "shared", cwd=other_project).code == 0
     answered = shared("query", "turnstile", "--json")
@@ -401,11 +369,11 @@ def test_query_repairs_a_damaged_registration(shared, home, project, other_proje
     assert not (resolve_state_dir(project) / "data").exists()
 
 
-def test_torn_and_foreign_files_of_the_daemon_s_projects_are_survived(shared, home):
+def test_daemon_survives_torn_and_foreign_registrations(shared, brain_home):
     for name, text in {"p_00000000": "{", "p_11111111": '{"project_root": "/elsewhere"}', "x": "", "p_2": ""}.items():
-        (home / "projects" / name).mkdir(parents=True)
-        (home / "projects" / name / "project.json").write_text(text)
-    (home / "projects" / "p_33333333").write_text("")
+        (brain_home / "projects" / name).mkdir(parents=True)
+        (brain_home / "projects" / name / "project.json").write_text(text)
+    (brain_home / "projects" / "p_33333333").write_text("")
     outcome = shared("list", "--json")
     assert (outcome.code, outcome.json["daemon"]) == (0, None)
     started = shared("start", "--mode", "shared", "--json")
@@ -413,7 +381,7 @@ def test_torn_and_foreign_files_of_the_daemon_s_projects_are_survived(shared, ho
 
 
 def write_silent_daemon(environment, port: int) -> None:
-    """Leave the runtime file of a daemon that serves a project which is gone."""
+    """Write the runtime file of a daemon that serves a deleted project."""
     home = Path(environment["AGENT_BRAIN_HOME"])
     gone = home.parent / "gone"
     registration = home / "projects" / generate_project_id(gone) / "project.json"
@@ -423,23 +391,23 @@ def write_silent_daemon(environment, port: int) -> None:
 
 
 def write_registered_project(root: Path, port: int) -> None:
-    """Make a project whose runtime file names this process and a port of the test's own."""
+    """Create a project whose runtime file names this process and the given port."""
     root.mkdir()
     prepare_state_dir(resolve_state_dir(root))
     runtime = describe_server(port, mode="project", project_root=str(root))
     (resolve_state_dir(root) / "runtime.json").write_text(json.dumps(runtime))
 
 
-def describe_server(port: int, **facts: str) -> dict:
+def describe_server(port: int, **fields: str) -> dict:
     """Return the content of a runtime file that names this process."""
     return {
         "schema_version": 1, "instance_id": "ds_000000", "base_url": f"http://127.0.0.1:{port}", "pid": os.getpid(),
-        "bind_host": "127.0.0.1", "port": port, "started_at": "2026-01-01T00:00:00+00:00", **facts,
+        "bind_host": "127.0.0.1", "port": port, "started_at": "2026-01-01T00:00:00+00:00", **fields,
     }  # fmt: skip
 
 
 def write_registry(environment, roots: list[Path]) -> None:
-    """Remember projects in the home of the test."""
+    """Write the registry in the home of the test."""
     home = Path(environment["AGENT_BRAIN_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     projects = [{"project_root": str(root), "state_dir": str(resolve_state_dir(root))} for root in roots]

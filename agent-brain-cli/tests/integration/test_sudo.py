@@ -1,4 +1,4 @@
-"""Root in the project of another user, as with `sudo agent-brain`: nothing is left that this user cannot use."""
+"""`sudo agent-brain` in the project of another user leaves no file that this user cannot use."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ import pytest
 
 USER = 12345
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be root in another user's project")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture
 def user_home(agent_brain, project, tmp_path):
-    """Give the project to another user, whose home sudo kept in HOME."""
+    """Give the project to another user, whose home is in HOME, as under sudo."""
     home = tmp_path / "user"
     home.mkdir()
     (project / ".claude").rmdir()
@@ -31,15 +31,15 @@ def find_root_files(*directories: Path) -> list[Path]:
 @pytest.mark.parametrize(
     "arguments", [["init"], ["start"], ["query", "turnstile"], ["index"], ["start", "--mode", "shared"]]
 )
-def test_root_in_the_project_of_a_user_is_refused(agent_brain, user_home, project, arguments):
+def test_root_in_project_of_a_user_is_refused(agent_brain, user_home, project, arguments):
     outcome = agent_brain(*arguments)
     assert outcome.code == 5, outcome.err
     assert f"uid {USER}" in outcome.err
-    assert "sudo" in outcome.complaint[-1]
+    assert "sudo" in outcome.error_lines[-1]
     assert find_root_files(project, user_home) == []
 
 
-def test_root_with_the_marker_of_a_user_is_refused(agent_brain, user_home, project):
+def test_root_with_marker_of_a_user_is_refused(agent_brain, user_home, project):
     (project / ".claude").mkdir()
     os.chown(project / ".claude", USER, USER)
     outcome = agent_brain("query", "turnstile")
@@ -49,12 +49,12 @@ def test_root_with_the_marker_of_a_user_is_refused(agent_brain, user_home, proje
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["list"], ["stop"], ["config"], ["doctor"], ["reset", "--yes"]])
-def test_root_that_only_looks_leaves_no_file(agent_brain, user_home, project, arguments):
+def test_root_with_read_only_command_leaves_no_file(agent_brain, user_home, project, arguments):
     agent_brain(*arguments)
     assert find_root_files(project, user_home) == []
 
 
-def test_root_may_use_a_state_dir_of_its_own(agent_brain, user_home, project, tmp_path):
+def test_root_may_use_another_state_dir(agent_brain, user_home, project, tmp_path):
     places = ("--project-root", str(project), "--state-dir", str(tmp_path / "state of root"))
     try:
         outcome = agent_brain("query", "turnstile", *places)

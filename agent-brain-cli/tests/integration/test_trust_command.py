@@ -1,4 +1,4 @@
-"""A clone's config.json decides nothing but indexing until the user trusts it: with the real command and server."""
+"""A clone's config.json only tunes indexing until the user trusts it."""
 
 import json
 from dataclasses import replace
@@ -21,7 +21,7 @@ def config_file(project: Path) -> Path:
 
 @pytest.fixture
 def hostile(config_file: Path, tmp_path: Path) -> Path:
-    """A config.json that would send everything away and write outside the project."""
+    """A config.json that would send the project elsewhere and write outside it."""
     document = {
         "embedding_model": "openai:text-embedding-3-small",
         "bind_host": "0.0.0.0",
@@ -34,14 +34,14 @@ def hostile(config_file: Path, tmp_path: Path) -> Path:
     return config_file
 
 
-def test_query_in_a_hostile_clone_stays_local(agent_brain, project, environment, hostile, tmp_path):
+def test_query_in_hostile_clone_stays_local(agent_brain, project, environment, hostile, tmp_path):
     (project / "id_rsa").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nturnstile\n")
     command = replace(agent_brain, environment=environment | {"OPENAI_API_KEY": "sk-1", "AGENT_BRAIN_TOKEN": SECRET})
     answer = command("query", "turnstile", "--json")
     assert answer.code == 0, answer.err
     assert {result["source"] for result in answer.json["results"]} >= {"src/locking.py"}
     assert "id_rsa" not in answer.out
-    warning = answer.err.splitlines()[0]
+    (warning,) = (line for line in answer.err.splitlines() if line.startswith("Warning"))
     assert str(hostile) in warning
     assert all(key in warning for key in ("embedding_model", "bind_host", "data_dir", "log_dir", "index_secrets"))
     assert "chunk_size" not in warning
@@ -54,13 +54,13 @@ def test_query_in_a_hostile_clone_stays_local(agent_brain, project, environment,
 
 
 @pytest.mark.parametrize("arguments", [["init"], ["config"], ["status"], ["logs"], ["reset", "--yes"]])
-def test_commands_report_what_is_ignored(agent_brain, hostile, arguments):
+def test_commands_report_ignored_settings(agent_brain, hostile, arguments):
     assert "Warning" in agent_brain(*arguments).err
     hostile.write_text(json.dumps({"chunk_size": 256, "data_dir": "index"}))
     assert "Warning" not in agent_brain(*arguments).err
 
 
-def test_config_shows_what_is_ignored_and_why(agent_brain, hostile):
+def test_config_shows_ignored_settings_and_reason(agent_brain, hostile):
     document = agent_brain("config", "--json").json
     assert document["settings"]["bind_host"] == {"value": "127.0.0.1", "origin": "default"}
     assert document["ignored"]["settings"]["bind_host"] == "0.0.0.0"
@@ -70,7 +70,7 @@ def test_config_shows_what_is_ignored_and_why(agent_brain, hostile):
     assert any(line.split() == ["bind_host", "127.0.0.1", "default"] for line in lines)
 
 
-def test_doctor_warns_of_what_is_ignored(agent_brain, hostile):
+def test_doctor_warns_about_ignored_settings(agent_brain, hostile):
     found = {check["check"]: check for check in agent_brain("doctor", "--json").json["checks"]}["settings"]
     assert found["status"] == "warning"
     assert "embedding_model" in found["message"]
@@ -101,7 +101,7 @@ def test_trusted_file_is_used_until_it_changes(agent_brain, config_file, project
     assert agent_brain("trust", "--list").out == "No config.json is trusted.\n"
 
 
-def test_trust_shows_which_secret_an_address_receives(agent_brain, environment, config_file):
+def test_trust_shows_which_address_receives_a_secret(agent_brain, environment, config_file):
     config_file.write_text(json.dumps({"chroma_url": "https://chroma.example.com"}))
     command = replace(agent_brain, environment=environment | {"AGENT_BRAIN_CHROMA_TOKEN": SECRET})
     assert agent_brain("trust", "--json").json["secrets"] == {}
@@ -123,20 +123,20 @@ def test_file_without_restricted_settings_needs_no_trust(agent_brain, config_fil
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"prot": 1}', '{"bind_host": "0.0.0.0"}', '{"token": "secret"}'])
-def test_file_that_cannot_be_used_is_not_trusted(agent_brain, config_file, content):
+def test_trust_of_invalid_file_is_refused(agent_brain, config_file, content):
     if content is not None:
         config_file.write_text(content)
     outcome = agent_brain("trust")
     assert (outcome.code, outcome.out) == (2, "")
-    assert str(config_file) in outcome.complaint[0]
+    assert str(config_file) in outcome.error_lines[0]
     assert agent_brain("trust", "--list", "--json").json == {"trusted": []}
 
 
-def test_revoke_and_list_exclude_each_other(agent_brain):
+def test_trust_revoke_with_list_is_a_usage_error(agent_brain):
     assert agent_brain("trust", "--revoke", "--list").code == 2
 
 
-def test_daemon_uses_a_projects_file_once_it_is_trusted(agent_brain, config_file, environment, project):
+def test_daemon_uses_a_project_s_file_once_trusted(agent_brain, config_file, environment, project):
     home = Path(environment["AGENT_BRAIN_HOME"])
     home.mkdir()
     (home / "shared_config.json").write_text('{"port": 0}')

@@ -1,4 +1,4 @@
-"""Commands that meet a running server of another version: they report it, and `start` replaces it when it is idle."""
+"""Commands report a running server of another version, and `start` replaces it if it is idle."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ LIMIT_S = 120
 
 @pytest.fixture
 def other_version(agent_brain, tmp_path):
-    """Return the command of an installation of another version: the same modules under another version number."""
+    """Run the command of another installed version: the same modules with another version number."""
     package = Path(agent_brain_server.__file__).parent
     copy = tmp_path / "other" / package.name
     copy.mkdir(parents=True)
@@ -26,17 +26,8 @@ def other_version(agent_brain, tmp_path):
         if entry.name not in ("__init__.py", "__pycache__"):
             (copy / entry.name).symlink_to(entry)
     (copy / "__init__.py").write_text(f'__version__ = "{OTHER_VERSION}"\n')
-    return dataclasses.replace(agent_brain, environment=agent_brain.environment | {"PYTHONPATH": str(copy.parent)})
-
-
-@pytest.fixture
-def daemon(agent_brain, tmp_path):
-    """Configure the daemon of a test for a free port, and stop it afterwards."""
-    home = Path(agent_brain.environment["AGENT_BRAIN_HOME"])
-    home.mkdir()
-    (home / "shared_config.json").write_text('{"port": 0}')
-    yield
-    agent_brain("stop", "--mode", "shared", "--force", "--timeout", "20")
+    environment = agent_brain.environment | {"PYTHONPATH": str(copy.parent)}
+    return dataclasses.replace(agent_brain, environment=environment, in_process=False)
 
 
 def wait_until_idle(read_idle_seconds):
@@ -48,7 +39,7 @@ def wait_until_idle(read_idle_seconds):
 
 @contextlib.contextmanager
 def asking(state, request):
-    """Keep asking a server, as an agent in the middle of its work does."""
+    """Send queries to a server all the time, like an agent at work."""
     done = threading.Event()
 
     def ask():
@@ -65,7 +56,7 @@ def asking(state, request):
         thread.join()
 
 
-def test_other_version_is_reported_and_replaced(agent_brain, other_version):
+def test_server_of_other_version_is_reported_and_replaced(agent_brain, other_version):
     started = other_version("start", "--json")
     assert started.json["version"] == OTHER_VERSION, started.err
     skew = {"server": OTHER_VERSION, "command": agent_brain_server.__version__}
@@ -86,7 +77,7 @@ def test_other_version_is_reported_and_replaced(agent_brain, other_version):
     assert OTHER_VERSION not in again.err
 
 
-def test_other_version_in_use_is_left_running(agent_brain, other_version):
+def test_server_of_other_version_in_use_stays(agent_brain, other_version):
     state = RuntimeState.model_validate(other_version("start", "--json").json)
     with asking(state, {"query": "lock"}):
         outcome = agent_brain("start", "--json")
@@ -97,7 +88,7 @@ def test_other_version_in_use_is_left_running(agent_brain, other_version):
     assert "agent-brain stop" in outcome.err
 
 
-def test_daemon_of_other_version_is_replaced(agent_brain, other_version, daemon):
+def test_daemon_of_other_version_is_replaced(agent_brain, other_version, brain_home):
     started = other_version("start", "--mode", "shared", "--json")
     assert started.json["version"] == OTHER_VERSION, started.err
     assert agent_brain("init", "--mode", "shared").code == 0
@@ -113,15 +104,3 @@ def test_daemon_of_other_version_is_replaced(agent_brain, other_version, daemon)
     again = agent_brain("query", "--json", "free the lock")
     assert again.json["results"]
     assert "version_skew" not in again.json
-
-
-def test_start_reports_ignored_address(agent_brain):
-    started = agent_brain("start", "--json").json
-    outcome = agent_brain("start", "--json", "--port", "45999", "--host", "127.0.0.2")
-    assert outcome.code == 0
-    assert outcome.json["instance_id"] == started["instance_id"]
-    assert outcome.json["ignored_options"] == ["--host", "--port"]
-    assert str(started["port"]) in outcome.err
-    assert "agent-brain stop" in outcome.err
-    same = agent_brain("start", "--json", "--port", str(started["port"]))
-    assert "ignored_options" not in same.json

@@ -6,7 +6,6 @@ import pytest
 
 from agent_brain_cli.commands.index import index_request, render_job
 from agent_brain_cli.options import Target
-from agent_brain_server import project_root
 from agent_brain_server.project_root import Project
 
 OPTIONS = {
@@ -49,35 +48,3 @@ def test_index_request_has_only_given_options(tmp_path):
 )
 def test_render_job_reports_what_was_done(job, words):
     assert words in render_job(job)
-
-
-def test_index_waits_for_the_chosen_milestone(ask):
-    for arguments in (["--wait"], []):
-        done = ask("index", "src", "--force", "--json", *arguments)
-        assert done.code == 0, done.err
-        assert done.json["progress"]["keywords_ready"]
-    assert ask("index", "--wait", "--json").json["state"] == "done"
-    assert "agent-brain status" in ask("index", "--no-wait", "--force").out
-
-
-def test_a_refused_request_is_exit_code_4_with_the_server_s_words(ask):
-    for arguments, words in ((["missing"], "missing"), (["--include", "[z-a]"], "[z-a]"), (["/etc"], "outside")):
-        refused = ask("index", *arguments)
-        assert (refused.code, refused.out) == (4, "")
-        assert words in refused.err
-
-
-def test_the_wait_has_an_end_of_its_own(ask):
-    late = ask("index", "--force", "--wait", "--timeout", "0.000001")
-    assert late.code in (0, 6)  # the job may be done before it is first looked at
-    assert ask("index", "--wait").code == 0
-
-
-def test_index_of_a_large_tree_says_so_and_goes_on(ask, monkeypatch):
-    assert "to index" not in ask("index").err
-    monkeypatch.setattr(project_root, "LARGE_PROJECT_FILES", 1)
-    done = ask("index", "--json")
-    assert done.code == 0
-    assert done.json["progress"]["keywords_ready"]
-    assert done.err.count("files to index") == 1
-    assert "agent-brain index --exclude" in done.err

@@ -1,6 +1,8 @@
 """`agent-brain init` writes no defaults, and changes the mode only if that is given."""
 
 import json
+import os
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +17,13 @@ from agent_brain_server.storage_paths import (
     resolve_state_dir,
     shared_config_path,
 )
+
+
+@pytest.fixture
+def run(command, monkeypatch):
+    """Return a function that runs a command in a new project, with the environment of this process."""
+    monkeypatch.setenv("AGENT_BRAIN_HOME", command.environment["AGENT_BRAIN_HOME"])
+    return lambda *arguments: replace(command, environment=dict(os.environ))(*arguments)
 
 
 def test_init_creates_an_empty_file_once(run, project):

@@ -1,4 +1,4 @@
-"""The text of `agent-brain status` and `start`."""
+"""The text of `agent-brain status`, `start` and `stop`."""
 
 from agent_brain_cli.commands.start import render_server
 from agent_brain_cli.commands.status import (
@@ -7,6 +7,7 @@ from agent_brain_cli.commands.status import (
     render_daemon_status,
     render_status,
 )
+from agent_brain_cli.commands.stop import render_stop
 from agent_brain_cli.servers import runtime_document
 from agent_brain_server.runtime import RuntimeState
 
@@ -89,3 +90,8 @@ def test_render_status_names_repairs():
 def test_describe_last_indexing_before_the_first_index():
     assert "agent-brain index" in describe_last_indexing({"last_indexed_at": None, "current_job": None})
     assert "a job is running" in describe_last_indexing({"last_indexed_at": None, "current_job": {"job_id": "j"}})
+
+
+def test_render_stop_reports_a_killed_server():
+    assert render_stop({"forced": True, "pid": 7, "mode": "shared"}) == "Killed the shared daemon (pid 7)."
+    assert render_stop({"forced": False, "pid": 7}) == "Stopped the server (pid 7)."
