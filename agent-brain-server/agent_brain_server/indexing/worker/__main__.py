@@ -16,6 +16,7 @@ because the server has exited.
 """
 
 import faulthandler
+import io
 import logging
 import os
 import queue
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from agent_brain_server.indexing.reading.limits import EXIT_OUT_OF_MEMORY, allow_cpu, confine_process
-from agent_brain_server.indexing.worker.protocol import Frame, RecordCollector, encode_file, read_frame, write_frame
+from agent_brain_server.indexing.worker.protocol import Frame, RecordCollector, encode_file, read_frames, write_frame
 from agent_brain_server.support.processes import return_free_memory
 from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import FileStat, Skip
@@ -100,7 +101,7 @@ def describe_request(header: dict[str, Any]) -> str:
     return f"Reading {header['file'][0]}"
 
 
-def serve(requests: IO[bytes], replies: IO[bytes], collector: RecordCollector) -> None:
+def serve(requests: io.BufferedIOBase, replies: IO[bytes], collector: RecordCollector) -> None:
     """Process requests until the server exits.
 
     A separate thread reads, so that the server never blocks on a full pipe, and so that the server's exit is noticed
@@ -114,7 +115,7 @@ def serve(requests: IO[bytes], replies: IO[bytes], collector: RecordCollector) -
     inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
 
     def receive() -> None:
-        while (request := read_frame(requests)) is not None:
+        for request in read_frames(requests):
             inbox.put(request)
         os._exit(0)  # native code cannot be interrupted in any other way
 
@@ -142,7 +143,7 @@ def main() -> None:
     faulthandler.enable()  # a crash of native code prints the Python stack to stderr
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of libraries must not corrupt the frames
-    serve(sys.stdin.buffer, replies, collector)
+    serve(os.fdopen(os.dup(sys.stdin.fileno()), "rb"), replies, collector)
 
 
 if __name__ == "__main__":

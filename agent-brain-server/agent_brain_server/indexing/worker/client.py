@@ -24,7 +24,14 @@ from agent_brain_server.indexing.reading.limits import (
     LIBRARY_BYTES,
     MAX_MEMORY_BYTES,
 )
-from agent_brain_server.indexing.worker.protocol import Frame, FrameBuffer, decode_file, relay_records, write_frame
+from agent_brain_server.indexing.worker.protocol import (
+    READ_BYTES,
+    Frame,
+    FrameBuffer,
+    decode_file,
+    relay_records,
+    write_frame,
+)
 from agent_brain_server.support.processes import read_cpu_seconds, read_resident_bytes
 from agent_brain_server.support.state_files import open_log
 from agent_brain_server.types import FileChunks, FileStat, LimitReason, Skip, Vectors
@@ -44,7 +51,6 @@ INTERRUPT_AFTER_S = 0.5  # interrupting the reader earlier does not pay, because
 END_TIMEOUT_S = 1.0  # time for a worker whose pipe broke to exit, so that its exit code is known
 REAP_INTERVAL_S = 0.005
 PIPE_BYTES = 1 << 20  # buffer for replies, so that a worker continues while the server writes to its stores
-READ_BYTES = 1 << 18
 MAX_STDERR_BYTES = 1_000_000  # size at which the file for crash messages of native code is truncated
 MEMORY_SHARE = 0.75  # native code crashes if an allocation fails; a peak above this share of the limit is the cause
 

@@ -4,15 +4,17 @@ A frame consists of two big-endian 32-bit lengths, a JSON header, and a binary p
 of pickle because decoding it cannot execute code.
 """
 
+import io
 import logging
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, NamedTuple
 
 import orjson
 
 from agent_brain_server.types import Chunk, FileChunks, FileRecord
 
+READ_BYTES = 1 << 18  # bytes read from a pipe at once
 MAX_RECORDS = 200  # log records per reply; a request that logs more repeats itself
 
 Record = dict[str, Any]
@@ -131,19 +133,10 @@ class FrameBuffer:
         return frame
 
 
-def read_frame(stream: IO[bytes]) -> Frame | None:
-    """Read one frame; return `None` at the end of the stream, even within a frame."""
-    lengths = _read_exactly(stream, _LENGTHS.size)
-    if lengths is None:
-        return None
-    header_length, payload_length = _LENGTHS.unpack(lengths)
-    header = _read_exactly(stream, header_length)
-    payload = _read_exactly(stream, payload_length)
-    if header is None or payload is None:
-        return None
-    return Frame(orjson.loads(header), payload)
-
-
-def _read_exactly(stream: IO[bytes], count: int) -> bytes | None:
-    data = stream.read(count) if count else b""
-    return data if len(data) == count else None
+def read_frames(stream: io.BufferedIOBase) -> Iterator[Frame]:
+    """Yield the frames of a stream until it ends; an incomplete frame at the end is dropped."""
+    buffer = FrameBuffer()
+    while data := stream.read1(READ_BYTES):
+        buffer.add(data)
+        while (frame := buffer.take()) is not None:
+            yield frame

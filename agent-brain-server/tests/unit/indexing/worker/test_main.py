@@ -11,7 +11,7 @@ import pytest
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.indexing.reading.limits import allow_cpu
 from agent_brain_server.indexing.worker.__main__ import LOWEST_PRIORITY, Worker
-from agent_brain_server.indexing.worker.protocol import Frame, decode_file, read_frame, write_frame
+from agent_brain_server.indexing.worker.protocol import Frame, decode_file, read_frames, write_frame
 
 LIMIT_S = 120.0
 
@@ -90,8 +90,9 @@ def test_process_answers_in_order_at_lowest_priority(process, tmp_path: Path) ->
     (tmp_path / "a.py").write_text("x = 1\n")
     for path in ("a.py", "gone.py"):
         write_frame(process.stdin, ask_for_chunks(tmp_path, path))
-    assert decode_file(read_frame(process.stdout).header["file"]).record.path == "a.py"
-    assert read_frame(process.stdout).header["skip"] == "missing"
+    replies = read_frames(process.stdout)
+    assert decode_file(next(replies).header["file"]).record.path == "a.py"
+    assert next(replies).header["skip"] == "missing"
     nice = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[16]
     assert int(nice) == LOWEST_PRIORITY
 

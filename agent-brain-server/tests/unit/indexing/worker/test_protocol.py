@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from agent_brain_server.indexing.worker.protocol import Frame, read_frame, write_frame
+from agent_brain_server.indexing.worker.protocol import Frame, read_frames, write_frame
 
 
 def test_frames_round_trip() -> None:
@@ -13,12 +13,11 @@ def test_frames_round_trip() -> None:
     for frame in frames:
         write_frame(stream, frame)
     stream.seek(0)
-    assert [read_frame(stream), read_frame(stream)] == frames
-    assert read_frame(stream) is None
+    assert list(read_frames(stream)) == frames
 
 
 @pytest.mark.parametrize("cut", [1, 7, 9, 20])
-def test_read_frame_truncated_returns_none(cut: int) -> None:
+def test_read_frames_drops_truncated_frame(cut: int) -> None:
     stream = io.BytesIO()
     write_frame(stream, Frame({"op": "embed"}, b"0123456789"))
-    assert read_frame(io.BytesIO(stream.getvalue()[:-cut])) is None
+    assert list(read_frames(io.BytesIO(stream.getvalue()[:-cut]))) == []
