@@ -222,7 +222,7 @@ def test_stop_with_unproven_lock_holder_sends_no_signal(project, state_dir):
     os.kill(state.pid, signal.SIGSTOP)  # it would write again who holds the lock
     try:
         lock_path(state_dir).write_text(f"{stranger.pid} 1\n")
-        with pytest.raises(DeadlineError, match="can't be proven"):
+        with pytest.raises(DeadlineError, match="cannot be proven"):
             stop_server(state_dir, timeout_s=0.3, force=True)
         assert stranger.poll() is None
         assert find_servers(project) == [state.pid]

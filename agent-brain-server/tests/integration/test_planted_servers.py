@@ -211,6 +211,6 @@ def test_stop_without_held_lock_sends_no_signal(plant: Plant) -> None:
     named = lock_path(plant.state_dir).read_text()
     with StateLock(plant.state_dir):
         lock_path(plant.state_dir).write_text(named)
-        with pytest.raises(AgentBrainError, match="can't be proven"):
+        with pytest.raises(AgentBrainError, match="cannot be proven"):
             stop_server(plant.state_dir, timeout_s=0.2, force=True)
     assert plant.victim.poll() is None
