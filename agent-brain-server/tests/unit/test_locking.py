@@ -34,11 +34,11 @@ RACE = """
 import os, sys, time
 from pathlib import Path
 from agent_brain_server.locking import StateLock
-place = Path(sys.argv[1])
-inside = place / "inside"
+state_dir = Path(sys.argv[1])
+inside = state_dir / "inside"
 deadline = time.monotonic() + float(sys.argv[2])
 taken = doubled = 0
-lock = StateLock(place)
+lock = StateLock(state_dir)
 while time.monotonic() < deadline:
     if lock.acquire():
         taken += 1

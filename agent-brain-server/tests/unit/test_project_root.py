@@ -27,7 +27,7 @@ def make_repository(path):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def base(tmp_path, monkeypatch):
     """A directory outside any repository or marker, with a space and an umlaut in its name."""
     directory = (tmp_path / "große Projekte").resolve()
     directory.mkdir()
@@ -36,8 +36,8 @@ def place(tmp_path, monkeypatch):
     return directory
 
 
-def test_root_is_the_same_for_all_directories(place):
-    root = make_repository(place / "repo")
+def test_root_is_the_same_for_all_directories(base):
+    root = make_repository(base / "repo")
     nested = root / "a" / "b"
     nested.mkdir(parents=True)
     (nested / "pyproject.toml").touch()
@@ -45,41 +45,41 @@ def test_root_is_the_same_for_all_directories(place):
     assert {resolve_project_root(path) for path in (root, root / "a", nested, nested / "file.py")} == {root}
 
 
-def test_root_through_symlink_is_the_same(place):
-    root = make_repository(place / "repo")
+def test_root_through_symlink_is_the_same(base):
+    root = make_repository(base / "repo")
     (root / "src").mkdir()
-    link = place / "link"
+    link = base / "link"
     link.symlink_to(root / "src")
     assert resolve_project_root(link) == root
 
 
-def test_root_of_relative_path(place, monkeypatch):
-    root = make_repository(place / "repo")
+def test_root_of_relative_path(base, monkeypatch):
+    root = make_repository(base / "repo")
     (root / "src").mkdir()
     monkeypatch.chdir(root / "src")
     assert resolve_project_root(Path()) == root
 
 
-def test_root_of_nested_submodule_is_outermost(place):
-    inner = make_repository(place / "inner")
-    middle = make_repository(place / "middle")
+def test_root_of_nested_submodule_is_outermost(base):
+    inner = make_repository(base / "inner")
+    middle = make_repository(base / "middle")
     git(middle, "submodule", "add", "-q", str(inner), "inner")
     git(middle, "commit", "-q", "-m", "add inner")
-    outer = make_repository(place / "outer")
+    outer = make_repository(base / "outer")
     git(outer, "submodule", "add", "-q", str(middle), "middle")
     git(outer, "submodule", "update", "-q", "--init", "--recursive")
     assert resolve_project_root(outer / "middle" / "inner") == outer
 
 
-def test_root_of_linked_work_tree_is_that_tree(place):
-    root = make_repository(place / "repo")
-    git(root, "worktree", "add", "-q", str(place / "tree"))
-    assert resolve_project_root(place / "tree") == place / "tree"
+def test_root_of_linked_work_tree_is_that_tree(base):
+    root = make_repository(base / "repo")
+    git(root, "worktree", "add", "-q", str(base / "tree"))
+    assert resolve_project_root(base / "tree") == base / "tree"
 
 
-def test_root_ignores_environment_of_a_git_hook(place, monkeypatch):
-    root = make_repository(place / "repo")
-    other = make_repository(place / "other")
+def test_root_ignores_environment_of_a_git_hook(base, monkeypatch):
+    root = make_repository(base / "repo")
+    other = make_repository(base / "other")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
     assert resolve_project_root(root) == root
@@ -95,8 +95,8 @@ only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a d
 
 @only_root
 @pytest.mark.parametrize("part", [".", ".git"])
-def test_root_ignores_repository_of_another_user(place, part):
-    root = make_repository(place / "repo")
+def test_root_ignores_repository_of_another_user(base, part):
+    root = make_repository(base / "repo")
     (root / "src").mkdir()
     give_away(root / part)
     assert resolve_project_root(root / "src") == root / "src"
@@ -104,97 +104,97 @@ def test_root_ignores_repository_of_another_user(place, part):
 
 @only_root
 @pytest.mark.parametrize("marker", [".git", ".claude", "pyproject.toml"])
-def test_root_ignores_marker_of_another_user(place, marker):
+def test_root_ignores_marker_of_another_user(base, marker):
     if marker == ".git":
-        git(place, "init", "-q")
+        git(base, "init", "-q")
     else:
-        (place / marker).mkdir()
-    give_away(place / marker)
-    (place / "work" / "src").mkdir(parents=True)
-    assert resolve_project_root(place / "work" / "src") == place / "work" / "src"
-    (place / "work" / "pyproject.toml").touch()
-    assert resolve_project_root(place / "work" / "src") == place / "work"
+        (base / marker).mkdir()
+    give_away(base / marker)
+    (base / "work" / "src").mkdir(parents=True)
+    assert resolve_project_root(base / "work" / "src") == base / "work" / "src"
+    (base / "work" / "pyproject.toml").touch()
+    assert resolve_project_root(base / "work" / "src") == base / "work"
 
 
 @only_root
-def test_root_own_repository_above_a_foreign_one(place):
-    root = make_repository(place / "repo")
+def test_root_own_repository_above_a_foreign_one(base):
+    root = make_repository(base / "repo")
     inner = make_repository(root / "inner")
     give_away(inner, inner / ".git")
     assert resolve_project_root(inner) == root
 
 
 @only_root
-def test_root_ignores_marker_in_foreign_directory(place):
-    (place / "shared" / "work").mkdir(parents=True)
-    (place / "shared" / ".claude").mkdir()
-    give_away(place / "shared")
-    assert resolve_project_root(place / "shared" / "work") == place / "shared" / "work"
+def test_root_ignores_marker_in_foreign_directory(base):
+    (base / "shared" / "work").mkdir(parents=True)
+    (base / "shared" / ".claude").mkdir()
+    give_away(base / "shared")
+    assert resolve_project_root(base / "shared" / "work") == base / "shared" / "work"
 
 
-def test_root_ignores_repository_in_home(place, monkeypatch):
-    make_repository(place / "home")
-    monkeypatch.setenv("HOME", str(place / "home"))
-    (place / "home" / "notes").mkdir()
-    project = make_repository(place / "home" / "project")
-    assert resolve_project_root(place / "home" / "notes") == place / "home" / "notes"
+def test_root_ignores_repository_in_home(base, monkeypatch):
+    make_repository(base / "home")
+    monkeypatch.setenv("HOME", str(base / "home"))
+    (base / "home" / "notes").mkdir()
+    project = make_repository(base / "home" / "project")
+    assert resolve_project_root(base / "home" / "notes") == base / "home" / "notes"
     assert resolve_project_root(project) == project
 
 
-def test_root_ignores_marker_above_home(place, monkeypatch):
-    monkeypatch.setenv("HOME", str(place / "users" / "me"))
-    (place / "users" / "me" / "notes").mkdir(parents=True)
-    (place / "users" / "pyproject.toml").touch()
-    make_repository(place / "users" / "other").rename(place / "users" / "me" / ".git")
-    assert resolve_project_root(place / "users" / "me" / "notes") == place / "users" / "me" / "notes"
+def test_root_ignores_marker_above_home(base, monkeypatch):
+    monkeypatch.setenv("HOME", str(base / "users" / "me"))
+    (base / "users" / "me" / "notes").mkdir(parents=True)
+    (base / "users" / "pyproject.toml").touch()
+    make_repository(base / "users" / "other").rename(base / "users" / "me" / ".git")
+    assert resolve_project_root(base / "users" / "me" / "notes") == base / "users" / "me" / "notes"
 
 
-def test_is_too_wide_home_and_parents(place, monkeypatch):
-    monkeypatch.setenv("HOME", str(place / "users" / "me"))
-    wide = [Path("/"), place, place / "users", place / "users" / "me"]
+def test_is_too_wide_home_and_parents(base, monkeypatch):
+    monkeypatch.setenv("HOME", str(base / "users" / "me"))
+    wide = [Path("/"), base, base / "users", base / "users" / "me"]
     assert all(map(project_root.is_too_wide, wide))
-    assert not project_root.is_too_wide(place / "users" / "me" / "project")
-    assert not project_root.is_too_wide(place / "users" / "other")
+    assert not project_root.is_too_wide(base / "users" / "me" / "project")
+    assert not project_root.is_too_wide(base / "users" / "other")
     with pytest.raises(ConfigError, match="not a project") as caught:
-        project_root.require_project(place)
+        project_root.require_project(base)
     assert caught.value.exit_code == 2
-    assert f"--project-root '{place}'" in caught.value.hint
+    assert f"--project-root '{base}'" in caught.value.hint
 
 
-def test_is_too_wide_home_of_user_database(place, monkeypatch):
-    monkeypatch.setenv("HOME", str(place))
+def test_is_too_wide_home_of_user_database(base, monkeypatch):
+    monkeypatch.setenv("HOME", str(base))
     assert project_root.is_too_wide(Path(pwd.getpwuid(os.geteuid()).pw_dir))
 
 
-def test_root_claude_marker_wins_over_nearer_pyproject(place):
-    nested = place / "project" / "package" / "src"
+def test_root_claude_marker_wins_over_nearer_pyproject(base):
+    nested = base / "project" / "package" / "src"
     nested.mkdir(parents=True)
-    (place / "project" / ".claude").mkdir()
-    (place / "project" / "package" / "pyproject.toml").touch()
-    assert resolve_project_root(nested) == place / "project"
+    (base / "project" / ".claude").mkdir()
+    (base / "project" / "package" / "pyproject.toml").touch()
+    assert resolve_project_root(nested) == base / "project"
 
 
-def test_root_pyproject_without_claude_marker(place):
-    nested = place / "project" / "src"
+def test_root_pyproject_without_claude_marker(base):
+    nested = base / "project" / "src"
     nested.mkdir(parents=True)
-    (place / "project" / "pyproject.toml").touch()
-    assert resolve_project_root(nested) == place / "project"
+    (base / "project" / "pyproject.toml").touch()
+    assert resolve_project_root(nested) == base / "project"
 
 
-def test_root_without_marker_is_the_directory(place):
-    assert resolve_project_root(place) == place
+def test_root_without_marker_is_the_directory(base):
+    assert resolve_project_root(base) == base
 
 
-def test_root_of_missing_directory_is_itself(place):
-    assert resolve_project_root(place / "missing") == place / "missing"
+def test_root_of_missing_directory_is_itself(base):
+    assert resolve_project_root(base / "missing") == base / "missing"
 
 
-def test_root_ignores_markers_in_home(place, monkeypatch):
-    monkeypatch.setenv("HOME", str(place))
-    (place / ".claude").mkdir()
-    (place / "pyproject.toml").touch()
-    (place / "notes").mkdir()
-    assert resolve_project_root(place / "notes") == place / "notes"
+def test_root_ignores_markers_in_home(base, monkeypatch):
+    monkeypatch.setenv("HOME", str(base))
+    (base / ".claude").mkdir()
+    (base / "pyproject.toml").touch()
+    (base / "notes").mkdir()
+    assert resolve_project_root(base / "notes") == base / "notes"
 
 
 def put_git_on_path(directory, monkeypatch, script):
@@ -205,58 +205,58 @@ def put_git_on_path(directory, monkeypatch, script):
     monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin" if script else str(directory))
 
 
-def test_root_without_git_is_nearest_repository(place, monkeypatch):
-    root = make_repository(place / "repo")
+def test_root_without_git_is_nearest_repository(base, monkeypatch):
+    root = make_repository(base / "repo")
     (root / "src").mkdir()
     (root / "src" / "pyproject.toml").touch()
-    put_git_on_path(place / "bin", monkeypatch, None)
+    put_git_on_path(base / "bin", monkeypatch, None)
     assert resolve_project_root(root / "src") == root
 
 
-def test_root_without_git_of_submodule_is_outer(place, monkeypatch):
-    inner, outer = make_repository(place / "inner"), make_repository(place / "outer")
+def test_root_without_git_of_submodule_is_outer(base, monkeypatch):
+    inner, outer = make_repository(base / "inner"), make_repository(base / "outer")
     git(outer, "submodule", "add", "-q", str(inner), "inner")
-    put_git_on_path(place / "bin", monkeypatch, None)
+    put_git_on_path(base / "bin", monkeypatch, None)
     assert resolve_project_root(outer / "inner") == outer
 
 
 @pytest.mark.parametrize("script", ["exec sleep 60", "sleep 60"])  # a child process keeps the pipe open
-def test_root_hung_git_falls_back_to_markers(place, monkeypatch, script):
-    root = make_repository(place / "repo")
+def test_root_hung_git_falls_back_to_markers(base, monkeypatch, script):
+    root = make_repository(base / "repo")
     (root / "src").mkdir()
     (root / "src" / ".claude").mkdir()
-    put_git_on_path(place / "bin", monkeypatch, f"#!/bin/sh\n{script}\n")
+    put_git_on_path(base / "bin", monkeypatch, f"#!/bin/sh\n{script}\n")
     monkeypatch.setattr(project_root, "GIT_LIMIT_S", 0.5)
     assert resolve_project_root(root / "src") == root / "src"
 
 
-def test_root_of_submodule_in_linked_work_tree(place):
-    inner = make_repository(place / "inner")
-    outer = make_repository(place / "outer")
+def test_root_of_submodule_in_linked_work_tree(base):
+    inner = make_repository(base / "inner")
+    outer = make_repository(base / "outer")
     git(outer, "submodule", "add", "-q", str(inner), "inner")
     git(outer, "commit", "-q", "-m", "add inner")
-    git(outer, "worktree", "add", "-q", str(place / "tree"))
-    git(place / "tree", "submodule", "update", "-q", "--init")
-    assert resolve_project_root(place / "tree" / "inner") == place / "tree"
+    git(outer, "worktree", "add", "-q", str(base / "tree"))
+    git(base / "tree", "submodule", "update", "-q", "--init")
+    assert resolve_project_root(base / "tree" / "inner") == base / "tree"
 
 
-def test_root_bare_repository_falls_back_to_markers(place):
-    bare = place / "project" / "store.git"
+def test_root_bare_repository_falls_back_to_markers(base):
+    bare = base / "project" / "store.git"
     bare.mkdir(parents=True)
     git(bare, "init", "-q", "--bare")
     assert resolve_project_root(bare) == bare
-    (place / "project" / "pyproject.toml").touch()
-    assert resolve_project_root(bare / "refs") == place / "project"
+    (base / "project" / "pyproject.toml").touch()
+    assert resolve_project_root(bare / "refs") == base / "project"
 
 
-def test_root_inside_git_directory_uses_marker(place):
-    root = make_repository(place / "repo")
+def test_root_inside_git_directory_uses_marker(base):
+    root = make_repository(base / "repo")
     (root / ".claude").mkdir()
     assert resolve_project_root(root / ".git" / "refs") == root
 
 
-def test_root_broken_submodule_falls_back_to_markers(place):
-    root = place / "project"
+def test_root_broken_submodule_falls_back_to_markers(base):
+    root = base / "project"
     (root / "vendored").mkdir(parents=True)
     (root / "pyproject.toml").touch()
     (root / "vendored" / ".git").write_text("gitdir: ../.git/modules/gone\n")
@@ -264,11 +264,11 @@ def test_root_broken_submodule_falls_back_to_markers(place):
 
 
 @pytest.mark.parametrize("script", ["#!/bin/sh\nexit 3\n", "#!/bin/sh\n", "#!/bin/sh\necho /etc\n"])
-def test_root_failing_git_falls_back_to_markers(place, monkeypatch, script):
-    root = make_repository(place / "repo")
+def test_root_failing_git_falls_back_to_markers(base, monkeypatch, script):
+    root = make_repository(base / "repo")
     (root / "src").mkdir()
     (root / "src" / "pyproject.toml").touch()
-    put_git_on_path(place / "bin", monkeypatch, script)
+    put_git_on_path(base / "bin", monkeypatch, script)
     assert resolve_project_root(root / "src") == root / "src"
 
 
@@ -285,8 +285,8 @@ ODD_NAMES = (
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_root_any_directory_name_is_resolved(place, name):
-    root = make_repository(place / os.fsdecode(name))
+def test_root_any_directory_name_is_resolved(base, name):
+    root = make_repository(base / os.fsdecode(name))
     (root / "src").mkdir()
     assert resolve_project_root(root / "src") == root
     assert os.fsencode(resolve_project_root(root / "src").name) == name
@@ -294,35 +294,35 @@ def test_root_any_directory_name_is_resolved(place, name):
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_root_any_directory_name_without_git(place, name):
-    root = place / os.fsdecode(name)
+def test_root_any_directory_name_without_git(base, name):
+    root = base / os.fsdecode(name)
     (root / "src").mkdir(parents=True)
     (root / ".claude").mkdir()
     assert resolve_project_root(root / "src") == root
 
 
-def test_require_text_non_utf8_path_is_refused(place):
-    require_text(place / "größe\n")
+def test_require_text_non_utf8_path_is_refused(base):
+    require_text(base / "größe\n")
     with pytest.raises(ConfigError, match=r"raw \\udcff.*not UTF-8"):
-        require_text(place / os.fsdecode(b"raw \xff"))
+        require_text(base / os.fsdecode(b"raw \xff"))
 
 
-def test_root_home_only_from_home_itself(place, monkeypatch):
-    monkeypatch.setenv("HOME", str(place))
-    (place / ".claude").mkdir()
-    assert resolve_project_root(place) == place
-    (place / "work").mkdir()
-    (place / "work" / "pyproject.toml").touch()
-    (place / "work" / "src").mkdir()
-    assert resolve_project_root(place / "work" / "src") == place / "work"
+def test_root_home_only_from_home_itself(base, monkeypatch):
+    monkeypatch.setenv("HOME", str(base))
+    (base / ".claude").mkdir()
+    assert resolve_project_root(base) == base
+    (base / "work").mkdir()
+    (base / "work" / "pyproject.toml").touch()
+    (base / "work" / "src").mkdir()
+    assert resolve_project_root(base / "work" / "src") == base / "work"
 
 
-def test_root_ignores_markers_in_symlinked_home(place, monkeypatch, tmp_path):
-    (tmp_path / "link").symlink_to(place)
+def test_root_ignores_markers_in_symlinked_home(base, monkeypatch, tmp_path):
+    (tmp_path / "link").symlink_to(base)
     monkeypatch.setenv("HOME", str(tmp_path / "link"))
-    (place / ".claude").mkdir()
-    (place / "notes").mkdir()
-    assert resolve_project_root(place / "notes") == place / "notes"
+    (base / ".claude").mkdir()
+    (base / "notes").mkdir()
+    assert resolve_project_root(base / "notes") == base / "notes"
 
 
 CHROOT = """
@@ -337,33 +337,33 @@ print(resolve_project_root(Path("/work/src")), resolve_project_root(Path("/")))
 
 @pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another directory the root of the file system")
-def test_root_ignores_marker_in_file_system_root(place):
-    (place / "work" / "src").mkdir(parents=True)
-    (place / ".claude").mkdir()
-    (place / "pyproject.toml").touch()
-    answer = subprocess.run([sys.executable, "-c", CHROOT, place], capture_output=True, text=True, check=True)
+def test_root_ignores_marker_in_file_system_root(base):
+    (base / "work" / "src").mkdir(parents=True)
+    (base / ".claude").mkdir()
+    (base / "pyproject.toml").touch()
+    answer = subprocess.run([sys.executable, "-c", CHROOT, base], capture_output=True, text=True, check=True)
     assert answer.stdout == "/work/src /\n"
 
 
-def test_root_symlink_loop_and_user_without_home(place, monkeypatch):
+def test_root_symlink_loop_and_user_without_home(base, monkeypatch):
     monkeypatch.setattr(Path, "home", classmethod(no_home))
-    (place / "project" / ".claude").mkdir(parents=True)
-    (place / "project" / "loop").symlink_to(place / "project" / "loop")
-    assert resolve_project_root(place / "project") == place / "project"
+    (base / "project" / ".claude").mkdir(parents=True)
+    (base / "project" / "loop").symlink_to(base / "project" / "loop")
+    assert resolve_project_root(base / "project") == base / "project"
 
 
 def no_home(cls):
     raise RuntimeError("Could not determine home directory.")
 
 
-def test_generate_project_id_is_the_same_for_all_paths(place):
-    root = place / "projekt ü"
+def test_generate_project_id_is_the_same_for_all_paths(base):
+    root = base / "projekt ü"
     root.mkdir()
-    link = place / "link"
+    link = base / "link"
     link.symlink_to(root)
     identifier = generate_project_id(root)
     assert identifier == generate_project_id(link)
-    assert identifier != generate_project_id(place)
+    assert identifier != generate_project_id(base)
     assert len(identifier) == 10
     assert identifier.startswith("p_")
     assert int(identifier[2:], 16) >= 0

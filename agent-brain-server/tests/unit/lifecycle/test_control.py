@@ -59,12 +59,12 @@ def test_start_daemon_silent_daemon_hint_names_command(project, silent_port):
 
 @pytest.mark.parametrize("mode", ["project", "shared"])
 def test_start_server_silent_timeout_is_shorter(project, silent_port, mode):
-    place = resolve_state_dir(project) if mode == "project" else brain_home()
-    prepare_state_dir(place)
+    state_dir = resolve_state_dir(project) if mode == "project" else brain_home()
+    prepare_state_dir(state_dir)
     root = str(project) if mode == "project" else None
-    write_runtime(place, describe_silent_server(silent_port, mode=mode, project_root=root))
+    write_runtime(state_dir, describe_silent_server(silent_port, mode=mode, project_root=root))
     limits = {"timeout_s": 3_600, "silent_timeout_s": 0.2}
-    with StateLock(place), pytest.raises(DeadlineError, match=f"process {os.getpid()}") as caught:
+    with StateLock(state_dir), pytest.raises(DeadlineError, match=f"process {os.getpid()}") as caught:
         start_server(project, **limits) if mode == "project" else start_daemon(**limits)
     assert "stop" in caught.value.hint
 

@@ -20,16 +20,16 @@ WAIT_LIMIT_S = 120.0
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
-    place = tmp_path / "state"
-    prepare_state_dir(place)
-    return place
+    state_dir = tmp_path / "state"
+    prepare_state_dir(state_dir)
+    return state_dir
 
 
 @pytest.fixture
-def lock(place: Path) -> Iterator[StateLock]:
-    with StateLock(place) as lock:
+def lock(state_dir: Path) -> Iterator[StateLock]:
+    with StateLock(state_dir) as lock:
         yield lock
 
 
@@ -44,10 +44,10 @@ def state(tmp_path: Path) -> RuntimeState:
 
 
 @pytest.fixture
-def publisher(place: Path, state: RuntimeState, lock: StateLock, tmp_path: Path) -> RuntimePublisher:
-    publisher = RuntimePublisher(place, state, lock)
+def publisher(state_dir: Path, state: RuntimeState, lock: StateLock, tmp_path: Path) -> RuntimePublisher:
+    publisher = RuntimePublisher(state_dir, state, lock)
     publisher.publish()
-    registry.register(tmp_path, place)
+    registry.register(tmp_path, state_dir)
     return publisher
 
 
@@ -60,27 +60,29 @@ def tick_until(publisher: RuntimePublisher, condition: Callable[[], bool]) -> No
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", '{"schema_version": 3}', '{"schema_version": 1, "port": 1}', None])
-def test_tick_rewrites_damaged_runtime_file(publisher, place, state, text):
-    runtime_path(place).unlink() if text is None else runtime_path(place).write_text(text)
-    tick_until(publisher, lambda: runtime_path(place).exists() and '"ds_012345"' in runtime_path(place).read_text())
-    assert read_runtime(place) == state
+def test_tick_rewrites_damaged_runtime_file(publisher, state_dir, state, text):
+    runtime_path(state_dir).unlink() if text is None else runtime_path(state_dir).write_text(text)
+    tick_until(
+        publisher, lambda: runtime_path(state_dir).exists() and '"ds_012345"' in runtime_path(state_dir).read_text()
+    )
+    assert read_runtime(state_dir) == state
 
 
 @pytest.mark.parametrize("find", [lock_path, pid_path])
-def test_tick_rewrites_holder_and_pid(publisher, place, lock, find):
+def test_tick_rewrites_holder_and_pid(publisher, state_dir, lock, find):
     pid = os.getpid()
-    find(place).write_text("1 7\n")
-    tick_until(publisher, lambda: (read_pid(place), read_holder(place)) == (pid, (pid, read_start_time(pid))))
+    find(state_dir).write_text("1 7\n")
+    tick_until(publisher, lambda: (read_pid(state_dir), read_holder(state_dir)) == (pid, (pid, read_start_time(pid))))
     assert lock.is_intact()
 
 
-def test_tick_repairs_damaged_registry(publisher, place, tmp_path):
+def test_tick_repairs_damaged_registry(publisher, state_dir, tmp_path):
     publisher.tick()
     registry_path().write_text("torn")
-    tick_until(publisher, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
+    tick_until(publisher, lambda: registry.entries() == [RegistryEntry(tmp_path, state_dir)])
 
 
-def test_tick_does_not_create_removed_home(publisher, place):
+def test_tick_does_not_create_removed_home(publisher, state_dir):
     shutil.rmtree(registry_path().parent)
     for _ in range(3):
         publisher.tick()
@@ -88,41 +90,41 @@ def test_tick_does_not_create_removed_home(publisher, place):
     assert not registry_path().parent.exists()
 
 
-def test_tick_rewrites_deleted_registry(publisher, place, tmp_path):
+def test_tick_rewrites_deleted_registry(publisher, state_dir, tmp_path):
     publisher.tick()
     registry_path().unlink()
-    tick_until(publisher, lambda: registry.entries() == [RegistryEntry(tmp_path, place)])
+    tick_until(publisher, lambda: registry.entries() == [RegistryEntry(tmp_path, state_dir)])
 
 
-def test_tick_valid_files_are_not_written(publisher, place):
-    before = runtime_path(place).stat(), registry_path().stat().st_mtime_ns
+def test_tick_valid_files_are_not_written(publisher, state_dir):
+    before = runtime_path(state_dir).stat(), registry_path().stat().st_mtime_ns
     for _ in range(3):
         publisher.tick()
         time.sleep(0.05)
-    after = runtime_path(place).stat(), registry_path().stat().st_mtime_ns
+    after = runtime_path(state_dir).stat(), registry_path().stat().st_mtime_ns
     assert [found.st_ino for found in (before[0], after[0])] == [before[0].st_ino] * 2
     assert before[1] == after[1]
 
 
-def test_tick_after_withdraw_writes_nothing(publisher, place):
-    runtime_path(place).write_text("torn")
+def test_tick_after_withdraw_writes_nothing(publisher, state_dir):
+    runtime_path(state_dir).write_text("torn")
     publisher.tick()
     publisher.withdraw()
     for _ in range(3):
         publisher.tick()
         time.sleep(0.05)
-    assert not runtime_path(place).exists()
+    assert not runtime_path(state_dir).exists()
 
 
-def test_withdraw_keeps_file_of_successor(publisher, place):
-    lock_path(place).unlink()
+def test_withdraw_keeps_file_of_successor(publisher, state_dir):
+    lock_path(state_dir).unlink()
     publisher.withdraw()
-    assert runtime_path(place).exists()
+    assert runtime_path(state_dir).exists()
 
 
-def test_tick_write_failure_is_logged_once(publisher, place, caplog):
-    runtime_path(place).unlink()
-    runtime_path(place).mkdir()
+def test_tick_write_failure_is_logged_once(publisher, state_dir, caplog):
+    runtime_path(state_dir).unlink()
+    runtime_path(state_dir).mkdir()
     tick_until(publisher, lambda: "cannot find the server" in caplog.text)
     for _ in range(3):
         publisher.tick()

@@ -29,20 +29,20 @@ def project(tmp_path: Path) -> RegisteredProject:
 
 
 def test_pointer_is_rewritten_and_withdrawn(project: RegisteredProject) -> None:
-    place = default_state_dir(project.root)
+    state_dir = default_state_dir(project.root)
     for url in (URL, "http://127.0.0.1:1"):
         point_to_daemon(project, url)
-        pointer = read_pointer(place)
+        pointer = read_pointer(state_dir)
         assert pointer is not None
         assert (pointer.base_url, pointer.project_id, pointer.project_root) == (
             url,
             project.project_id,
             str(project.root),
         )
-    assert is_stale(place)
+    assert is_stale(state_dir)
     withdraw_pointer(project)
     withdraw_pointer(project)
-    assert sorted(path.name for path in place.iterdir()) == [".gitignore", "owner.json"]
+    assert sorted(path.name for path in state_dir.iterdir()) == [".gitignore", "owner.json"]
 
 
 def test_withdraw_keeps_the_pointer_of_another_daemon(project: RegisteredProject) -> None:
@@ -65,30 +65,30 @@ def test_pointer_is_in_the_named_state_dir(project: RegisteredProject, tmp_path:
 
 
 def test_pointer_does_not_replace_a_running_server(project: RegisteredProject) -> None:
-    place = default_state_dir(project.root)
-    prepare_state_dir(place)
-    with StateLock(place):
+    state_dir = default_state_dir(project.root)
+    prepare_state_dir(state_dir)
+    with StateLock(state_dir):
         with pytest.raises(ConflictError, match="separate server") as refused:
             point_to_daemon(project, URL)
         assert refused.value.code == "project_server_running"
         assert str(project.root) in refused.value.hint
-        assert not runtime_path(place).exists()
+        assert not runtime_path(state_dir).exists()
     point_to_daemon(project, URL)
-    with StateLock(place):
+    with StateLock(state_dir):
         withdraw_pointer(project)
-        assert read_pointer(place) is not None
+        assert read_pointer(state_dir) is not None
 
 
 def test_point_to_daemon_waits_for_a_probe_of_the_lock(project: RegisteredProject) -> None:
-    place = default_state_dir(project.root)
-    prepare_state_dir(place)
-    lock = StateLock(place)
+    state_dir = default_state_dir(project.root)
+    prepare_state_dir(state_dir)
+    lock = StateLock(state_dir)
     assert lock.acquire()
     timer = threading.Timer(PROBE_PATIENCE_S / 4, lock.release)
     timer.start()
     point_to_daemon(project, URL)
     timer.join()
-    assert read_pointer(place) is not None
+    assert read_pointer(state_dir) is not None
 
 
 def test_withdraw_keeps_the_pointer_of_another_project(project: RegisteredProject, tmp_path: Path) -> None:
@@ -100,11 +100,11 @@ def test_withdraw_keeps_the_pointer_of_another_project(project: RegisteredProjec
 
 @pytest.mark.parametrize("text", ["", "{", '{"schema_version": 7}', '{"mode": "project"}'])
 def test_withdraw_keeps_an_invalid_pointer(project: RegisteredProject, text: str) -> None:
-    place = default_state_dir(project.root)
-    prepare_state_dir(place)
-    runtime_path(place).write_text(text)
+    state_dir = default_state_dir(project.root)
+    prepare_state_dir(state_dir)
+    runtime_path(state_dir).write_text(text)
     withdraw_pointer(project)
-    assert runtime_path(place).read_text() == text
+    assert runtime_path(state_dir).read_text() == text
 
 
 def test_unusable_state_dir_is_a_conflict_or_logged(

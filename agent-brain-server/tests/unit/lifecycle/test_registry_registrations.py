@@ -59,20 +59,20 @@ def test_registration_is_saved_listed_and_deleted(project: RegisteredProject) ->
 
 
 def test_registration_keeps_the_named_state_dir(project: RegisteredProject, tmp_path: Path) -> None:
-    place = tmp_path / "Ort ü"
-    moved = make_registration(project.root, place)
+    state_dir = tmp_path / "Ort ü"
+    moved = make_registration(project.root, state_dir)
     save_registration(moved)
     assert list_registrations() == [moved]
-    assert (moved.locate_state_dir(), project.locate_state_dir()) == (place, default_state_dir(project.root))
+    assert (moved.locate_state_dir(), project.locate_state_dir()) == (state_dir, default_state_dir(project.root))
     save_registration(project)
     assert list_registrations() == [project]
 
 
-@pytest.mark.parametrize("place", [3, "relative", "/with\0zero", "", None])
-def test_registration_with_invalid_state_dir_uses_default(project: RegisteredProject, place: object) -> None:
+@pytest.mark.parametrize("state_dir", [3, "relative", "/with\0zero", "", None])
+def test_registration_with_invalid_state_dir_uses_default(project: RegisteredProject, state_dir: object) -> None:
     save_registration(project)
     path = shared_project_file(project.project_id)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"state_dir": place}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"state_dir": state_dir}))
     assert list_registrations() == [project]
 
 

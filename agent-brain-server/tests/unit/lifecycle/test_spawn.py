@@ -53,10 +53,10 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
     root = (tmp_path / "Projekt mit Ä").resolve()
     root.mkdir()
-    place = resolve_state_dir(root)
-    prepare_state_dir(place)
+    state_dir = resolve_state_dir(root)
+    prepare_state_dir(state_dir)
     yield root
-    state = read_runtime(place)
+    state = read_runtime(state_dir)
     if state is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(state.pid, signal.SIGKILL)
@@ -64,9 +64,9 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def plan(project):
-    place = resolve_state_dir(project)
-    arguments = ("--project-root", str(project), "--state-dir", str(place))
-    return LaunchPlan("the server of X", place, arguments, "agent-brain status", "agent-brain stop")
+    state_dir = resolve_state_dir(project)
+    arguments = ("--project-root", str(project), "--state-dir", str(state_dir))
+    return LaunchPlan("the server of X", state_dir, arguments, "agent-brain status", "agent-brain stop")
 
 
 def try_launch(plan, overrides=None, limit_s=LIMIT_S):

@@ -59,7 +59,7 @@ def project(tmp_path):
 
 
 @pytest.fixture
-def place(project):
+def state_dir(project):
     return default_state_dir(project)
 
 
@@ -184,9 +184,9 @@ def test_count_projects_comes_from_health(canned_server, state):
     assert count_projects(describe(1)) is None
 
 
-def test_register_project_sends_only_non_default_state_dir(canned_server, state, project, place, tmp_path):
+def test_register_project_sends_only_non_default_state_dir(canned_server, state, project, state_dir, tmp_path):
     canned_server.answer_json({}, status="201 Created")
-    registered = register_project(state, project, place)
+    registered = register_project(state, project, state_dir)
     assert (registered.project_root, registered.project_id) == (str(project), generate_project_id(project))
     assert (registered.base_url, registered.token) == (state.base_url, state.token)
     register_project(state, project, tmp_path / "Zustand ü")
@@ -213,31 +213,31 @@ def test_register_project_non_utf8_path_is_refused(canned_server, state, project
     assert canned_server.requests == []
 
 
-def test_register_project_retries_after_a_lock_probe(canned_server, state, project, place, monkeypatch):
+def test_register_project_retries_after_a_lock_probe(canned_server, state, project, state_dir, monkeypatch):
     refuse(canned_server, daemon.SERVER_RUNNING_CODE)
     timer = threading.Timer(0.2, canned_server.answer_json, [{}])
     timer.start()
-    assert register_project(state, project, place).project_root == str(project)
+    assert register_project(state, project, state_dir).project_root == str(project)
     timer.join()
     assert len(canned_server.requests) > 1
 
     refuse(canned_server, daemon.SERVER_RUNNING_CODE)
-    prepare_state_dir(place)
-    with StateLock(place), pytest.raises(ServerRefusedError) as caught:
-        register_project(state, project, place)
+    prepare_state_dir(state_dir)
+    with StateLock(state_dir), pytest.raises(ServerRefusedError) as caught:
+        register_project(state, project, state_dir)
     assert caught.value.code == daemon.SERVER_RUNNING_CODE
     monkeypatch.setattr(daemon, "PROBES_LIMIT_S", 0.1)
     with pytest.raises(ServerRefusedError):
-        register_project(state, project, place)
+        register_project(state, project, state_dir)
 
 
-def test_register_project_other_errors_are_raised(canned_server, state, project, place):
+def test_register_project_other_errors_are_raised(canned_server, state, project, state_dir):
     refuse(canned_server, "project_root_missing")
     with pytest.raises(ServerRefusedError, match="No"):
-        register_project(state, project, place)
+        register_project(state, project, state_dir)
     assert len(canned_server.requests) == 1
     with pytest.raises(NotRunningError):
-        register_project(describe(1), project, place)
+        register_project(describe(1), project, state_dir)
 
 
 def test_unregister_project_asks_running_daemon(canned_server, living, project):
