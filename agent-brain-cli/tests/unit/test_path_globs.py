@@ -8,7 +8,7 @@ import pytest
 
 from agent_brain_cli.path_globs import resolve_globs
 from agent_brain_cli.results import locate
-from agent_brain_server.support.globs import compile_choice
+from agent_brain_server.support.globs import compile_selection
 
 FILES = [
     "a.py",
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def choose(root: Path, current: Path, *globs: str) -> set[str]:
-    chosen = compile_choice(resolve_globs(globs, root, current), "file_paths")
+    chosen = compile_selection(resolve_globs(globs, root, current), "file_paths")
     assert chosen is not None
     return {name for name in FILES if chosen.match_file(name)}
 

@@ -34,7 +34,7 @@ from agent_brain_server.services.runs import MAX_SLICE_S, Counters, Run, TreeCha
 from agent_brain_server.services.slow_files import SlowFiles, is_suspect
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager
-from agent_brain_server.support.globs import compile_choice, compile_globs
+from agent_brain_server.support.globs import compile_globs, compile_selection
 from agent_brain_server.types import FileChunks, FileRecord, FileStat, ReplacedFiles, Skip
 
 logger = logging.getLogger(__name__)
@@ -273,7 +273,7 @@ class Pipeline:
             InvalidRequestError: Its folder is outside the project, or a glob or number is not allowed.
         """
         resolve_start(self._root, Path(request.folder_path))
-        compile_choice(tuple(request.include_patterns), "include_patterns")
+        compile_selection(tuple(request.include_patterns), "include_patterns")
         compile_globs(tuple(request.exclude_patterns), "exclude_patterns")
         self.chunk_options(request)
 
@@ -347,7 +347,7 @@ class Pipeline:
         walk = walk_files(self._root, start, options, self._targets(request, paths, records))
         if paths is None:
             self._uses_git[request.folder_path] = walk.uses_git
-        include = compile_choice(options.include_patterns, "include_patterns")
+        include = compile_selection(options.include_patterns, "include_patterns")
         prefix = start.relative_to(self._root).as_posix()
         scope = IndexScope(
             prefix="" if prefix == "." else prefix,

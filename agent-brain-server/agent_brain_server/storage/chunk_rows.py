@@ -12,7 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from agent_brain_server.storage.database import Database
-from agent_brain_server.support.globs import compile_choice
+from agent_brain_server.support.globs import compile_selection
 from agent_brain_server.support.tokens import normalize_name
 from agent_brain_server.types import (
     AllowedChunks,
@@ -265,7 +265,7 @@ class FilterResolver:
 
     def _look_up(self, query_filter: QueryFilter) -> AllowedChunks:
         files: dict[int, str] | None = None
-        globs = compile_choice(query_filter.file_paths, "file_paths")
+        globs = compile_selection(query_filter.file_paths, "file_paths")
         with self._database.reading() as connection:
             if globs is not None:
                 rows = connection.execute("SELECT file_id, path FROM files ORDER BY path")

@@ -49,13 +49,13 @@ class Glob:
 
     Attributes:
         negated: Whether it began with `!`, so that it excludes what it matches.
-        covering: Matches paths that match the glob, or that are inside a directory that does.
-        naming: Matches paths that match the glob themselves; directories end in `/`.
+        subtree: Matches paths that match the glob, or that are inside a directory that does.
+        exact: Matches paths that match the glob themselves; directories end in `/`.
     """
 
     negated: bool
-    covering: re.Pattern[str]
-    naming: re.Pattern[str]
+    subtree: re.Pattern[str]
+    exact: re.Pattern[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class GlobList:
     def match_file(self, path: str) -> bool:
         """Return whether a file is selected by a glob that matches it or one of its directories."""
         for glob in reversed(self.globs):
-            if glob.covering.match(path):
+            if glob.subtree.match(path):
                 return not glob.negated
         return self.otherwise
 
-    def judge(self, path: str) -> bool | None:
+    def match_path(self, path: str) -> bool | None:
         """Return whether a path itself is selected, `None` if no glob matches; directories end in `/`."""
         for glob in reversed(self.globs):
-            if glob.naming.match(path):
+            if glob.exact.match(path):
                 return not glob.negated
         return None
 
@@ -103,7 +103,7 @@ def compile_globs(globs: Sequence[str], field: str) -> GlobList | None:
     return GlobList(tuple(compiled))
 
 
-def compile_choice(globs: Sequence[str], field: str) -> GlobList | None:
+def compile_selection(globs: Sequence[str], field: str) -> GlobList | None:
     """Compile globs that select files; if all begin with `!`, they select all files that they do not match.
 
     Args:
@@ -148,10 +148,10 @@ def compile_glob(glob: str) -> Glob:
     body, is_open = _translate(text)
     is_directory = text.endswith("/")
     if is_open:
-        covering, naming = ("[^/]+/", ".*/\\Z") if is_directory else ("[^/]", ".+\\Z")
+        subtree, exact = ("[^/]+/", ".*/\\Z") if is_directory else ("[^/]", ".+\\Z")
     else:
-        covering, naming = ("/", "/\\Z") if is_directory else (r"(?:/|\Z)", r"/?\Z")
-    return Glob(negated, re.compile(body + covering, re.DOTALL), re.compile(body + naming, re.DOTALL))
+        subtree, exact = ("/", "/\\Z") if is_directory else (r"(?:/|\Z)", r"/?\Z")
+    return Glob(negated, re.compile(body + subtree, re.DOTALL), re.compile(body + exact, re.DOTALL))
 
 
 def _strip(glob: str) -> str:

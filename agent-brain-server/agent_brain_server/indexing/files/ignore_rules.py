@@ -99,7 +99,7 @@ class IgnoreRules:
             is_directory: Whether it is a directory; a link to a directory is not.
         """
         for prefix, globs in self._levels:
-            verdict = globs.judge(path[len(prefix) :] + ("/" if is_directory else ""))
+            verdict = globs.match_path(path[len(prefix) :] + ("/" if is_directory else ""))
             if verdict is not None:
                 return verdict
         return False

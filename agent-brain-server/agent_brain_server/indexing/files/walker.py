@@ -25,7 +25,7 @@ from agent_brain_server.indexing.files.ignore_rules import (
 )
 from agent_brain_server.indexing.files.secret_files import is_secret_path
 from agent_brain_server.support.git import find_own_work_tree, is_ignored
-from agent_brain_server.support.globs import GlobList, compile_choice, compile_globs
+from agent_brain_server.support.globs import GlobList, compile_globs, compile_selection
 from agent_brain_server.types import FileStat, Skip, SkipReason
 
 DEFAULT_MAX_FILE_BYTES = 1_000_000  # larger files are data or generated, and their chunks would dominate answers
@@ -116,7 +116,7 @@ def walk_files(root: Path, start: Path, options: WalkOptions, targets: WalkTarge
         InvalidRequestError: `start` is outside the root or is neither file nor directory, or a glob is invalid.
         GitUnavailableError: The targets require git, and it fails; walk without targets instead.
     """
-    include = compile_choice(options.include_patterns, "include_patterns")
+    include = compile_selection(options.include_patterns, "include_patterns")
     exclude = compile_globs(options.exclude_patterns, "exclude_patterns")
     root = root.resolve()
     start = resolve_start(root, start)
@@ -149,7 +149,7 @@ def is_excluded(root: Path, path: bytes, options: WalkOptions, *, uses_git: bool
         uses_git: Whether git lists the files of this project.
     """
     name = path.decode("utf-8", "backslashreplace")
-    include = compile_choice(options.include_patterns, "include_patterns")
+    include = compile_selection(options.include_patterns, "include_patterns")
     exclude = compile_globs(options.exclude_patterns, "exclude_patterns")
     if (include is not None and not include.match_file(name)) or (exclude is not None and exclude.match_file(name)):
         return True

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pathspec import GitIgnoreSpec
 
 from agent_brain_server.errors import InvalidRequestError
-from agent_brain_server.support.globs import GlobError, compile_choice, compile_glob, compile_globs, compile_lines
+from agent_brain_server.support.globs import GlobError, compile_glob, compile_globs, compile_lines, compile_selection
 
 LIMIT_S = 20.0  # CPU seconds; these take some hundredths, and a backtracking matcher takes years
 
@@ -27,7 +27,7 @@ PATHS = st.lists(st.text("abz", min_size=1, max_size=4), min_size=1, max_size=5)
 
 
 def choose(globs, *paths):
-    compiled = compile_choice(globs, "file_paths")
+    compiled = compile_selection(globs, "file_paths")
     return [path for path in paths if compiled.match_file(path)]
 
 
@@ -47,8 +47,8 @@ def test_glob_matching_takes_linear_time(unit, letter):
     glob = compile_glob(unit * (497 // len(unit)) + "a*c")
     began = time.process_time()
     for path in ("a" * 4000, "ab" * 2000, "a/" * 2000 + "b", (letter + "a") * 2000):
-        glob.covering.match(path)
-        glob.naming.match(path)
+        glob.subtree.match(path)
+        glob.exact.match(path)
     assert time.process_time() - began < LIMIT_S
 
 
@@ -106,7 +106,7 @@ def test_compile_globs_invalid_glob_names_field(glob):
 
 
 def test_compile_globs_empty_returns_none():
-    assert compile_globs([], "file_paths") is compile_choice((), "file_paths") is None
+    assert compile_globs([], "file_paths") is compile_selection((), "file_paths") is None
 
 
 IGNORE_FILES = [
@@ -136,6 +136,6 @@ def test_compile_lines_matches_git(tmp_path: Path, lines: list[str]) -> None:
     kept = []
     for name in [*names, ".gitignore"]:
         above = [f"{parent}/" for parent in reversed(list(map(str, Path(name).parents))[:-1])]
-        if not any(globs.judge(path) for path in [*above, name]):
+        if not any(globs.match_path(path) for path in [*above, name]):
             kept.append(name)
     assert sorted(kept) == sorted(filter(None, listed.split("\0")))
