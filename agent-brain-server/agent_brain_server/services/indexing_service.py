@@ -107,7 +107,7 @@ class IndexingService:
         self._sync = SyncSlot()
         self._running: RunningJob | None = None
         self._known: dict[str, Difference] = {}  # what the next job of a root need not find again, by its request
-        self._embedding: list[RunningJob] = []
+        self._awaiting_vectors: list[RunningJob] = []
         self._vectors_due = False
         self._stopping = threading.Event()
         self._store_lock = threading.Lock()
@@ -255,7 +255,7 @@ class IndexingService:
         return self._stopping.is_set() or self._slots.has_waiters() or self._sync.has_request()
 
     def _has_work(self) -> bool:
-        return bool(self._embedding or self._vectors_due or self._slow) or self._has_urgent_work()
+        return bool(self._awaiting_vectors or self._vectors_due or self._slow) or self._has_urgent_work()
 
     def _has_urgent_work(self) -> bool:
         return self._sync.has_request() or self.jobs.has_queued()
@@ -271,8 +271,8 @@ class IndexingService:
             with bind_job(job.status.job_id, job.correlation_id):
                 self._run(job)
             return True
-        if self._embedding or self._vectors_due or self._slow:
-            first = self._embedding[0] if self._embedding else None
+        if self._awaiting_vectors or self._vectors_due or self._slow:
+            first = self._awaiting_vectors[0] if self._awaiting_vectors else None
             with bind_job(first.status.job_id, first.correlation_id) if first else contextlib.nullcontext():
                 if self._slow:
                     self._index_slow_files()
@@ -365,7 +365,7 @@ class IndexingService:
         """Remember that the chunks of a run need vectors, and what it has indexed."""
         if isinstance(run.counters, RunningJob):
             remember_root(self._documents, self._pipeline.normalize(run.request))
-            self._embedding.append(run.counters)
+            self._awaiting_vectors.append(run.counters)
         elif difference.changed or difference.removed:
             self._vectors_due = True
         else:
@@ -379,13 +379,13 @@ class IndexingService:
         except Exception as error:  # noqa: BLE001 - boundary: the thread continues with the next job
             self._fail_all(error)
             return
-        self._embedding = [job for job in self._embedding if not job.cancelled.is_set()]
+        self._awaiting_vectors = [job for job in self._awaiting_vectors if not job.cancelled.is_set()]
         if not self._slow:
             self._complete_keywords()
 
     def _complete_keywords(self) -> None:
         """Report the keyword half of the running jobs as complete."""
-        for job in self._embedding:
+        for job in self._awaiting_vectors:
             if not job.keywords_ready:
                 job.keywords_ready, job.phase = True, "embedding"
                 with bind_job(job.status.job_id, job.correlation_id):
@@ -399,32 +399,32 @@ class IndexingService:
         except Exception as error:  # noqa: BLE001 - boundary: keyword search works without vectors
             self._fail_all(error)
             return
-        self._embedding = [job for job in self._embedding if not job.cancelled.is_set()]
+        self._awaiting_vectors = [job for job in self._awaiting_vectors if not job.cancelled.is_set()]
         if self._queue.is_empty():
             self._vectors_due = False
             self._count_vectors()
-            for job in self._embedding:
+            for job in self._awaiting_vectors:
                 self.jobs.finish(job, "done")
-            self._embedding.clear()
+            self._awaiting_vectors.clear()
 
     def _should_pause(self) -> bool:
         self._count_vectors()
         is_needed = self._vectors_due or bool(self._slow)
-        is_needed = is_needed or any(not job.cancelled.is_set() for job in self._embedding)
+        is_needed = is_needed or any(not job.cancelled.is_set() for job in self._awaiting_vectors)
         return self._stopping.is_set() or not is_needed or self._has_urgent_work() or self._slots.is_over(self._turn)
 
     def _count_vectors(self) -> None:
         counts = self._documents.counts()
-        for job in self._embedding:
+        for job in self._awaiting_vectors:
             job.vectors_total, job.vectors_done = counts.chunks, counts.embedded
 
     def _fail_all(self, error: Exception) -> None:
-        for job in self._embedding:
+        for job in self._awaiting_vectors:
             self._fail(job, error)
-        if not self._embedding and not self._queue.is_blocked():
+        if not self._awaiting_vectors and not self._queue.is_blocked():
             logger.error("changes of the tree could not be indexed completely", exc_info=error)
             self._stopping.wait(RETRY_S)
-        self._embedding.clear()
+        self._awaiting_vectors.clear()
         self._vectors_due = False
 
     def _fail(self, job: RunningJob, error: Exception) -> None:

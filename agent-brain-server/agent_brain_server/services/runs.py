@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -182,7 +183,7 @@ class RunningJob(Counters):
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
+class Run(ABC):
     """One run of the pipeline.
 
     Attributes:
@@ -205,13 +206,13 @@ class Run:
     late: list[FileStat] = field(default_factory=list)
     ignored: set[bytes] = field(default_factory=set)
 
+    @abstractmethod
     def slices(self, changed: Sequence[FileStat]) -> Iterator[Sequence[FileStat]]:
         """Yield the changed files in portions; the reader puts those that it does not read into `unread`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def should_yield(self, file: FileStat) -> bool:
         """Return whether other work is more urgent than reading a file."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True, kw_only=True)
