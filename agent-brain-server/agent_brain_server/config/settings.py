@@ -21,7 +21,6 @@ from agent_brain_server.config.trust import (
     find_chroma_fault,
     find_ignored,
     find_withheld,
-    is_loopback,
     read_project_file,
     renew_trust,
 )
@@ -45,6 +44,7 @@ from agent_brain_server.support.atomic_file import (
     serialize_document,
     write_atomic,
 )
+from agent_brain_server.support.http_client import is_loopback
 
 ENVIRONMENT_PREFIX = "AGENT_BRAIN_"
 FLAG_ORIGIN = "flag"

@@ -6,7 +6,6 @@ ignored until the user trusts the file: `agent-brain trust` records its path and
 """
 
 import hashlib
-import ipaddress
 import logging
 import stat
 from collections.abc import Callable, Collection, Mapping
@@ -26,6 +25,7 @@ from agent_brain_server.support.atomic_file import (
     read_document,
     write_atomic,
 )
+from agent_brain_server.support.http_client import is_loopback
 from agent_brain_server.support.state_files import remove_temporaries
 
 logger = logging.getLogger(__name__)
@@ -128,14 +128,6 @@ class Ignored:
         if self.withheld:
             return f"{self.path} is {self.reason}; not sent to its address: {', '.join(self.withheld)}."
         return f"{self.path} is {self.reason}; ignored: {', '.join(self.values)}."
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host` is reachable only from this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def find_url_fault(url: str) -> str | None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent_brain_server.config.settings import DEFAULT_ORIGIN, load_settings
-from agent_brain_server.config.trust import is_loopback
 from agent_brain_server.errors import ConfigError, StateDirError, UnknownSchemaError
 from agent_brain_server.lifecycle.registry import Registration, check_registration
 from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import SharedPointer, read_pointer
 from agent_brain_server.storage_paths import brain_home, shared_config_path
+from agent_brain_server.support.http_client import is_loopback
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ import numpy as np
 from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chunk_rows import keys_array
 from agent_brain_server.storage.database import DAMAGED_CODE
+from agent_brain_server.support.http_client import is_loopback
 from agent_brain_server.types import ChromaServer, Hit, Keys, Vectors
 
 logger = logging.getLogger(__name__)
@@ -364,8 +365,6 @@ class _ChromaApi:
 
     def __init__(self, server: ChromaServer) -> None:
         import httpx  # noqa: PLC0415 - 0.1 s
-
-        from agent_brain_server.config.trust import is_loopback  # noqa: PLC0415
 
         self._httpx = httpx
         self._url = server.url

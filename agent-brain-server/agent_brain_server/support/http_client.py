@@ -1,6 +1,7 @@
 """Send HTTP requests to our servers with the standard library, which the client API can import quickly."""
 
 import http.client
+import ipaddress
 import json
 import select
 import time
@@ -31,6 +32,14 @@ class ServerAddress(Protocol):
     @property
     def token(self) -> str | None:
         """Credential for `Authorization: Bearer`."""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is reachable only from this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def request_json(

@@ -21,7 +21,6 @@ from agent_brain_server.config.trust import (
     TUNING_KEYS,
     check_trusted,
     find_received,
-    is_loopback,
     list_trusted,
     may_need_trust,
     revoke_trust,
@@ -29,6 +28,7 @@ from agent_brain_server.config.trust import (
 )
 from agent_brain_server.errors import ConfigError, StateDirError
 from agent_brain_server.storage_paths import config_path, global_config_path, prepare_brain_home, trusted_path
+from agent_brain_server.support.http_client import is_loopback
 
 HOSTILE = {
     "bind_host": "0.0.0.0",
