@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -52,6 +53,15 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AGENT_BRAIN_HOME", str(tmp_path_factory.mktemp("agent-brain-home")))
         yield
+
+
+@pytest.fixture
+def public_tmp_path(tmp_path: Path) -> Path:
+    """Return a temporary directory that other users can enter; pytest's own are private."""
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.is_relative_to(tempfile.gettempdir()) and directory != Path(tempfile.gettempdir()):
+            directory.chmod(0o755)
+    return tmp_path
 
 
 @pytest.fixture

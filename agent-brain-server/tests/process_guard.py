@@ -75,12 +75,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Report a test that starts a program, in its fixtures or its body, without the marker."""
+    """Fail a test that starts a program, in its fixtures or its body, without the marker."""
     began = time.process_time()
     result = yield
     started = item.config.stash[RECORDER].started
     if started and not item.get_closest_marker("process"):
-        item.user_properties.append(("starts", started[0]))
+        pytest.fail(f"This test starts a program: mark it `process`.\n{started[0]}", pytrace=False)
     if not (item.get_closest_marker("slow") or item.get_closest_marker("process")):
         item.user_properties.append(("cpu_s", time.process_time() - began))
     return result
@@ -106,9 +106,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the tests that need the marker `slow`."""
     reports = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
     slow = [report for report in reports if dict(report.user_properties).get("cpu_s", 0) > SLOW_CPU_S]
-    for report in reports:
-        if starts := dict(report.user_properties).get("starts"):
-            terminalreporter.write_line(f"Mark as process: {report.nodeid} starts {starts[:100]}")
     for report in slow:
         cpu_s = dict(report.user_properties)["cpu_s"]
         terminalreporter.write_line(f"Mark as slow: {report.nodeid} takes {cpu_s:.1f} s of CPU")

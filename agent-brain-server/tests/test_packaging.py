@@ -39,6 +39,7 @@ def list_sources(package: str) -> set[str]:
     return {path.relative_to(directory).as_posix() for path in found} | built
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("package", PACKAGES)
 def test_wheel_holds_every_file_and_metadata(package: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(build(package, "wheel", tmp_path)) as wheel:
@@ -68,6 +69,7 @@ def check_metadata(package: str, metadata: Message) -> None:
     assert project["requires-python"] == f">=3.{first},<3.{last + 1}"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("package", PACKAGES)
 def test_source_distribution_builds_same_wheel(package: str, tmp_path: Path) -> None:
     with tarfile.open(build(package, "sdist", tmp_path)) as archive:

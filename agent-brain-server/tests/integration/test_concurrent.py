@@ -66,21 +66,37 @@ def make_project(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
             stop_server(default_state_dir(root), force=True)
 
 
+def open_client(state: RuntimeState) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {state.token}"}
+    return httpx.Client(base_url=state.base_url, headers=headers, timeout=WAIT_LIMIT_S)
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., httpx.Client]]:
+def start() -> Iterator[Callable[..., httpx.Client]]:
+    """Return a function that starts the daemon with settings and returns a client of it."""
     clients: list[httpx.Client] = []
 
     def start_now(**settings: Any) -> httpx.Client:
-        state = start_daemon(overrides={"port": 0, **settings}).state
-        client = httpx.Client(
-            base_url=state.base_url, headers={"Authorization": f"Bearer {state.token}"}, timeout=WAIT_LIMIT_S
-        )
-        clients.append(client)
-        return client
+        clients.append(open_client(start_daemon(overrides={"port": 0, **settings}).state))
+        return clients[-1]
 
     yield start_now
     for client in clients:
         client.close()
+
+
+@pytest.fixture(scope="module")
+def empty_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """Return a client of a daemon without projects, shared by tests that change nothing."""
+    home = str(tmp_path_factory.mktemp("home of the empty daemon"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENT_BRAIN_HOME", home)
+        state = start_daemon(overrides={"port": 0}).state
+    with open_client(state) as client:
+        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENT_BRAIN_HOME", home)
+        stop_daemon(force=True)
 
 
 def register(daemon: httpx.Client, root: Path, status: int = 201) -> str:
@@ -132,9 +148,7 @@ def test_simultaneous_projects_have_separate_servers(
         assert (state.project_root, state.project_id) == (str(root), generate_project_id(root))
 
     def index_and_ask(number: int) -> list[str]:
-        state = states[number]
-        headers = {"Authorization": f"Bearer {state.token}"}
-        with httpx.Client(base_url=state.base_url, headers=headers, timeout=WAIT_LIMIT_S) as client:
+        with open_client(states[number]) as client:
             follow(client, index(client))
             return texts(client)
 
@@ -150,8 +164,7 @@ def test_simultaneous_projects_have_separate_servers(
 def test_project_server_refuses_other_projects(make_project: Callable[..., Path]) -> None:
     root, other = make_project("a"), make_project("b")
     state = start_server(root).state
-    headers = {"Authorization": f"Bearer {state.token}"}
-    with httpx.Client(base_url=state.base_url, headers=headers) as client:
+    with open_client(state) as client:
         assert refusal(client.get("/projects")) == (409, "wrong_mode")
         assert refusal(client.post("/projects", json={"project_root": str(other)})) == (409, "wrong_mode")
         assert refusal(client.delete(f"/projects/{state.project_id}")) == (409, "wrong_mode")
@@ -199,9 +212,9 @@ def test_daemon_keeps_two_projects_apart(start: Callable[..., httpx.Client], mak
     ],
 )
 def test_daemon_request_without_valid_project_is_refused(
-    start: Callable[..., httpx.Client], project_id: str | None, told: tuple[int, str]
+    empty_daemon: httpx.Client, project_id: str | None, told: tuple[int, str]
 ) -> None:
-    daemon = start()
+    daemon = empty_daemon
     body = {} if project_id is None else {"project_id": project_id}
     assert refusal(daemon.post("/query", json={"query": "x", **body})) == told
     assert refusal(daemon.post("/index", json={"folder_path": ".", **body})) == told
@@ -292,10 +305,8 @@ def test_register_project_with_own_server_is_refused(
         ("", (422, "invalid_request")),
     ],
 )
-def test_register_invalid_root_is_refused(
-    start: Callable[..., httpx.Client], named: str, told: tuple[int, str]
-) -> None:
-    assert refusal(start().post("/projects", json={"project_root": named})) == told
+def test_register_invalid_root_is_refused(empty_daemon: httpx.Client, named: str, told: tuple[int, str]) -> None:
+    assert refusal(empty_daemon.post("/projects", json={"project_root": named})) == told
 
 
 def test_removed_root_affects_no_other_project(
@@ -391,7 +402,7 @@ def test_small_project_overtakes_embedding_of_large_one(
     daemon = start(max_concurrent_indexing=1)
     state = read_runtime(brain_home())
     assert state is not None
-    large, small = (register(daemon, make_project(name, files=files)) for name, files in (("a", 3000), ("b", 3)))
+    large, small = (register(daemon, make_project(name, files=files)) for name, files in (("a", 1000), ("b", 3)))
     large_job, workers = index(daemon, large), set()
 
     def is_embedding() -> bool:

@@ -63,10 +63,11 @@ def test_process_left_by_a_test_fails_and_is_killed(tmp_path: Path, holds: bool)
 
 
 @pytest.mark.process
-def test_unmarked_test_that_starts_a_program_is_reported(tmp_path: Path) -> None:
+def test_unmarked_test_that_starts_a_program_fails(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, STARTING)
-    assert done.stdout.count("Mark as process: ") == 1
-    assert "Mark as process: test_module.py::test_unmarked starts" in done.stdout
+    assert "mark it `process`" in done.stdout
+    assert "test_module.py::test_unmarked" in done.stdout
+    assert "1 failed, 3 passed" in done.stdout
 
 
 def test_running_process_is_found_by_session() -> None:

@@ -136,11 +136,10 @@ def test_load_file_changed_since_walk_returns_new_stat(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+@pytest.mark.usefixtures("public_tmp_path")
 def test_load_file_unreadable_is_skipped(tmp_path):
     (tmp_path / "a.txt").write_text("words")
     (tmp_path / "a.txt").chmod(0)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     os.seteuid(65534)
     try:
         loaded = load(tmp_path, "a.txt")
