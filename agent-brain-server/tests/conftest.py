@@ -1,4 +1,4 @@
-"""A small project and the real application over it, shared by the tests of services and calls."""
+"""A small project, and the real services over it."""
 
 import json
 import os
@@ -23,12 +23,14 @@ from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.project.services import ProjectServices
 
 settings.register_profile("repeatable", derandomize=True)
-if os.environ.get("CI"):  # new examples are tried at every desk; what lands does not depend on luck
+if os.environ.get("CI"):  # random examples elsewhere, the same examples in CI
     settings.load_profile("repeatable")
 
 pytest_plugins = ["process_guard"]
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: its children would inherit it
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a background job of a shell; child processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 JOB_LIMIT_S = 180.0
@@ -44,12 +46,12 @@ FILES = {
     "tests/test_parser.py": "def test_header_is_parsed():\n    assert parse_http_header('a:b') == ('a', 'b')\n",
     "docs/guide.md": "# Guide\n\nWhat it is.\n\n## Installing\n\nRun the installer and wait.\n",
 }
-"""A project with code, a test and a document; the directory's name has a space and an umlaut."""
+"""A project with code, a test and a document. Its directory has a space and an umlaut."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the tests out of the home of the developer, which holds a registry, a daemon and a key."""
+    """Use a temporary home instead of the developer's, which has a registry, a daemon and a key."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AGENT_BRAIN_HOME", str(tmp_path_factory.mktemp("agent-brain-home")))
         yield
@@ -76,7 +78,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def open_bundle(project: Path) -> Iterator[Callable[..., ProjectServices]]:
-    """Return a function that opens the project's services; whatever it opened is closed at the end.
+    """Return a function that opens the project's services, and close them afterwards.
 
     The tree is watched only where a test asks for it: the others decide themselves what is indexed when.
     """
@@ -100,7 +102,7 @@ def bundle(open_bundle: Callable[[], ProjectServices]) -> ProjectServices:
 
 @pytest.fixture
 def run_job(starts_processes: None) -> Callable[..., JobStatus]:
-    """Return a function that indexes and waits for the end."""
+    """Return a function that runs an indexing job to its end."""
 
     def run(bundle: ProjectServices, folder: str = ".", **options: Any) -> JobStatus:
         job = bundle.indexing.submit(IndexRequest(folder_path=folder, **options))
@@ -114,7 +116,7 @@ def run_job(starts_processes: None) -> Callable[..., JobStatus]:
 
 
 class ChromaRun:
-    """A real `chroma run` on loopback that keeps its data and its port when it is started again.
+    """A `chroma run` server on loopback that keeps its data and its port across restarts.
 
     Args:
         directory: Holds the data and the log.
@@ -128,7 +130,7 @@ class ChromaRun:
         self.url = f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         command = [Path(sys.executable).parent / "chroma", "run", "--host", "127.0.0.1", "--port", str(self._port)]
         with (self._directory / "log").open("a") as log:
             argv = [*command, "--path", self._directory / "data"]
@@ -144,14 +146,14 @@ class ChromaRun:
                 time.sleep(0.05)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the server."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def get(self, path: str) -> Any:
-        """Return what it answers."""
+        """Return the JSON answer of an endpoint."""
         with urllib.request.urlopen(f"{self.url}/api/v2{path}", timeout=60) as response:
             return json.load(response)
 
@@ -163,13 +165,13 @@ class ChromaRun:
 
 @pytest.fixture(scope="session")
 def chroma_run(starts_processes: None) -> type[ChromaRun]:
-    """Return what runs a Chroma server."""
+    """Return the class that runs a Chroma server."""
     return ChromaRun
 
 
 @pytest.fixture
 def own_server(tmp_path: Path, starts_processes: None) -> Iterator[ChromaRun]:
-    """Return a running Chroma server that the test may end and start again."""
+    """Return a running Chroma server that the test may kill and restart."""
     (tmp_path / "chroma").mkdir()
     server = ChromaRun(tmp_path / "chroma")
     server.start()

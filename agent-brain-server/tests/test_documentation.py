@@ -1,4 +1,4 @@
-"""The documents say what the code does."""
+"""The documents match the code."""
 
 import ast
 import importlib
@@ -110,7 +110,7 @@ def test_error_codes_match_documents() -> None:
 
 
 def find_codes(tree: ast.AST) -> Iterator[str]:
-    """Find the codes that errors are given: `code="…"`, `default_code = "…"`, `SOME_CODE = "…"`."""
+    """Return the error codes in the source: `code="…"`, `default_code = "…"`, `SOME_CODE = "…"`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "code":
             value: ast.expr | None = node.value
@@ -184,7 +184,7 @@ def test_skill_lists_exit_codes() -> None:
 
 
 def list_errors(base: type[AgentBrainError]) -> list[type[AgentBrainError]]:
-    """Return an error and all that are derived from it."""
+    """Return an error class and its subclasses."""
     return [base, *(error for child in base.__subclasses__() for error in list_errors(child))]
 
 

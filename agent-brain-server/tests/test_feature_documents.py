@@ -1,4 +1,4 @@
-"""What the feature's documents, the README and the notes for agents name is there."""
+"""The feature's documents, the README and the notes for agents name existing things."""
 
 import json
 import re
@@ -22,7 +22,7 @@ Task = tuple[str, list[str], str]
 
 
 def read_tasks() -> list[Task]:
-    """Return each task's id, the places where it is done, and its test."""
+    """Return the id, the modules and the test of each task."""
     text = (FEATURE / "tasks.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (T\d{3}) \| .*? \| (`[^|]*`) \| `([^|]*)` \|$", text, flags=re.MULTILINE)
     return [(task, re.findall(r"`(.*?)`", places), test) for task, places, test in rows]
@@ -109,7 +109,7 @@ def test_readme_figures_are_measured() -> None:
 
 
 def as_measured(figure: str) -> str:
-    """Return a pattern of a figure in a report, which may have more digits than the README."""
+    """Return a pattern for a figure of a report, which may have more digits than the README."""
     return rf"\b{re.escape(figure)}" if "." in figure else rf"\b{re.escape(figure)}\b"
 
 

@@ -1,4 +1,4 @@
-"""What pip installs is whole: both packages, as wheel and as source distribution."""
+"""The wheels and source distributions of both packages are complete."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-BUILD_LIMIT_S = 300  # compressing the model takes two seconds
+BUILD_LIMIT_S = 300  # compressing the model takes seconds
 PACKAGES = ["agent-brain-server", "agent-brain-cli"]
 SKILL = "agent_brain_cli/skill/SKILL.md"
 SETUP = (REPOSITORY / "scripts" / "setup.sh").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def build(package: str | Path, target: str, directory: Path) -> Path:
 
 
 def list_sources(package: str) -> set[str]:
-    """Return the files of a package's own directory, as its wheel must hold them."""
+    """Return the files of a package that its wheel must hold."""
     directory = REPOSITORY / package
     module = package.replace("-", "_")
     found = (path for path in (directory / module).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
@@ -54,7 +54,7 @@ def test_wheel_holds_every_file_and_metadata(package: str, tmp_path: Path) -> No
 
 
 def check_metadata(package: str, metadata: Message) -> None:
-    """Compare what an index would show with the project, and with the versions of Python that the set-up accepts."""
+    """Compare a wheel's metadata with the project and with the Python versions that the set-up accepts."""
     project = tomllib.loads((REPOSITORY / package / "pyproject.toml").read_text())["project"]
     assert metadata["Name"] == package
     assert metadata["Summary"] == project["description"]

@@ -1,4 +1,4 @@
-"""Every call over real HTTP against a real server process, with good input and with every kind of bad."""
+"""Every endpoint over real HTTP against a real server, with valid and invalid input."""
 
 import http.client
 import json
@@ -76,7 +76,7 @@ def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, 
     return problem
 
 
-# What works
+# Valid requests
 
 
 def test_health_without_credentials_tells_no_path(server: RuntimeState, root: Path) -> None:
@@ -186,7 +186,7 @@ def test_owner_without_token_is_authorized(server: RuntimeState) -> None:
     assert httpx.get(f"{server.base_url}/health/status").status_code == 200
 
 
-# What is refused
+# Refused requests
 
 BAD_QUERIES: dict[str, bytes] = {
     "no json": b"{bad",

@@ -1,4 +1,4 @@
-"""Projects side by side, with real processes: a server for each, or one daemon for all. None meets another."""
+"""Projects side by side, with a server for each or one daemon for all, stay isolated from each other."""
 
 import os
 import shutil
@@ -370,7 +370,7 @@ def test_daemon_after_kill_resumes_jobs(start: Callable[..., httpx.Client], make
     state = read_runtime(brain_home())
     assert state is not None
     os.kill(state.pid, signal.SIGKILL)
-    again = start(max_open_projects=1)  # one after the other, without being asked
+    again = start(max_open_projects=1)  # projects are opened one after the other, without a request
     was_open: set[str] = set()
 
     def all_were_open() -> bool:
@@ -385,7 +385,7 @@ def test_daemon_after_kill_resumes_jobs(start: Callable[..., httpx.Client], make
 
 def find_workers(pid: int) -> set[int]:
     lists = (read_or_nothing(path).split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    children = {int(child) for children in lists for child in children}  # git is among them now and then
+    children = {int(child) for children in lists for child in children}  # git may be one of them
     return {child for child in children if "indexing.worker" in read_or_nothing(Path(f"/proc/{child}/cmdline"))}
 
 
@@ -393,7 +393,7 @@ def read_or_nothing(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
-        return ""  # thread or process has ended meanwhile
+        return ""  # the thread or process has ended
 
 
 def test_small_project_overtakes_embedding_of_large_one(

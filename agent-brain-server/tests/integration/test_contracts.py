@@ -1,4 +1,4 @@
-"""The schemas that are checked in say what is really in the files, and follow from the models that read them."""
+"""The checked-in JSON schemas match the models and the files that the product writes."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ BROKEN = {
     "registry": [{"projects": [{"project_root": "relative", "state_dir": "/x"}]}, {"schema_version": "1"}],
     "project": [{"project_id": "p_XYZ"}, {"project_root": "relative"}, {"registered_at": None}],
 }
-"""What makes a file wrong, in place of or beside what it holds."""
+"""Values that make a valid file invalid."""
 
 TASK_LIST_SCHEMAS = {
     "health_response_v2": ("HealthResponse", {"mode", "instance_id", "project_id", "active_projects"}),
@@ -70,7 +70,7 @@ TASK_LIST_SCHEMAS = {
     ),
     "registry_json": ("Registry", {"schema_version", "projects"}),
 }
-"""The names in the task list, with the title of the model and the fields that the list requires of it."""
+"""Names in the task list, each with its model's title and required fields."""
 
 MODELS: dict[str, type[BaseModel]] = {"runtime": RuntimeState, "pointer": SharedPointer, "shared_config": SharedConfig}
 
@@ -83,7 +83,7 @@ def open_schema(name: str) -> Draft202012Validator:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory):
-    """Each file as a real server, the real daemon and `init` leave it, by the name of its schema."""
+    """Return the files that a real server, the real daemon and `init` write, by the name of their schema."""
     place = tmp_path_factory.mktemp("Verträge ü")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("AGENT_BRAIN_", "DOC_SERVE_"))]:
@@ -101,7 +101,7 @@ def written(tmp_path_factory: pytest.TempPathFactory):
 
 
 def write_files(own: Path, shared: Path) -> dict[str, dict[str, object]]:
-    """Have every file written for two projects, one with a server of its own, and return what they hold."""
+    """Write every file, for one project with its own server and one of the daemon, and return their contents."""
     write_project_config(resolve_state_dir(own))
     write_shared_config()
     registry.register(own, resolve_state_dir(own))
@@ -127,7 +127,7 @@ def test_schemas_match_code() -> None:
 
 
 def follow_reference(reference: str) -> dict[str, object]:
-    """Return what a reference of api-changes.yaml leads to."""
+    """Resolve a reference of api-changes.yaml."""
     file, _, pointer = reference.partition("#")
     found = json.loads((CONTRACTS / file).read_text(encoding="utf-8"))
     for step in pointer.split("/")[1:]:
@@ -184,7 +184,7 @@ def test_files_document_names_every_field(name: str) -> None:
     page = (CONTRACTS / "README.md").read_text(encoding="utf-8")
     section = page.partition(f"({name}.schema.json)")[2].partition("\n## ")[0]
     assert section
-    # settings have a page of their own, which is tested against the models
+    # the settings' page is tested against the models elsewhere
     if name not in ("config", "shared_config"):
         assert [field for field in open_schema(name).schema["properties"] if f"`{field}`" not in section] == []
 

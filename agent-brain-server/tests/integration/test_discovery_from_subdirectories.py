@@ -1,4 +1,4 @@
-"""`discover` and `discover_or_start` find the root themselves: any path of a project leads to its one server."""
+"""`discover` and `discover_or_start` resolve the project root from any path in the project."""
 
 import asyncio
 import subprocess
@@ -15,7 +15,7 @@ from agent_brain_server.storage_paths import brain_home, config_path, prepare_st
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a git repository with subdirectories; its servers are stopped afterwards."""
+    """Return a git repository with subdirectories, and stop its servers afterwards."""
     monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "brain"))
     root = tmp_path / "mein Projekt"

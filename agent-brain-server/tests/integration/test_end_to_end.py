@@ -1,4 +1,4 @@
-"""The whole product on a real package: the real command, the real server, the source of requests' wheel from PyPI."""
+"""The whole product on the source of a real package, `requests`, with the real command and server."""
 
 import ast
 import hashlib
@@ -23,14 +23,14 @@ from agent_brain_server.runtime import RuntimeState
 CACHE = Path(__file__).parents[3] / ".cache"
 WHEEL = "requests-2.34.2-py3-none-any.whl"
 SHA256 = "2a0d60c172f83ac6ab31e4554906c0f3b3588d37b5cb939b1c061f4907e278e0"
-COMMAND_TIMEOUT = 120  # seconds: far over what any command takes, so that a hang fails
+COMMAND_TIMEOUT = 120  # seconds, far more than any command takes, so that a hang fails
 
-FOLLOW_LIMIT_S = 120  # the index follows a save within a second; a busy machine may take its time
+FOLLOW_LIMIT_S = 120  # usually below a second, longer on a busy machine
 
 
 @pytest.fixture(scope="session")
 def package() -> Path:
-    """The unpacked wheel, fetched by name and version where the cache has it not yet."""
+    """Return the unpacked wheel, downloaded if it is not cached."""
     wheel = CACHE / WHEEL
     if not wheel.exists():
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
@@ -46,7 +46,7 @@ def package() -> Path:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the package with the real command in it."""
+    """A copy of the package, and the command run in it."""
 
     root: Path
     environment: dict[str, str]
@@ -65,7 +65,7 @@ class Project:
         return json.loads(done.stdout)
 
     def index(self) -> dict[str, int]:
-        """Index until keyword answers are complete."""
+        """Index until keyword search is complete."""
         return self.run("index")["progress"]
 
     def count_documents(self) -> tuple[int, int]:
@@ -99,7 +99,7 @@ def serving_project(package: Path, directory: Path) -> Iterator[Project]:
 
 @pytest.fixture(scope="module")
 def indexed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project that is indexed to its last vector; tests only ask it."""
+    """Return a completely indexed project, which the tests only query."""
     with serving_project(package, tmp_path_factory.mktemp("end to end")) as project:
         project.run("index", "--wait")
         yield project
@@ -107,7 +107,7 @@ def indexed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def project(package: Path, tmp_path: Path) -> Iterator[Project]:
-    """A project of the test's own."""
+    """Return a project for one test."""
     with serving_project(package, tmp_path) as project:
         yield project
 

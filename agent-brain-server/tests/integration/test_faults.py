@@ -54,7 +54,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
-    """Make a small project; its server is stopped at the end."""
+    """Make a small project, and stop its server afterwards."""
     root = (tmp_path / "project").resolve()
     root.mkdir()
     (root / "pyproject.toml").touch()
@@ -143,7 +143,7 @@ def test_index_finds_change_with_same_size_and_mtime(root: Path) -> None:
     path = root / "racy.md"
     state = start_server(root).state
     path.write_text("# Racy\n\nbefore\n")
-    whole_second = time.time_ns() // 1_000_000_000 * 1_000_000_000  # as on a file system that keeps no more
+    whole_second = time.time_ns() // 1_000_000_000 * 1_000_000_000  # as on a file system with a resolution of seconds
     os.utime(path, ns=(whole_second, whole_second))
     index(state)
     path.write_text("# Racy\n\nbehind\n")
@@ -178,7 +178,7 @@ def test_start_with_corrupt_state_files_succeeds(root: Path, name: str) -> None:
         wait_until(lambda pid=state.pid: not Path(f"/proc/{pid}/task").exists() or is_stale(resolve_state_dir(root)))
         if path.stat().st_size:
             flip_bytes(path, random.Random(seed))
-        if name == RUNTIME_FILE:  # a flipped version would be refused as one of a later program
+        if name == RUNTIME_FILE:  # a flipped version number would be refused as a newer one
             path.write_bytes(path.read_bytes().replace(b'"schema_version": 1', b'"schema_version": x'))
         started = start_server(root)
         assert started.started

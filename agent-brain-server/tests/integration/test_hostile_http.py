@@ -1,4 +1,4 @@
-"""Clients that speak HTTP badly, stop half-way or never listen: a clear answer or none, and nothing stays behind."""
+"""Clients that send malformed HTTP, stop half-way or never read get a clear answer or none, and leak nothing."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ def client(server: RuntimeState) -> Iterator[httpx.Client]:
 
 @pytest.fixture(autouse=True)
 def unharmed(server: RuntimeState, client: httpx.Client, root: Path) -> Iterator[None]:
-    """After whatever a test does the server is the same, answers, holds no connection more and has logged no error."""
+    """Check after each test that the server answers, holds no further connection and logged no error."""
     client.get("/health")
     before = count_connections(server)
     log = resolve_state_dir(root) / "logs" / "server.log"
@@ -84,7 +84,7 @@ def connect(server: RuntimeState) -> Iterator[socket.socket]:
 
 
 def exchange(server: RuntimeState, *parts: bytes) -> bytes:
-    """Send raw bytes; return all that comes back until the server closes."""
+    """Send raw bytes and return everything until the server closes the connection."""
     with connect(server) as connection:
         answer = b""
         with contextlib.suppress(ConnectionError):
@@ -143,7 +143,7 @@ QUERY = b'{"query": "handle_part_3"}'
         (request("POST /query HTTP/1.1", "Transfer-Encoding: chunked") + b"zz\r\n", 400),
         (request("POST /query HTTP/1.1", "Transfer-Encoding: chunked") + b"-5\r\nhello\r\n0\r\n\r\n", 400),
         (request("POST /query HTTP/1.1", "Transfer-Encoding: chunked") + b"ffffffffffffffffff\r\n", 400),
-        (request("POST /query HTTP/1.1", "Content-Encoding: gzip", body=QUERY), 200),  # no encoding is understood
+        (request("POST /query HTTP/1.1", "Content-Encoding: gzip", body=QUERY), 200),  # encodings are ignored
         (request("POST /query HTTP/1.1", body=b"\xff" * 100), 422),
         (request("POST /query HTTP/1.1", body=b"[" * 1_000_000), 422),
         (request("POST /query HTTP/1.1", body=b'{"query": ' + b"9" * 1_000_000 + b"}"), 422),

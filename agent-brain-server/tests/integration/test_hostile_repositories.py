@@ -1,4 +1,4 @@
-"""A repository is data: whatever its configuration names, nothing of it runs.
+"""A repository is data: no program that its configuration names is run.
 
 Each trap is a real repository in which some git command would start the program `touch <canary>`. Where plain git
 springs it, the test first shows that.
@@ -212,7 +212,7 @@ def test_walk_and_root_run_no_repository_program(name: str, tmp_path: Path) -> N
 def test_old_git_without_lazy_fetch_switch_runs_nothing(
     make: Callable[[Path], Trap], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the releases that know `GIT_NO_LAZY_FETCH`, no transport is allowed to begin."""
+    """Forbid all transports where git does not know `GIT_NO_LAZY_FETCH`."""
     trap = make(tmp_path)
     monkeypatch.delitem(git_module.ENVIRONMENT, "GIT_NO_LAZY_FETCH")
     answer = git_module.run_git(trap.root, *trap.naive)
@@ -239,7 +239,7 @@ from agent_brain_server.discovery import discover
 from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
 from agent_brain_server.project_root import resolve_project_root
 start = Path(sys.argv[1])
-discover(start)  # the interpreter's files are closed to the other user: import now what is imported late
+discover(start)  # import now: the other user cannot read the interpreter's files
 os.setgroups([])
 os.setgid(int(sys.argv[2]))
 os.setuid(int(sys.argv[2]))
@@ -252,7 +252,7 @@ print(root, [file.path for file in walk_files(root, root, WalkOptions()).files],
 @needs_root
 @pytest.mark.parametrize("owner", [0, STRANGER])
 def test_root_ignores_repository_of_root_or_stranger(owner: int) -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # pytest's own directories are closed to other users
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # pytest's directories are private
         place = Path(name).resolve()
         place.chmod(0o755)
         trap = make_missing_tree(place / "planted")

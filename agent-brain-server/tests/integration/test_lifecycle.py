@@ -44,7 +44,7 @@ from agent_brain_server.discovery import discover_or_start
 print(discover_or_start(Path(sys.argv[1])).instance_id)
 """
 
-NOBODY = 65534
+NOBODY_UID = 65534
 WAIT_LIMIT_S = 120.0
 
 
@@ -146,7 +146,7 @@ def test_stop_without_server_reports_not_stopped(project, state_dir):
 
 
 def test_server_outlives_starter_with_captured_output(project):
-    # ends only when nobody holds the pipe any more: the server must not
+    # returns only when no process holds the pipe, so the server must have closed it
     answer = subprocess.run([sys.executable, "-c", STARTER, str(project)], capture_output=True, text=True, timeout=60)
     state = discover(project)
     assert state is not None
@@ -218,7 +218,7 @@ def test_stop_with_foreign_pid_spares_the_process(project, state_dir):
 def test_stop_with_unproven_lock_holder_sends_no_signal(project, state_dir):
     state = start_server(project).state
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    os.kill(state.pid, signal.SIGSTOP)  # it would write again who holds the lock
+    os.kill(state.pid, signal.SIGSTOP)  # a running server rewrites the lock file
     try:
         lock_path(state_dir).write_text(f"{stranger.pid} 1\n")
         with pytest.raises(DeadlineError, match="cannot be proven"):
@@ -234,9 +234,9 @@ def test_stop_with_unproven_lock_holder_sends_no_signal(project, state_dir):
 def test_discover_other_project_on_port_finds_none(project, other_project, state_dir):
     ours, other = start_server(project).state, start_server(other_project).state
     write_runtime(state_dir, ours.model_copy(update={"port": other.port, "base_url": other.base_url}))
-    assert discover(project) in (None, ours)  # ours once the server has written its file again
+    assert discover(project) in (None, ours)  # ours once the server has rewritten its file
     assert discover(other_project) == other
-    # it lives, so nothing of it was removed
+    # the server runs, so its files stay
     assert remains(state_dir) == ["runtime.json", "Agent Brain.lock", "Agent Brain.pid"]
 
 
@@ -244,7 +244,7 @@ def test_start_with_torn_runtime_file_finds_server(project, state_dir):
     state = start_server(project).state
     runtime_path(state_dir).write_text('{"schema_version": 1, "mode"')
     assert discover(project) in (None, state)
-    assert start_server(project).state == state  # waits until the server has written its file again
+    assert start_server(project).state == state  # waits until the server has rewritten its file
     assert find_servers(project) == [state.pid]
     assert stop_server(state_dir).stopped
 
@@ -480,17 +480,17 @@ def test_child_of_killed_server_holds_no_lock_or_port(tmp_path):
 
 
 def tell_as_nobody(function):
-    """Return what `function` raises, as text, in a child process of another user."""
+    """Run `function` in a child process as another user, and return what it raises as text."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         text = "nothing"
         try:
             os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
+            os.setgid(NOBODY_UID)
+            os.setuid(NOBODY_UID)
             function()
-        except BaseException as exc:  # noqa: BLE001 - told to the parent
+        except BaseException as exc:  # noqa: BLE001 - reported to the parent
             text = f"{type(exc).__name__}: {exc}"
         os.write(writer, text.encode())
         os._exit(0)
@@ -503,7 +503,7 @@ def tell_as_nobody(function):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 def test_server_is_invisible_to_another_user(monkeypatch):
-    # pytest's own directory is closed to other users
+    # pytest's directories are private
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         root.chmod(0o755)

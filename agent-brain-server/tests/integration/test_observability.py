@@ -1,4 +1,4 @@
-"""A running server can be seen through: whose work each log line was, and what every metric says."""
+"""Log lines name their request, job and project, and metrics count what happened."""
 
 import json
 import re
@@ -67,7 +67,7 @@ def test_request_id_is_logged_by_job_and_worker(client: httpx.Client, root: Path
     job = index(client, "req-42")
     deadline = time.monotonic() + LIMIT_S
     while not any(f"job {job['job_id']} done" in line["message"] for line in read_log(root)):
-        assert time.monotonic() < deadline  # a job is done a moment before the log says so
+        assert time.monotonic() < deadline  # the log line follows shortly after the job's end
         time.sleep(0.05)
     lines = [line for line in read_log(root) if line.get("correlation_id") == "req-42"]
     messages = [line["message"] for line in lines]

@@ -1,4 +1,4 @@
-"""The OpenAPI document that is checked in is the one that the server serves."""
+"""The checked-in OpenAPI document is the one that the server serves."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Every call of the OpenAPI document, tried with what it allows and what it forbids, over real HTTP.
+"""Every endpoint of the OpenAPI document, with generated valid and invalid requests over real HTTP.
 
 Of a project's own server and of a daemon with two projects, whose ids are right, wrong and none. `FUZZ_REQUESTS` says
 about how many requests are made; `./task fuzz` makes over 20,000.
@@ -40,15 +40,15 @@ SCHEMA = openapi.from_dict(json.loads(CONTRACT.read_text(encoding="utf-8")))
 OPERATIONS = sorted((path, method) for path, methods in SCHEMA.raw_schema["paths"].items() for method in methods)
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "900"))
-"""As many as take some ten seconds; found enough that a hole in a model shows."""
+"""Takes some ten seconds, and is enough to find a missing validation in a model."""
 
 SERVERS = ("project", "shared")
 
 EXAMPLES = -(-REQUESTS // (len(SERVERS) * len(GenerationMode) * len(OPERATIONS)))
-"""For each call of each server with good and with bad values, rounded up."""
+"""Examples for each endpoint of each server with valid and with invalid values, rounded up."""
 
 OTHER_IDS = ("p_00000000", "p_zzzzzzzz", "../p_00000000", "", "\u2028", None)
-"""Of no project, and no ids at all."""
+"""Unknown and malformed project ids."""
 
 REQUEST_LIMIT_S = 120
 CHECKS = [
@@ -108,7 +108,7 @@ def session(served: Served) -> Iterator[requests.Session]:
 
 
 def restore(served: Served, session: requests.Session) -> None:
-    """Have every project served and indexed."""
+    """Register and index every project."""
     for project_id, root in served.roots.items():
         if served.state.mode == "shared":
             register_project(served.state, root, resolve_state_dir(root))
@@ -119,7 +119,7 @@ def restore(served: Served, session: requests.Session) -> None:
 
 @pytest.fixture(scope="module")
 def statuses(served: Served) -> Iterator[Counter[int]]:
-    """Count the answers by status, and print them where somebody looks (`pytest -s`)."""
+    """Count the answers by status, and print the counts (shown by `pytest -s`)."""
     counted: Counter[int] = Counter()
     yield counted
     print(f"\n{served.state.mode}: {counted.total():,} requests: {dict(sorted(counted.items()))}")
@@ -157,11 +157,11 @@ def test_generated_request_gets_documented_answer(
     try:
         try_one()
     except Unsatisfiable:
-        assert mode is GenerationMode.NEGATIVE  # a call without parameters can't be asked wrongly
+        assert mode is GenerationMode.NEGATIVE  # no invalid request exists for an endpoint without parameters
 
 
 def name_project(case: Case, project_id: str | None) -> None:
-    """Let a request be about a project, wherever a request of its kind says which; None leaves it as it is."""
+    """Set the project id of a request, unless it is None."""
     if project_id is None:
         return
     if "{project_id}" in case.path:
@@ -173,7 +173,7 @@ def name_project(case: Case, project_id: str | None) -> None:
 
 
 def keep_inside(case: Case, served: Served) -> None:
-    """Let no request register a directory of this machine, or make one: only the test's own are named by a path."""
+    """Replace absolute paths, so that no request registers or creates a directory of this machine."""
     if case.path == "/projects" and isinstance(case.body, dict):
         root = next(iter(served.roots.values()))
         for name, own in (("project_root", root), ("state_dir", resolve_state_dir(root))):

@@ -1,4 +1,4 @@
-"""Another user plants what describes a server: it is never asked, and no process that it names is signalled.
+"""Files planted by another user never cause a request to a server or a signal to a process.
 
 The other user is a real one, whose process listens, holds the lock and answers with the instance id of the planted
 file. The victim's own process, which the lock names, must live on.
@@ -204,7 +204,7 @@ def test_discover_ignores_server_of_another_user(plant: Plant) -> None:
 
 
 def test_stop_without_held_lock_sends_no_signal(plant: Plant) -> None:
-    """The lock names a process of the victim, and another one of the victim holds it."""
+    """Plant a lock that names one process of the victim and is held by another."""
     plant.stranger.kill()
     plant.stranger.wait()
     prepare_state_dir(plant.state_dir)

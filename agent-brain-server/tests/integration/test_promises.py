@@ -1,4 +1,4 @@
-"""What a server promises to whoever relies on it, each promise with real processes and the real indexing worker."""
+"""The promises of docs/RELIABILITY.md, with real servers and the real indexing worker."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Return a function that makes a project of some small modules; its server is stopped at the end."""
+    """Return a function that makes a project of small modules, and stop its server afterwards."""
     roots: list[Path] = []
 
     def make(name: str = "project", *, files: int = 3) -> Path:
@@ -94,7 +94,7 @@ def is_served(state: RuntimeState, text: str) -> bool:
 
 @pytest.mark.parametrize("case", CASES)
 def test_soak_loop_with_few_rounds_holds(case: str) -> None:
-    """The loops of ./task soak, with few rounds: they kill, suspend, fill disks, and compare stores with files."""
+    """Run the loops of `./task soak` for few rounds."""
     name, _, rounds = case.partition("=")
     command = [sys.executable, "-m", "benchmarks.soak", name, "--rounds", rounds]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=SOAK_LIMIT_S, check=False)
@@ -144,7 +144,7 @@ def test_idle_server_of_agent_ends_after_its_job(
     state = discover_or_start(root)
     begin_job(state)
     began = time.monotonic()
-    while runtime_path(resolve_state_dir(root)).exists():  # asks nothing, which would keep the server awake
+    while runtime_path(resolve_state_dir(root)).exists():  # a request would keep the server running
         assert time.monotonic() - began < JOB_LIMIT_S
         time.sleep(0.05)
     worked_s = time.monotonic() - began
@@ -225,7 +225,7 @@ def test_status_during_indexing_agrees_with_stores(make_project: Callable[..., P
             break
         assert status["current_job"]["job_id"] == job_id or status["current_job"] is None
         assert time.monotonic() < deadline
-    assert seen == sorted(seen)  # nothing was there before: nothing may go
+    assert seen == sorted(seen)  # the index was empty, so counts only grow
     assert status["last_job"]["state"] == "done"
     progress = status["last_job"]["progress"]
     assert (progress["files_total"], progress["files_done"]) == (121 - progress["files_skipped"].get("empty", 0),) * 2

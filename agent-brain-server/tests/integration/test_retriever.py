@@ -1,4 +1,4 @@
-"""A LlamaIndex program queries a real server through the retriever: a project's own one, and the shared daemon."""
+"""LlamaIndex programs query a project's server and the shared daemon through the retriever."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from agent_brain_server.errors import ConfigError, DeadlineError
 from agent_brain_server.lifecycle.control import stop_daemon, stop_server
 from agent_brain_server.storage_paths import prepare_brain_home, resolve_state_dir, shared_config_path
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own imports
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from the library's own imports
 
 VECTORS_LIMIT_S = 180.0
 
@@ -31,12 +31,12 @@ class OllamaEmbedding(BaseEmbedding):
     async def _aget_query_embedding(self, query):
         return self._get_query_embedding(query)
 """
-"""An integration whose model embeds a query as what it looks for, and the same words as a document elsewhere."""
+"""LlamaIndex integration whose model embeds queries and documents differently."""
 
 
 @pytest.fixture(params=["project", "shared"])
 def root(request, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The small project, never indexed, for either kind of server."""
+    """Return the small project, not indexed, in each mode."""
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("DOC_SERVE_STATE_DIR", raising=False)
     prepare_brain_home()

@@ -1,4 +1,4 @@
-"""From a project to the shared daemon, with real processes: one call, one daemon, and never another one's answer."""
+"""Discovery of the shared daemon, with real processes."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ PROCESS_LIMIT_S = 180.0
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A home whose daemon listens where the system chooses; the daemon is gone afterwards."""
+    """Set up a home whose daemon uses any free port, and stop the daemon afterwards."""
     for name in [name for name in os.environ if name.startswith(("AGENT_BRAIN_", "DOC_SERVE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "Heim ü"))
@@ -78,7 +78,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def projects(tmp_path):
-    """Three projects that are meant for the daemon; servers of their own are gone afterwards."""
+    """Return three projects in shared mode, and stop their own servers afterwards."""
     roots = [(tmp_path / f"Projekt {number} ä").resolve() for number in range(3)]
     for root in roots:
         root.mkdir()
@@ -95,7 +95,7 @@ def project(projects):
 
 
 def find_processes(home):
-    """Pids of the daemons of a home, those that only start too."""
+    """Return the pids of the daemons of a home, including starting ones."""
     pids = []
     for directory in Path("/proc").iterdir():
         if directory.name.isdigit():
@@ -109,7 +109,7 @@ def find_processes(home):
 
 
 def forget_settings(root):
-    """Leave nothing but the pointer to say that the project is the daemon's."""
+    """Remove every sign of shared mode but the pointer."""
     (resolve_state_dir(root) / "config.json").unlink()
 
 

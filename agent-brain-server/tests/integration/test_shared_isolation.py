@@ -1,4 +1,4 @@
-"""One project's trouble is that project's alone: what the daemon answers about the others, and how fast."""
+"""A failure of one project does not affect the answers of the daemon about others."""
 
 import os
 import shutil
@@ -20,12 +20,12 @@ WAIT_LIMIT_S = 180.0
 FILES = 5
 MANY_FILES = 1500
 ASKING_S = 2.0
-PAUSE_S = 0.01  # somebody who asks without a pause takes a core from everybody
+PAUSE_S = 0.01  # a client that never pauses would occupy a core
 STORES = ("llamaindex", "bm25_index", "chroma_db")
 
 
 class Daemon:
-    """A daemon with a client, and what the tests do with it."""
+    """A daemon and a client of it."""
 
     def __init__(self, state: RuntimeState) -> None:
         self.state = state
@@ -95,7 +95,7 @@ def make_project(place: Path, name: str, files: int = FILES) -> Path:
 
 @pytest.fixture
 def troubled(daemon: Daemon, tmp_path: Path) -> str:
-    """A project that is indexed, and is to get into trouble."""
+    """Return the indexed project that fails."""
     project_id = daemon.register(make_project(tmp_path, "troubled"))
     assert daemon.index(project_id)["state"] == "done"
     return project_id
@@ -103,14 +103,14 @@ def troubled(daemon: Daemon, tmp_path: Path) -> str:
 
 @pytest.fixture
 def sound(daemon: Daemon, tmp_path: Path) -> str:
-    """A project that is indexed, and must not notice."""
+    """Return the indexed project that must not be affected."""
     project_id = daemon.register(make_project(tmp_path, "sound"))
     assert daemon.index(project_id)["state"] == "done"
     return project_id
 
 
 def restart(daemon: Daemon) -> Daemon:
-    """Let another daemon take over with everything closed."""
+    """Restart the daemon, with every project closed."""
     stop_daemon()
     daemon.client.close()
     daemon.__init__(start_daemon(overrides={"port": 0}).state)  # type: ignore[misc]
@@ -133,7 +133,7 @@ def test_store_damaged_before_start_is_rebuilt(daemon: Daemon, troubled: str, so
 @pytest.mark.parametrize("store", STORES)
 def test_store_damaged_while_open_affects_one_project(daemon: Daemon, troubled: str, sound: str, store: str) -> None:
     for path in find_files(troubled, store):
-        with path.open("r+b") as file:  # a file that is mapped into memory must not be cut: the kernel ends the reader
+        with path.open("r+b") as file:  # truncating a mapped file would kill its reader
             file.write(b"\xff" * path.stat().st_size)
     for _ in range(5):
         answer = daemon.ask(troubled)
@@ -192,7 +192,7 @@ def test_killed_workers_affect_no_other_project(daemon: Daemon, sound: str, tmp_
     wait_until(kill_worker_or_end)
     job = daemon.job(fatal, job_id)
     left_out = job["progress"]["files_skipped"]
-    assert job["state"] == "failed" or set(left_out) <= {"unreadable"}  # a kill from outside is no fault of the file
+    assert job["state"] == "failed" or set(left_out) <= {"unreadable"}  # a killed reader is not the file's fault
     assert daemon.index(sound)["state"] == "done"
     assert daemon.index(fatal)["state"] == "done"
     assert daemon.count(fatal) == FILES
@@ -200,7 +200,7 @@ def test_killed_workers_affect_no_other_project(daemon: Daemon, sound: str, tmp_
 
 def find_workers(pid: int) -> list[int]:
     lists = (read_or_nothing(path).split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
-    children = {int(child) for children in lists for child in children}  # git is among them now and then
+    children = {int(child) for children in lists for child in children}  # git may be one of them
     return [child for child in children if "indexing.worker" in read_or_nothing(Path(f"/proc/{child}/cmdline"))]
 
 
@@ -208,7 +208,7 @@ def read_or_nothing(path: Path) -> str:
     try:
         return path.read_text()
     except OSError:
-        return ""  # thread or process has ended meanwhile
+        return ""  # the thread or process has ended
 
 
 def test_daemon_home_is_private(daemon: Daemon, sound: str) -> None:

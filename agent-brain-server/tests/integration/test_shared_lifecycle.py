@@ -1,4 +1,4 @@
-"""The daemon from start to end, with real processes: what a project's server promises, the daemon promises too."""
+"""Lifecycle of the shared daemon, with real processes: it keeps the same promises as a project's server."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ FILES = 400
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A home whose daemon listens where the system chooses; the daemon is gone afterwards."""
+    """Set up a home whose daemon uses any free port, and stop the daemon afterwards."""
     for name in [name for name in os.environ if name.startswith(("AGENT_BRAIN_", "DOC_SERVE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "Heim ü"))
@@ -40,7 +40,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def project(tmp_path):
-    """A project that is meant for the daemon, with work for some seconds."""
+    """Return a project in shared mode that takes some seconds to index."""
     root = (tmp_path / "Projekt ä").resolve()
     (root / "src").mkdir(parents=True)
     for number in range(FILES):
@@ -156,7 +156,7 @@ def test_discover_rewrites_missing_pointer(project):
     assert discover_or_start(project) == own
     stop_server(default_state_dir(project))
     assert discover(project) == daemon
-    assert read_pointer(default_state_dir(project)) is None  # who only looks writes nothing
+    assert read_pointer(default_state_dir(project)) is None  # `discover` writes nothing
     assert discover_or_start(project) == daemon
     assert read_pointer(default_state_dir(project)) is not None
 

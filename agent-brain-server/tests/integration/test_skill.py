@@ -1,4 +1,4 @@
-"""What SKILL.md tells agents to run is run, word for word, in a real project: with a server of its own and shared."""
+"""The commands and examples of SKILL.md, run verbatim in a real project in both modes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def mode(request):
 
 @pytest.fixture
 def project_in_mode(project, mode, tmp_path, monkeypatch):
-    """The small project, meant for either kind of server; what was started is stopped afterwards."""
+    """Return the small project in each mode, and stop what was started afterwards."""
     for name in [name for name in os.environ if name.startswith(("AGENT_BRAIN_", "DOC_SERVE_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AGENT_BRAIN_HOME", str(tmp_path / "home"))

@@ -1,4 +1,4 @@
-"""Another user of the machine gets no further than `/health`, whatever they try; what the server writes is private."""
+"""Other users of the machine can request `/health` only, and cannot read what the server writes."""
 
 import json
 import os
@@ -72,7 +72,7 @@ HEADERS = [
     "Expect: 100-continue",
     "Host: 127.0.0.1",
 ]
-"""Added to a request that is otherwise as it should be."""
+"""Headers added to a valid request."""
 
 HOSTS = ["localhost:{port}", "[::1]:{port}", "0.0.0.0:{port}", "127.0.0.2", "evil.example", "", "root@127.0.0.1:{port}"]
 
@@ -144,12 +144,12 @@ closed = hold(job["held"])
 reached = [path for path in job["paths"] if reach(path)]
 print(json.dumps({{"answers": answers, "reached": reached, "closed": closed}}))
 """
-"""Run by the tests' user, who becomes the stranger once everything is imported: it may lie where only they can read."""
+"""Script that becomes the other user after its imports, which that user may not be able to read."""
 
 
 @pytest.fixture(scope="module")
 def root() -> Iterator[Path]:
-    """A project that anybody may look at: the index must protect itself. (pytest's own directory may be closed.)"""
+    """Return a world-readable project outside pytest's private directory."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         yield make_project(Path(place).resolve() / "open project")
@@ -182,14 +182,14 @@ def server(root: Path, home: Path) -> Iterator[RuntimeState]:
 
 @pytest.fixture(scope="module")
 def owner(server: RuntimeState) -> Iterator[httpx.Client]:
-    """Whoever runs the server, without any token."""
+    """Return a client of the server's owner, without a token."""
     with httpx.Client(base_url=server.base_url, timeout=LIMIT_S) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def names(server: RuntimeState, owner: httpx.Client) -> dict[str, Any]:
-    """What a stranger might have learned: the ids, and where the server listens."""
+    """Return the ids and the address that another user may have learned."""
     job_id = owner.post("/index", json={"folder_path": "."}).json()["job_id"]
     deadline = time.monotonic() + LIMIT_S
     while owner.get(f"/index/jobs/{job_id}").json()["state"] != "done":
@@ -220,14 +220,14 @@ def write_request(method: str, path: str, names: dict[str, Any], *, host: str = 
 
 
 def list_requests(method: str, path: str, names: dict[str, Any]) -> list[str]:
-    """Write down every way in which the stranger asks for one route."""
+    """Return all requests that the other user sends to one route."""
     plain = write_request(method, path, names)
     return [
         plain,
         plain.replace("HTTP/1.1", "HTTP/1.0"),
         plain.replace("Host: ", "X: "),
         plain.replace("Host: ", "HOST: "),
-        write_request("GET", "/health", names).replace("Connection: close\r\n", "") + plain,  # as a second one
+        write_request("GET", "/health", names).replace("Connection: close\r\n", "") + plain,  # as a second request
         *(write_request(method, path, names, header=header) for header in HEADERS),
         *(write_request(method, path, names, host=host) for host in HOSTS),
         *(write_request(method, way.replace("{path}", path), names) for way in PATHS),
@@ -264,7 +264,7 @@ def test_routes_for_another_user_are_unauthorized(
         statuses = [int(part[:3]) for part in answer.split("HTTP/1.1 ")[1:]]
         allowed = statuses[1:] if request.startswith("GET /health HTTP") else statuses
         assert allowed, request
-        if " /health?" not in request:  # which is `/health`, whatever is asked of it
+        if " /health?" not in request:  # `/health` with any query string
             assert set(allowed) <= {100, 400, 401, 403, 431}, (request, answer[:300])
         assert str(root) not in answer
         assert "crocodile" not in answer
@@ -330,7 +330,7 @@ def test_token_is_stored_in_runtime_file_only(
     assert any(path.name == "server.log" and b"/health/status" in path.read_bytes() for path in files)
     assert holders - {"server.log"} == {"runtime.json"}
     lines = (state_dir / "logs" / "server.log").read_bytes().splitlines()
-    # in a log it only stands where the client put it into a path
+    # the log has it only where the client sent it in a path
     assert [
         line for line in lines if secret in line and b"/query/chunks/" not in line and b"/index/jobs/" not in line
     ] == []
@@ -344,7 +344,7 @@ def test_request_to_public_address_needs_token(tmp_path: Path, host: str) -> Non
         start_server(tmp_path, overrides={"bind_host": host})
 
 
-# A web page in the owner's own browser: the socket is the owner's, so nothing but the page's marks tells it apart
+# Web pages in the owner's browser: the socket is the owner's, so only their headers tell them apart
 
 PAGES = {
     "another origin": {"Origin": "http://evil.example"},
@@ -371,7 +371,7 @@ def test_request_of_web_page_is_refused(
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-# What an indexing job may be pointed at
+# Folders that an indexing job accepts
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Nothing goes to the makers of a library, and nothing is kept for them: seen from outside, with real processes."""
+"""No library sends or stores telemetry, observed from outside with real processes."""
 
 import json
 import os
@@ -41,7 +41,7 @@ print(OnnxEmbedder().embed([sys.argv[1]]).shape)
 
 @pytest.fixture
 def bare(tmp_path):
-    """Return an environment with an empty home, and nothing that would silence a library by itself, such as CI."""
+    """Return an environment with an empty home and no variable that disables telemetry, such as CI."""
     home = tmp_path / "Heim ü"
     home.mkdir()
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
@@ -56,7 +56,7 @@ def run(code, argument, environment):
 
 
 def find_left(home):
-    """Return the names in a home, as far as they are not the product's own."""
+    """Return the names in a home, except the product's directory."""
     return sorted(path.name for path in home.iterdir() if path.name != ".Agent Brain")
 
 

@@ -1,4 +1,4 @@
-"""The reference runs over a small tree: each prints a latency for every question but the first ones."""
+"""The reference runs over a small tree print a latency for each query after the first ones."""
 
 import json
 import sys

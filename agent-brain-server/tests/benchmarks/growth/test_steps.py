@@ -28,7 +28,7 @@ def test_run_in_slices_reaches_findings(work):
     found = Findings.load(findings_path(work, 40), 40)
     assert found.chunks > 20
     assert (found.files, found.is_embedded) == (8, False)
-    assert found.vectors <= found.chunks  # how many of them the model makes meanwhile depends on the machine
+    assert found.vectors <= found.chunks  # how many are embedded by then depends on the machine
     assert found.keywords_wall > 0
     assert Growth(40, work, embed_up_to=0).go_on(60)
     found = Findings.load(findings_path(work, 40), 40)

@@ -1,4 +1,4 @@
-"""Ranking candidates in other ways."""
+"""Ablation of ranking weights."""
 
 import pytest
 
@@ -21,7 +21,7 @@ NOTHING_READ = Reading(0, is_found=False)
 
 
 def make_repository(name: str, target: str) -> EvaluatedRepository:
-    """Return a repository with one question: words find a.py twice and then b.py, meaning finds b.py alone."""
+    """Return a repository with one query: keywords find a.py twice, then b.py, and vectors find b.py only."""
     places = {1: ("a.py", 1), 2: ("a.py", 11), 3: ("b.py", 1)}
     facts = {
         key: ChunkMetadata(key, path, line, line + 9, "python", "code", (), None)

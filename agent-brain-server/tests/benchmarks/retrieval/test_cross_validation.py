@@ -1,4 +1,4 @@
-"""Folds and the fitting of weights."""
+"""Cross-validation folds and fitted weights."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Recall of sections."""
+"""Recall of document sections."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from benchmarks.retrieval.scoring import Passage
 
 
 def ask_with_answer_at(rank: int, package: str, wording: str) -> EvaluatedQuestion:
-    """Return a question whose section, lines 11 to 20 of a.md, is shown by the result of one rank alone."""
+    """Return a query whose section, lines 11 to 20 of a.md, is in the result of one rank."""
     sections = (Section("Other", Target("b.md", 1, 2)), Section("Installing", Target("a.md", 11, 20)))
     passages = [Passage("a.md", 21, 30)] * 10
     passages[rank - 1] = Passage("a.md", 20, 25)

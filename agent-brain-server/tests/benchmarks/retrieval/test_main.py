@@ -1,4 +1,4 @@
-"""The harness from the command line, with the real indexer, over two small repositories of a set on disk."""
+"""The command-line harness with the real indexer over two small repositories."""
 
 import json
 import os
@@ -23,7 +23,7 @@ QUERIES = [
 
 @pytest.fixture
 def measure(tmp_path: Path, project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs the harness over two trees, one with a file less than the other."""
+    """Return a function that runs the harness over two trees."""
     (tmp_path / "queries").mkdir()
     specs = []
     for name in ("one", "two"):
@@ -59,7 +59,7 @@ def test_main_measures_set_and_writes_results(
     figures = json.loads(out.read_text())["code"]
     assert (figures["repositories"], figures["questions"]) == (2, 4)
     rows = figures["by_repository"]
-    assert rows["one"]["hybrid"] == rows["one"]["bm25"] == 1.0  # the label of a file that is not there is left out
+    assert rows["one"]["hybrid"] == rows["one"]["bm25"] == 1.0  # labels of missing files are dropped
     assert rows["two"]["hybrid"] == 0.5  # the first question has no answer in that tree
     assert figures["total"]["hybrid"] == 0.75
     assert figures["published"] == {"peer": {"ndcg10": 0.25, "repositories": 2}}

@@ -1,4 +1,4 @@
-"""The questions about documentation, and the sources that they are about."""
+"""The queries about documentation and their source archives."""
 
 import hashlib
 import tarfile

@@ -1,4 +1,4 @@
-"""Reading a set of labelled questions."""
+"""Labelled query sets."""
 
 import json
 from pathlib import Path

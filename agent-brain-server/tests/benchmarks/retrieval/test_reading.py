@@ -1,4 +1,4 @@
-"""What is read until the answer."""
+"""Tokens read until the first relevant result."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""NDCG@10, against values worked out by hand: the gains of the first ranks are 1, 0.63093, 0.5, 0.43068."""
+"""NDCG@10 against values computed by hand: the gains of the first ranks are 1, 0.63093, 0.5 and 0.43068."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Means of what was measured."""
+"""Means over repositories, languages and categories."""
 
 import pytest
 
