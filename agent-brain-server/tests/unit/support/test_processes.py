@@ -82,6 +82,7 @@ def test_process_handle_without_pidfd_uses_start_time(sleeper, monkeypatch):
     handle.close()
 
 
+@pytest.mark.process
 def test_process_age_and_memory_are_measured() -> None:
     script = "import time; from agent_brain_server.support.processes import measure_process_age as age; "
     script += "first = age(); time.sleep(0.5); print(first, age() - first)"
