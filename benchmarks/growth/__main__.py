@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.growth.progress import Findings
-from benchmarks.growth.steps import EMBEDDED_UP_TO, Growth, findings_path
+from benchmarks.growth.steps import EMBEDDED_UP_TO, ENGINES, Growth, findings_path
 from benchmarks.growth.table import BEGIN, format_growth
 from benchmarks.report import update_document
 
@@ -21,7 +21,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("sizes", nargs="*", type=int, metavar="SIZE", help=f"chunks; default: {SIZES}")
     parser.add_argument("--work", type=Path, required=True, help="directory for sources, indexes and results")
     parser.add_argument("--seconds", type=float, default=86_400, help="stop after about this time (default: a day)")
-    parser.add_argument("--ask-now", action="store_true", help="query although Chroma is not synchronized")
     parser.add_argument("--again", action="store_true", help="repeat the queries on a complete index")
     parser.add_argument(
         "--embed-up-to",
@@ -30,15 +29,14 @@ def parse_arguments() -> argparse.Namespace:
         metavar="SIZE",
         help="larger sizes get generated vectors (default: %(default)s)",
     )
-    parser.add_argument("--on-server", action="store_true", help="use a Chroma server, after a run without")
+    parser.add_argument("--engine", choices=ENGINES, default="exact", help="vector engine (default: %(default)s)")
     parser.add_argument("--document", type=Path, help="rewrite the table of this Markdown file and measure nothing")
     return parser.parse_args()
 
 
 def load_columns(work: Path) -> list[Findings]:
-    """Return the results of each size, those with the Chroma server last."""
-    places = [(size, on_server) for size in SIZES for on_server in (False, True)]
-    found = [Findings.load(findings_path(work, size, on_server=on_server), size) for size, on_server in places]
+    """Return the results of each size and engine."""
+    found = [Findings.load(findings_path(work, size, engine), size, engine) for size in SIZES for engine in ENGINES]
     return [column for column in found if column.latencies]
 
 
@@ -50,10 +48,10 @@ def main() -> int:
         update_document(arguments.document, format_growth(load_columns(work)), begin=BEGIN)
         return 0
     for size in arguments.sizes or SIZES:
-        growth = Growth(size, work, on_server=arguments.on_server, embed_up_to=arguments.embed_up_to)
+        growth = Growth(size, work, engine=arguments.engine, embed_up_to=arguments.embed_up_to)
         if arguments.again:
             growth.found.latencies.clear()
-        is_done = growth.go_on(arguments.seconds, ask_now=arguments.ask_now)
+        is_done = growth.go_on(arguments.seconds)
         print(f"{size:,}: {'done' if is_done else 'not done yet'}", flush=True)
         if not is_done:
             return 1

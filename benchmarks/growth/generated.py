@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.config.settings import load_project_config
 from agent_brain_server.embedding.embedders import identify_model
 from agent_brain_server.project.recovery import Repairs
 from agent_brain_server.project.services import open_stores
@@ -25,7 +25,7 @@ def write_generated_vectors(state_dir: Path) -> int:
         state_dir: Of the project.
     """
     generator = np.random.default_rng(0)
-    settings, written = ProjectConfig(), 0
+    settings, written = load_project_config(state_dir), 0
     dimension = identify_model(settings.embedding_model).dimension
     with ExitStack() as closers:
         documents, _, vectors = open_stores(resolve_storage_paths(state_dir), settings, closers, Repairs())

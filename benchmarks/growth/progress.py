@@ -19,13 +19,11 @@ class Findings:
         keywords_cpu: The same, CPU of every process.
         vectors: Vectors that were embedded, or written, while it was timed.
         vectors_wall: Seconds that this took.
+        vectors_cpu: The same, CPU of the server, its worker and the Chroma server.
         is_embedded: Whether the vectors are the model's; generated ones take their place at the largest size.
-        chroma: Vectors that Chroma took in while it was timed.
-        chroma_wall: Seconds that this took.
-        behind: Vectors that Chroma lacked during the queries.
-        vectors_at: Who compares vectors: "" for the exact matrix, "coarse" for its components first, "files" or
-            "server" for Chroma by where its copy is.
+        engine: `exact`, `chroma` (embedded) or `server` (a Chroma server).
         latencies: Milliseconds of each query, by kind.
+        query_cpu: Mean CPU milliseconds of a query in the server and the Chroma server, by kind.
         rss: Megabytes of the server after the queries, including pages of files.
         anonymous: The part of that which the system can't take back.
         started_rss: Megabytes of a server that was just started and has answered one query.
@@ -41,12 +39,11 @@ class Findings:
     keywords_cpu: float = 0.0
     vectors: int = 0
     vectors_wall: float = 0.0
+    vectors_cpu: float = 0.0
     is_embedded: bool = True
-    chroma: int = 0
-    chroma_wall: float = 0.0
-    behind: int = 0
-    vectors_at: str = ""
+    engine: str = "exact"
     latencies: dict[str, list[float]] = field(default_factory=dict)
+    query_cpu: dict[str, float] = field(default_factory=dict)
     rss: float = 0.0
     anonymous: float = 0.0
     started_rss: float = 0.0
@@ -54,9 +51,11 @@ class Findings:
     disk: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: Path, size: int) -> Self:
+    def load(cls, path: Path, size: int, engine: str = "exact") -> Self:
         """Return the results of earlier runs; empty without a file."""
-        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls(size)
+        if path.exists():
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        return cls(size, engine=engine)
 
     def save(self, path: Path) -> None:
         """Write the file."""

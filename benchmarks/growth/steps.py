@@ -1,15 +1,13 @@
-"""The steps of one size: cut, index, vectors, Chroma, queries. Each continues an earlier run."""
+"""The steps of one size and engine: cut, index, vectors, queries. Each continues an earlier run."""
 
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.storage.exact_engine import EXACT_LIMIT
 from benchmarks.client import Client
 from benchmarks.growth.chroma_run import run_chroma
 from benchmarks.growth.generated import write_generated_vectors
@@ -24,66 +22,67 @@ EMBEDDED_UP_TO = 100_000
 
 QUERIES = 200  # of each kind, none repeated
 WARM_QUERIES = 20  # before those, not counted: they read pages from disk
+ENGINE_VARIABLE = "AGENT_BRAIN_VECTOR_ENGINE"
 CHROMA_VARIABLE = "AGENT_BRAIN_CHROMA_URL"
+ENGINES = ("exact", "chroma", "server")
 POLL_S = 0.25
 WORKER_END_S = 60.0  # longest wait for the indexing worker, which ends 20 seconds after its last work
 
 
 class Growth:
-    """The run of one size.
+    """The run of one size with one engine.
 
     Args:
         size: Chunks.
         work: Keeps corpora, indexes and findings between runs.
-        on_server: Go over to a Chroma server with the index that an earlier run has made.
+        engine: One of `ENGINES`; each has its own index of the corpus.
         embed_up_to: Chunks up to which the model makes the vectors.
     """
 
-    def __init__(self, size: int, work: Path, *, on_server: bool = False, embed_up_to: int = EMBEDDED_UP_TO) -> None:
+    def __init__(self, size: int, work: Path, *, engine: str = "exact", embed_up_to: int = EMBEDDED_UP_TO) -> None:
         self._embed_up_to = embed_up_to
-        self._place = work / f"{size}"
-        self._root = self._place / "corpus"
+        self._engine = engine
+        self._root = work / f"{size}" / "corpus"
+        self._place = work / f"{size}" / engine
         self._wheels = work / "wheels"
-        self._results = findings_path(work, size, on_server=on_server)
-        self._on_server = on_server
-        self.found = Findings.load(self._results, size)
-        if on_server and not self.found.chunks:
-            before = Findings.load(findings_path(work, size), size)
-            self.found = replace(before, chroma=0, chroma_wall=0.0, latencies={})
+        self._results = findings_path(work, size, engine)
+        self.found = Findings.load(self._results, size, engine)
 
-    def go_on(self, seconds: float, *, ask_now: bool = False) -> bool:
+    def go_on(self, seconds: float) -> bool:
         """Run the remaining steps for about a given time, but the first index completely; return whether all are done.
 
         Args:
-            seconds: Longest wait for vectors, and for Chroma.
-            ask_now: Ask although Chroma is behind: what the project's users meet until it has caught up.
+            seconds: Longest wait for vectors.
         """
         ends = time.monotonic() + seconds
         self._place.mkdir(parents=True, exist_ok=True)
         cut_corpus(self.found.size, self._root, self._wheels)
-        if not self.found.chunks:
-            self._index(Project(self._root, self._place))
-            return False
-        with self._chroma() as chroma, self._serving() as (state, client):
-            if not self._follow(client, "total_vectors", ends):
-                return False
-            if not self._follow(client, "vectors_behind", ends) and not ask_now:
-                return False
-            if not self.found.latencies:
-                self._ask(state)
-                self.found.chroma_rss = tree_memory(chroma).rss if chroma else 0.0
+        with self._using_engine() as chroma:
+            if not self.found.chunks:
+                self._index(Project(self._root, self._place))
+            with self._serving() as (state, client):
+                pids = [state["pid"], *([chroma] if chroma else [])]
+                if not self._follow_vectors(client, pids, ends):
+                    return False
+                if not self.found.latencies:
+                    self._ask(state, pids)
+                    self.found.chroma_rss = tree_memory(chroma).rss if chroma else 0.0
         return True
 
     @contextmanager
-    def _chroma(self) -> Iterator[int | None]:
-        """Run the Chroma server if requested; yields its process id."""
-        if not self._on_server:
-            yield None
-            return
-        with run_chroma(self._place / "chroma") as (url, pid):
-            os.environ[CHROMA_VARIABLE] = url
-            yield pid
-            del os.environ[CHROMA_VARIABLE]
+    def _using_engine(self) -> Iterator[int | None]:
+        """Select the engine for the servers that are started; yields the process id of the Chroma server, if any."""
+        os.environ[ENGINE_VARIABLE] = "exact" if self._engine == "exact" else "chroma"
+        try:
+            if self._engine == "server":
+                with run_chroma(self._place / "chroma") as (url, pid):
+                    os.environ[CHROMA_VARIABLE] = url
+                    yield pid
+            else:
+                yield None
+        finally:
+            os.environ.pop(ENGINE_VARIABLE)
+            os.environ.pop(CHROMA_VARIABLE, None)
 
     @contextmanager
     def _serving(self) -> Iterator[tuple[dict[str, Any], Client]]:
@@ -109,39 +108,35 @@ class Growth:
             self.found.vectors_wall = time.perf_counter() - started
             self.found.save(self._results)
 
-    def _follow(self, client: Client, field: str, ends: float) -> bool:
-        """Wait for vectors or for Chroma; return whether both are complete."""
+    def _follow_vectors(self, client: Client, pids: Sequence[int], ends: float) -> bool:
+        """Wait until every chunk has a vector; return whether that was reached."""
         status = client.call("GET", "/health/status")
-        first, started = status[field], time.perf_counter()
+        first, started, cpu = status["total_vectors"], time.perf_counter(), _sum_cpu(pids)
         last, moved_at = first, started
-        while not _is_complete(status, field) and time.monotonic() < ends:
+        while not _is_complete(status) and time.monotonic() < ends:
             time.sleep(POLL_S)
             status = client.call("GET", "/health/status")
-            if status[field] != last:
-                last, moved_at = status[field], time.perf_counter()
-        moved = abs(last - first)
-        if moved and field == "total_vectors":
-            self.found.vectors += moved
+            if status["total_vectors"] != last:
+                last, moved_at = status["total_vectors"], time.perf_counter()
+        if last > first:
+            self.found.vectors += last - first
             self.found.vectors_wall += moved_at - started
-        elif moved:
-            self.found.chroma += moved
-            self.found.chroma_wall += moved_at - started
-        return _is_complete(status, field)
+            self.found.vectors_cpu += _sum_cpu(pids) - cpu
+        return _is_complete(status)
 
-    def _ask(self, state: Mapping[str, Any]) -> None:
+    def _ask(self, state: Mapping[str, Any], pids: Sequence[int]) -> None:
         """Measure queries of each kind, memory and disk."""
         wait_until_childless(state["pid"], WORKER_END_S)
         questions = make_queries(self._root)
         with Client(state) as client:  # a new connection: an idle one was closed
-            status = client.call("GET", "/health/status")
             client.call("POST", "/query", {"query": next(questions)})
-        self.found.behind = status["vectors_behind"]
-        self.found.vectors_at = _who_answers(status)
         self.found.started_rss = tree_memory(state["pid"]).rss
         half = {"file_paths": choose_half(self._root), "languages": ["python"]}
         for kind, options in (("hybrid", {}), ("filtered", half), ("keywords", {"mode": "bm25"})):
             run_load(state, list(itertools.islice(questions, WARM_QUERIES)), options=options)
+            cpu = _sum_cpu(pids)
             load = run_load(state, list(itertools.islice(questions, QUERIES)), options=options)
+            self.found.query_cpu[kind] = (_sum_cpu(pids) - cpu) / QUERIES * 1000
             self.found.latencies[kind] = [round(latency, 3) for latency in load.latencies]
         self.found.rss = tree_memory(state["pid"]).rss
         self.found.anonymous = _read_anonymous(state["pid"])
@@ -149,22 +144,17 @@ class Growth:
         self.found.disk = {store.name: _measure_disk(store) for store in sorted(data.iterdir()) if store.is_dir()}
 
 
-def findings_path(work: Path, size: int, *, on_server: bool = False) -> Path:
-    """Return the path of the results of a run."""
-    return work / f"{size}" / ("findings-server.json" if on_server else "findings.json")
+def findings_path(work: Path, size: int, engine: str = "exact") -> Path:
+    """Return the path of the findings of a run."""
+    return work / f"{size}" / f"findings-{engine}.json"
 
 
-def _is_complete(status: Mapping[str, Any], field: str) -> bool:
-    if field == "vectors_behind":
-        return bool(status[field] == 0 or status["vector_coverage"] < 1)
+def _is_complete(status: Mapping[str, Any]) -> bool:
     return bool(status["vector_coverage"] >= 1 and not status["indexing_in_progress"])
 
 
-def _who_answers(status: Mapping[str, Any]) -> str:
-    """Return who compares vectors: "" for the matrix, "coarse" for its components first, "files" or "server"."""
-    if status["vector_engine"] == "chroma":
-        return "server" if status["vector_server"] else "files"
-    return "coarse" if status["total_vectors"] > EXACT_LIMIT else ""
+def _sum_cpu(pids: Sequence[int]) -> float:
+    return sum(tree_cpu(pid) for pid in pids)
 
 
 def _measure_disk(directory: Path) -> float:

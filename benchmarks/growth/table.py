@@ -9,12 +9,7 @@ from benchmarks.report import format_number, format_table
 
 BEGIN = "<!-- begin: written by benchmarks/growth -->"
 
-PLACES = {
-    "": "exact matrix",
-    "coarse": "components, then matrix",
-    "files": "Chroma in the process",
-    "server": "Chroma server",
-}
+ENGINE_NAMES = {"exact": "exact", "chroma": "chroma, embedded", "server": "chroma, server"}
 
 ROWS: tuple[tuple[str, Callable[[Findings], str]], ...] = (
     ("chunks", lambda found: f"{found.chunks:,}"),
@@ -23,12 +18,11 @@ ROWS: tuple[tuple[str, Callable[[Findings], str]], ...] = (
     ("the same, CPU s", lambda found: format_number(found.keywords_cpu)),
     ("the same, CPU ms a chunk", lambda found: format_number(found.keywords_cpu / found.chunks * 1000)),
     ("vectors a second", lambda found: _describe_rate(found)),
-    ("Chroma's copy, vectors a second", lambda found: _rate(found.chroma, found.chroma_wall)),
-    ("who answers for vectors", lambda found: PLACES[found.vectors_at]),
-    ("vectors that Chroma lacked then", lambda found: f"{found.behind:,}" if found.chroma else ""),
+    ("CPU ms a vector", lambda found: _vector_cpu(found)),
     ("hybrid query p50 / p95, ms", lambda found: _latency(found, "hybrid")),
     ("filtered (about half) p50 / p95, ms", lambda found: _latency(found, "filtered")),
     ("keywords alone p50 / p95, ms", lambda found: _latency(found, "keywords")),
+    ("CPU of these three, ms a query", lambda found: " / ".join(map(format_number, found.query_cpu.values()))),
     ("memory just started, MB", lambda found: format_number(found.started_rss)),
     ("memory after the queries, MB", lambda found: format_number(found.rss)),
     ("of that not pages of files, MB", lambda found: format_number(found.anonymous)),
@@ -41,8 +35,9 @@ ROWS: tuple[tuple[str, Callable[[Findings], str]], ...] = (
 
 def format_growth(columns: Sequence[Findings]) -> str:
     """Return the table: one row for each measurement, one column for each size."""
-    heading = ["", *(f"{found.size:,}{', server' if found.vectors_at == 'server' else ''}" for found in columns)]
-    return format_table([heading, *([title, *map(cell, columns)] for title, cell in ROWS)])
+    heading = ["", *(f"{found.size:,}" for found in columns)]
+    engines = ["engine", *(ENGINE_NAMES[found.engine] for found in columns)]
+    return format_table([heading, engines, *([title, *map(cell, columns)] for title, cell in ROWS)])
 
 
 def _latency(found: Findings, kind: str) -> str:
@@ -58,6 +53,10 @@ def _rate(count: int, seconds: float) -> str:
 
 def _describe_rate(found: Findings) -> str:
     return _rate(found.vectors, found.vectors_wall) if found.is_embedded else "generated, not embedded"
+
+
+def _vector_cpu(found: Findings) -> str:
+    return format_number(found.vectors_cpu / found.vectors * 1000) if found.is_embedded and found.vectors else ""
 
 
 def _disk(found: Findings, store: str) -> str:

@@ -19,7 +19,7 @@ from benchmarks.report import update_document
 from benchmarks.retrieval.code_tables import format_code
 from benchmarks.retrieval.documents import measure_documents
 from benchmarks.retrieval.evaluation import EvaluatedRepository, evaluate_repository
-from benchmarks.retrieval.indexes import make_shared_services, open_index
+from benchmarks.retrieval.indexes import ENGINES, make_shared_services, open_index
 from benchmarks.retrieval.prose_tables import format_documents
 from benchmarks.retrieval.query_set import load_query_set
 from benchmarks.retrieval.summary import summarize
@@ -54,6 +54,7 @@ def parse_arguments() -> argparse.Namespace:
         default=FOLDS,
         help=f"folds of the cross-validation, the longest part (default {FOLDS}; 0: none)",
     )
+    parser.add_argument("--engine", choices=ENGINES, default="exact", help="vector engine (default: %(default)s)")
     parser.add_argument("--poor", action="store_true", help=f"list queries that score below {POOR_SCORE}")
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     parser.add_argument("--document", type=Path, help="rewrite the sections of this Markdown file")
@@ -74,7 +75,8 @@ def ask_set(arguments: argparse.Namespace, work: Path) -> list[EvaluatedReposito
         if not tree.is_dir():
             print(f"no tree at {tree}", file=sys.stderr)
             continue
-        with open_index(tree, work / "indexes" / repository.name, shared, recut=arguments.recut) as bundle:
+        index = work / "indexes" / repository.name
+        with open_index(tree, index, shared, recut=arguments.recut, engine=arguments.engine) as bundle:
             evaluated.append(evaluate_repository(bundle, repository, tree))
         print(f"evaluated: {repository.name}", file=sys.stderr)
     if not evaluated:
@@ -96,7 +98,11 @@ def list_poor(evaluated: list[EvaluatedRepository]) -> None:
 def main() -> None:
     """Measure, print the tables and write the requested files."""
     arguments = parse_arguments()
-    results: dict[str, Any] = {"date": datetime.date.today().isoformat(), "machine": describe_machine()}
+    results: dict[str, Any] = {
+        "date": datetime.date.today().isoformat(),
+        "machine": describe_machine(),
+        "engine": arguments.engine,
+    }
     sections = {}
     with ExitStack() as stack:
         work = arguments.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="agent brain quality ")))

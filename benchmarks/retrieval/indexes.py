@@ -5,12 +5,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.models import TERMINAL_STATES
+from agent_brain_server.models import TERMINAL_STATES, VectorEngineName
 from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.project.services import ProjectServices, SharedServices
 from agent_brain_server.storage_paths import default_state_dir
+
+ENGINES = get_args(VectorEngineName)
 
 POLL_S = 0.05
 """An unchanged tree takes some tenths of a second."""
@@ -26,7 +29,12 @@ def make_shared_services() -> SharedServices:
 
 @contextmanager
 def open_index(
-    tree: Path, state_dir: Path, shared: SharedServices, *, recut: bool = False
+    tree: Path,
+    state_dir: Path,
+    shared: SharedServices,
+    *,
+    recut: bool = False,
+    engine: VectorEngineName = "exact",
 ) -> Iterator[ProjectServices]:
     """Open the services of a tree after indexing it completely.
 
@@ -35,12 +43,13 @@ def open_index(
         state_dir: Directory of the index.
         shared: Parts shared by the run.
         recut: Cut unchanged files again, after a change of the chunkers; equal texts keep their vectors.
+        engine: Vector engine. An index that is kept is moved to the engine.
 
     Raises:
         RuntimeError: The tree cannot be indexed.
     """
     root = tree.resolve()
-    settings = ProjectConfig(watch=False)
+    settings = ProjectConfig(watch=False, vector_engine=engine)
     own = default_state_dir(root)
     bundle = ProjectServices.open("project", root, state_dir.resolve(), settings, own_state_dir=own, shared=shared)
     try:

@@ -1,6 +1,6 @@
-"""Removes a project's vectors from its Chroma server: `python -m agent_brain_server.project.purge_vectors` prints JSON.
+"""Delete the vectors of an index from its Chroma server: `python -m agent_brain_server.project.purge_vectors`.
 
-A process of its own, as Chroma's client is nothing that a command should have to load.
+A process for the CLI, which does not import the storage layer. It prints JSON.
 """
 
 import argparse
@@ -16,17 +16,17 @@ from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.types import ChromaServer
 
 
-def forget(data: Path, settings: ProjectConfig) -> dict[str, Any]:
-    """Remove the collections of an index.
+def purge_vectors(data: Path, settings: ProjectConfig) -> dict[str, Any]:
+    """Delete the collection of an index.
 
     Args:
-        data: Where the index lies; no server has it open.
-        settings: Name the Chroma server and its token.
+        data: Data directory of the index, which no server has open.
+        settings: Settings with address and token of the Chroma server.
 
     Returns:
-        `removed`, whether there were any, and `fault`, why they are still there: None where they are not.
+        `removed`: whether there was a collection; `fault`: why it could not be deleted, or `None`.
     """
-    from agent_brain_server.storage.vector_store import purge_remote_vectors  # noqa: PLC0415 - loads NumPy
+    from agent_brain_server.storage.vector_store import purge_remote_vectors  # noqa: PLC0415 - imports NumPy
 
     if settings.chroma_url is None:
         return {"removed": False, "fault": None}
@@ -38,14 +38,16 @@ def forget(data: Path, settings: ProjectConfig) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Remove the collections of the index that the arguments name; return the exit code."""
+    """Delete the collection of the index that the arguments name; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m agent_brain_server.project.purge_vectors")
-    parser.add_argument("--data", type=Path, required=True, help="where the index lies")
-    parser.add_argument("--state-dir", type=Path, help="of the project; without it the daemon's settings count")
+    parser.add_argument("--data", type=Path, required=True, help="data directory of the index")
+    parser.add_argument(
+        "--state-dir", type=Path, help="state directory of the project (default: the daemon's settings)"
+    )
     arguments = parser.parse_args(argv)
-    place = arguments.state_dir
-    settings = load_settings(place).config if place else DaemonSettings.load().server
-    json.dump(forget(arguments.data, settings), sys.stdout)
+    state_dir = arguments.state_dir
+    settings = load_settings(state_dir).config if state_dir else DaemonSettings.load().server
+    json.dump(purge_vectors(arguments.data, settings), sys.stdout)
     return 0
 
 

@@ -19,7 +19,7 @@ MAX_IDLE_READERS = 8
 """Read connections kept for reuse: as many as a project's server has request threads."""
 
 BUSY_TIMEOUT_S = 10.0
-"""How long a statement waits for the lock of another process, such as an inspecting tool."""
+"""Longest wait of a statement for the lock of another process, such as an inspecting tool."""
 
 INSPECT_TIMEOUT_S = 5.0  # a server that writes holds its lock for milliseconds
 

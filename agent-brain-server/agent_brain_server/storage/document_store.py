@@ -1,6 +1,6 @@
 """The document store (SQLite): the truth about files and chunks, from which both indexes are derived.
 
-Texts are in a table of their own, so that filters and ranking read none. Keys are never reused (`AUTOINCREMENT`): an
+Texts are in a separate table, so that filters and ranking do not read them. Keys are never reused (`AUTOINCREMENT`): an
 index that still holds a removed chunk cannot confuse it with another one. The checksum covers everything that a result
 says about a chunk, because SQLite does not notice a byte that changes in the middle of a row.
 """
@@ -109,7 +109,7 @@ FROM skips WHERE (:below IN ('', path) OR substr(path, 1, length(:below) + 1) = 
     AND NOT EXISTS (SELECT 1 FROM files WHERE files.path = skips.path AND files.state = 'skipped')
     AND reason NOT IN ('cpu_limit', 'memory_limit', 'parser_crashed')
 """
-"""What a walk left out below a folder, except for files skipped after reading them or split by lines only."""
+"""SQL for the skips of a walk below a folder, without files skipped after reading them or split by lines only."""
 
 ROOT_META = "project_root"
 """Key in `meta`: the root that the documents were read from."""

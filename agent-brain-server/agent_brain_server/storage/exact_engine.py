@@ -252,7 +252,7 @@ class _MatrixFile:
 
 
 class _RowIndex:
-    """Which chunk has which row of the matrix, and which text each row was made of.
+    """Index of the matrix: the row of each chunk, and the text that each row was made of.
 
     Args:
         directory: Holds the database; one that is damaged or of another version is replaced by an empty one.

@@ -1,4 +1,4 @@
-"""Indexing jobs, kept beside the documents so that they outlive the server."""
+"""Indexing jobs, stored beside the documents so that they survive a restart of the server."""
 
 import secrets
 import sqlite3
@@ -14,11 +14,11 @@ from agent_brain_server.storage.database import open_inspected
 from agent_brain_server.storage.document_store import ADDED_COLUMNS, DATABASE_NAME, SCHEMA, DocumentStore
 
 MAX_FINISHED_JOBS = 50
-"""Ended jobs that are remembered: enough to look back at, few enough to list."""
+"""Ended jobs that are kept: enough to look back, few enough to list."""
 
 COLUMNS = "job_id, state, folder_path, created_at, started_at, finished_at, progress, error, request, correlation_id"
 
-LAST_ENDED_FIRST = "coalesce(end_order, 0) DESC, sequence DESC"  # one that has no number ended before they were counted
+LAST_ENDED_FIRST = "coalesce(end_order, 0) DESC, sequence DESC"  # jobs without a number ended before they were counted
 
 FINISH = """
 UPDATE jobs SET state = ?, finished_at = ?, error = ?, progress = coalesce(?, progress),
@@ -35,10 +35,12 @@ DELETE FROM jobs WHERE state IN ('done', 'failed', 'cancelled') AND sequence NOT
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job as the API shows it, and the request that it serves.
+    """A job as the API shows it, with its request.
 
     Attributes:
-        correlation_id: Of the HTTP request that asked for it; None where the tree was seen to change.
+        status: State and progress.
+        request: What to index.
+        correlation_id: Id of the HTTP request that started the job; `None` if a change of the tree did.
     """
 
     status: JobStatus
@@ -47,10 +49,10 @@ class StoredJob:
 
 
 def has_unfinished_jobs(directory: Path) -> bool:
-    """Whether a document store that is not open holds jobs that a server left unfinished.
+    """Return whether a document store that is not open has unfinished jobs.
 
     Args:
-        directory: Of the document store. A store that cannot be read counts as having none: opening it reports why.
+        directory: Directory of the document store. One that cannot be read has none: opening it reports the reason.
     """
     path = directory / DATABASE_NAME
     try:
@@ -67,7 +69,7 @@ class JobStore:
     """The jobs of one project: queued → running → done, failed or cancelled.
 
     Args:
-        document_store: Its database holds the jobs.
+        document_store: Store whose database holds the jobs.
     """
 
     def __init__(self, document_store: DocumentStore) -> None:
@@ -80,11 +82,11 @@ class JobStore:
                     connection.execute(f"ALTER TABLE jobs ADD COLUMN {definition}")
 
     def create(self, request: IndexRequest, correlation_id: str | None = None) -> StoredJob:
-        """Put a job at the end of the queue.
+        """Append a job to the queue.
 
         Args:
-            request: What it is to do.
-            correlation_id: Of the HTTP request that asks for it.
+            request: What to index.
+            correlation_id: Id of the HTTP request that starts the job.
         """
         job_id = f"job_{secrets.token_hex(6)}"
         progress = JobProgress().model_dump_json()
@@ -97,53 +99,53 @@ class JobStore:
         return self._one("WHERE job_id = ?", job_id)
 
     def get(self, job_id: str) -> StoredJob | None:
-        """Return a job, None where there is none with this id."""
+        """Return a job, or `None` if there is none with this id."""
         return next(iter(self._select("WHERE job_id = ?", job_id)), None)
 
     def newest(self, limit: int = MAX_FINISHED_JOBS) -> list[StoredJob]:
-        """Return jobs, the newest first."""
+        """Return jobs, newest first."""
         return self._select("ORDER BY sequence DESC LIMIT ?", limit)
 
     def next_queued(self) -> StoredJob | None:
-        """Return the job that has waited longest, None where none waits."""
+        """Return the job that has waited longest, or `None`."""
         return next(iter(self._select("WHERE state = 'queued' ORDER BY sequence LIMIT 1")), None)
 
     def count_queued(self) -> int:
-        """Return how many jobs wait."""
+        """Return the number of queued jobs."""
         with self._database.reading() as connection:
             return int(connection.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()[0])
 
     def unfinished(self) -> list[StoredJob]:
-        """Return the jobs that are queued or running, the oldest first: what a new server goes on with."""
+        """Return the jobs that are queued or running, oldest first; a restarted server resumes them."""
         return self._select("WHERE state IN ('queued', 'running') ORDER BY sequence")
 
     def last_finished(self) -> StoredJob | None:
-        """Return the job that ended last, None where none has."""
+        """Return the job that ended last, or `None`."""
         ended = f"WHERE finished_at IS NOT NULL ORDER BY {LAST_ENDED_FIRST} LIMIT 1"
         return next(iter(self._select(ended)), None)
 
     def mark_running(self, job_id: str) -> None:
-        """Say that work on a job has begun; a job that is resumed keeps its first start."""
+        """Record that a job is running; a resumed job keeps its first start time."""
         self._update("state = 'running', started_at = coalesce(started_at, ?)", (_now(),), job_id)
 
     def requeue(self, job_id: str) -> None:
-        """Put a job back where it was in the queue, as after the server died at work on it."""
+        """Return a running job to its position in the queue."""
         self._update("state = 'queued'", (), job_id)
 
     def save_progress(self, job_id: str, progress: JobProgress) -> None:
-        """Remember how far a job is."""
+        """Store the progress of a job."""
         self._update("progress = ?", (progress.model_dump_json(),), job_id)
 
     def mark_finished(
         self, job_id: str, state: JobState, *, progress: JobProgress | None = None, error: str | None = None
     ) -> None:
-        """Say how a job ended, and forget the oldest of the ended ones.
+        """Record the end of a job, and delete the oldest ended jobs.
 
         Args:
             job_id: The job.
             state: done, failed or cancelled.
-            progress: How far it came; as last saved where None.
-            error: Why it failed, with what to do.
+            progress: Its progress; `None` keeps the last one stored.
+            error: Why it failed, and what to do.
         """
         dumped = None if progress is None else progress.model_dump_json()
         with self._database.writing(durable=False) as connection:

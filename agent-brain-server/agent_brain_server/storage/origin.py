@@ -2,7 +2,7 @@
 
 A repository can ship a complete and valid `data/` directory whose texts are false. So each data directory has a mark:
 a random text, authenticated with a key in the user's home that no repository can know. The document store carries the
-same text. Stores without a valid mark are set aside before anything opens them, and made again from the files.
+same text. Stores without a valid mark are set aside before they are opened, and rebuilt from the files.
 """
 
 import hashlib

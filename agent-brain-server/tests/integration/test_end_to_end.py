@@ -23,6 +23,7 @@ from agent_brain_server.runtime import RuntimeState
 CACHE = Path(__file__).parents[3] / ".cache"
 WHEEL = "requests-2.34.2-py3-none-any.whl"
 SHA256 = "2a0d60c172f83ac6ab31e4554906c0f3b3588d37b5cb939b1c061f4907e278e0"
+ENGINE_VARIABLE = "AGENT_BRAIN_VECTOR_ENGINE"
 COMMAND_TIMEOUT = 120  # seconds, far more than any command takes, so that a hang fails
 
 FOLLOW_LIMIT_S = 120  # usually below a second, longer on a busy machine
@@ -85,11 +86,11 @@ class Project:
 
 
 @contextmanager
-def serving_project(package: Path, directory: Path) -> Iterator[Project]:
+def serving_project(package: Path, directory: Path, engine: str = "exact") -> Iterator[Project]:
     root = directory / "Prüfung one"
     shutil.copytree(package, root)
     (root / "pyproject.toml").touch()  # marks the project's root
-    project = Project(root, {**os.environ, "AGENT_BRAIN_HOME": str(directory / "home")})
+    project = Project(root, {**os.environ, "AGENT_BRAIN_HOME": str(directory / "home"), ENGINE_VARIABLE: engine})
     project.run("start")
     try:
         yield project
@@ -97,11 +98,15 @@ def serving_project(package: Path, directory: Path) -> Iterator[Project]:
         project.run("stop")
 
 
-@pytest.fixture(scope="module")
-def indexed(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """Return a completely indexed project, which the tests only query."""
-    with serving_project(package, tmp_path_factory.mktemp("end to end")) as project:
+@pytest.fixture(scope="module", params=["exact", "chroma"])
+def indexed(
+    request: pytest.FixtureRequest, package: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    """Return a completely indexed project, which the tests only query, with each engine."""
+    with serving_project(package, tmp_path_factory.mktemp("end to end"), request.param) as project:
         project.run("index", "--wait")
+        status = request_json(project.server(), "GET", "/health/status")
+        assert (status["vector_engine"], status["vector_coverage"]) == (request.param, 1)
         yield project
 
 

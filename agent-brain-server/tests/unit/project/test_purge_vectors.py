@@ -7,19 +7,19 @@ import sys
 import pytest
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.project import purge_vectors as forget_vectors
+from agent_brain_server.project.purge_vectors import purge_vectors
 
 NOBODY = "http://127.0.0.1:1"
 
 
-def test_without_a_server_there_is_nothing_to_do(tmp_path):
-    assert forget_vectors.forget(tmp_path, ProjectConfig()) == {"removed": False, "fault": None}
-    assert forget_vectors.forget(tmp_path, ProjectConfig(chroma_url=NOBODY)) == {"removed": False, "fault": None}
+def test_purge_without_server_or_index_does_nothing(tmp_path):
+    assert purge_vectors(tmp_path, ProjectConfig()) == {"removed": False, "fault": None}
+    assert purge_vectors(tmp_path, ProjectConfig(chroma_url=NOBODY)) == {"removed": False, "fault": None}
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("by", ["project", "daemon"])
-def test_it_answers_with_json_whoever_s_settings_count(tmp_path, monkeypatch, by):
+def test_main_prints_json_for_project_and_daemon(tmp_path, monkeypatch, by):
     home, state_dir = tmp_path / "home", tmp_path / "state"
     for directory in (home, state_dir):
         directory.mkdir()

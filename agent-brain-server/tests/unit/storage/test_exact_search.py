@@ -13,7 +13,7 @@ LIMIT = 20
 
 @pytest.fixture(autouse=True)
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the prefilter select at a size that a test can afford."""
+    """Make the prefilter select at the size of the test."""
     monkeypatch.setattr(exact_search, "COMPONENTS", 16)
     monkeypatch.setattr(exact_search, "RESCORED", 300)
     monkeypatch.setattr(exact_search, "BLOCK_ROWS", 700)

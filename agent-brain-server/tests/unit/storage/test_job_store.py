@@ -14,7 +14,7 @@ def create(jobs, folder="."):
     return jobs.create(IndexRequest(folder_path=folder)).status.job_id
 
 
-def test_a_new_job_waits_with_its_request(jobs):
+def test_create_queues_job_with_request(jobs):
     request = IndexRequest(folder_path="src", include_patterns=["*.py"], force=True)
     job = jobs.create(request)
     assert job.request == request
@@ -23,7 +23,7 @@ def test_a_new_job_waits_with_its_request(jobs):
     assert jobs.get("job_none") is None
 
 
-def test_jobs_are_taken_in_the_order_they_came(jobs):
+def test_next_queued_returns_oldest_job(jobs):
     first, second = create(jobs), create(jobs)
     assert jobs.next_queued().status.job_id == first
     jobs.mark_running(first)
@@ -33,7 +33,7 @@ def test_jobs_are_taken_in_the_order_they_came(jobs):
     assert [job.status.job_id for job in jobs.newest()] == [second, first]
 
 
-def test_a_job_ends_with_its_progress_and_error(jobs):
+def test_mark_finished_stores_progress_and_error(jobs):
     job_id = create(jobs)
     jobs.mark_running(job_id)
     jobs.save_progress(job_id, JobProgress(phase="scanning", files_total=7))
@@ -45,7 +45,7 @@ def test_a_job_ends_with_its_progress_and_error(jobs):
     assert jobs.last_finished().status.job_id == job_id
 
 
-def test_unfinished_jobs_are_found_after_a_restart(tmp_path):
+def test_unfinished_jobs_survive_restart(tmp_path):
     store = DocumentStore(tmp_path)
     jobs = JobStore(store)
     running, queued, done = (create(jobs) for _ in range(3))
@@ -60,7 +60,7 @@ def test_unfinished_jobs_are_found_after_a_restart(tmp_path):
     store.close()
 
 
-def test_the_oldest_ended_jobs_are_forgotten_and_waiting_ones_never(jobs):
+def test_mark_finished_prunes_oldest_ended_jobs_only(jobs):
     waiting = create(jobs)
     ended = [create(jobs) for _ in range(MAX_FINISHED_JOBS + 5)]
     for job_id in ended:
@@ -69,7 +69,7 @@ def test_the_oldest_ended_jobs_are_forgotten_and_waiting_ones_never(jobs):
     assert left == {waiting, *ended[5:]}
 
 
-def test_the_job_that_ended_last_is_told_by_count_and_not_by_the_clock(jobs, store):
+def test_last_finished_ignores_the_clock(jobs, store):
     first, second = create(jobs), create(jobs)
     jobs.mark_finished(second, "done")
     jobs.mark_finished(first, "done")
@@ -78,7 +78,7 @@ def test_the_job_that_ended_last_is_told_by_count_and_not_by_the_clock(jobs, sto
     assert jobs.last_finished().status.job_id == first
 
 
-def test_jobs_of_a_store_from_before_ends_were_counted_ended_before_all_that_are_counted(jobs, store):
+def test_last_finished_of_store_without_end_order(jobs, store):
     old, new = create(jobs), create(jobs)
     jobs.mark_finished(new, "done")
     jobs.mark_finished(old, "done")
@@ -90,7 +90,7 @@ def test_jobs_of_a_store_from_before_ends_were_counted_ended_before_all_that_are
     assert jobs.last_finished().status.job_id == old
 
 
-def test_clearing_the_documents_keeps_the_jobs(jobs, store):
+def test_clear_documents_keeps_jobs(jobs, store):
     job_id = create(jobs)
     store.clear()
     assert jobs.get(job_id) is not None
