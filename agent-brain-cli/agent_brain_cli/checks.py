@@ -71,7 +71,7 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What the checks look at.
+    """The project and the server to check.
 
     Attributes:
         target: The project.

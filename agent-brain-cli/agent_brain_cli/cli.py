@@ -35,7 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs:logs", "Show what the server has logged."),
     "config": ("config_cmd:config", "Show every setting and where its value comes from."),
     "trust": ("trust:trust", "Allow the project's own config.json to change every setting."),
-    "doctor": ("doctor:doctor", "Check that Agent Brain can work here, and show how to correct what is wrong."),
+    "doctor": ("doctor:doctor", "Find problems, and show how to correct them."),
     "reset": ("reset:reset", "Remove the project's index."),
 }
 """Name → (module and function in `commands`, summary in the group's help)."""

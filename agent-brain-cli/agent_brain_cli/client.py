@@ -1,7 +1,6 @@
-"""HTTP to one server: JSON calls and the events of a job, with every failure as an `AgentBrainError`.
+"""A client of one server: JSON requests and the events of a job; every failure is an `AgentBrainError`.
 
-`http.client` does all of it: discovery has imported it anyway, and a richer client costs more processor time than a
-query.
+Uses `http.client`, which discovery has imported already. A richer client takes more CPU time than a query.
 """
 
 import http.client
@@ -20,17 +19,17 @@ JOB_EVENTS = frozenset({"progress", "end"})  # each carries the job's whole stat
 
 REQUEST_TIMEOUT_S = 30.0  # a query takes milliseconds; the first one after a start may wait for a store to open
 RETRY_PAUSE_S = 0.2  # a store opens in about this time
-EVENT_SILENCE_S = 5.0  # then the job is asked for directly, which also shows whether the server hangs
-RECONNECT_PAUSE_S = 0.2  # between two attempts at a stream that ended early
-MIN_TIMEOUT_S = 0.001  # a socket timeout of 0 would mean: never wait
+EVENT_SILENCE_S = 5.0  # then the job is requested directly, which also shows whether the server hangs
+RECONNECT_PAUSE_S = 0.2  # before a stream that ended early is opened again
+MIN_TIMEOUT_S = 0.001  # a socket timeout of 0 means non-blocking
 
 
 class Client:
-    """Calls one server.
+    """Sends requests to one server.
 
     Args:
-        state: Address and token, as `discovery` found them; of the daemon also the project to name in each call.
-        timeout_s: Longest that one call may take, with its repetitions while a store opens.
+        state: The server's address and token; for the daemon also the project, which is sent with each request.
+        timeout_s: The longest time for one request, including its retries while a store opens.
     """
 
     def __init__(self, state: RuntimeState, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
@@ -46,7 +45,7 @@ class Client:
 
     @property
     def state(self) -> RuntimeState:
-        """The server that is called."""
+        """The server that receives the requests."""
         return self._state
 
     def get(self, path: str) -> Json:
@@ -58,19 +57,19 @@ class Client:
         return self._call("POST", path, {**body, **self._project})
 
     def get_job(self, job_id: str) -> Json:
-        """Return the job as it is now."""
+        """Return the current status of a job."""
         return self.get(_job_path(job_id))
 
     def follow_job(self, job_id: str, *, deadline: float | None = None) -> Iterator[Json]:
-        """Yield the job's status on every change, the last time when it has ended.
+        """Yield the status of a job after every change, until it has ended.
 
         Args:
             job_id: The job.
-            deadline: On the monotonic clock; None waits for as long as the job takes.
+            deadline: A time of the monotonic clock; `None` waits until the job has ended.
 
         Raises:
             DeadlineError: The job had not ended by the deadline.
-            NotRunningError: The server went away.
+            NotRunningError: The server ended.
         """
         while True:
             status = self.get_job(job_id)
@@ -83,20 +82,20 @@ class Client:
                     if status["state"] in TERMINAL_STATES:
                         return
             except (OSError, http.client.HTTPException):
-                pass  # silence or a broken stream: the job itself is asked for at the loop's start
+                pass  # silence or a broken stream: the loop requests the job again
             if deadline is not None and time.monotonic() >= deadline:
                 raise DeadlineError("The job did not end within the time limit; it continues in the server.")
             time.sleep(RECONNECT_PAUSE_S)
 
     def _job_events(self, job_id: str, deadline: float | None) -> Iterator[Json]:
-        """Yield what one event stream says, until it ends or the deadline has passed."""
+        """Yield each status of one event stream, until it ends or the deadline has passed."""
         silence = EVENT_SILENCE_S if deadline is None else min(EVENT_SILENCE_S, deadline - time.monotonic())
         connection = http.client.HTTPConnection(self._host, self._port, timeout=max(MIN_TIMEOUT_S, silence))
         try:
             connection.request("GET", self._address(f"{_job_path(job_id)}/events"), headers=self._headers)
             response = connection.getresponse()
             if response.status != http.HTTPStatus.OK:
-                return  # the job itself is asked for next, and that call says what is wrong
+                return  # the next request is for the job, and raises the error
             for name, data in parse_events(_until(deadline, response)):
                 if name in JOB_EVENTS:
                     yield json.loads(data)
@@ -104,11 +103,11 @@ class Client:
             connection.close()
 
     def _address(self, path: str) -> str:
-        """Return the path with the project that it concerns, which a shared daemon must be told."""
+        """Return the path with the project's id as a parameter, which the daemon requires."""
         return f"{path}?{urlencode(self._project)}" if self._project else path
 
     def _call(self, method: str, path: str, body: Json | None = None) -> Json:
-        """Make one call; repeat it while the server says that it will be ready soon."""
+        """Send a request, and repeat it while the server is unavailable for a moment."""
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
@@ -122,7 +121,7 @@ class Client:
 
 
 def parse_events(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
-    """Yield (event name, data) of a stream of server-sent events, per the WHATWG HTML standard, section 9.2."""
+    """Yield (event name, data) for each server-sent event, as in section 9.2 of the WHATWG HTML standard."""
     name, data = "", list[str]()
     for raw in lines:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
@@ -139,7 +138,7 @@ def parse_events(lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
 
 
 def _until(deadline: float | None, lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines for as long as the deadline has not passed; a stream's keep-alive lines count too."""
+    """Yield lines until the deadline has passed, which is checked at keep-alive lines too."""
     for line in lines:
         if deadline is not None and time.monotonic() >= deadline:
             return
@@ -147,14 +146,14 @@ def _until(deadline: float | None, lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _require_object(answer: object) -> Json:
-    """Return an answer that is a JSON object, as every one of ours is."""
+    """Return the answer, or raise `ServerRefusedError` if it is not a JSON object."""
     if not isinstance(answer, dict):
         raise ServerRefusedError(
-            "The server's answer is not a JSON object.", hint="See which it is: agent-brain status"
+            "The server's answer is not a JSON object.", hint="See which server answers: agent-brain status"
         )
     return answer
 
 
 def _job_path(job_id: str) -> str:
-    """Return the address of a job on its server."""
+    """Return the path of a job."""
     return f"/index/jobs/{quote(job_id, safe='')}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LINE_INTERVAL_S = 3.0  # a log shows that the job proceeds without filling up; a shorter job prints no line
 
 Milestone = Literal["keywords", "end"]
-"""How far to wait: until keyword search is complete, or until the vectors are complete too."""
+"""The end of a wait: keyword search is complete, or the vectors are complete too."""
 
 
 def wait_for_job(client: Client, job_id: str, milestone: Milestone, *, timeout_s: float | None = None) -> Json:

@@ -1,4 +1,4 @@
-"""The options that every subcommand takes, and what they come to."""
+"""Options that the subcommands share, and their values."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -13,21 +13,20 @@ from agent_brain_server.project_root import Project, locate_project, make_too_wi
 from agent_brain_server.support.languages import list_languages, resolve_language, suggest_language
 
 LIFECYCLE_TIMEOUT_S = 30.0
-"""A server starts in two seconds and drains for five when it stops; a loaded machine may take several times that."""
+"""A server starts in two seconds and stops within five; a busy machine takes several times as long."""
 
 timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=LIFECYCLE_TIMEOUT_S,
-    show_default=f"{LIFECYCLE_TIMEOUT_S:g}",
     metavar="SECONDS",
-    help="Longest wait.",
+    help=f"Wait at most this long.  [default: {LIFECYCLE_TIMEOUT_S:g}]",
 )
 
 mode_option = click.option(
     "--mode",
     type=click.Choice(MODES),
-    help="The project's own server, or the daemon that projects share.  [default: of config.json]",
+    help="The project's own server, or the shared daemon.  [default: from config.json]",
 )
 
 
@@ -71,14 +70,14 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--project-root",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="The project's root directory.  [default: found from the current directory]",
+        help="Root directory of the project.  [default: found from the current directory]",
     )
     @click.option(
         "--state-dir",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Where the project's server keeps its files.  [default: in the project]",
+        help="Directory of the server's files.  [default: in the project]",
     )
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
     @functools.wraps(command)
     def with_target(project_root: Path | None, state_dir: Path | None, as_json: bool, **options: object) -> None:
         command(resolve_target(project_root, state_dir, as_json=as_json), **options)
@@ -103,20 +102,20 @@ def resolve_target(project_root: Path | None, state_dir: Path | None, *, as_json
         project = locate_project(start, named, exact=project_root is not None)
     except FileNotFoundError as error:
         raise StateDirError(
-            "The current directory no longer exists.", hint="Change to a directory that does, or name --project-root."
+            "The current directory no longer exists.", hint="Change to another directory, or use --project-root."
         ) from error
     return Target(project, explicit=project_root is not None or state_dir is not None, as_json=as_json)
 
 
 def refuse_nan(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    """Refuse the one float that no range check refuses."""
+    """Refuse NaN, which passes every range check."""
     if value is not None and value != value:
-        raise click.BadParameter("nan is not a number in the range.", context, parameter)
+        raise click.BadParameter("NaN is not in the range.", context, parameter)
     return value
 
 
 def resolve_languages(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the languages that names and aliases stand for; refuse what is none."""
+    """Return the languages for names and aliases; refuse unknown ones."""
     return tuple(_resolve_language(context, parameter, value) for value in values)
 
 
@@ -126,11 +125,11 @@ def _resolve_language(context: click.Context, parameter: click.Parameter, value:
         close = suggest_language(value)
         guess = f" Did you mean '{close}'?" if close else ""
         allowed = f"Allowed are {list_languages()}, and aliases such as py, golang, ts and c++."
-        raise click.BadParameter(f"there is no language '{value}'.{guess} {allowed}", context, parameter)
+        raise click.BadParameter(f"unknown language '{value}'.{guess} {allowed}", context, parameter)
     return language
 
 
 def named_options(options: Mapping[str, object]) -> dict[str, object]:
-    """Return the options that the user named, for a request: without them the server's defaults hold."""
+    """Return the options that the user gave, for a request: the server has the defaults of the others."""
     listed = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     return {name: value for name, value in listed.items() if value not in (None, []) and value is not False}

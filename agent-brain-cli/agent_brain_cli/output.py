@@ -53,7 +53,7 @@ def obeys_escapes(stream: TextIO) -> bool:
 
 @dataclass
 class OutputState:
-    """What a command has written so far; stored in Click's context.
+    """The output that a command has written, stored in Click's context.
 
     Attributes:
         document: The JSON document was written.

@@ -1,4 +1,4 @@
-"""`agent-brain doctor`: find what keeps Agent Brain from working, and how to correct it."""
+"""`agent-brain doctor`: find problems, and show how to correct them."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -21,7 +21,7 @@ COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 @click.command()
 @target_options
 def doctor(target: Target) -> None:
-    """Check that Agent Brain can work here, and show how to correct what is wrong.
+    """Find problems, and show how to correct them.
 
     Prints one line for each check: ok, warning or failed, what was found, and the next step. Changes nothing and starts
     no server. Exits with code 1 if a check failed.

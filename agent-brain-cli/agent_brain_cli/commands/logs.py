@@ -97,7 +97,7 @@ def find_log_dir(target: Target, *, shared: bool) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class LineFilter:
-    """Which lines to show.
+    """A filter for lines of the log.
 
     Attributes:
         level: The lowest level; a line without a level, such as a torn line, always matches.

@@ -32,7 +32,7 @@ DEFAULT_WAIT_MS = 500  # a saved file is indexed in about 150 ms; without change
     type=click.FloatRange(0, 1),
     metavar="X",
     callback=refuse_nan,
-    help="Weight of meaning in hybrid mode, from 0 to 1.",
+    help="Weight of meaning in hybrid mode.",
 )
 @click.option(
     "--threshold",
@@ -40,7 +40,7 @@ DEFAULT_WAIT_MS = 500  # a saved file is indexed in about 150 ms; without change
     type=click.FloatRange(0, 1),
     metavar="X",
     callback=refuse_nan,
-    help="Minimum cosine similarity of a vector hit, from 0 to 1.",
+    help="Minimum cosine similarity of a vector hit.",
 )
 @click.option(
     "--language",

@@ -44,37 +44,35 @@ class Chroma:
         self.process.wait()
 
 
-@pytest.fixture
-def chroma(tmp_path):
-    (tmp_path / "chroma").mkdir()
-    chroma = Chroma(tmp_path / "chroma")
+@pytest.fixture(scope="module")
+def chroma(tmp_path_factory):
+    chroma = Chroma(tmp_path_factory.mktemp("chroma"))
     yield chroma
     chroma.kill()
 
 
-@pytest.fixture
-def home(environment):
-    home = Path(environment["AGENT_BRAIN_HOME"])
-    home.mkdir(parents=True)
-    return home
-
-
-def test_the_copy_of_a_project_s_vectors_goes_with_its_index(agent_brain, chroma, home, project):
-    (home / "config.json").write_text(json.dumps({"chroma_url": chroma.url}))
+def index_on(chroma, agent_brain, brain_home):
+    """Index the project, with its vectors on the Chroma server, and stop its server."""
+    (brain_home / "config.json").write_text(json.dumps({"chroma_url": chroma.url}))
     assert agent_brain("index", "--wait").code == 0
     assert agent_brain("stop").code == 0
+
+
+def test_reset_removes_vectors_from_chroma(agent_brain, chroma, brain_home):
+    index_on(chroma, agent_brain, brain_home)
     assert len(chroma.names()) == 1
     outcome = agent_brain("reset", "--yes", "--json")
     assert (outcome.code, outcome.json["vector_fault"]) == (0, None)
     assert chroma.names() == []
 
 
-def test_a_copy_that_can_t_be_reached_is_told_of(agent_brain, chroma, home, project):
-    (home / "config.json").write_text(json.dumps({"chroma_url": chroma.url}))
-    assert agent_brain("index", "--wait").code == 0
-    assert agent_brain("stop").code == 0
-    (name,) = chroma.names()
-    chroma.kill()
+def test_reset_reports_an_unreachable_chroma(agent_brain, brain_home, project, tmp_path):
+    chroma = Chroma(tmp_path)
+    try:
+        index_on(chroma, agent_brain, brain_home)
+        (name,) = chroma.names()
+    finally:
+        chroma.kill()
     outcome = agent_brain("reset", "--yes")
     assert outcome.code == 0
     assert "Some vectors were not removed" in outcome.err
@@ -83,19 +81,14 @@ def test_a_copy_that_can_t_be_reached_is_told_of(agent_brain, chroma, home, proj
 
 
 @pytest.mark.parametrize("daemon_runs", [True, False])
-def test_likewise_with_the_daemon(agent_brain, chroma, home, daemon_runs):
-    (home / "config.json").write_text(json.dumps({"chroma_url": chroma.url}))
-    (home / "shared_config.json").write_text('{"port": 0}')
+def test_reset_shared_removes_vectors_from_chroma(agent_brain, chroma, brain_home, daemon_runs):
+    (brain_home / "config.json").write_text(json.dumps({"chroma_url": chroma.url}))
     agent_brain("init", "--mode", "shared")
-    try:
-        assert agent_brain("start", "--mode", "shared").code == 0
-        assert agent_brain("index", "--wait").code == 0
+    assert agent_brain("start", "--mode", "shared").code == 0
+    assert agent_brain("index", "--wait").code == 0
+    assert len(chroma.names()) == 1
+    if not daemon_runs:
         assert agent_brain("stop", "--mode", "shared").code == 0
-        assert len(chroma.names()) == 1
-        if daemon_runs:
-            assert agent_brain("start", "--mode", "shared").code == 0
-        outcome = agent_brain("reset", "--yes", "--json")
-        assert (outcome.code, outcome.json["vector_fault"]) == (0, None), outcome.err
-        assert chroma.names() == []
-    finally:
-        agent_brain("stop", "--mode", "shared", "--force", "--timeout", "5")
+    outcome = agent_brain("reset", "--yes", "--json")
+    assert (outcome.code, outcome.json["vector_fault"]) == (0, None), outcome.err
+    assert chroma.names() == []
