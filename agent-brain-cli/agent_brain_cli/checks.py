@@ -20,8 +20,7 @@ from typing import Literal
 from agent_brain_cli.client import Client
 from agent_brain_cli.options import Target
 from agent_brain_cli.output import Json
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import ProjectConfig, load_settings
+from agent_brain_server.config.settings import DaemonSettings, ProjectConfig, load_settings
 from agent_brain_server.errors import AgentBrainError, ConfigError, UnsafePathError
 from agent_brain_server.locking import is_stale, read_pid
 from agent_brain_server.project_root import generate_project_id

@@ -9,8 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import load_settings
+from agent_brain_server.config.settings import DaemonSettings, load_settings
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.storage_paths import (
     DOCUMENTS_DIR,

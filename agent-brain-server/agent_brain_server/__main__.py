@@ -20,8 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from agent_brain_server import __version__
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import Settings, load_settings
+from agent_brain_server.config.settings import DaemonSettings, Settings, load_settings
 from agent_brain_server.config.trust import Ignored
 from agent_brain_server.errors import AgentBrainError, ConfigError, PortInUseError, StartError
 from agent_brain_server.lifecycle.log import configure_logging, read_log_tail

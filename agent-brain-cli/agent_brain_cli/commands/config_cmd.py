@@ -9,8 +9,7 @@ import click
 from agent_brain_cli.options import Target, mode_option, target_options
 from agent_brain_cli.output import Json, format_setting, format_table, note, show
 from agent_brain_cli.servers import note_ignored, resolve_mode
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import load_settings
+from agent_brain_server.config.settings import DaemonSettings, load_settings
 from agent_brain_server.config.trust import SECRET_KEYS, Ignored
 from agent_brain_server.locking import is_stale
 from agent_brain_server.runtime import read_runtime

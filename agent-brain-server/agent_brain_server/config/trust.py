@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.storage_paths import prepare_brain_home, trusted_lock_path, trusted_path
@@ -31,7 +30,6 @@ from agent_brain_server.support.state_files import remove_temporaries
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-URL_SCHEMES = ("http", "https")
 
 SECRET_KEYS = ("token", "chroma_token")
 """Never read from a project's file, which is shared through version control, and never shown."""
@@ -128,41 +126,6 @@ class Ignored:
         if self.withheld:
             return f"{self.path} is {self.reason}; not sent to its address: {', '.join(self.withheld)}."
         return f"{self.path} is {self.reason}; ignored: {', '.join(self.values)}."
-
-
-def find_url_fault(url: str) -> str | None:
-    """Return why a text is not the URL of a server without credentials, or `None` if it is one."""
-    try:
-        parts = urlsplit(url)
-        has_host, _ = bool(parts.hostname), parts.port
-    except ValueError:
-        return "is not a URL"
-    if parts.scheme not in URL_SCHEMES or not has_host:
-        return "does not start with http:// or https:// and a host"
-    if parts.username is not None or parts.password is not None:
-        return "contains a user or a password"
-    if parts.query or parts.fragment:
-        return "has a query or a fragment"
-    return None
-
-
-def find_chroma_fault(url: str, token: str | None) -> str | None:
-    """Return why a Chroma server cannot be used with a token, or `None` if it can.
-
-    Args:
-        url: Address of the server, with tenant and database as its path if they are not the default ones.
-        token: Credential for the server.
-    """
-    if fault := find_url_fault(url):
-        # the URL is not quoted, because it may contain a password
-        return f"chroma_url {fault}"
-    parts = urlsplit(url)
-    names = parts.path.strip("/").split("/") if parts.path.strip("/") else []
-    if len(names) not in (0, 2) or "" in names:
-        return "chroma_url has a path other than /TENANT/DATABASE"
-    if token is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        return "chroma_url must start with https:// if a token is sent to another machine"
-    return None
 
 
 def needs_trust(key: str, value: object, default: object) -> bool:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.config.settings import DaemonSettings, ProjectConfig
 
 INSTANCE_ID_BYTES = 3
 TOKEN_BYTES = 24

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from agent_brain_server.config.daemon import DaemonSettings
+from agent_brain_server.config.settings import DaemonSettings
 from agent_brain_server.errors import (
     AgentBrainError,
     ConfigError,

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import ProjectConfig, load_settings
+from agent_brain_server.config.settings import DaemonSettings, ProjectConfig, load_settings
 from agent_brain_server.errors import AgentBrainError
 from agent_brain_server.types import ChromaServer
 

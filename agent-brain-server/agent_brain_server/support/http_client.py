@@ -1,4 +1,4 @@
-"""Send HTTP requests to our servers with the standard library, which the client API can import quickly."""
+"""Send HTTP requests to our servers with the standard library, which imports quickly, and validate addresses."""
 
 import http.client
 import ipaddress
@@ -16,6 +16,7 @@ SILENCE_S = 1.5  # then `/health` is requested, which a busy server answers and 
 MAX_HEALTH_BYTES = 65_536  # another program may send an endless answer
 FIRST_ERROR_STATUS = 400
 HEALTH_PATH = "/health"
+URL_SCHEMES = ("http", "https")
 
 
 class _HungError(Exception):
@@ -164,3 +165,38 @@ def _parse_answer(status: int, content: bytes, request: str) -> Any:  # noqa: AN
 
 def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def find_url_fault(url: str) -> str | None:
+    """Return why a text is not the URL of a server without credentials, or `None` if it is one."""
+    try:
+        parts = urlsplit(url)
+        has_host, _ = bool(parts.hostname), parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in URL_SCHEMES or not has_host:
+        return "does not start with http:// or https:// and a host"
+    if parts.username is not None or parts.password is not None:
+        return "contains a user or a password"
+    if parts.query or parts.fragment:
+        return "has a query or a fragment"
+    return None
+
+
+def find_chroma_fault(url: str, token: str | None) -> str | None:
+    """Return why a Chroma server cannot be used with a token, or `None` if it can.
+
+    Args:
+        url: Address of the server, with tenant and database as its path if they are not the default ones.
+        token: Credential for the server.
+    """
+    if fault := find_url_fault(url):
+        # the URL is not quoted, because it may contain a password
+        return f"chroma_url {fault}"
+    parts = urlsplit(url)
+    names = parts.path.strip("/").split("/") if parts.path.strip("/") else []
+    if len(names) not in (0, 2) or "" in names:
+        return "chroma_url has a path other than /TENANT/DATABASE"
+    if token is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        return "chroma_url must start with https:// if a token is sent to another machine"
+    return None

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agent_brain_cli.commands.init import render_init
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import load_settings
+from agent_brain_server.config.settings import DaemonSettings, load_settings
 from agent_brain_server.lifecycle.registry import make_registration, save_registration
 from agent_brain_server.storage_paths import (
     config_path,

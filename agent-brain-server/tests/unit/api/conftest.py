@@ -12,8 +12,7 @@ from fastapi.testclient import TestClient
 from agent_brain_server.api.deps import AppState
 from agent_brain_server.api.main import create_app
 from agent_brain_server.api.server import describe_server
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.config.settings import DaemonSettings, ProjectConfig
 from agent_brain_server.project.context import ServerContext
 from agent_brain_server.project.projects import open_projects
 

@@ -12,8 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent_brain_server.config.daemon import DaemonSettings
-from agent_brain_server.config.settings import ProjectConfig, change_project_mode, load_settings, read_own_file
+from agent_brain_server.config.settings import (
+    DaemonSettings,
+    ProjectConfig,
+    change_project_mode,
+    load_settings,
+    read_own_file,
+)
 from agent_brain_server.config.trust import (
     RESTRICTED_KEYS,
     SECRET_ADDRESSES,

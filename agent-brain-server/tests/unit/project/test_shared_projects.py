@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.config.daemon import DaemonSettings
+from agent_brain_server.config.settings import DaemonSettings
 from agent_brain_server.errors import (
     ConflictError,
     InvalidRequestError,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.config.daemon import DaemonSettings
+from agent_brain_server.config.settings import DaemonSettings
 from agent_brain_server.errors import ConfigError
 from agent_brain_server.storage_paths import config_path, global_config_path, prepare_brain_home, shared_config_path
 
