@@ -199,7 +199,7 @@ def serve_locked(
 
     def tell_ready(state: RuntimeState) -> None:
         if not pipe.is_open:
-            served = context.project_root or "all projects that register"
+            served = context.project_root or "all registered projects"
             print(f"Agent Brain serves {served} at {state.base_url} (Ctrl-C stops it)", flush=True)
         pipe.send_ready(state)
 
@@ -272,10 +272,10 @@ def exit_quietly(_number: int, _frame: FrameType | None) -> None:
 
 
 def report_held(state_dir: Path, pipe: ReadyPipe) -> int:
-    """Report that another process is the server already; return the exit code.
+    """Report that another process holds the lock; return the exit code.
 
     Raises:
-        StartError: No starter is waiting that would go on with the running server.
+        StartError: No starter waits that would use the running server.
     """
     if pipe.is_open:
         pipe.send_held()
@@ -286,7 +286,7 @@ def report_held(state_dir: Path, pipe: ReadyPipe) -> int:
         server = f"by process {holder[0]}" if holder else "by another process"
         message = f"The state directory {state_dir} is in use {server}, which is starting or stopping."
     else:
-        served = state.project_root or "all projects that register"
+        served = state.project_root or "all registered projects"
         message = f"Agent Brain already serves {served} at {state.base_url} (pid {state.pid})."
     option = " --mode shared" if state is not None and state.mode == "shared" else ""
     raise StartError(
@@ -295,7 +295,7 @@ def report_held(state_dir: Path, pipe: ReadyPipe) -> int:
 
 
 def report_failure(error: AgentBrainError, pipe: ReadyPipe) -> None:
-    """Tell the starter, or the person at the terminal."""
+    """Send an error to the starter, or print it to stderr."""
     if pipe.is_open:
         pipe.send_failed(error)
     else:
