@@ -1,1 +1,1 @@
-"""The shared daemon as seen from one project."""
+"""Decide whether a project uses the shared daemon, find the daemon, and register projects with it."""

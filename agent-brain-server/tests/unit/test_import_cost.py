@@ -1,4 +1,4 @@
-"""The front door stays light: what clients import loads nothing of the server."""
+"""The client API stays light: clients import nothing of the server's engines and web framework."""
 
 import json
 import subprocess
