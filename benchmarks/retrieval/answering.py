@@ -34,7 +34,7 @@ class Candidates:
     query: str
     bm25_hits: tuple[Hit, ...]
     vector_hits: tuple[Hit, ...]
-    facts: Mapping[int, ChunkMetadata]
+    metadata: Mapping[int, ChunkMetadata]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def gather_candidates(bundle: ProjectServices, query: str) -> Candidates:
     bm25 = bundle.bm25.search(query, POOL_SIZE)
     nearest = bundle.vectors.search(bundle.embedder.embed(query), POOL_SIZE)
     vector = tuple(hit for hit in nearest if hit.score >= 0)
-    facts = bundle.documents.facts_by_keys({hit.key for hit in (*bm25, *vector)})
-    return Candidates(query, tuple(bm25), vector, facts)
+    metadata = bundle.documents.metadata_by_keys({hit.key for hit in (*bm25, *vector)})
+    return Candidates(query, tuple(bm25), vector, metadata)
 
 
 def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
@@ -71,7 +71,7 @@ def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
         candidates.query,
         candidates.bm25_hits,
         candidates.vector_hits,
-        candidates.facts,
+        candidates.metadata,
         alpha=setting.alpha,
         mode=setting.mode,
         weights=setting.weights,

@@ -60,7 +60,7 @@ class EvaluatedQuestion:
 
     def is_candidate(self) -> bool:
         """Return whether the section is among all candidates."""
-        places = (Passage(fact.path, fact.start_line, fact.end_line) for fact in self.candidates.facts.values())
+        places = (Passage(chunk.path, chunk.start_line, chunk.end_line) for chunk in self.candidates.metadata.values())
         return any(covers(place, target) for place in places for target in self.question.targets)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent_brain_server.embedding.model_files import DIMENSION, MAX_TOKENS, MODEL_DIR, fingerprint_files
+from agent_brain_server.embedding import DIMENSION, MAX_TOKENS, MODEL_DIR, fingerprint_files
 from agent_brain_server.errors import ConfigError, UnavailableError
 from agent_brain_server.models import DEFAULT_MODEL
 from agent_brain_server.support.text import replace_surrogates

@@ -15,7 +15,7 @@ import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
 from tokenizers import Tokenizer
 
-from agent_brain_server.embedding.model_files import DIMENSION, MAX_TOKENS, MODEL_DIR, MODEL_FILES, fingerprint_files
+from agent_brain_server.embedding import DIMENSION, MAX_TOKENS, MODEL_DIR, MODEL_FILES, fingerprint_files
 from agent_brain_server.errors import StoreError
 from agent_brain_server.models import DEFAULT_MODEL
 from agent_brain_server.support.text import replace_surrogates

@@ -271,18 +271,18 @@ class QueryService:
             vector_search = self._executor.try_submit(self._search_vectors, request, allowed)
         bm25_hits = self._search_keywords(request, allowed) if request.mode != "vector" else []
         if vector_search is not None:
-            self._documents.facts_by_keys([hit.key for hit in bm25_hits])  # fills the cache for the call below
+            self._documents.metadata_by_keys([hit.key for hit in bm25_hits])  # fills the cache for the call below
             vector_hits = vector_search.result()
         else:
             vector_hits = self._search_vectors(request, allowed) if request.mode != "bm25" else []
         with self._metrics.time_stage("facts"):
-            facts = self._documents.facts_by_keys({hit.key for hit in (*bm25_hits, *vector_hits)})
+            metadata = self._documents.metadata_by_keys({hit.key for hit in (*bm25_hits, *vector_hits)})
         with self._metrics.time_stage("rank"):
             return rank_candidates(
                 request.query,
                 bm25_hits,
                 vector_hits,
-                facts,
+                metadata,
                 alpha=request.alpha,
                 mode=request.mode,
                 explain=request.explain,

@@ -123,10 +123,10 @@ def read_chunk(row: Sequence[Any]) -> StoredChunk:
 def read_metadata(rows: Sequence[Sequence[Any]]) -> dict[int, ChunkMetadata]:
     """Read rows of `SELECT_METADATA`, by key; damaged rows with values of another type are left out."""
     valid = rows if _are_valid(rows) else [row for row in rows if _are_valid([row])]
-    return {row[0]: _read_facts(row) for row in valid}
+    return {row[0]: _read_metadata(row) for row in valid}
 
 
-def _read_facts(row: Sequence[Any]) -> ChunkMetadata:
+def _read_metadata(row: Sequence[Any]) -> ChunkMetadata:
     key, path, start_line, end_line, language, source_type, symbols, heading = row
     names = tuple(normalize_name(symbols).split(SYMBOL_SEPARATOR)) if symbols else ()
     return ChunkMetadata(key, intern(path), start_line, end_line, intern(language), source_type, names, heading)

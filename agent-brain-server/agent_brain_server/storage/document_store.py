@@ -268,7 +268,7 @@ class DocumentStore:
         found = self._read_chunks("WHERE c.key IN (SELECT value FROM json_each(?))", as_json(keys))
         return {stored.key: stored.chunk for stored in found}
 
-    def facts_by_keys(self, keys: Collection[int]) -> dict[int, ChunkMetadata]:
+    def metadata_by_keys(self, keys: Collection[int]) -> dict[int, ChunkMetadata]:
         """Return the metadata that ranking needs of the chunks that exist, by key; no text is read."""
         known = self._metadata.at(self._generation)
         wanted = set(keys)

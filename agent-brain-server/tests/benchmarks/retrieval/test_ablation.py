@@ -23,11 +23,11 @@ NOTHING_READ = Reading(0, is_found=False)
 def make_repository(name: str, target: str) -> EvaluatedRepository:
     """Return a repository with one query: keywords find a.py twice, then b.py, and vectors find b.py only."""
     places = {1: ("a.py", 1), 2: ("a.py", 11), 3: ("b.py", 1)}
-    facts = {
+    metadata = {
         key: ChunkMetadata(key, path, line, line + 9, "python", "code", (), None)
         for key, (path, line) in places.items()
     }
-    candidates = Candidates("zebra", (Hit(1, 1.0), Hit(2, 0.9), Hit(3, 0.8)), (Hit(3, 0.9),), facts)
+    candidates = Candidates("zebra", (Hit(1, 1.0), Hit(2, 0.9), Hit(3, 0.8)), (Hit(3, 0.9),), metadata)
     query = LabelledQuery("zebra", "symbol", (Target(target),))
     evaluated = EvaluatedQuery(query, query.targets, {}, candidates, 0.0, NOTHING_READ)
     return EvaluatedRepository(LabelledRepository(name, "python", {}, (query,)), 2, 3, (evaluated,))

@@ -19,11 +19,11 @@ def ask_with_answer_at(rank: int, package: str, wording: str) -> EvaluatedQuesti
     passages = [Passage("a.md", 21, 30)] * 10
     passages[rank - 1] = Passage("a.md", 20, 25)
     answer = Answer(tuple(passages), (7,) * 10)
-    facts = {
+    metadata = {
         key: ChunkMetadata(key, "a.md", line, line + 9, "markdown", "doc", (), None)
         for key, line in enumerate([1, *range(100, 140, 10), 11], 1)
     }
-    candidates = Candidates("?", tuple(Hit(key, 1.0 - key / 100) for key in facts), (), facts)
+    candidates = Candidates("?", tuple(Hit(key, 1.0 - key / 100) for key in metadata), (), metadata)
     question = DocumentQuestion(package, "?", wording, sections)
     return EvaluatedQuestion(question, dict.fromkeys(WAYS, answer), candidates)
 
@@ -37,10 +37,10 @@ def test_document_candidates_are_ranked_by_setting() -> None:
     evaluated = ask_with_answer_at(1, "x", "same")  # its section is the last of six candidates
     assert evaluated.is_candidate()
     assert not evaluated.is_recalled_by(Setting("bm25"))
-    others = dict(list(evaluated.candidates.facts.items())[1:])
-    assert replace(evaluated, candidates=replace(evaluated.candidates, facts=others)).is_recalled_by(Setting("bm25"))
-    without = dict(list(evaluated.candidates.facts.items())[:-1])
-    assert not replace(evaluated, candidates=replace(evaluated.candidates, facts=without)).is_candidate()
+    others = dict(list(evaluated.candidates.metadata.items())[1:])
+    assert replace(evaluated, candidates=replace(evaluated.candidates, metadata=others)).is_recalled_by(Setting("bm25"))
+    without = dict(list(evaluated.candidates.metadata.items())[:-1])
+    assert not replace(evaluated, candidates=replace(evaluated.candidates, metadata=without)).is_candidate()
 
 
 def test_recall_is_counted_by_wording_and_package() -> None:

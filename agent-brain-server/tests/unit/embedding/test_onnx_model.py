@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from agent_brain_server.embedding.model_files import MODEL_DIR
+from agent_brain_server.embedding import MODEL_DIR
 from agent_brain_server.embedding.onnx_model import OnnxEmbedder, lacks_int8_dot_product
 from agent_brain_server.errors import StoreError
 from agent_brain_server.models import DEFAULT_MODEL

@@ -5,10 +5,10 @@ from agent_brain_server.support.tokens import normalize_name
 
 
 def test_parse_query_terms_without_stop_words():
-    question = parse_query("How are the HTTP requests sent?")
-    assert question.terms == {"http", "request", "sent"}
-    assert not question.names
-    assert not question.is_symbol
+    parsed = parse_query("How are the HTTP requests sent?")
+    assert parsed.terms == {"http", "request", "sent"}
+    assert not parsed.names
+    assert not parsed.is_symbol
 
 
 @pytest.mark.parametrize(

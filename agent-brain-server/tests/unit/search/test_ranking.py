@@ -7,7 +7,7 @@ from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, NEUTRAL_WEIGHTS, 
 from agent_brain_server.types import ChunkMetadata, Hit
 
 
-def facts(key, path="a.py", *, line=None, source_type="code", names=(), heading=None):
+def metadata(key, path="a.py", *, line=None, source_type="code", names=(), heading=None):
     return ChunkMetadata(key, path, line or key, (line or key) + 5, "python", source_type, names, heading)
 
 
@@ -21,7 +21,7 @@ def order(ranked):
     return [item.metadata.key for item in ranked]
 
 
-FOUR = [facts(key, f"{key}.py") for key in (1, 2, 3, 4)]
+FOUR = [metadata(key, f"{key}.py") for key in (1, 2, 3, 4)]
 BM25 = [Hit(1, 9.0), Hit(2, 6.0), Hit(3, 1.0)]
 VECTOR = [Hit(4, 0.8), Hit(3, 0.7), Hit(2, 0.1)]
 
@@ -63,24 +63,24 @@ def test_rank_without_hits_is_empty():
 
 
 def test_rank_definition_before_mention():
-    known = [facts(1, "use.py"), facts(2, "make.py", names=("parseheader",))]
+    known = [metadata(1, "use.py"), metadata(2, "make.py", names=("parseheader",))]
     assert order(rank([Hit(1, 9.0), Hit(2, 7.0)], known=known, query="parseHeader")) == [2, 1]
 
 
 def test_rank_filename_match_first():
-    known = [facts(1, "middleware/logger.go"), facts(2, "middleware/throttle.go")]
+    known = [metadata(1, "middleware/logger.go"), metadata(2, "middleware/throttle.go")]
     assert order(rank([Hit(1, 9.0), Hit(2, 8.5)], known=known, query="request throttling")) == [2, 1]
 
 
 def test_rank_bare_name_finds_definition():
-    known = [facts(1, "use.py"), facts(2, "make.py", names=("parseheader",))]
+    known = [metadata(1, "use.py"), metadata(2, "make.py", names=("parseheader",))]
     hits = [Hit(1, 9.0), Hit(2, 4.0)]
     assert order(rank(hits, known=known, query="parseHeader")) == [2, 1]
     assert order(rank(hits, known=known, query="where does parseHeader fail")) == [1, 2]
 
 
 def test_rank_bare_name_prefers_keywords():
-    known = [facts(1, "use.py"), facts(2, "make.py")]
+    known = [metadata(1, "use.py"), metadata(2, "make.py")]
     sides = [Hit(1, 9.0), Hit(2, 7.0)], [Hit(2, 0.9), Hit(1, 0.1)]
     assert order(rank(*sides, known, query="parseHeader")) == [1, 2]
     assert order(rank(*sides, known, query="parsing of headers")) == [2, 1]
@@ -88,25 +88,25 @@ def test_rank_bare_name_prefers_keywords():
 
 
 def test_rank_heading_match_first():
-    known = [facts(1, "a.md", source_type="doc"), facts(2, "b.md", source_type="doc", heading="Read timeouts")]
+    known = [metadata(1, "a.md", source_type="doc"), metadata(2, "b.md", source_type="doc", heading="Read timeouts")]
     assert order(rank([Hit(1, 9.0), Hit(2, 8.5)], known=known, query="timeouts for reading")) == [2, 1]
 
 
 def test_rank_peripheral_last():
-    known = [facts(1, "examples/a.py"), facts(2, "lib/v1/b.py"), facts(3, "lib/b.py")]
+    known = [metadata(1, "examples/a.py"), metadata(2, "lib/v1/b.py"), metadata(3, "lib/b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.8), Hit(3, 8.0)]
     assert order(rank(hits, known=known))[0] == 3
     assert order(rank(hits, known=known, query="examples with some words"))[0] == 1
 
 
 def test_rank_file_evidence_outweighs_one_good_chunk():
-    known = [facts(1, "one.py"), *(facts(key, "many.py") for key in range(2, 8))]
+    known = [metadata(1, "one.py"), *(metadata(key, "many.py") for key in range(2, 8))]
     hits = [Hit(1, 9.0), *(Hit(key, 8.0) for key in range(2, 8))]
     assert order(rank(hits, known=known))[0] == 2
 
 
 def test_rank_tests_and_docs_last_unless_asked():
-    known = [facts(1, "test_a.py", source_type="test"), facts(2, "a.md", source_type="doc"), facts(3, "b.py")]
+    known = [metadata(1, "test_a.py", source_type="test"), metadata(2, "a.md", source_type="doc"), metadata(3, "b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.5), Hit(3, 8.0)]
     assert order(rank(hits, known=known)) == [3, 2, 1]
     assert order(rank(hits, known=known, query="where are the tests"))[0] == 1
@@ -114,20 +114,20 @@ def test_rank_tests_and_docs_last_unless_asked():
 
 
 def test_rank_further_chunks_decay():
-    known = [facts(1, "a.py"), facts(2, "a.py"), facts(3, "b.py")]
+    known = [metadata(1, "a.py"), metadata(2, "a.py"), metadata(3, "b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.9), Hit(3, 8.0)]
     assert order(rank(hits, known=known)) == [1, 3, 2]
 
 
 def test_rank_ties_by_path_and_line():
-    known = [facts(1, "b.py", line=1), facts(2, "a.py", line=9), facts(3, "a.py", line=3)]
+    known = [metadata(1, "b.py", line=1), metadata(2, "a.py", line=9), metadata(3, "a.py", line=3)]
     hits = [Hit(1, 5.0), Hit(2, 5.0), Hit(3, 5.0)]
     assert order(rank(hits, known=known, weights=NEUTRAL_WEIGHTS)) == [3, 2, 1]
 
 
 def test_rank_is_independent_of_hit_order():
     generator = random.Random(5)
-    known = [facts(key, f"dir{key % 7}/{key % 11}.py", line=key) for key in range(1, 100)]
+    known = [metadata(key, f"dir{key % 7}/{key % 11}.py", line=key) for key in range(1, 100)]
     bm25 = [Hit(key, float(key % 13)) for key in range(1, 100)]
     vector = [Hit(key, key % 17 / 17) for key in range(1, 100, 2)]
     expected = rank(bm25, vector, known)
@@ -139,11 +139,11 @@ def test_rank_is_independent_of_hit_order():
 
 def test_rank_explain_adds_up_to_score():
     known = [
-        facts(1, "deep/er/throttle.py", names=("throttle",)),
-        facts(2, "deep/er/throttle.py"),
-        facts(3, "tests/test_it.py", source_type="test"),
-        facts(4, "README.md", source_type="doc", heading="How to throttle"),
-        facts(5, "examples/throttled.py"),
+        metadata(1, "deep/er/throttle.py", names=("throttle",)),
+        metadata(2, "deep/er/throttle.py"),
+        metadata(3, "tests/test_it.py", source_type="test"),
+        metadata(4, "README.md", source_type="doc", heading="How to throttle"),
+        metadata(5, "examples/throttled.py"),
     ]
     hits = [Hit(key, 10.0 - key) for key in (1, 2, 3, 4, 5)]
     ranked = rank(hits, VECTOR, known, query="throttle", explain=True)
@@ -165,7 +165,7 @@ def test_rank_explain_changes_no_result():
 
 
 def test_rank_neutral_weight_disables_signal():
-    known = [facts(1, "test_a.py", source_type="test"), facts(2, "b.py")]
+    known = [metadata(1, "test_a.py", source_type="test"), metadata(2, "b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.5)]
     assert order(rank(hits, known=known)) == [2, 1]
     assert order(rank(hits, known=known, weights=replace(DEFAULT_WEIGHTS, test_factor=1.0))) == [1, 2]

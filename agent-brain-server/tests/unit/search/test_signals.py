@@ -15,7 +15,7 @@ from agent_brain_server.support.tokens import normalize_name, stem
 from agent_brain_server.types import ChunkMetadata
 
 
-def facts(symbols):
+def metadata(symbols):
     return ChunkMetadata(1, "a.py", 1, 9, "python", "code", tuple(map(normalize_name, symbols)), None)
 
 
@@ -29,7 +29,7 @@ def facts(symbols):
     ],
 )
 def test_defines_name(query, symbols, value):
-    assert defines_name(parse_query(query), facts(symbols)) == value
+    assert defines_name(parse_query(query), metadata(symbols)) == value
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_is_peripheral_by_path(path, aside):
 
 @pytest.mark.parametrize("path", ["CHANGES.rst", "docs/release-notes.md", "docs/changelog/2.0.md", "HISTORY"])
 def test_is_peripheral_changelog(path):
-    question = parse_query("matching of routes")
-    assert is_peripheral(question, path, is_document=True, others=())
-    assert not is_peripheral(question, "docs/routes.md", is_document=True, others=())
+    parsed = parse_query("matching of routes")
+    assert is_peripheral(parsed, path, is_document=True, others=())
+    assert not is_peripheral(parsed, "docs/routes.md", is_document=True, others=())
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_is_peripheral_not_if_query_names_it(query, path):
 
 
 def test_is_peripheral_superseded_version():
-    question = parse_query("matching of routes")
-    assert is_peripheral(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
-    assert not is_peripheral(question, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py"})
-    assert not is_peripheral(question, "lib/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
+    parsed = parse_query("matching of routes")
+    assert is_peripheral(parsed, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
+    assert not is_peripheral(parsed, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py"})
+    assert not is_peripheral(parsed, "lib/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
 
 
 @pytest.mark.parametrize(

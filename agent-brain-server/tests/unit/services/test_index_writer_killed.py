@@ -72,5 +72,5 @@ def test_kill_between_writes_leaves_no_stale_entries(
     assert bundle.bm25.count() == bundle.vectors.count() == bundle.documents.counts().embedded == chunks
     for query in ("FileLock", "installer", "parse_http_header"):
         hits = bundle.bm25.search(query, 10)
-        assert len(bundle.documents.facts_by_keys([hit.key for hit in hits])) == len(hits)
+        assert len(bundle.documents.metadata_by_keys([hit.key for hit in hits])) == len(hits)
         assert {hit.key for hit in hits} <= set(bundle.documents.embedded_keys().tolist())

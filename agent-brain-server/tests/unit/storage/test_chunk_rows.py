@@ -26,9 +26,9 @@ def test_replace_files_any_chunk_is_read_unchanged(tmp_path_factory, text, symbo
     replaced = store.replace_files([FileChunks(FileRecord(path, 1, 2, "h", "pending"), "python", "code", (chunk,))])
     ((_, (stored,)),) = replaced.files
     assert store.chunks_by_keys([stored.key]) == {stored.key: chunk}
-    facts = store.facts_by_keys([stored.key])[stored.key]
-    assert facts.names == tuple(map(normalize_name, symbols))
-    assert (facts.path, facts.heading, facts.end_line) == (path, heading, 7)
+    metadata = store.metadata_by_keys([stored.key])[stored.key]
+    assert metadata.names == tuple(map(normalize_name, symbols))
+    assert (metadata.path, metadata.heading, metadata.end_line) == (path, heading, 7)
     store.close()
 
 
@@ -63,7 +63,7 @@ def test_replace_files_keeps_keys_and_ignores_repeated_ids(store, make_file):
     assert [each.chunk.text for each in stored] == ["y", "z"]
     assert stored[0].key == before[1].key
     assert after.removed.tolist() == [before[0].key]
-    assert store.facts_by_keys([stored[0].key])[stored[0].key].start_line == 40
+    assert store.metadata_by_keys([stored[0].key])[stored[0].key].start_line == 40
 
 
 @pytest.mark.parametrize(

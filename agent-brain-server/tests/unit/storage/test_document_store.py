@@ -36,7 +36,7 @@ def test_replace_files_kept_chunk_keeps_key_and_vector(store, make_file):
     assert after["two"] == before["two"]
     assert replaced.removed.tolist() == [before["one"]]
     assert [stored.chunk.text for stored in store.unembedded(10)] == ["three"]
-    assert store.facts_by_keys([after["two"]])[after["two"]].start_line == 7
+    assert store.metadata_by_keys([after["two"]])[after["two"]].start_line == 7
 
 
 def test_get_chunk_returns_stored_chunk(store, make_file):
@@ -44,19 +44,21 @@ def test_get_chunk_returns_stored_chunk(store, make_file):
     key = next(iter(keys_by_text(store, file).values()))
     assert store.get_chunk(file.chunks[0].id) == file.chunks[0]
     assert store.chunks_by_keys([key, 999]) == {key: file.chunks[0]}
-    facts = store.facts_by_keys([key])[key]
-    assert facts.names == tuple(map(normalize_name, file.chunks[0].symbols))
-    assert (facts.path, facts.heading) == ("dir/ä b.md", "class Outer")
+    metadata = store.metadata_by_keys([key])[key]
+    assert metadata.names == tuple(map(normalize_name, file.chunks[0].symbols))
+    assert (metadata.path, metadata.heading) == ("dir/ä b.md", "class Outer")
 
 
-def test_facts_by_keys_follows_changes(store, make_file):
+def test_metadata_by_keys_follows_changes(store, make_file):
     key = keys_by_text(store, make_file("a.py", ["one", "two"]))["two"]
-    assert store.facts_by_keys([key])[key].start_line == store.facts_by_keys([key, 999])[key].start_line
+    assert store.metadata_by_keys([key])[key].start_line == store.metadata_by_keys([key, 999])[key].start_line
     moved = keys_by_text(store, make_file("a.py", ["zero\nand a half", "one", "two"]))["two"]
     assert moved == key
-    assert store.facts_by_keys([key])[key].start_line == store.get_chunk(store.chunks_by_keys([key])[key].id).start_line
+    assert (
+        store.metadata_by_keys([key])[key].start_line == store.get_chunk(store.chunks_by_keys([key])[key].id).start_line
+    )
     store.remove_files(["a.py"])
-    assert store.facts_by_keys([key]) == {}
+    assert store.metadata_by_keys([key]) == {}
 
 
 def test_get_chunk_unknown_id_is_none(store):
@@ -398,7 +400,7 @@ def test_damaged_chunk_is_deleted_and_file_invalidated(store, make_file, damage)
     store.on_damage = lambda: calls.append(store.take_damage())
     with store.database.writing() as connection:
         connection.execute(damage)
-    store.facts_by_keys([1, 2])
+    store.metadata_by_keys([1, 2])
     assert [chunk.text for chunk in store.chunks_by_keys([1, 2]).values()] == ["two"]
     assert calls == [True]
     assert not store.take_damage()
