@@ -19,7 +19,7 @@ class Findings:
         keywords_cpu: The same, CPU of every process.
         vectors: Vectors that were embedded, or written, while it was timed.
         vectors_wall: Seconds that this took.
-        vectors_cpu: The same, CPU of the server, its worker and the Chroma server.
+        vectors_cpu: The same, CPU of all processes, including a Chroma server.
         is_embedded: Whether the vectors are the model's; generated ones take their place at the largest size.
         engine: `exact`, `chroma` (embedded) or `server` (a Chroma server).
         latencies: Milliseconds of each query, by kind.

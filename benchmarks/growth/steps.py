@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agent_brain_server.storage_paths import HOME_VARIABLE
 from benchmarks.client import Client
 from benchmarks.growth.chroma_run import run_chroma
 from benchmarks.growth.generated import write_generated_vectors
@@ -59,7 +60,7 @@ class Growth:
         cut_corpus(self.found.size, self._root, self._wheels)
         with self._using_engine() as chroma:
             if not self.found.chunks:
-                self._index(Project(self._root, self._place))
+                self._index(Project(self._root, self._place), [chroma] if chroma else [])
             with self._serving() as (state, client):
                 pids = [state["pid"], *([chroma] if chroma else [])]
                 if not self._follow_vectors(client, pids, ends):
@@ -73,6 +74,7 @@ class Growth:
     def _using_engine(self) -> Iterator[int | None]:
         """Select the engine for the servers that are started; yields the process id of the Chroma server, if any."""
         os.environ[ENGINE_VARIABLE] = "exact" if self._engine == "exact" else "chroma"
+        os.environ[HOME_VARIABLE] = str(self._place / "home")  # its key marks the index, also for this process
         try:
             if self._engine == "server":
                 with run_chroma(self._place / "chroma") as (url, pid):
@@ -81,8 +83,8 @@ class Growth:
             else:
                 yield None
         finally:
-            os.environ.pop(ENGINE_VARIABLE)
-            os.environ.pop(CHROMA_VARIABLE, None)
+            for variable in (ENGINE_VARIABLE, HOME_VARIABLE, CHROMA_VARIABLE):
+                os.environ.pop(variable, None)
 
     @contextmanager
     def _serving(self) -> Iterator[tuple[dict[str, Any], Client]]:
@@ -90,7 +92,7 @@ class Growth:
             yield state, client
         self.found.save(self._results)
 
-    def _index(self, project: Project) -> None:
+    def _index(self, project: Project, others: Sequence[int]) -> None:
         """Measure the first index up to its keywords; write generated vectors for large sizes."""
         files = [path for path in self._root.rglob("*") if path.is_file()]
         self.found.files, self.found.bytes = len(files), sum(path.stat().st_size for path in files)
@@ -103,9 +105,10 @@ class Growth:
             self.found.chunks = client.call("GET", "/health/status")["total_chunks"]
         if self.found.size > self._embed_up_to:
             self.found.is_embedded = False
-            started = time.perf_counter()
+            started, cpu = time.perf_counter(), time.process_time() + _sum_cpu(others)
             self.found.vectors = write_generated_vectors(project.state_dir)
             self.found.vectors_wall = time.perf_counter() - started
+            self.found.vectors_cpu = time.process_time() + _sum_cpu(others) - cpu
             self.found.save(self._results)
 
     def _follow_vectors(self, client: Client, pids: Sequence[int], ends: float) -> bool:
