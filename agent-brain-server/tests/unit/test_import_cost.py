@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-FRONT_DOOR = (
+CLIENT_API = (
     "agent_brain_server",
     "agent_brain_server.errors",
     "agent_brain_server.storage_paths",
@@ -41,7 +41,7 @@ print(json.dumps({"cpu_ms": spent * 1000, "modules": sorted(sys.modules)}))
 """
 
 
-@pytest.mark.parametrize("module", FRONT_DOOR)
+@pytest.mark.parametrize("module", CLIENT_API)
 def test_client_api_imports_nothing_heavy(module):
     answer = subprocess.run([sys.executable, "-c", MEASURE, module], capture_output=True, text=True, check=True)
     measured = json.loads(answer.stdout)
