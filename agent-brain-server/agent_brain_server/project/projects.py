@@ -43,19 +43,12 @@ from agent_brain_server.support.text import pluralize
 
 logger = logging.getLogger(__name__)
 
-RECOVERY_PATIENCE_S = 10.0
-"""Time that a damaged index stays open for requests in progress."""
-
-RECOVERY_RETRY_S = 5.0
-"""Pause after an index could not be opened, for example on a full disk."""
-
+RECOVERY_PATIENCE_S = 10.0  # a damaged index stays open that long for requests in progress
+RECOVERY_RETRY_S = 5.0  # pause after an index could not be opened, for example on a full disk
 RECOVERY_HINT = "Ask again in a moment; the server's log has the reason."
 
-TICK_S = 1.0
-"""Interval at which idle indexes and missing roots are looked for: some microseconds of work for each project."""
-
-STOP_LIMIT_S = 10.0
-"""Time that the shutdown waits for a tick in progress."""
+TICK_S = 1.0  # between two checks for idle indexes and missing roots, which take microseconds for each project
+STOP_LIMIT_S = 10.0  # the shutdown waits that long for a tick in progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +133,13 @@ class SingleProject:
             UnavailableError: The index is being opened again.
         """
         if exact:
-            self._require_id(project_id or "")
+            require_project_id(project_id or "")
+            if project_id != self._project_id:
+                raise NotFoundError(
+                    f"This server serves {self._project_id}, not {project_id}.",
+                    code="unknown_project",
+                    hint="Ask the server of that project: agent-brain list",
+                )
         with self._changed:
             if self._is_recovering():
                 raise UnavailableError("The index is being opened again.", code="index_mending", hint=RECOVERY_HINT)
@@ -204,15 +203,6 @@ class SingleProject:
         if self._recovery is not None:
             self._recovery.join()
         self._services.close()
-
-    def _require_id(self, project_id: str) -> None:
-        require_project_id(project_id)
-        if project_id != self._project_id:
-            raise NotFoundError(
-                f"This server serves {self._project_id}, not {project_id}.",
-                code="unknown_project",
-                hint="Ask the server of that project: agent-brain list",
-            )
 
     def _is_recovering(self) -> bool:
         return self._recovery is not None and self._recovery.is_alive()
@@ -415,7 +405,9 @@ class SharedProjects:
             if self._stopping.is_set():
                 return
             try_point_to_daemon(project, self._base_url)
-        self._unfinished.extend(project for project in projects if has_unfinished_jobs(_documents_dir(project)))
+        for project in projects:
+            if has_unfinished_jobs(shared_project_home(project.project_id) / DATA_DIR / DOCUMENTS_DIR):
+                self._unfinished.append(project)
         while not self._stopping.is_set():
             try:
                 self._resume_unfinished()
@@ -500,7 +492,3 @@ def _require_absolute(field: str, text: str, *, code: str) -> None:
             code=code,
             hint="Send the path that agent-brain shows, beginning with /.",
         )
-
-
-def _documents_dir(project: RegisteredProject) -> Path:
-    return shared_project_home(project.project_id) / DATA_DIR / DOCUMENTS_DIR
