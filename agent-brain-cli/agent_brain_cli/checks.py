@@ -126,9 +126,9 @@ def check_git(context: CheckContext) -> CheckResult:
 
 def check_disk(context: CheckContext) -> CheckResult:
     """Check that the disk has room for an index."""
-    place = _find_existing(context.state_dir)
-    free = shutil.disk_usage(place).free
-    message = f"{free / 1e9:,.1f} GB free at {place}"
+    existing = _find_existing(context.state_dir)
+    free = shutil.disk_usage(existing).free
+    message = f"{free / 1e9:,.1f} GB free at {existing}"
     if free < MIN_FREE_BYTES:
         return CheckResult("failed", message, "Free some space, or choose another disk with --state-dir.")
     if free < LOW_FREE_BYTES:

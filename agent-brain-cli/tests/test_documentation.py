@@ -1,4 +1,4 @@
-"""The documents say what the command does."""
+"""The documents list every command, option and exit code."""
 
 import re
 from pathlib import Path
@@ -16,28 +16,28 @@ API = Path(__file__).parents[2] / "docs" / "API.md"
 SHARED_OPTIONS = {"--project-root", "--state-dir", "--json"}
 
 
-def test_every_command_is_in_the_readme_and_the_other_way_round() -> None:
+def test_readme_lists_every_command() -> None:
     documented = re.findall(r"^\| `agent-brain ([a-z]+)", README.read_text(), flags=re.MULTILINE)
     assert sorted(documented) == sorted(COMMANDS)
 
 
-def test_every_command_is_in_the_notes_for_agents() -> None:
+def test_notes_for_agents_list_every_command() -> None:
     sentence = NOTES.read_text().partition("The commands are ")[2].partition(";")[0]
     assert re.findall(r"`([a-z]+)`", sentence) == list(COMMANDS)
 
 
-def test_every_command_is_documented_with_its_options() -> None:
+def test_api_document_lists_every_option() -> None:
     rows = re.findall(r"^\| `agent-brain ([a-z]+).*?` \| ?(.*) \|$", API.read_text(), flags=re.MULTILINE)
     documented = {name: set(re.findall(r"`(--[a-z-]+)`", options)) for name, options in rows}
     assert documented == {name: find_options(name) - SHARED_OPTIONS for name in COMMANDS}
 
 
 @pytest.mark.parametrize("option", sorted(SHARED_OPTIONS))
-def test_the_options_of_every_command_are_documented(option: str) -> None:
+def test_api_document_lists_the_shared_options(option: str) -> None:
     assert f"`{option}`" in API.read_text().partition("## The command")[2]
 
 
-def test_every_exit_code_is_documented_and_the_other_way_round() -> None:
+def test_api_document_lists_every_exit_code() -> None:
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", API.read_text(), flags=re.MULTILINE)}
     fixed = {EXIT_OK, EXIT_UNEXPECTED, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE}
     assert documented == fixed | {error.exit_code for error in list_errors(AgentBrainError)}

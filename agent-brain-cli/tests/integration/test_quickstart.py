@@ -51,26 +51,26 @@ STEPS = list_steps()
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory):
     """The output of each step, including stderr, of one shell that runs all steps."""
-    place = tmp_path_factory.mktemp("quick stårt")
-    (place / "bin").mkdir()
+    directory = tmp_path_factory.mktemp("quick stårt")
+    (directory / "bin").mkdir()
     for name, arguments in (("agent-brain", "-m agent_brain_cli"), ("python3", "")):
-        (place / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
-        (place / "bin" / name).chmod(0o755)
+        (directory / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+        (directory / "bin" / name).chmod(0o755)
     ours = ("AGENT_BRAIN_", "DOC_SERVE_", "_AGENT_BRAIN")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {
-        "AGENT_BRAIN_HOME": str(place / "home"),
-        "PATH": f"{place / 'bin'}:{os.environ['PATH']}",
+        "AGENT_BRAIN_HOME": str(directory / "home"),
+        "PATH": f"{directory / 'bin'}:{os.environ['PATH']}",
         "GIT_CONFIG_GLOBAL": os.devnull,
         "PYTHONPATH": os.pathsep.join(sys.path),  # the packages under test
         "PYTHONWARNINGS": "default",  # a warning in the output fails the test
     }
-    (place / "work").mkdir()
+    (directory / "work").mkdir()
     script = f"printf '{BOUNDARY}'\n".join(commands for _, commands, _ in STEPS)
     try:
         done = subprocess.run(
             ["sh", "-eu", "-c", script],
-            cwd=place / "work",
+            cwd=directory / "work",
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -81,9 +81,9 @@ def printed(tmp_path_factory: pytest.TempPathFactory):
         )
         assert done.returncode == 0, done.stdout
         yield done.stdout.split(BOUNDARY)
-        assert list(place.glob(f"work/*/{MARKER_DIR}/{PRODUCT_DIR}/*.lock")) == []
+        assert list(directory.glob(f"work/*/{MARKER_DIR}/{PRODUCT_DIR}/*.lock")) == []
     finally:
-        for project in (place / "work").iterdir():
+        for project in (directory / "work").iterdir():
             stop_server(project / MARKER_DIR / PRODUCT_DIR, force=True)
 
 

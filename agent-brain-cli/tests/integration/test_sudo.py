@@ -55,11 +55,11 @@ def test_root_with_read_only_command_leaves_no_file(agent_brain, user_home, proj
 
 
 def test_root_may_use_another_state_dir(agent_brain, user_home, project, tmp_path):
-    places = ("--project-root", str(project), "--state-dir", str(tmp_path / "state of root"))
+    paths = ("--project-root", str(project), "--state-dir", str(tmp_path / "state of root"))
     try:
-        outcome = agent_brain("query", "turnstile", *places)
+        outcome = agent_brain("query", "turnstile", *paths)
         assert outcome.code == 0, outcome.err
         assert "locking.py" in outcome.out
         assert find_root_files(project, user_home) == []
     finally:
-        agent_brain("stop", "--force", *places)
+        agent_brain("stop", "--force", *paths)
