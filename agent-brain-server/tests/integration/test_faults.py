@@ -149,7 +149,7 @@ def test_index_finds_change_with_same_size_and_mtime(root: Path) -> None:
     path.write_text("# Racy\n\nbehind\n")
     os.utime(path, ns=(whole_second, whole_second))
     index(state)
-    assert ask(state, "behind") == ["racy.md"]
+    wait_until(lambda: ask(state, "behind") == ["racy.md"])
 
 
 def test_start_with_file_as_store_is_refused(root: Path) -> None:
