@@ -386,7 +386,7 @@ def test_idle_server_ends_only_if_an_agent_started_it(project, other_project, st
     discover_or_start(project)
     wait_until(lambda: not find_servers(project))
     assert remains(state_dir) == []
-    assert "nothing was asked" in (state_dir / "logs" / "server.log").read_text()
+    assert "no request for" in (state_dir / "logs" / "server.log").read_text()
     assert discover(other_project) == persons
 
 
