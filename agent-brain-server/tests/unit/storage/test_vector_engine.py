@@ -172,5 +172,6 @@ def test_copy_of_directory_is_independent(engine, open_engine, tmp_path, vectors
             target.write_bytes(path.read_bytes())
     copied = open_engine(copy)
     copied.sync(key_array([1, 2]))
-    assert open_engine().count() == COUNT
-    assert open_engine().search(vectors[41], 1, None)[0].key == 42
+    original = open_engine()
+    assert original.count() == COUNT
+    assert original.search(vectors[41], 1, None)[0].key == 42
