@@ -59,6 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORDER] = StartRecorder()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Use one worker more than there are processors, because tests wait for the processes that they start."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Add the marker `process` before tests are selected by marker."""
