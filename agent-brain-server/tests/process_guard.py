@@ -60,9 +60,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Use one worker more than there are processors, because tests wait for the processes that they start."""
-    return len(os.sched_getaffinity(0)) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use a worker for each processor, and one more if tests wait for processes that they start."""
+    waits = "not process" not in config.option.markexpr
+    return len(os.sched_getaffinity(0)) + waits
 
 
 @pytest.hookimpl(tryfirst=True)
