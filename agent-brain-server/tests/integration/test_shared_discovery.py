@@ -365,7 +365,7 @@ def test_external_state_dir_belongs_to_one_project(projects, tmp_path):
     with pytest.raises(ServerRefusedError, match="chunk_size"):
         request_json(state, "POST", "/query", {"query": "x", "project_id": state.project_id})
     write_project_config(place, mode="shared", force=True)
-    with pytest.raises(ServerRefusedError, match="is that of") as caught:
+    with pytest.raises(ServerRefusedError, match="belongs to") as caught:
         discover_or_start(other, state_dir=place)
     assert caught.value.code == "state_dir_in_use"
     assert "unset DOC_SERVE_STATE_DIR" in caught.value.hint
