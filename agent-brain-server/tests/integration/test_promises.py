@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).parents[3]
 JOB_LIMIT_S = 180.0
 SOAK_LIMIT_S = 300.0
 
-CASES = ["starters=1", "restart=1", "kill-server=4", "kill-worker=3", "full-disk=2", "crosstalk=200", "closed=10"]
+CASES = ["starters=1", "restart=1", "kill-server=4", "kill-worker=3", "full-disk=2", "crosstalk=200"]
 
 
 @pytest.fixture(autouse=True)
