@@ -254,6 +254,12 @@ def _passes_trial(path: Path, metadata: Mapping[str, str]) -> bool:
     return done.returncode == 0
 
 
+def measure_files(directory: Path) -> bytes:
+    """Return number and total size of the embedded files."""
+    sizes = [path.stat().st_size for path in directory.glob(f"{EMBEDDED_PREFIX}*/**/*") if path.is_file()]
+    return f"{len(sizes)} {sum(sizes)}".encode()
+
+
 def remove_files(directory: Path) -> None:
     """Remove the embedded files, which must not be open, of this version and of earlier ones."""
     for path in directory.glob(f"{EMBEDDED_PREFIX}*"):

@@ -17,10 +17,11 @@ from agent_brain_server.storage.chroma_collections import (
     DATABASE_NAME,
     ChromaCollection,
     HttpCollection,
+    measure_files,
     name_collection,
     open_embedded,
 )
-from agent_brain_server.support.state_files import replace_file
+from agent_brain_server.support.state_files import read_file, replace_file
 from agent_brain_server.types import AllowedChunks, ChromaServer, Hit, Keys, SyncResult, Vectors
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,10 @@ T = TypeVar("T")
 RETRY_S = 15.0
 """Pause after a failure before Chroma is tried again, and interval of checks that a server still answers."""
 
-MARKER_NAME = "in_use"
-"""File that exists while the engine is open, and afterwards if it was not closed properly."""
+MARKER_NAME = "closed"
+"""File with the sizes of Chroma's files, written when the engine is closed properly and removed when it is opened."""
+
+MAX_MARKER_BYTES = 200
 
 OVERFETCH = 1.5
 MAX_OVERFETCHED = 300
@@ -44,8 +47,9 @@ class ChromaEngine:
     """Vectors in one Chroma collection of this document store.
 
     A failure is remembered in `fault`: for `RETRY_S` all calls fail at once, then `maintain` opens Chroma again and
-    requests a sync. Embedded files that were not closed properly are tried in a subprocess first, as Chroma's native
-    code may crash on damaged files; files that fail are replaced by an empty collection.
+    requests a sync. Embedded files that were not closed properly, or have another size than when they were closed, are
+    tried in a subprocess first, as Chroma's native code may crash on damaged files. Files that fail are replaced by an
+    empty collection.
 
     Args:
         directory: Holds the embedded files.
@@ -161,14 +165,13 @@ class ChromaEngine:
                 return
             self._close_collection()
             if self.fault is None and not self._needs_sync:
-                with contextlib.suppress(OSError):
-                    self._marker.unlink(missing_ok=True)
+                with contextlib.suppress(OSError, StateDirError):
+                    replace_file(self._marker, measure_files(self._directory), durable=False)
 
     def _open(self) -> None:
-        was_closed = not self._marker.exists()
         try:
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            replace_file(self._marker, b"", durable=False)
+            was_closed = self._take_marker() == measure_files(self._directory)
         except (OSError, StateDirError) as exc:
             raise StoreError(f"Cannot write {self._directory}: {exc}.") from exc
         if self._server is None:
@@ -179,6 +182,14 @@ class ChromaEngine:
             )
         self.previous_model = self._collection.previous_model
         self._needs_sync |= not was_closed
+
+    def _take_marker(self) -> bytes | None:
+        try:
+            content = read_file(self._marker, MAX_MARKER_BYTES)
+        except FileNotFoundError:
+            return b"0 0" if self._server is None else None  # a new directory, without embedded files
+        self._marker.unlink()
+        return content
 
     def _reopen(self) -> None:
         self._close_collection()

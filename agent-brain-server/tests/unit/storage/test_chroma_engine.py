@@ -57,12 +57,12 @@ def embedded_file(tmp_path, name):
     return next((tmp_path / "vectors").glob(f"chroma-*/**/{name}"))
 
 
-def test_close_removes_marker_and_kill_keeps_it(open_chroma, vectors, tmp_path):
+def test_close_writes_marker_of_closed_files(open_chroma, vectors, tmp_path):
     engine = open_chroma()
     fill(engine, vectors)
-    assert (tmp_path / "vectors" / MARKER_NAME).exists()
-    engine.close()
     assert not (tmp_path / "vectors" / MARKER_NAME).exists()
+    engine.close()
+    assert (tmp_path / "vectors" / MARKER_NAME).exists()
 
 
 def test_open_embedded_ignores_dot_env(open_chroma, tmp_path, monkeypatch):
@@ -76,7 +76,7 @@ def test_open_after_kill_keeps_valid_files(open_chroma, vectors, tmp_path):
     engine = open_chroma()
     fill(engine, vectors)
     engine.close()
-    (tmp_path / "vectors" / MARKER_NAME).touch()
+    (tmp_path / "vectors" / MARKER_NAME).unlink()
     again = open_chroma()
     assert again.count() == COUNT
     assert nearest(again, vectors[41]) == 42
@@ -104,7 +104,7 @@ def test_open_damaged_files_rebuilds_them(open_chroma, vectors, tmp_path, damage
         size = data.stat().st_size
         data.write_bytes(np.random.default_rng(2).bytes(size) if not is_closed else data.read_bytes()[: size // 9])
     if not is_closed:
-        (tmp_path / "vectors" / MARKER_NAME).touch()
+        (tmp_path / "vectors" / MARKER_NAME).unlink()
     again = open_chroma()
     assert again.count() == 0
     assert len(again.sync(np.arange(1, len(many) + 1)).missing) == len(many)
