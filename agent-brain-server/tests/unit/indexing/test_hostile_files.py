@@ -25,6 +25,8 @@ from agent_brain_server.indexing.reading.markup import render_html, render_noteb
 from agent_brain_server.search.parsed_query import parse_query
 from agent_brain_server.types import FileStat, SourceText
 
+pytestmark = pytest.mark.slow  # some 10 s of CPU together
+
 LIMIT_S = 10.0
 """Seconds of CPU, generous; superlinear code would exceed any limit on larger files."""
 

@@ -212,6 +212,7 @@ def test_next_job_does_not_wait_for_vectors(bundle: ProjectServices, project: Pa
         bundle.indexing.clear()
 
 
+@pytest.mark.process
 def test_submit_returns_equal_queued_job(bundle: ProjectServices, project: Path) -> None:
     write_many(project, 100)
     bundle.indexing.submit(IndexRequest(folder_path="."))

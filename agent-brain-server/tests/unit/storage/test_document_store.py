@@ -290,6 +290,7 @@ def test_replace_files_failure_rolls_back(store, make_file):
     assert store.counts().chunks == 1
 
 
+@pytest.mark.slow
 def test_replace_files_readers_see_whole_files(store, make_file):
     generations = [[f"{letter}{number}" for number in range(40)] for letter in "ab"]
     store.replace_files([make_file("a.py", generations[0])])

@@ -41,6 +41,7 @@ def chunk(text: str, language: str = "python", path: str = "a.py", chunk_size: i
     return chunk_file(source, chunk_size=chunk_size, chunk_overlap=chunk_overlap)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     text=st.one_of(st.text(max_size=300), CODE_LIKE, st.text(alphabet=string.printable, max_size=500)),
