@@ -139,7 +139,7 @@ class ProjectConfig(BaseModel):
             raise ValueError(f"chunk_overlap ({self.chunk_overlap}) must be less than chunk_size ({self.chunk_size})")
         if self.token is None and not is_loopback(self.bind_host):
             raise ValueError(
-                f"bind_host {self.bind_host!r} accepts connections from other machines, which requires a token: "
+                f"bind_host {self.bind_host!r} lets other machines connect, which requires a token: "
                 f"set {ENVIRONMENT_PREFIX}TOKEN, or use {LOOPBACK_HOST}"
             )
         if self.chroma_url is not None and (fault := find_chroma_fault(self.chroma_url, self.chroma_token)):

@@ -22,6 +22,7 @@ from agent_brain_server.errors import StoreError
 from agent_brain_server.storage.chunk_rows import keys_array
 from agent_brain_server.storage.database import DAMAGED_CODE
 from agent_brain_server.support.http_client import is_loopback
+from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import ChromaServer, Hit, Keys, Vectors
 
 logger = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ class EmbeddedCollection:
                 )
                 found += any(hit.score > 1 - MAX_SELF_DISTANCE for hit in _read_hits(nearest))
             if found < MIN_FOUND_SHARE * len(positions):
-                raise ValueError(f"only {found} of {len(positions)} vectors are found")
+                raise ValueError(f"found only {found} of {pluralize(len(positions), 'vector')}")
 
     def clear(self) -> None:
         """Delete all vectors."""

@@ -14,6 +14,7 @@ from agent_brain_server.storage.chunk_rows import keys_array
 from agent_brain_server.storage.document_store import DocumentStore, read_store_id
 from agent_brain_server.storage.exact_engine import ExactEngine
 from agent_brain_server.storage_paths import DOCUMENTS_DIR, VECTORS_DIR
+from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import AllowedChunks, ChromaServer, Hit, Keys, SyncResult, Vectors
 
 logger = logging.getLogger(__name__)
@@ -210,7 +211,7 @@ class VectorStoreManager:
             return False
         missing = len(self.sync(documents).missing)
         if missing:
-            self.repairs.append(f"{missing:,} vectors were damaged or lost: embedding them again")
+            self.repairs.append(f"{pluralize(missing, 'vector')} damaged or lost: embedding again")
             logger.warning("%s", self.repairs[-1])
         return True
 
