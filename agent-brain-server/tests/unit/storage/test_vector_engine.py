@@ -151,6 +151,7 @@ def test_sync_without_difference_changes_nothing(engine):
 
 
 def test_maintain_healthy_engine_needs_no_sync(engine):
+    engine.sync(key_array(range(1, COUNT + 1)))  # a new directory may find an older collection on a server
     assert not engine.maintain()
     assert engine.find_fault() is None
 
