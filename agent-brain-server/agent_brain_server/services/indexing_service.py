@@ -375,7 +375,7 @@ class IndexingService:
     def _index_slow_files(self) -> None:
         """Index slow files, until none is left or more urgent work waits."""
         try:
-            self._pipeline.index_slow_files(self._should_pause)
+            self._pipeline.index_slow_files(self._should_pause_reading)
         except Exception as error:  # noqa: BLE001 - boundary: the thread continues with the next job
             self._fail_all(error)
             return
@@ -406,6 +406,11 @@ class IndexingService:
             for job in self._awaiting_vectors:
                 self.jobs.finish(job, "done")
             self._awaiting_vectors.clear()
+
+    def _should_pause_reading(self) -> bool:
+        """Synchronize waiting changes of the tree while the slow reader works; return whether other work waits."""
+        self._run_sync()
+        return self._should_pause()
 
     def _should_pause(self) -> bool:
         self._count_vectors()

@@ -148,7 +148,10 @@ class SlowFiles:
         return ReadRequest(file, FIRST_TRY_CPU_S, known_limits=self.limited.find(file.size))
 
     def read(self, should_pause: Callable[[], bool]) -> Iterator[tuple[Counters, ReadOutcome]]:
-        """Read the queued files, smallest first, until none is left or `should_pause` returns `True`."""
+        """Read the queued files, smallest first, until none is left or `should_pause` returns `True`.
+
+        `should_pause` may queue and discard files. What was read of a file that changed meanwhile is dropped.
+        """
         while self._waiting and not should_pause():
             slow = min(self._waiting.values(), key=lambda waiting: (waiting.crashes, waiting.file.size))
             try:
@@ -156,7 +159,7 @@ class SlowFiles:
             except InterruptedReadError:
                 slow.interruptions += 1
                 return
-            if outcome is not None:
+            if outcome is not None and self._waiting.get(slow.file.path) is slow:
                 del self._waiting[slow.file.path]
                 yield slow.counters, outcome
         if not self._waiting:
@@ -166,7 +169,7 @@ class SlowFiles:
         """Read one file; return `None` if it has to be tried again."""
         request = ReadRequest(slow.file, FULL_CPU_S, known_limits=self.limited.find(slow.file.size))
         may_interrupt = slow.interruptions < MAX_INTERRUPTIONS
-        outcome = self._ask(request, slow.options, should_pause if may_interrupt else None)
+        outcome = self._ask(request, slow.options, lambda: should_pause() and may_interrupt)
         if outcome.failure is None:
             return outcome
         if outcome.failure != "cpu_limit":

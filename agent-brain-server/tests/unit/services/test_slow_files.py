@@ -13,7 +13,7 @@ from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services import slow_files
 from agent_brain_server.services.pipeline import IndexWriter, Pipeline
-from agent_brain_server.services.runs import Counters, JobRun
+from agent_brain_server.services.runs import Counters, JobRun, SyncRun, TreeChanges
 from agent_brain_server.services.slow_files import LARGE_FILE_BYTES, LimitedContents, SlowFiles
 
 COSTLY = "let x = [1, 2, { a: (b) => c(d) }];\n" * 6_000
@@ -205,3 +205,27 @@ def test_removed_file_no_longer_waits(bench: Bench) -> None:
     bench.start()
     assert not bench.pipeline.slow
     assert "large.txt" not in bench.bundle.documents.file_records()
+
+
+@pytest.mark.process
+def test_file_that_changes_while_it_is_read_is_read_again(bench: Bench, no_cpu: None) -> None:
+    path = bench.root / "a_costly.js"
+    path.write_text(COSTLY)
+    bench.start()
+    checks = []
+
+    def change_during_read() -> bool:
+        checks.append(1)
+        if len(checks) == 2:  # the first check comes before the file is read
+            path.write_text(f"{COSTLY}\nlet replacement = 1;\n")
+            changes = TreeChanges(frozenset({b"a_costly.js"}))
+            request = IndexRequest(folder_path=".")
+            run = SyncRun(request=request, counters=Counters(), should_stop=lambda: False, changes=changes)
+            bench.pipeline.index(run)
+        return False
+
+    bench.pipeline.index_slow_files(change_during_read)
+    assert len(checks) > 2
+    assert not bench.pipeline.slow
+    assert bench.bundle.documents.counts().files_pending == 0
+    assert bench.bundle.documents.file_records()["a_costly.js"].size == path.stat().st_size
