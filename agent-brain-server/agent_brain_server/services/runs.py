@@ -247,7 +247,13 @@ class SyncRun(Run):
     """A run that synchronizes changes of the tree: short, so that a query can wait for it.
 
     After it, `unread` contains the files that need a job.
+
+    Attributes:
+        is_partial: Too many files changed, and one of those modified last has been read: each other one may have to
+            wait.
     """
+
+    is_partial: bool = False
 
     def slices(self, changed: Sequence[FileStat]) -> Iterator[Sequence[FileStat]]:
         """Yield ordinary files, then longer ones; if there are too many, only those that were modified last."""
@@ -260,16 +266,17 @@ class SyncRun(Run):
         newest = sorted(ordinary, key=lambda file: file.mtime_ns, reverse=True)[:MAX_FIRST_FILES]
         until = time.monotonic() + MAX_SLICE_S
         read: set[FileStat] = set()
-        for file in newest:  # one by one: a slice that ends early ends the reader, which has to start again
+        for file in newest:
             if time.monotonic() > until:
                 break
-            yield [file]
+            yield [file]  # one by one, so that the first one is read completely, also by a reader that is starting
             read.add(file)
+            self.is_partial = True
         self.unread = [file for file in changed if file not in read]
 
     def should_yield(self, file: FileStat) -> bool:
-        """Return whether a file is too long to be read in time."""
-        return file.size > ORDINARY_BYTES
+        """Return whether reading a file may be given up because it takes too long."""
+        return self.is_partial or file.size > ORDINARY_BYTES
 
 
 def split_by_length(files: Sequence[FileStat]) -> tuple[list[FileStat], list[FileStat]]:
