@@ -119,12 +119,72 @@ class Chunk:
     heading: str | None = None
 
 
+ReferenceKind = Literal["call", "import", "inherit", "use"]
+"""Kind of a use of a name; `use` is any use that is not one of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A named definition in a file.
+
+    Attributes:
+        name: Unqualified name (`send`).
+        qualified_name: Name with those of the enclosing definitions, joined by dots in every language (`Client.send`).
+        kind: `class`, `def`, ...: the capture's name in `structure/definition_queries.py`.
+        signature: The head on one line, without its body, shortened.
+        name_line: Line of the name, 1-based.
+        start_line: First line, with decorators, attributes and the documentation comment above.
+        end_line: Last line, inclusive.
+        parent: Index of the enclosing definition in the file's list, or `None` at top level.
+        documentation: First sentence or line of its documentation, shortened; "" if there is none.
+    """
+
+    name: str
+    qualified_name: str
+    kind: str
+    signature: str
+    name_line: int
+    start_line: int
+    end_line: int
+    parent: int | None = None
+    documentation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A use of a name in a file.
+
+    Attributes:
+        line: 1-based.
+        scope: Index of the innermost enclosing definition in the file's list, or `None` at top level.
+    """
+
+    name: str
+    line: int
+    kind: ReferenceKind
+    scope: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyntaxFacts:
+    """Definitions and references of one file, in the order of the file.
+
+    Attributes:
+        is_partial: Whether a part of the file could not be parsed.
+    """
+
+    definitions: tuple[Definition, ...] = ()
+    references: tuple[Reference, ...] = ()
+    is_partial: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class FileChunks:
     """A file with all its chunks in order: the result of the indexing worker.
 
     Attributes:
         limit: The limit that the file exceeded, if it was split by lines only.
+        facts: Its definitions and references; empty for documents, and for files split by lines only.
     """
 
     record: FileRecord
@@ -132,6 +192,7 @@ class FileChunks:
     source_type: SourceType
     chunks: tuple[Chunk, ...]
     limit: LimitReason | None = None
+    facts: SyntaxFacts = SyntaxFacts()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from pathlib import Path
 from threading import Event, Thread
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.indexing.reading.limits import FULL_CPU_S, MAX_MEMORY_BYTES
 from agent_brain_server.indexing.worker.client import ChunkOptions, ReadOutcome, ReadRequest, WorkerClient
 from agent_brain_server.lifecycle.control import start_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
+from agent_brain_server.support.limits import FULL_CPU_S, MAX_MEMORY_BYTES
 from agent_brain_server.support.processes import read_cpu_seconds
 from agent_brain_server.types import FileStat
 from benchmarks.soak.hostile_sources import hostile_files

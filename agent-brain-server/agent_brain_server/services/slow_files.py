@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_brain_server.indexing.reading.limits import FIRST_TRY_CPU_S, FULL_CPU_S, LIMITS_VERSION
 from agent_brain_server.indexing.worker.client import (
     ChunkOptions,
     DeathReason,
@@ -21,6 +20,7 @@ from agent_brain_server.indexing.worker.client import (
 )
 from agent_brain_server.services.runs import Counters
 from agent_brain_server.storage.document_store import LIMITED_CONTENTS_META, DocumentStore
+from agent_brain_server.support.limits import FIRST_TRY_CPU_S, FULL_CPU_S, LIMITS_VERSION
 from agent_brain_server.types import FileStat, LimitReason, Skip
 
 logger = logging.getLogger(__name__)

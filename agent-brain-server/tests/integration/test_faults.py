@@ -70,6 +70,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def read_or_none(path: Path) -> bytes | None:
+    """Return a file's content, or `None` while the server replaces it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
 def index(state: RuntimeState) -> None:
     job_id = request_json(state, "POST", "/index", {"folder_path": "."})["job_id"]
     wait_until(lambda: request_json(state, "GET", f"/index/jobs/{job_id}")["finished_at"] is not None)
@@ -192,7 +200,7 @@ def test_server_rewrites_damaged_state_files(root: Path, name: str) -> None:
     before = path.read_bytes()
     for damage in (lambda: path.write_bytes(b""), lambda: flip_bytes(path, random.Random(1))):
         damage()
-        wait_until(lambda: path.read_bytes() == before)
+        wait_until(lambda: read_or_none(path) == before)
         assert discover(root) == state
         assert start_server(root).state == state
     assert stop_server(resolve_state_dir(root)).pid == state.pid

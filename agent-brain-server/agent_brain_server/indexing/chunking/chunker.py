@@ -18,9 +18,9 @@ from agent_brain_server.indexing.chunking.source_lines import (
     bound_pieces,
     split_piece,
 )
-from agent_brain_server.indexing.chunking.syntax import SlowSyntaxError, has_grammar
 from agent_brain_server.indexing.chunking.text import chunk_document, chunk_plain
 from agent_brain_server.indexing.files.file_types import DOCUMENT_LANGUAGES
+from agent_brain_server.structure.syntax import SlowSyntaxError, has_grammar
 from agent_brain_server.support.text import replace_surrogates
 from agent_brain_server.types import Chunk, FileChunks, FileRecord, SourceText
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tree_sitter import Node
 
 from agent_brain_server.indexing.chunking.source_lines import Limits, Piece, SourceLines
-from agent_brain_server.indexing.chunking.syntax import (
+from agent_brain_server.structure.syntax import (
     Definition,
     Definitions,
     SlowSyntaxError,

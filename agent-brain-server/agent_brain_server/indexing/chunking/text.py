@@ -14,7 +14,7 @@ from agent_brain_server.indexing.chunking.source_lines import (
     group_ranges,
     split_line,
 )
-from agent_brain_server.indexing.reading.limits import uncounted_cpu
+from agent_brain_server.support.limits import uncounted_cpu
 from agent_brain_server.types import SourceText
 
 MAX_HEADING_CHARACTERS = 200  # longer "titles" are text that looks like one

@@ -8,7 +8,7 @@ import time
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
-from agent_brain_server.indexing.reading.limits import uncounted_cpu
+from agent_brain_server.support.limits import uncounted_cpu
 from agent_brain_server.support.text import replace_surrogates
 
 if TYPE_CHECKING:

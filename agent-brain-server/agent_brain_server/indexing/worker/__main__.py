@@ -1,7 +1,7 @@
 """Indexing worker: a stateless process of lowest priority that reads and chunks files, or embeds texts.
 
 The server runs one as `reader` and occasionally one as `slow_reader`, both confined by the limits of
-`reading/limits.py`, and one as `embedder`, which keeps the model in memory and is not confined. A worker reads request
+`support/limits.py`, and one as `embedder`, which keeps the model in memory and is not confined. A worker reads request
 frames from stdin and writes reply frames to stdout, in order:
 
     {"op": "chunk", "root", "file": [path, size, mtime_ns], "chunk_size", "chunk_overlap", "max_bytes", "index_secrets",
@@ -25,8 +25,8 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from agent_brain_server.indexing.reading.limits import EXIT_OUT_OF_MEMORY, allow_cpu, confine_process
 from agent_brain_server.indexing.worker.protocol import Frame, RecordCollector, encode_file, read_frames, write_frame
+from agent_brain_server.support.limits import EXIT_OUT_OF_MEMORY, allow_cpu, confine_process
 from agent_brain_server.support.processes import return_free_memory
 from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import FileStat, Skip

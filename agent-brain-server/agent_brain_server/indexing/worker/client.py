@@ -17,13 +17,6 @@ from typing import IO, Literal
 import numpy as np
 
 from agent_brain_server.errors import AgentBrainError
-from agent_brain_server.indexing.reading.limits import (
-    CPU_SIGNAL,
-    EXIT_OUT_OF_MEMORY,
-    FIRST_TRY_CPU_S,
-    LIBRARY_BYTES,
-    MAX_MEMORY_BYTES,
-)
 from agent_brain_server.indexing.worker.protocol import (
     READ_BYTES,
     Frame,
@@ -31,6 +24,13 @@ from agent_brain_server.indexing.worker.protocol import (
     decode_file,
     relay_records,
     write_frame,
+)
+from agent_brain_server.support.limits import (
+    CPU_SIGNAL,
+    EXIT_OUT_OF_MEMORY,
+    FIRST_TRY_CPU_S,
+    LIBRARY_BYTES,
+    MAX_MEMORY_BYTES,
 )
 from agent_brain_server.support.processes import read_cpu_seconds, read_resident_bytes
 from agent_brain_server.support.state_files import open_log

@@ -17,12 +17,12 @@ from agent_brain_server.indexing.chunking.source_lines import (
     SourceLines,
     estimate_tenths,
 )
-from agent_brain_server.indexing.chunking.syntax import GRAMMARS
 from agent_brain_server.indexing.files.secret_files import holds_secret
 from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
 from agent_brain_server.indexing.reading.loader import load_file
 from agent_brain_server.indexing.reading.markup import render_html, render_notebook, render_pdf
 from agent_brain_server.search.parsed_query import parse_query
+from agent_brain_server.structure.syntax import GRAMMARS
 from agent_brain_server.types import FileStat, SourceText
 
 pytestmark = pytest.mark.slow  # some 10 s of CPU together

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent_brain_server.indexing.chunking.chunker import chunk_file
-from agent_brain_server.indexing.chunking.syntax import GRAMMARS
+from agent_brain_server.structure.syntax import GRAMMARS
 from agent_brain_server.types import SourceText
 
 LANGUAGES = sorted({*GRAMMARS} - {"tsx"}) + ["markdown", "rst", "text", "html", "pdf", "notebook", "yaml", "latex"]

@@ -5,8 +5,8 @@ import pytest
 
 from agent_brain_server.indexing.chunking.code import chunk_source
 from agent_brain_server.indexing.chunking.source_lines import Limits, SourceLines, estimate_tokens
-from agent_brain_server.indexing.chunking.syntax import SlowSyntaxError
 from agent_brain_server.indexing.files.file_types import detect_language
+from agent_brain_server.structure.syntax import SlowSyntaxError
 from agent_brain_server.types import SourceText
 
 SAMPLES = sorted((Path(__file__).parents[3] / "data" / "code").iterdir())

@@ -17,9 +17,9 @@ from agent_brain_server.indexing.chunking.source_lines import (
     estimate_tokens,
     split_piece,
 )
-from agent_brain_server.indexing.chunking.syntax import GRAMMARS
 from agent_brain_server.indexing.chunking.text import HEADING_FINDERS
 from agent_brain_server.indexing.worker.protocol import decode_file, encode_file
+from agent_brain_server.structure.syntax import GRAMMARS
 from agent_brain_server.types import FileChunks, SourceText
 
 PACKAGE = Path(agent_brain_server.__file__).parent

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from agent_brain_server.config.settings import ProjectConfig
-from agent_brain_server.indexing.reading.limits import allow_cpu
 from agent_brain_server.indexing.worker.__main__ import LOWEST_PRIORITY, Worker
 from agent_brain_server.indexing.worker.protocol import Frame, decode_file, read_frames, write_frame
+from agent_brain_server.support.limits import allow_cpu
 
 LIMIT_S = 120.0
 

@@ -15,8 +15,8 @@ from functools import cache
 
 from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
 
-from agent_brain_server.indexing.chunking.definition_queries import DEFINITION_QUERIES, NAMELESS_KINDS
-from agent_brain_server.indexing.reading.limits import uncounted_cpu
+from agent_brain_server.structure.definition_queries import DEFINITION_QUERIES, NAMELESS_KINDS
+from agent_brain_server.support.limits import uncounted_cpu
 
 MAX_PARSE_SECONDS = 1.0  # CPU of the thread; the slowest grammar takes 0.5 s for a valid file of 1 MB
 PROBE_BYTES = 8_192  # distance of two checks of the tree's shape; a shorter degenerate part is harmless

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.chunking import syntax
-from agent_brain_server.indexing.chunking.definition_queries import DEFINITION_QUERIES
-from agent_brain_server.indexing.chunking.syntax import (
+from agent_brain_server.indexing.files.file_types import detect_language
+from agent_brain_server.structure import syntax
+from agent_brain_server.structure.definition_queries import DEFINITION_QUERIES
+from agent_brain_server.structure.syntax import (
     GRAMMARS,
     MAX_PARSE_SECONDS,
     SlowSyntaxError,
@@ -22,7 +23,6 @@ from agent_brain_server.indexing.chunking.syntax import (
     parse,
     unqualify,
 )
-from agent_brain_server.indexing.files.file_types import detect_language
 
 PATIENCE = 10
 """Factor on the limit for busy machines; without the limit, parsing takes minutes."""
@@ -117,7 +117,7 @@ def test_parse_in_several_threads():
     assert found == expected
 
 
-SAMPLES = Path(__file__).parents[3] / "data" / "code"
+SAMPLES = Path(__file__).parents[2] / "data" / "code"
 
 EXPECTED: dict[str, dict[int, str]] = {
     "Sample.java": {

@@ -1,0 +1,1 @@
+"""Definitions, references and outlines, from the syntax trees of source files."""
