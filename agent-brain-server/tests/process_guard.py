@@ -26,7 +26,7 @@ PROCESS_FIXTURE = "starts_processes"
 OUR_PROGRAMS = ("agent_brain", "bin/agent-brain", "bin/chroma", "-m benchmarks", "-m pytest")
 END_LIMIT_S = 60.0  # a worker ends by itself after its server was killed, which takes time on a busy machine
 LOAD_LIMIT_S = 2.0
-SLOW_CPU_S = 2.0
+SLOW_CPU_S = 1.0
 
 os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
 

@@ -161,6 +161,7 @@ def test_read_runtime_huge_file_counts_as_missing(tmp_path):
     assert read_runtime(tmp_path) is None
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(max_size=300) | st.dictionaries(st.sampled_from(list(RuntimeState.model_fields)), json_values))
 def test_read_runtime_survives_any_content(tmp_path, data):

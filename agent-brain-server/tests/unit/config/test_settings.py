@@ -187,6 +187,7 @@ def test_project_config_every_setting_has_description():
     assert all(field.description for field in ProjectConfig.model_fields.values())
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     content=st.binary(max_size=200)

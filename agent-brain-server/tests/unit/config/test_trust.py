@@ -155,6 +155,7 @@ ODD_TEXT = st.sampled_from(["..", "a/..", "/", "~", "./data", "localhost", "open
 ODD_VALUES = st.none() | st.booleans() | st.integers(0, 9000) | st.floats() | st.text(max_size=9) | ODD_TEXT
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(values=st.dictionaries(st.sampled_from(list(ProjectConfig.model_fields)), ODD_VALUES, max_size=6))
 def test_project_file_untrusted_sets_only_tuning_keys(state_dir, values):

@@ -348,6 +348,7 @@ QUESTIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_search_ranking_agrees_with_rank_bm25(index, monkeypatch):
     """Compare the top ten of plain BM25 over bodies with rank-bm25, on sources of the standard library."""
     monkeypatch.setattr(bm25_index, "FIELD_BOOSTS", {"body": 1.0})

@@ -380,6 +380,7 @@ def use(pool: ProjectPool[Index], project_id: str) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_concurrent_leases_never_get_a_closed_index(
     make_pool: Callable[..., ProjectPool[Index]], opener: Opener, ids: list[RegisteredProject]
 ) -> None:

@@ -18,6 +18,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10)
 
 
+@pytest.mark.slow
 @given(text=TEXTS, symbols=st.lists(NAMES, max_size=3).map(tuple), heading=st.none() | TEXTS, path=NAMES)
 @settings(max_examples=50, deadline=None)
 def test_replace_files_any_chunk_is_read_unchanged(tmp_path_factory, text, symbols, heading, path):

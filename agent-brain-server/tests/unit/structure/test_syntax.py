@@ -101,6 +101,7 @@ def test_parse_many_files_in_constant_memory():
     assert after - before < 100 * len(make_source(0, 200)) / 10
 
 
+@pytest.mark.slow
 def test_parse_in_several_threads():
     expected = {number: str(parse(make_source(number, 2_000 + number), "javascript").root_node) for number in range(4)}
     found = {}

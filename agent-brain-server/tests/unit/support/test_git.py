@@ -57,6 +57,7 @@ def find_git_starts(path: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_product_starts_git_in_one_module():
     modules = [path for package in PRODUCT for path in (REPOSITORY / package).rglob("*.py")]
     assert len(modules) > 100

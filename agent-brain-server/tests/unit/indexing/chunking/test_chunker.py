@@ -66,6 +66,7 @@ def test_chunk_file_any_text_is_complete(text, language, chunk_size):
     assert len({found.id for found in chunks}) == len(chunks)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(text=CODE_LIKE, language=st.sampled_from(sorted({*GRAMMARS} - {"tsx"})))
 def test_chunk_file_code_does_not_overlap(text, language):

@@ -138,6 +138,7 @@ def test_chunk_source_deep_nesting():
     assert "\n".join(piece.text for piece in pieces).split() == text.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "text"),
     [

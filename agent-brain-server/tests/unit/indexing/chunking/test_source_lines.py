@@ -100,6 +100,7 @@ def test_split_piece_keeps_words_and_lines(text: str, hard: int, first: int) -> 
     assert sum(bool(part.symbols) for part in parts) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("language", "text"),
     [

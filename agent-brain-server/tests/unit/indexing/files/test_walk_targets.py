@@ -31,6 +31,7 @@ def make_tree(root: Path, paths: list[str], rules: list[str], *, use_git: bool) 
         subprocess.run(["git", "init", "-q"], cwd=root, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_git", [True, False])
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(paths=PATHS, rules=RULES, wanted=PATHS, known=st.booleans())
@@ -48,6 +49,7 @@ def test_walk_targets_match_full_walk(
         assert part.files == tuple(file for file in whole.files if is_below(os.fsencode(file.path), targets))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(paths=PATHS, rules=RULES)
 def test_scan_directories_visits_all_listed_by_git(paths: list[str], rules: list[str]) -> None:
@@ -61,6 +63,7 @@ def test_scan_directories_visits_all_listed_by_git(paths: list[str], rules: list
         assert {os.path.dirname(os.fsencode(name)) for name in names} <= visited
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_git", [True, False])
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(paths=PATHS, rules=RULES)

@@ -34,6 +34,7 @@ def test_render_html_keeps_visible_text(markup, text):
     assert render_html(markup) == text
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.sampled_from(
