@@ -23,3 +23,12 @@ DEFAULT_CHUNK_OVERLAP = 50
 LOOPBACK_HOST = "127.0.0.1"
 MAX_PORT = 65_535
 DAEMON_PORT = 45_123  # fixed, so that `shared_server_url` in a project's settings stays valid
+
+MIN_BUDGET = 50
+"""Tokens: the least in which an answer names a result."""
+
+DEFAULT_BUDGET = 1500
+"""Tokens of a compact answer: a definition, a few excerpts and the list of the other results."""
+
+MAX_BUDGET = 100_000
+"""Tokens: more than the longest answer."""

@@ -11,6 +11,7 @@ from typing import Self
 
 from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.embedding.embedders import identify_model
+from agent_brain_server.embedding.token_counter import TokenCounter
 from agent_brain_server.errors import ConfigError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.files.walker import own_dirs_pattern
@@ -44,6 +45,7 @@ class SharedServices:
     metrics: Metrics
     slots: IndexingSlots
     executor: SingleSlotExecutor
+    tokens: TokenCounter
 
     @classmethod
     def make(cls, embedding_model: str, *, max_concurrent_indexing: int, metrics: Metrics | None = None) -> Self:
@@ -55,7 +57,7 @@ class SharedServices:
             metrics: The server's metrics; new ones by default.
         """
         slots = IndexingSlots(max_concurrent_indexing)
-        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, SingleSlotExecutor())
+        return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, SingleSlotExecutor(), TokenCounter())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class ProjectServices:
     indexing: IndexingService
     queries: QueryService
     embedder: QueryEmbedder
+    tokens: TokenCounter
     metrics: Metrics
     retired: threading.Event
     repairs: Repairs
@@ -166,6 +169,7 @@ class ProjectServices:
                 indexing=indexing,
                 queries=queries,
                 embedder=shared.embedder,
+                tokens=shared.tokens,
                 metrics=shared.metrics,
                 retired=threading.Event(),
                 repairs=repairs,
