@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from agent_brain_server.support.tokens import (
     STOP_WORDS,
+    find_subject,
     find_words,
     normalize_name,
     query_terms,
@@ -28,7 +29,9 @@ DOC_WORDS = frozenset(
 )
 
 PRONOUNS = frozenset(("i", "me", "my", "mine", "we", "us", "our", "ours", "you", "your", "yours"))
-"""Personal pronouns mark questions about using the code, which documentation answers: "can I run it twice"."""
+"""Personal pronouns mark short questions about using the code, which documentation answers: "can I run it twice"."""
+
+MAX_QUESTION_WORDS = 16  # longer sentences with a pronoun are reports, whose answer is code
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,9 @@ class ParsedQuery:
         terms_by_prefix: The terms by their first `MIN_PREFIX` letters.
         names: Identifiers in the query, normalized by `normalize_name`.
         is_symbol: Whether the query is one identifier and nothing else.
-        asks_tests: Whether the query mentions tests.
-        asks_docs: Whether the query mentions documentation, or uses a personal pronoun.
+        asks_tests: Whether the query mentions tests; of several lines, only the first counts.
+        asks_docs: Whether the query mentions documentation, or is a short question with a personal pronoun and without
+            an identifier; of several lines, only the first counts.
     """
 
     terms: frozenset[str]
@@ -61,13 +65,25 @@ def parse_query(query: str) -> ParsedQuery:
     is_symbol = len(words) == 1 or QUALIFIED_NAME.fullmatch(query.strip()) is not None
     all_are_names = is_symbol or len(words) <= MAX_NAME_WORDS
     names = frozenset(normalize_name(word) for word in content_words if all_are_names or is_identifier(word))
+    subject = find_subject(query) or query
+    subject_terms = terms if subject is query else frozenset(query_terms(subject, limit=MAX_TERMS))
     return ParsedQuery(
         terms=terms,
         terms_by_prefix=_group_by_prefix(terms),
         names=names,
         is_symbol=is_symbol,
-        asks_tests=not terms.isdisjoint(TEST_WORDS),
-        asks_docs=not (terms.isdisjoint(DOC_WORDS) and PRONOUNS.isdisjoint(map(str.lower, words))),
+        asks_tests=not subject_terms.isdisjoint(TEST_WORDS),
+        asks_docs=not subject_terms.isdisjoint(DOC_WORDS) or asks_about_use(subject),
+    )
+
+
+def asks_about_use(question: str) -> bool:
+    """Return whether a line asks how to use the code: a short question with a pronoun that names no identifier."""
+    words = find_words(question)
+    return (
+        len(words) <= MAX_QUESTION_WORDS
+        and not PRONOUNS.isdisjoint(map(str.lower, words))
+        and not any(map(is_identifier, words))
     )
 
 

@@ -39,6 +39,30 @@ def test_parse_query_asks_tests_or_docs():
     assert not (other.asks_tests or other.asks_docs)
 
 
+def test_parse_query_report_intent_from_first_line():
+    body = "I upgraded and my tests fail. The documentation of our project says otherwise."
+    report = parse_query(f"Response headers are lost on redirect\n\n{body}")
+    assert not (report.asks_tests or report.asks_docs)
+    assert parse_query(f"Tests of redirects fail at random\n\n{body}").asks_tests
+    assert parse_query(f"Documentation of redirects is wrong\n\n{body}").asks_docs
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("how do I change the timeout", True),
+        ("how do I change max_timeout", False),
+        ("where is the timeout changed", False),
+        (
+            "after the last upgrade I see that the timeout of my pool is ignored as soon as a second client is started",
+            False,
+        ),
+    ],
+)
+def test_parse_query_pronoun_short_question_asks_docs(question, expected):
+    assert parse_query(question).asks_docs is expected
+
+
 @pytest.mark.parametrize(
     ("word", "expected"),
     [("parse_header", True), ("parseHeader", True), ("utf8", True), ("word", False), ("_x", False)],
