@@ -119,6 +119,12 @@ class Chunk:
     heading: str | None = None
 
 
+NAMELESS_KINDS = frozenset({"extension", "impl", "instance", "namespace", "test"})
+"""Kinds of definitions that extend a name defined elsewhere, or have a sentence as name.
+
+They are shown in headings and outlines, but are neither symbols of a chunk nor an answer to where a name is defined.
+"""
+
 ReferenceKind = Literal["call", "import", "inherit", "use"]
 """Kind of a use of a name; `use` is any use that is not one of the others."""
 

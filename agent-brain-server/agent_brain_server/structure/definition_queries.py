@@ -6,9 +6,6 @@ with an underscore are tested against the pattern's `has` or `lacks` setting, a 
 predicates cannot be used: they read the text of nodes, which is not available in a tree parsed from a callback.
 """
 
-NAMELESS_KINDS = frozenset({"extension", "impl", "instance", "namespace", "test"})
-"""Kinds that extend a name defined elsewhere, or have a sentence as name: shown in headings, not listed as symbols."""
-
 JAVASCRIPT = """
 (class_declaration name: (_) @name) @class
 (class name: (_) @name) @class

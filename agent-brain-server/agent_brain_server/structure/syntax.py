@@ -9,14 +9,15 @@ import re
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from tree_sitter import Language, Node, Parser, Query, QueryCursor, Tree
 
-from agent_brain_server.structure.definition_queries import DEFINITION_QUERIES, NAMELESS_KINDS
+from agent_brain_server.structure.definition_queries import DEFINITION_QUERIES
 from agent_brain_server.support.limits import uncounted_cpu
+from agent_brain_server.types import NAMELESS_KINDS
 
 MAX_PARSE_SECONDS = 1.0  # CPU of the thread; the slowest grammar takes 0.5 s for a valid file of 1 MB
 PROBE_BYTES = 8_192  # distance of two checks of the tree's shape; a shorter degenerate part is harmless
@@ -129,21 +130,25 @@ def _check_shape(tree: Tree, position: int) -> None:
     raise SlowSyntaxError("the file is nested too deeply")
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """A definition in a file.
+@dataclass(frozen=True, slots=True, eq=False)
+class DefiningNode:
+    """A syntax node that defines a name; `facts.extract_facts` makes a `Definition` of it.
 
     Attributes:
         name: Name as spelled, possibly qualified (`Client::send`).
         kind: `class`, `def`, ...: the capture's name in `definition_queries.py`.
         row: Row of the name, 0-based.
         depth: Number of enclosing definitions.
+        node: The whole definition.
+        name_node: The name in it.
     """
 
     name: str
     kind: str
     row: int
     depth: int
+    node: Node
+    name_node: Node
 
     @property
     def symbol(self) -> str:
@@ -159,12 +164,17 @@ class Definition:
 class Definitions:
     """The definitions of one file, by syntax node and by row."""
 
-    def __init__(self, by_node: dict[int, Definition]) -> None:
+    def __init__(self, by_node: dict[int, DefiningNode]) -> None:
         self._by_node = by_node
         self._ordered = sorted(by_node.values(), key=lambda definition: definition.row)
         self._rows = [definition.row for definition in self._ordered]
 
-    def of_node(self, node: Node) -> Definition | None:
+    @property
+    def nodes(self) -> Collection[DefiningNode]:
+        """The definitions in the order of the file, outer ones before inner ones."""
+        return self._by_node.values()
+
+    def of_node(self, node: Node) -> DefiningNode | None:
         """Return the definition that a node makes, or `None`."""
         return self._by_node.get(node.id)
 
@@ -184,7 +194,7 @@ def find_definitions(tree: Tree, data: bytes, grammar: str) -> Definitions:
         data: The file in UTF-8.
         grammar: A name of `GRAMMARS`.
     """
-    by_node: dict[int, Definition] = {}
+    by_node: dict[int, DefiningNode] = {}
     names: set[int] = set()
     open_ends: list[int] = []
     for node, name, kind in sorted(_find_captures(tree, data, grammar), key=lambda found: _nesting(found[0])):
@@ -194,7 +204,7 @@ def find_definitions(tree: Tree, data: bytes, grammar: str) -> Definitions:
         while open_ends and open_ends[-1] <= node.start_byte:
             open_ends.pop()
         text = _read_name(name, data)
-        by_node[node.id] = Definition(text, kind, name.start_point[0], len(open_ends))
+        by_node[node.id] = DefiningNode(text, kind, name.start_point[0], len(open_ends), node, name)
         open_ends.append(node.end_byte)
     return Definitions(by_node)
 

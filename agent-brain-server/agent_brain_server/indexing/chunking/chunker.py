@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from agent_brain_server.indexing.chunking.code import chunk_source
+from agent_brain_server.indexing.chunking.code import ParsedSource, chunk_source, parse_source
 from agent_brain_server.indexing.chunking.source_lines import (
     Limits,
     Piece,
@@ -22,7 +22,7 @@ from agent_brain_server.indexing.chunking.text import chunk_document, chunk_plai
 from agent_brain_server.indexing.files.file_types import DOCUMENT_LANGUAGES
 from agent_brain_server.structure.syntax import SlowSyntaxError, has_grammar
 from agent_brain_server.support.text import replace_surrogates
-from agent_brain_server.types import Chunk, FileChunks, FileRecord, SourceText
+from agent_brain_server.types import Chunk, FileChunks, FileRecord, SourceText, SyntaxFacts
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +43,21 @@ def chunk_file(source: SourceText, *, chunk_size: int, chunk_overlap: int) -> Fi
     """
     lines = SourceLines(replace_surrogates(source.text))
     limits = Limits.of_chunk_size(chunk_size, chunk_overlap)
-    pieces = _split(source, lines, limits)
+    pieces, facts = _split(source, lines, limits)
     record = FileRecord(source.path, source.size, source.mtime_ns, source.content_hash, "pending")
-    return FileChunks(record, source.language, source.source_type, tuple(_assign_ids(source, pieces)), source.limit)
+    chunks = tuple(_assign_ids(source, pieces))
+    return FileChunks(record, source.language, source.source_type, chunks, source.limit, facts)
 
 
-def _split(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece]:
+def _split(source: SourceText, lines: SourceLines, limits: Limits) -> tuple[list[Piece], SyntaxFacts]:
+    """Return the pieces of a file and its facts, which are empty unless it is split by syntax."""
     length = len(source.text)
     try:
-        return list(bound_pieces(_choose_chunker(source)(lines, source, limits), limits, length))
+        if source.limit is None and has_grammar(source.language):
+            parsed = parse_source(lines, source)
+            pieces = list(bound_pieces(chunk_source(parsed, limits), limits, length))
+            return pieces, _extract_facts(source, parsed)
+        return list(bound_pieces(_choose_chunker(source)(lines, source, limits), limits, length)), SyntaxFacts()
     except (SlowSyntaxError, TooManyPiecesError) as error:
         logger.info("%s is split by lines only: %s", source.path, error)
     except MemoryError:
@@ -62,15 +68,23 @@ def _split(source: SourceText, lines: SourceLines, limits: Limits) -> list[Piece
         )
     if lines.count_tokens(0, len(lines.rows)) > MANY_PIECES * limits.soft:
         limits = replace(limits, soft=limits.hard)
-    return [part for piece in chunk_plain(lines, source, limits) for part in split_piece(piece, limits)]
+    pieces = [part for piece in chunk_plain(lines, source, limits) for part in split_piece(piece, limits)]
+    return pieces, SyntaxFacts()
+
+
+def _extract_facts(source: SourceText, parsed: ParsedSource) -> SyntaxFacts:
+    try:
+        return parsed.extract_facts()
+    except MemoryError:
+        raise
+    except Exception:  # boundary: a failure here must not lose the chunks
+        logger.warning("%s has no symbols in the index, because extracting them failed", source.path, exc_info=True)
+        return SyntaxFacts(is_partial=True)
 
 
 def _choose_chunker(source: SourceText) -> Callable[[SourceLines, SourceText, Limits], Iterable[Piece]]:
-    if source.limit is not None:
-        return chunk_plain
-    if source.language in DOCUMENT_LANGUAGES:
-        return chunk_document
-    return chunk_source if has_grammar(source.language) else chunk_plain
+    is_document = source.limit is None and source.language in DOCUMENT_LANGUAGES
+    return chunk_document if is_document else chunk_plain
 
 
 def _assign_ids(source: SourceText, pieces: Iterable[Piece]) -> Iterator[Chunk]:

@@ -8,18 +8,19 @@ are joined. Because segments are ranges of rows, each row belongs to exactly one
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tree_sitter import Node
+from tree_sitter import Node, Tree
 
 from agent_brain_server.indexing.chunking.source_lines import Limits, Piece, SourceLines
+from agent_brain_server.structure.facts import extract_facts
 from agent_brain_server.structure.syntax import (
-    Definition,
+    DefiningNode,
     Definitions,
     SlowSyntaxError,
     find_definitions,
     grammar_name,
     parse,
 )
-from agent_brain_server.types import SourceText
+from agent_brain_server.types import SourceText, SyntaxFacts
 
 LEADING_TYPES = frozenset(
     {
@@ -60,7 +61,7 @@ class Scope:
 
     labels: tuple[str, ...] = ()
 
-    def enter(self, definition: Definition) -> "Scope":
+    def enter(self, definition: DefiningNode) -> "Scope":
         """Return the scope of a nested definition."""
         return Scope((*self.labels, definition.label)[:MAX_SCOPES])
 
@@ -82,8 +83,23 @@ class Segment:
     is_leading: bool = False
 
 
-def chunk_source(lines: SourceLines, source: SourceText, limits: Limits) -> Iterator[Piece]:
-    """Split source code into definitions that fit into a chunk, and groups of small ones.
+@dataclass(frozen=True, slots=True, eq=False)
+class ParsedSource:
+    """Source code with its syntax tree and the definitions in it."""
+
+    lines: SourceLines
+    language: str
+    grammar: str
+    tree: Tree
+    definitions: Definitions
+
+    def extract_facts(self) -> SyntaxFacts:
+        """Return the definitions and references of the file."""
+        return extract_facts(self.tree, self.lines.encoded, self.grammar, self.definitions)
+
+
+def parse_source(lines: SourceLines, source: SourceText) -> ParsedSource:
+    """Parse source code.
 
     Raises:
         SlowSyntaxError: The file takes too long to parse, as some broken or generated files do.
@@ -92,8 +108,13 @@ def chunk_source(lines: SourceLines, source: SourceText, limits: Limits) -> Iter
         raise SlowSyntaxError("a line is too long")
     grammar = grammar_name(source.language, source.path)
     tree = parse(lines.encoded, grammar)
-    definitions = find_definitions(tree, lines.encoded, grammar)
-    segments = _Splitter(lines, limits, definitions, tree.root_node, source.language).split()
+    return ParsedSource(lines, source.language, grammar, tree, find_definitions(tree, lines.encoded, grammar))
+
+
+def chunk_source(parsed: ParsedSource, limits: Limits) -> Iterator[Piece]:
+    """Split source code into definitions that fit into a chunk, and groups of small ones."""
+    lines, definitions = parsed.lines, parsed.definitions
+    segments = _Splitter(lines, limits, definitions, parsed.tree.root_node, parsed.language).split()
     for segment in _join_small(lines, segments, limits, definitions):
         symbols = definitions.find_symbols(segment.start, segment.end)
         yield from lines.make_pieces(segment.start, segment.end, limits, symbols=symbols, heading=segment.scope.heading)

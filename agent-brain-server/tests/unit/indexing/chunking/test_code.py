@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from agent_brain_server.indexing.chunking.code import chunk_source
+from agent_brain_server.indexing.chunking.code import chunk_source, parse_source
 from agent_brain_server.indexing.chunking.source_lines import Limits, SourceLines, estimate_tokens
 from agent_brain_server.indexing.files.file_types import detect_language
 from agent_brain_server.structure.syntax import SlowSyntaxError
@@ -14,7 +14,7 @@ SAMPLES = sorted((Path(__file__).parents[3] / "data" / "code").iterdir())
 
 def cut(text: str, path: str = "a.py", chunk_size: int = 512):
     source = SourceText(path, text, detect_language(path, b""), "code", "", 0, 0)
-    return list(chunk_source(SourceLines(text), source, Limits.of_chunk_size(chunk_size, 0)))
+    return list(chunk_source(parse_source(SourceLines(text), source), Limits.of_chunk_size(chunk_size, 0)))
 
 
 def spans(pieces) -> list[tuple[int, int]]:
