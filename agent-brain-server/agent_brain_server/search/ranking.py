@@ -3,9 +3,10 @@
 All functions are pure: the same index and query give the same answer.
 """
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from agent_brain_server.search import signals
@@ -89,6 +90,7 @@ def rank_candidates(
     *,
     alpha: float,
     mode: SearchMode,
+    source_types: Collection[SourceType] = (),
     weights: RankingWeights = DEFAULT_WEIGHTS,
     explain: bool = False,
     limit: int | None = None,
@@ -102,6 +104,7 @@ def rank_candidates(
         metadata: Metadata by chunk key; hits without metadata are dropped.
         alpha: Weight of the vector scores in hybrid mode, in [0, 1]; ignored if there are no vector hits.
         mode: "bm25" and "vector" use one retriever alone.
+        source_types: The kinds of files that the request is restricted to. A single kind is not penalized.
         weights: Weights of the signals.
         explain: Include a score breakdown for each result.
         limit: Maximum number of results; `None` returns all.
@@ -112,7 +115,7 @@ def rank_candidates(
     if parsed.is_symbol:
         alpha = _scale_share(alpha, weights.name_vector_factor)
     fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
-    scorer = _Scorer(parsed, fused, metadata, weights)
+    scorer = _Scorer(parsed, fused, metadata, _lift_penalty(weights, source_types))
     return [
         RankedChunk(
             metadata=metadata[key],
@@ -216,6 +219,14 @@ def _scores_by_key(hits: Iterable[Hit], metadata: Mapping[int, ChunkMetadata]) -
     return scores if scores.keys() <= metadata.keys() else {key: scores[key] for key in scores if key in metadata}
 
 
+def _lift_penalty(weights: RankingWeights, source_types: Collection[SourceType]) -> RankingWeights:
+    """Return the weights without the penalty of the only kind of files that a request is restricted to."""
+    only = set(source_types)
+    if only == {"test"}:
+        return replace(weights, test_factor=1.0)
+    return replace(weights, doc_factor=1.0) if only == {"doc"} else weights
+
+
 def _scale_share(share: float, factor: float) -> float:
     """Multiply one of two complementary weights, and normalize both; weights of 0 and 1 are unchanged."""
     return factor * share / (factor * share + 1 - share) if share < 1 else share
@@ -231,11 +242,11 @@ def _group_by_file(
 ) -> tuple[dict[str, list[ChunkMetadata]], dict[str, float]]:
     """Return the candidates of each file, and the sum of their scores relative to the best file's."""
     files: dict[str, list[ChunkMetadata]] = defaultdict(list)
-    total: dict[str, float] = defaultdict(float)
-    for key in sorted(fused):  # a fixed order, because floating-point addition is not associative
+    for key in fused:
         chunk = metadata[key]
         files[chunk.path].append(chunk)
-        total[chunk.path] += fused[key]
+    # fsum, because its result does not depend on the order of the keys, which are other ones in each index
+    total = {path: math.fsum(fused[chunk.key] for chunk in chunks) for path, chunks in files.items()}
     most = max(total.values(), default=0.0)
     return files, {path: score / most if most > 0 else 0.0 for path, score in total.items()}
 
@@ -248,6 +259,7 @@ def _score_files(
 ) -> dict[str, _FileScore]:
     """Return the signals that the chunks of each file share."""
     min_depth = min(map(signals.count_directories, files), default=0)
+    versions = signals.Versions(files)
     scores: dict[str, _FileScore] = {}
     for path, chunks in files.items():
         weighted = (
@@ -256,7 +268,7 @@ def _score_files(
             ("file_evidence", evidence[path], weights.file_evidence),
         )
         is_document = chunks[0].source_type == "doc"  # the same for all chunks of a file
-        peripheral = signals.is_peripheral(query, path, is_document=is_document, others=files)
+        peripheral = signals.is_peripheral(query, path, is_document=is_document, versions=versions)
         total = 0.0
         for _, value, weight in weighted:
             total += weight * value

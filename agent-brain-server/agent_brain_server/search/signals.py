@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from agent_brain_server.search.parsed_query import MIN_PREFIX, ParsedQuery
 from agent_brain_server.support.tokens import split_identifier, stem, tokenize
@@ -30,10 +31,31 @@ SUPERSEDED = frozenset(("compat", "deprecated", "legacy", "old"))
 CHANGELOGS = frozenset(("changelog", "changes", "history", "news", "release", "releases", "release_notes"))
 """Names of documents, or of their directories, that mention every subject and explain none."""
 
-VERSION = re.compile(r"(?<![^/])v\d+/")
-"""A directory with an old version of its siblings, such as `v1`."""
+VERSION = re.compile(r"(?<![^/])v(\d+)(?:(alpha|beta)(\d+))?/")
+"""A directory with one version of its siblings: `v1`, `v2beta1`."""
+
+FINAL_STAGE = "final"  # sorts after "alpha" and "beta"
+
+Version = tuple[int, str, int]
+"""Number, stage and number of the stage; a newer version compares greater."""
 
 MAX_DEPTH = 5  # directories below the shallowest candidate; deeper files score the same
+
+
+class VersionedPath(NamedTuple):
+    """A path with a version directory.
+
+    Attributes:
+        parent: The path before the directory: `lib/` for `lib/v1/a.py`.
+        name: Name of the directory.
+        version: Its version.
+        current: The path without it: `lib/a.py`.
+    """
+
+    parent: str
+    name: str
+    version: Version
+    current: str
 
 
 def defines_name(query: ParsedQuery, chunk: ChunkMetadata) -> float:
@@ -71,18 +93,44 @@ def heading_match(query: ParsedQuery, heading: str | None) -> float:
     return len(query.terms & heading_terms(heading)) / len(query.terms) if heading and query.terms else 0.0
 
 
-def is_peripheral(query: ParsedQuery, path: str, *, is_document: bool, others: Collection[str]) -> bool:
+class Versions:
+    """The version directories among the paths of all candidates.
+
+    Args:
+        paths: Path of each candidate's file.
+    """
+
+    def __init__(self, paths: Collection[str]) -> None:
+        self._paths = paths
+        self._newest: dict[str, Version] = {}
+        for path in paths:
+            if found := find_version(path):
+                self._newest[found.parent] = max(found.version, self._newest.get(found.parent, found.version))
+
+    def is_superseded(self, query: ParsedQuery, path: str) -> bool:
+        """Return whether a file has a newer version, and the query does not name its version.
+
+        A file in `v1/` is superseded if a candidate has its path without `v1/`; every file in `v3/` is, if a candidate
+        is in `v4/` beside it.
+        """
+        found = find_version(path)
+        if found is None or found.name in query.terms:
+            return False
+        return found.current in self._paths or found.version < self._newest.get(found.parent, found.version)
+
+
+def is_peripheral(query: ParsedQuery, path: str, *, is_document: bool, versions: Versions) -> bool:
     """Return whether a file is peripheral: an example, foreign or superseded code, or a changelog.
 
     A file is not peripheral if the query names its kind, as "example of a custom loader" does for `examples/`.
 
     Args:
         query: The parsed query.
-        path: Path of the file.
+        path: Path of the file, one of the candidates'.
         is_document: Whether the file is prose.
-        others: Paths of all candidates. A file in `v1/` is superseded if they contain it without `v1/`.
+        versions: The version directories of all candidates.
     """
-    if (current := remove_version(path)) and current in others:
+    if versions.is_superseded(query, path):
         return True
     words = peripheral_words(path, is_document)
     return bool(words) and words.isdisjoint(query.terms)
@@ -101,10 +149,15 @@ def peripheral_words(path: str, is_document: bool) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1 << 14)
-def remove_version(path: str) -> str | None:
-    """Return a path without its version directory, `lib/a.py` for `lib/v1/a.py`, or `None` if it has none."""
-    current = VERSION.sub("", path, count=1)
-    return None if current == path else current
+def find_version(path: str) -> VersionedPath | None:
+    """Return the first version directory of a path, or `None` if it has none."""
+    match = VERSION.search(path)
+    if match is None:
+        return None
+    number, stage, stage_number = match.groups()
+    version = (int(number), stage or FINAL_STAGE, int(stage_number or 0))
+    parent = path[: match.start()]
+    return VersionedPath(parent, match[0][:-1], version, parent + path[match.end() :])
 
 
 @lru_cache(maxsize=1 << 12)

@@ -285,6 +285,7 @@ class QueryService:
                 metadata,
                 alpha=request.alpha,
                 mode=request.mode,
+                source_types=request.source_types,
                 explain=request.explain,
                 limit=limit,
             )

@@ -113,6 +113,28 @@ def test_rank_tests_and_docs_last_unless_asked():
     assert order(rank(hits, known=known, query="the guide for users"))[0] == 2
 
 
+@pytest.mark.parametrize("kind", ["test", "doc"])
+def test_rank_kind_asked_for_alone_has_no_penalty(kind):
+    known = [metadata(1, "a", source_type=kind), metadata(2, "b", source_type=kind)]
+    hits = [Hit(1, 9.0), Hit(2, 8.0)]
+    alone = rank(hits, known=known, source_types=[kind], explain=True)
+    assert not {"is_test", "is_document"} & {signal.name for item in alone for signal in item.signals}
+    assert alone[0].score > rank(hits, known=known)[0].score
+    assert rank(hits, known=known, source_types=[kind, "code"]) == rank(hits, known=known)
+
+
+def test_rank_does_not_depend_on_keys():
+    rng = random.Random(5)
+    scores = [rng.random() for _ in range(60)]
+    orders = [list(range(60)), list(reversed(range(60)))]
+    answers = []
+    for order_of_keys in orders:
+        known = [metadata(key, f"{at % 7}.py", line=at + 1) for at, key in enumerate(order_of_keys)]
+        hits = sorted((Hit(key, scores[at]) for at, key in enumerate(order_of_keys)), key=lambda hit: hit.key)
+        answers.append([(i.metadata.path, i.metadata.start_line, i.score) for i in rank(hits, known=known)])
+    assert answers[0] == answers[1]
+
+
 def test_rank_further_chunks_decay():
     known = [metadata(1, "a.py"), metadata(2, "a.py"), metadata(3, "b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.9), Hit(3, 8.0)]

@@ -2,13 +2,14 @@ import pytest
 
 from agent_brain_server.search.parsed_query import parse_query
 from agent_brain_server.search.signals import (
+    Versions,
     are_related,
     defines_name,
     filename_match,
+    find_version,
     heading_match,
     is_peripheral,
     path_depth,
-    remove_version,
     stem_parts,
 )
 from agent_brain_server.support.tokens import normalize_name, stem
@@ -111,14 +112,14 @@ def test_heading_match(query, heading, value):
     ],
 )
 def test_is_peripheral_by_path(path, aside):
-    assert is_peripheral(parse_query("matching of routes"), path, is_document=False, others=()) is aside
+    assert is_peripheral(parse_query("matching of routes"), path, is_document=False, versions=Versions([path])) is aside
 
 
 @pytest.mark.parametrize("path", ["CHANGES.rst", "docs/release-notes.md", "docs/changelog/2.0.md", "HISTORY"])
 def test_is_peripheral_changelog(path):
     parsed = parse_query("matching of routes")
-    assert is_peripheral(parsed, path, is_document=True, others=())
-    assert not is_peripheral(parsed, "docs/routes.md", is_document=True, others=())
+    assert is_peripheral(parsed, path, is_document=True, versions=Versions(()))
+    assert not is_peripheral(parsed, "docs/routes.md", is_document=True, versions=Versions(()))
 
 
 @pytest.mark.parametrize(
@@ -130,14 +131,29 @@ def test_is_peripheral_changelog(path):
     ],
 )
 def test_is_peripheral_not_if_query_names_it(query, path):
-    assert not is_peripheral(parse_query(query), path, is_document=path.endswith("md"), others=())
+    assert not is_peripheral(parse_query(query), path, is_document=path.endswith("md"), versions=Versions([path]))
 
 
-def test_is_peripheral_superseded_version():
-    parsed = parse_query("matching of routes")
-    assert is_peripheral(parsed, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
-    assert not is_peripheral(parsed, "lib/v1/routes.py", is_document=False, others={"lib/v1/routes.py"})
-    assert not is_peripheral(parsed, "lib/routes.py", is_document=False, others={"lib/v1/routes.py", "lib/routes.py"})
+@pytest.mark.parametrize(
+    ("path", "others", "superseded"),
+    [
+        ("lib/v1/routes.py", ["lib/routes.py"], True),
+        ("lib/v1/routes.py", [], False),
+        ("lib/routes.py", ["lib/v1/routes.py"], False),
+        ("lib/v3/routes.py", ["lib/v4/routes.py"], True),
+        ("lib/v3/removed.py", ["lib/v4/routes.py"], True),
+        ("lib/v4/routes.py", ["lib/v3/routes.py"], False),
+        ("lib/v9/routes.py", ["lib/v10/routes.py"], True),
+        ("lib/v3/routes.py", ["src/v4/routes.py"], False),
+        ("api/v1beta1/types.go", ["api/v1/types.go"], True),
+        ("api/v1beta1/types.go", ["api/v1alpha2/types.go"], False),
+    ],
+)
+def test_is_peripheral_superseded_version(path, others, superseded):
+    versions = Versions([path, *others])
+    assert is_peripheral(parse_query("matching of routes"), path, is_document=False, versions=versions) is superseded
+    asked = parse_query("v1 v3 v9 v1beta1 routes")
+    assert not is_peripheral(asked, path, is_document=False, versions=versions)
 
 
 @pytest.mark.parametrize(
@@ -145,9 +161,11 @@ def test_is_peripheral_superseded_version():
     [
         ("lib/v1/routes.py", "lib/routes.py"),
         ("v2/routes.py", "routes.py"),
+        ("v2beta1/routes.py", "routes.py"),
         ("lib/dev1/routes.py", None),
         ("lib/v1.py", None),
     ],
 )
-def test_remove_version(path, current):
-    assert remove_version(path) == current
+def test_find_version(path, current):
+    found = find_version(path)
+    assert (found and found.current) == current
