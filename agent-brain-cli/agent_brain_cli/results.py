@@ -33,6 +33,8 @@ class ShownResult:
         lines: The excerpt.
         first_line: Line number of the excerpt's first line.
         omitted: How many lines of the chunk are not shown; "" if all are.
+        above: Lines of the file above the chunk that explain it, with their numbers.
+        below: Lines of the file below the chunk, such as the signatures of a class's members.
         language: Of the file, for highlighting.
         explanation: The score breakdown; "" if it was not requested.
     """
@@ -44,6 +46,8 @@ class ShownResult:
     lines: tuple[str, ...]
     first_line: int
     omitted: str
+    above: tuple[str, ...]
+    below: tuple[str, ...]
     language: str
     explanation: str
 
@@ -71,6 +75,7 @@ def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) 
     start, end = (0, len(all_lines)) if full else choose_excerpt(text, query)
     lines = all_lines[start:end]
     omitted = len(all_lines) - len(lines)
+    above, below = _list_context(result, full=full)
     return ShownResult(
         path=visible(locate(result["source"], project_root)),
         start_line=result["start_line"],
@@ -79,9 +84,23 @@ def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) 
         lines=tuple(lines if full else map(_shorten, lines)),
         first_line=result["start_line"] + start,
         omitted=f"… {pluralize(omitted, 'more line')} (--full shows all)" if omitted else "",
+        above=above,
+        below=below,
         language=result["language"],
         explanation=_explain(result),
     )
+
+
+def _list_context(result: Json, *, full: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the numbered lines outside of the chunk that are shown above and below it."""
+    lines = result.get("context", [])  # absent if an older server answers
+    numbered = [(line["line"], f"{line['line']}  {visible(line['text'])}") for line in lines]
+    above = tuple(text for line, text in numbered if line < result["start_line"])
+    below = [text for line, text in numbered if line >= result["start_line"]]
+    if not full and len(below) > EXCERPT_LINES + EXTRA_LINES:
+        omitted = pluralize(len(below) - EXCERPT_LINES, "more member")
+        below = [*below[:EXCERPT_LINES], f"… {omitted} (--full shows all)"]
+    return above, tuple(below)
 
 
 def locate(source: str, project_root: Path) -> str:
@@ -96,7 +115,8 @@ def format_plain(result: ShownResult) -> str:
     width = len(str(result.first_line + len(result.lines)))
     numbered = (f"{number:>{width}}  {line}".rstrip() for number, line in enumerate(result.lines, result.first_line))
     heading = f"{result.path}:{result.start_line}  to line {result.end_line} · {result.details}"
-    return "\n".join((heading, *_indent(result.explanation), *numbered, *_indent(result.omitted)))
+    above, below = (_indent_each(lines) for lines in (result.above, result.below))
+    return "\n".join((heading, *_indent(result.explanation), *above, *numbered, *_indent(result.omitted), *below))
 
 
 def _list_details(result: Json) -> Iterator[str]:
@@ -105,6 +125,8 @@ def _list_details(result: Json) -> Iterator[str]:
         yield visible(", ".join(result["symbols"][:MAX_SYMBOLS]))
     if result["heading"]:
         yield visible(result["heading"])
+    if result.get("parts", 1) > 1:
+        yield f"part {result['part']} of {result['parts']}"
     if result.get("hidden_characters"):  # absent if an older server answers
         yield f"{pluralize(result['hidden_characters'], 'hidden character')} made visible"
     yield f"score {result['score']:.3f}"
@@ -128,6 +150,10 @@ def _indent(text: str) -> list[str]:
     return [f"  {text}"] if text else []
 
 
+def _indent_each(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
 def _shorten(line: str) -> str:
     return line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}…"
 
@@ -143,7 +169,7 @@ def _print_highlighted(results: list[ShownResult]) -> None:
     for result in results:
         location = f"{result.path}:{result.start_line}-{result.end_line}"
         console.print(Text.assemble((location, "bold cyan"), "  ", (result.details, "dim")), soft_wrap=True)
-        for line in _indent(result.explanation):
+        for line in (*_indent(result.explanation), *_indent_each(result.above)):
             console.print(Text(line, "dim"), soft_wrap=True)
         console.print(
             Syntax(
@@ -156,7 +182,7 @@ def _print_highlighted(results: list[ShownResult]) -> None:
                 word_wrap=True,  # a truncated line cannot be read
             )
         )
-        for line in _indent(result.omitted):
+        for line in (*_indent(result.omitted), *_indent_each(result.below)):
             console.print(Text(line, "dim"), soft_wrap=True)
         console.print()
 

@@ -95,17 +95,29 @@ class SourceText:
     limit: LimitReason | None = None
 
 
+class ContextLine(NamedTuple):
+    """A line of a chunk's file outside of its range, shortened: 1-based number and text."""
+
+    line: int
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A range of lines of one file, as stored and returned.
 
     Attributes:
-        id: First 24 hex digits of SHA-256 over path, heading and text; writing a chunk twice is idempotent.
+        id: First 24 hex digits of SHA-256 over path, heading, text and context; writing a chunk twice is idempotent.
+        text: The lines of the range, as they are in the file.
         start_line: First line, 1-based.
         end_line: Last line, inclusive.
         symbols: Unqualified names that the chunk defines, outermost first (`Client`, `parse_header`).
         heading: Path of headings in a document ("Install > From source"), or the enclosing definition of code
             ("class Client"); `None` at top level.
+        context: Lines outside of the range that explain it, embedded and searched with the text: the signature above a
+            later part of a definition, and the signatures of the members below the head of a class.
+        part: Which part of a long definition the chunk is, from 1.
+        parts: Number of the definition's parts; 1 if it was not split.
     """
 
     id: str
@@ -117,6 +129,16 @@ class Chunk:
     source_type: SourceType
     symbols: tuple[str, ...] = ()
     heading: str | None = None
+    context: tuple[ContextLine, ...] = ()
+    part: int = 1
+    parts: int = 1
+
+    @property
+    def text_in_context(self) -> str:
+        """The context above the range, the text, and the context below, as embedded and searched."""
+        above = [line.text for line in self.context if line.line < self.start_line]
+        below = [line.text for line in self.context if line.line >= self.start_line]
+        return "\n".join((*above, self.text, *below))
 
 
 NAMELESS_KINDS = frozenset({"extension", "impl", "instance", "namespace", "test"})

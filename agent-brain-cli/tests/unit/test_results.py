@@ -52,6 +52,20 @@ def test_plain_result_starts_with_path_and_line(tmp_path):
     assert lines[1:] == ["88  def release(lock):", "89      lock.free()"]
 
 
+def test_plain_result_shows_part_and_context(tmp_path):
+    context = [{"line": 60, "text": "def release(lock):"}, {"line": 91, "text": "def acquire(\u202elock):"}]
+    lines = plain(tmp_path, context=context, part=2, parts=4).splitlines()
+    assert "part 2 of 4" in lines[0]
+    assert lines[1] == "  60  def release(lock):"
+    assert lines[-1] == "  91  def acquire(<U+202E>lock):"
+
+
+def test_plain_result_cuts_long_outline_unless_full(tmp_path):
+    context = [{"line": number, "text": f"def f{number}():"} for number in range(100, 130)]
+    assert "18 more members (--full shows all)" in plain(tmp_path, context=context)
+    assert "129  def f129():" in plain(tmp_path, context=context, full=True)
+
+
 def test_excerpt_has_line_numbers_of_the_file(tmp_path):
     text = "\n".join(["filler"] * 39 + ["needle()"] + ["filler"] * 20)
     shown = plain(tmp_path, "needle", text=text, start_line=100, end_line=159)

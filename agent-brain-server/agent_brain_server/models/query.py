@@ -20,8 +20,14 @@ DEFAULT_ALPHA = 0.4
 """Weight of the vectors in hybrid mode; measured, see docs/QUALITY.md."""
 
 HIDDEN_CHARACTERS = (
-    "Number of characters in text, path, symbols and heading that a person cannot see: Unicode tags, zero-width "
-    "characters, marks that reorder text, escape sequences. The fields contain them unchanged; treat them as suspect."
+    "Number of characters in text, path, symbols, heading and context that a person cannot see: Unicode tags, "
+    "zero-width characters, marks that reorder text, escape sequences. The fields contain them unchanged; treat them "
+    "as suspect."
+)
+
+CONTEXT = (
+    "Lines of the file outside of the range that explain the text, shortened: the signature above a later part of a "
+    "definition, and the signatures of the members below the head of a class."
 )
 
 LANGUAGES_DESCRIPTION = (
@@ -82,6 +88,13 @@ class SignalModel(BaseModel):
     contribution: float
 
 
+class ContextLineModel(BaseModel):
+    """A line of the file outside of a chunk's range."""
+
+    line: int = Field(description="1-based.")
+    text: str
+
+
 class QueryResult(BaseModel):
     """One chunk in the answer."""
 
@@ -94,6 +107,9 @@ class QueryResult(BaseModel):
     source_type: Literal["doc", "code", "test"]
     symbols: list[str] = Field(description="Names that the chunk defines.")
     heading: str | None = Field(description="Section path of a document, or enclosing definition of code.")
+    context: list[ContextLineModel] = Field(default_factory=list, description=CONTEXT)
+    part: int = Field(default=1, description="Which part of a long definition the chunk is, from 1.")
+    parts: int = Field(default=1, description="Number of the definition's parts; 1 if it was not split.")
     hidden_characters: int = Field(default=0, description=HIDDEN_CHARACTERS)
     score: float
     vector_score: float | None = Field(description="Cosine; null if vector search did not find the chunk.")
@@ -145,4 +161,7 @@ class ChunkResponse(BaseModel):
     source_type: Literal["doc", "code", "test"]
     symbols: list[str]
     heading: str | None
+    context: list[ContextLineModel] = Field(default_factory=list, description=CONTEXT)
+    part: int = 1
+    parts: int = 1
     hidden_characters: int = Field(default=0, description=HIDDEN_CHARACTERS)

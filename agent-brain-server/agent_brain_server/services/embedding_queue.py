@@ -34,9 +34,9 @@ KEY_DIGITS = 32
 
 
 def embedding_text(chunk: Chunk) -> str:
-    """Return the text that is embedded for a chunk: its path and enclosing definition, then its lines."""
+    """Return the text that is embedded for a chunk: its path and enclosing definition, then its lines in context."""
     place = f"{chunk.path} > {chunk.heading}" if chunk.heading else chunk.path
-    return f"{place}\n{chunk.text}"
+    return f"{place}\n{chunk.text_in_context}"
 
 
 def embedding_key(text: str) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from agent_brain_server.errors import NotFoundError, StoreError
 from agent_brain_server.models.query import (
     ChunkResponse,
+    ContextLineModel,
     IndexFreshness,
     QueryRequest,
     QueryResponse,
@@ -331,5 +332,13 @@ def _described(chunk: Chunk) -> dict[str, object]:
         "source_type": chunk.source_type,
         "symbols": list(chunk.symbols),
         "heading": chunk.heading,
-        "hidden_characters": sum(map(count_hidden, (chunk.text, chunk.path, *chunk.symbols, chunk.heading or ""))),
+        "context": [ContextLineModel(line=line, text=text) for line, text in chunk.context],
+        "part": chunk.part,
+        "parts": chunk.parts,
+        "hidden_characters": _count_hidden(chunk),
     }
+
+
+def _count_hidden(chunk: Chunk) -> int:
+    shown = (chunk.text, chunk.path, *chunk.symbols, chunk.heading or "", *(line.text for line in chunk.context))
+    return sum(map(count_hidden, shown))

@@ -18,6 +18,7 @@ from agent_brain_server.types import (
     AllowedChunks,
     Chunk,
     ChunkMetadata,
+    ContextLine,
     FileChunks,
     Keys,
     QueryFilter,
@@ -26,7 +27,11 @@ from agent_brain_server.types import (
 )
 
 SYMBOL_SEPARATOR = "\x1f"
-"""Separates the names in the column `symbols`: ASCII's unit separator, which no name contains."""
+"""Separates the names in the column `symbols`, and the lines in `context`: ASCII's unit separator, which no name
+contains and which the chunker removes from context."""
+
+CONTEXT_SEPARATOR = "\t"
+"""Separates number and text of a line in the column `context`."""
 
 METADATA_COLUMNS = "c.key, f.path, c.start_line, c.end_line, c.language, c.source_type, c.symbols, c.heading"
 
@@ -44,7 +49,7 @@ WHERE c.key IN (SELECT value FROM json_each(?))
 """
 
 SELECT_CHUNKS = f"""
-SELECT {METADATA_COLUMNS}, c.id, t.text, t.checksum
+SELECT {METADATA_COLUMNS}, c.id, t.text, t.context, t.part, t.parts, t.checksum
 FROM chunks c JOIN files f USING (file_id) JOIN texts t ON t.key = c.key
 """
 
@@ -57,7 +62,9 @@ UPDATE_CHUNK = """
 UPDATE chunks SET start_line = ?, end_line = ?, language = ?, source_type = ?, symbols = ?, heading = ? WHERE key = ?
 """
 
-INSERT_TEXT = "INSERT INTO texts (key, text, checksum) VALUES (?, ?, ?)"
+INSERT_TEXT = "INSERT INTO texts (key, text, context, part, parts, checksum) VALUES (?, ?, ?, ?, ?, ?)"
+
+UPDATE_TEXT = "UPDATE texts SET context = ?, part = ?, parts = ?, checksum = ? WHERE key = ?"
 
 INVALIDATE_FILES_OF = """
 UPDATE files SET state = 'pending', size = -1
@@ -115,9 +122,28 @@ def split_damaged(rows: Iterable[Sequence[Any]]) -> tuple[list[StoredChunk], lis
 
 def read_chunk(row: Sequence[Any]) -> StoredChunk:
     """Read a row of `SELECT_CHUNKS`."""
-    key, path, start_line, end_line, language, source_type, symbols, heading, chunk_id, text, _ = row
+    (
+        key,
+        path,
+        start_line,
+        end_line,
+        language,
+        source_type,
+        symbols,
+        heading,
+        chunk_id,
+        text,
+        context,
+        part,
+        parts,
+        _,
+    ) = row
     names = tuple(symbols.split(SYMBOL_SEPARATOR)) if symbols else ()
-    return StoredChunk(key, Chunk(chunk_id, path, text, start_line, end_line, language, source_type, names, heading))
+    lines = _read_context(context)
+    return StoredChunk(
+        key,
+        Chunk(chunk_id, path, text, start_line, end_line, language, source_type, names, heading, lines, part, parts),
+    )
 
 
 def read_metadata(rows: Sequence[Sequence[Any]]) -> dict[int, ChunkMetadata]:
@@ -171,10 +197,10 @@ def write_file(connection: sqlite3.Connection, file: FileChunks) -> tuple[list[S
     delete_chunks(connection, known.values())
     connection.executemany(UPDATE_CHUNK, [(*_metadata_values(s.chunk), s.key) for s in kept])
     connection.executemany(INSERT_CHUNK, [(s.key, s.chunk.id, file_id, *_metadata_values(s.chunk)) for s in added])
+    connection.executemany(UPDATE_TEXT, [(*_context_values(s.chunk), _chunk_checksum(s.chunk), s.key) for s in kept])
     connection.executemany(
-        "UPDATE texts SET checksum = ? WHERE key = ?", [(_chunk_checksum(s.chunk), s.key) for s in kept]
+        INSERT_TEXT, [(s.key, s.chunk.text, *_context_values(s.chunk), _chunk_checksum(s.chunk)) for s in added]
     )
-    connection.executemany(INSERT_TEXT, [(s.key, s.chunk.text, _chunk_checksum(s.chunk)) for s in added])
     return list(stored.values()), list(known.values())
 
 
@@ -197,12 +223,25 @@ def _metadata_values(chunk: Chunk) -> tuple[object, ...]:
     return (chunk.start_line, chunk.end_line, chunk.language, chunk.source_type, symbols, chunk.heading)
 
 
+def _context_values(chunk: Chunk) -> tuple[str, int, int]:
+    lines = (f"{line}{CONTEXT_SEPARATOR}{text}" for line, text in chunk.context)
+    return SYMBOL_SEPARATOR.join(lines), chunk.part, chunk.parts
+
+
+def _read_context(stored: str) -> tuple[ContextLine, ...]:
+    """Read the column `context`, whose checksum is valid."""
+    if not stored:
+        return ()
+    lines = (line.partition(CONTEXT_SEPARATOR) for line in stored.split(SYMBOL_SEPARATOR))
+    return tuple(ContextLine(int(number), text) for number, _, text in lines)
+
+
 def _chunk_checksum(chunk: Chunk) -> int:
-    return _checksum((chunk.path, *_metadata_values(chunk), chunk.id, chunk.text))
+    return _checksum((chunk.path, *_metadata_values(chunk), chunk.id, chunk.text, *_context_values(chunk)))
 
 
 def _checksum(columns: Iterable[object]) -> int:
-    """Return the CRC-32 of path, lines, language, source type, symbols, heading, id and text."""
+    """Return the CRC-32 of path, lines, language, source type, symbols, heading, id, text, context and parts."""
     return zlib.crc32("\0".join(map(str, columns)).encode("utf-8", "replace"))
 
 

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 DATABASE_NAME = "documents.sqlite3"
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -81,7 +81,14 @@ CREATE INDEX chunks_of_file ON chunks (file_id);
 CREATE INDEX chunks_of_kind ON chunks (language, source_type, file_id);
 CREATE INDEX chunks_unembedded ON chunks (key) WHERE embedded = 0;
 
-CREATE TABLE texts (key INTEGER PRIMARY KEY, text TEXT NOT NULL, checksum INTEGER NOT NULL);
+CREATE TABLE texts (
+    key INTEGER PRIMARY KEY,
+    text TEXT NOT NULL,
+    context TEXT NOT NULL,
+    part INTEGER NOT NULL,
+    parts INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+);
 
 CREATE TABLE skips (path TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 

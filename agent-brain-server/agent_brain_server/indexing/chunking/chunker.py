@@ -88,16 +88,16 @@ def _choose_chunker(source: SourceText) -> Callable[[SourceLines, SourceText, Li
 
 
 def _assign_ids(source: SourceText, pieces: Iterable[Piece]) -> Iterator[Chunk]:
-    """Yield the chunks with ids derived from path, heading, text and the number of identical earlier pieces.
+    """Yield the chunks with ids derived from path, heading, text, context and the number of identical earlier pieces.
 
-    The heading is part of the id because it is embedded with the text and so affects the vector.
+    Heading and context are part of the id because they are embedded with the text and so affect the vector.
     """
-    earlier: Counter[tuple[str | None, str]] = Counter()
+    earlier: Counter[tuple[str, ...]] = Counter()
     for piece in pieces:
         if not piece.text.strip():  # non-ASCII whitespace
             continue
-        named = (piece.heading, piece.text)
-        key = f"{source.path}\0{earlier[named]}\0{piece.heading or ''}\0{piece.text}"
+        named = (piece.heading or "", piece.text, *(line.text for line in piece.context))
+        key = "\0".join((source.path, str(earlier[named]), *named))
         earlier[named] += 1
         yield Chunk(
             id=hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:ID_DIGITS],
@@ -109,4 +109,7 @@ def _assign_ids(source: SourceText, pieces: Iterable[Piece]) -> Iterator[Chunk]:
             source_type=source.source_type,
             symbols=piece.symbols,
             heading=piece.heading,
+            context=piece.context,
+            part=piece.part,
+            parts=piece.parts,
         )

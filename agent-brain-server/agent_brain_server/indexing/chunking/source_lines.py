@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from agent_brain_server.types import ContextLine
+
 TENTHS_PER_MARK = 13  # tenths of a token per ASCII punctuation mark
 TENTHS_PER_CHARACTER = 2  # tenths of a token per byte of a word
 
@@ -58,6 +60,9 @@ class Piece:
     end_line: int
     symbols: tuple[str, ...] = ()
     heading: str | None = None
+    context: tuple[ContextLine, ...] = ()
+    part: int = 1
+    parts: int = 1
 
 
 class SourceLines:
@@ -168,7 +173,7 @@ PIECES_PER_FULL_CHUNK = 32
 
 FREE_CONTEXT = 10_000
 CONTEXT_SHARE = 2
-"""Maximum characters of headings and symbols, which each piece repeats: `FREE_CONTEXT`, plus twice the text."""
+"""Maximum characters of headings, symbols and context, which pieces repeat: `FREE_CONTEXT`, plus twice the text."""
 
 
 class TooManyPiecesError(ValueError):
@@ -176,7 +181,7 @@ class TooManyPiecesError(ValueError):
 
 
 def bound_pieces(pieces: Iterable[Piece], limits: Limits, length: int) -> Iterator[Piece]:
-    """Split pieces that exceed the hard limit, and drop headings and symbols that exceed their bound.
+    """Split pieces that exceed the hard limit, and drop headings, symbols and context that exceed their bound.
 
     Args:
         pieces: Pieces in the order of the file.
@@ -193,7 +198,8 @@ def bound_pieces(pieces: Iterable[Piece], limits: Limits, length: int) -> Iterat
         if pieces_left < 0:
             raise TooManyPiecesError("there are too many definitions or sections")
         context_left -= len(piece.heading or "") + sum(map(len, piece.symbols))
-        bounded = piece if context_left >= 0 else replace(piece, heading=None, symbols=())
+        context_left -= sum(len(line.text) for line in piece.context)
+        bounded = piece if context_left >= 0 else replace(piece, heading=None, symbols=(), context=())
         yield from split_piece(bounded, limits)
 
 
@@ -214,7 +220,7 @@ def split_piece(piece: Piece, limits: Limits) -> Iterator[Piece]:
 
 def _divide(piece: Piece, width: int) -> Iterator[Piece]:
     """Split a piece into parts of at most `width` characters, preferably at line ends or spaces."""
-    text, line, symbols = piece.text, piece.start_line, piece.symbols
+    text, line, bare = piece.text, piece.start_line, piece
     position = 0
     while position < len(text):
         end = position + width
@@ -226,7 +232,7 @@ def _divide(piece: Piece, width: int) -> Iterator[Piece]:
         if stripped:
             first = min(line + part.count("\n", 0, part.index(stripped[0])), piece.end_line)
             last = min(first + stripped.count("\n"), piece.end_line)
-            yield Piece(stripped, first, last, symbols, piece.heading)
-            symbols = ()
+            yield replace(bare, text=stripped, start_line=first, end_line=last)
+            bare = replace(piece, symbols=())
         line += part.count("\n")
         position = end

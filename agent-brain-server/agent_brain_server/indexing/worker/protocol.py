@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 
-from agent_brain_server.types import Chunk, FileChunks, FileRecord
+from agent_brain_server.types import Chunk, ContextLine, FileChunks, FileRecord
 
 READ_BYTES = 1 << 18  # bytes read from a pipe at once
 MAX_RECORDS = 200  # log records per reply; a request that logs more repeats itself
@@ -30,7 +30,10 @@ def encode_file(file: FileChunks) -> dict[str, Any]:
         "language": file.language,
         "source_type": file.source_type,
         "limit": file.limit,
-        "chunks": [[c.id, c.text, c.start_line, c.end_line, c.symbols, c.heading] for c in file.chunks],
+        "chunks": [
+            [c.id, c.text, c.start_line, c.end_line, c.symbols, c.heading, c.context, c.part, c.parts]
+            for c in file.chunks
+        ],
     }
 
 
@@ -39,8 +42,11 @@ def decode_file(file: dict[str, Any]) -> FileChunks:
     record = FileRecord(*file["record"])
     language, source_type = file["language"], file["source_type"]
     chunks = tuple(
-        Chunk(chunk_id, record.path, text, start_line, end_line, language, source_type, tuple(symbols), heading)
-        for chunk_id, text, start_line, end_line, symbols, heading in file["chunks"]
+        Chunk(
+            *(chunk_id, record.path, text, start_line, end_line, language, source_type, tuple(symbols), heading),
+            *(tuple(ContextLine(*line) for line in context), part, parts),
+        )
+        for chunk_id, text, start_line, end_line, symbols, heading, context, part, parts in file["chunks"]
     )
     return FileChunks(record, language, source_type, chunks, file["limit"])
 

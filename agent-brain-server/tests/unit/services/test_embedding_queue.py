@@ -6,7 +6,7 @@ from pathlib import Path
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.services.embedding_queue import embedding_key, embedding_text
-from agent_brain_server.types import Chunk
+from agent_brain_server.types import Chunk, ContextLine
 
 RunJob = Callable[..., JobStatus]
 
@@ -16,6 +16,9 @@ def test_embedding_text_starts_with_path_and_heading() -> None:
     assert embedding_text(method) == "src/a.py > class Client\ndef close(self): ..."
     plain = Chunk("i", "src/a.py", "x = 1", 1, 1, "python", "code")
     assert embedding_text(plain) == "src/a.py\nx = 1"
+    lines = (ContextLine(2, "class Client:"), ContextLine(9, "def open(self):"))
+    part = Chunk("i", "src/a.py", "x = 1", 5, 5, "python", "code", context=lines, part=2, parts=3)
+    assert embedding_text(part) == "src/a.py\nclass Client:\nx = 1\ndef open(self):"
 
 
 def test_embedding_keys_differ_for_different_texts() -> None:

@@ -1,6 +1,7 @@
 """Values that go into the tables come out the same."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,18 +13,19 @@ from agent_brain_server.storage import chunk_rows
 from agent_brain_server.storage.chunk_rows import MetadataCache, as_json, keys_array, read_metadata
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.support.tokens import normalize_name
-from agent_brain_server.types import Chunk, ChunkMetadata, FileChunks, FileRecord, QueryFilter
+from agent_brain_server.types import Chunk, ChunkMetadata, ContextLine, FileChunks, FileRecord, QueryFilter
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+LINES = st.lists(st.builds(ContextLine, st.integers(1, 9), st.text(st.characters(exclude_categories=["Cs", "Cc"]))))
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=10)
 
 
 @pytest.mark.slow
-@given(text=TEXTS, symbols=st.lists(NAMES, max_size=3).map(tuple), heading=st.none() | TEXTS, path=NAMES)
+@given(text=TEXTS, symbols=st.lists(NAMES, max_size=3).map(tuple), heading=st.none() | TEXTS, path=NAMES, lines=LINES)
 @settings(max_examples=50, deadline=None)
-def test_replace_files_any_chunk_is_read_unchanged(tmp_path_factory, text, symbols, heading, path):
+def test_replace_files_any_chunk_is_read_unchanged(tmp_path_factory, text, symbols, heading, path, lines):
     store = DocumentStore(tmp_path_factory.mktemp("store"))
-    chunk = Chunk("c" * 24, path, text, 3, 7, "python", "code", symbols, heading)
+    chunk = Chunk("c" * 24, path, text, 3, 7, "python", "code", symbols, heading, tuple(lines), 2, 3)
     replaced = store.replace_files([FileChunks(FileRecord(path, 1, 2, "h", "pending"), "python", "code", (chunk,))])
     ((_, (stored,)),) = replaced.files
     assert store.chunks_by_keys([stored.key]) == {stored.key: chunk}
@@ -65,6 +67,14 @@ def test_replace_files_keeps_keys_and_ignores_repeated_ids(store, make_file):
     assert stored[0].key == before[1].key
     assert after.removed.tolist() == [before[0].key]
     assert store.metadata_by_keys([stored[0].key])[stored[0].key].start_line == 40
+
+
+def test_replace_files_updates_context_of_kept_chunk(store, make_file):
+    file = make_file("a.py", ["x"])
+    store.replace_files([file])
+    moved = replace(file.chunks[0], context=(ContextLine(7, "def f(a):"),), part=2, parts=2)
+    ((_, (stored,)),) = store.replace_files([replace(file, chunks=(moved,))]).files
+    assert store.chunks_by_keys([stored.key]) == {stored.key: moved}
 
 
 @pytest.mark.parametrize(
