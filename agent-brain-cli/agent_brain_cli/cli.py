@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("list_cmd:list_servers", "List the servers of all projects."),
     "index": ("index:index", "Bring the index up to date."),
     "query": ("query:query", "Search the project for the lines that answer a question."),
+    "read": ("read:read", "Print lines of a file."),
     "logs": ("logs:logs", "Show what the server has logged."),
     "config": ("config_cmd:config", "Show every setting and where its value comes from."),
     "trust": ("trust:trust", "Allow the project's own config.json to change every setting."),
@@ -55,6 +56,7 @@ DEBUG_VARIABLE = "AGENT_BRAIN_DEBUG"
 
 SYNONYMS: dict[str, str] = {
     **dict.fromkeys(("search", "find", "grep", "rg", "ask", "lookup", "q"), "query"),
+    **dict.fromkeys(("cat", "view", "open"), "read"),
     **dict.fromkeys(("reindex", "update", "refresh", "build", "ingest", "add"), "index"),
     **dict.fromkeys(("run", "serve", "up", "restart"), "start"),
     **dict.fromkeys(("down", "kill", "shutdown", "quit"), "stop"),

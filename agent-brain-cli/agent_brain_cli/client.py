@@ -6,7 +6,7 @@ Uses `http.client`, which discovery has imported already. A richer client takes 
 import http.client
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, urlencode, urlsplit
 
 from agent_brain_cli.output import Json
@@ -48,9 +48,14 @@ class Client:
         """The server that receives the requests."""
         return self._state
 
-    def get(self, path: str) -> Json:
-        """Return the JSON answer of `GET path`."""
-        return self._call("GET", self._address(path))
+    def get(self, path: str, parameters: Mapping[str, object] | None = None) -> Json:
+        """Return the JSON answer of `GET path`.
+
+        Args:
+            path: Quoted for a URL.
+            parameters: Of the query string; those that are `None` are left out, a list is repeated.
+        """
+        return self._call("GET", self._address(path, parameters))
 
     def post(self, path: str, body: Json) -> Json:
         """Return the JSON answer of `POST path`."""
@@ -102,9 +107,11 @@ class Client:
         finally:
             connection.close()
 
-    def _address(self, path: str) -> str:
-        """Return the path with the project's id as a parameter, which the daemon requires."""
-        return f"{path}?{urlencode(self._project)}" if self._project else path
+    def _address(self, path: str, parameters: Mapping[str, object] | None = None) -> str:
+        """Return the path with its parameters, and the project's id, which the daemon requires."""
+        given = {name: value for name, value in (parameters or {}).items() if value is not None}
+        given |= self._project
+        return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
     def _call(self, method: str, path: str, body: Json | None = None) -> Json:
         """Send a request, and repeat it while the server is unavailable for a moment."""

@@ -239,7 +239,7 @@ def describe_freshness(answer: Json) -> str | None:
         missing.append("files are still being compared with it")
     elif index["files_pending"]:
         missing.append(f"{pluralize(index['files_pending'], 'changed file')} not indexed yet")
-    if answer["mode"] != "bm25" and index["vector_coverage"] < 1:
+    if answer.get("mode", "bm25") != "bm25" and index["vector_coverage"] < 1:
         missing.append(f"{format_share(index['vector_coverage'])} of it has vectors")
     remarks = [f"The index is incomplete: {', and '.join(missing)}."] if missing else []
     if unwatched := index.get("unwatched_directories"):

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from agent_brain_cli.client import Client
-from agent_brain_cli.jobs import has_reached, wait_for_job
+from agent_brain_cli.asking import DEFAULT_WAIT_MS, MAX_WAIT_MS, ask
 from agent_brain_cli.options import Target, named_options, refuse_nan, resolve_languages, target_options
 from agent_brain_cli.output import note, show
 from agent_brain_cli.path_globs import resolve_globs
@@ -13,8 +12,6 @@ from agent_brain_cli.results import describe_freshness, describe_match, print_re
 from agent_brain_cli.servers import connect, describe_versions, note_version
 
 MAX_TOP_K = 100
-MAX_WAIT_MS = 10_000
-DEFAULT_WAIT_MS = 500  # a saved file is indexed in about 150 ms; without changes there is no wait
 
 
 @click.command()
@@ -86,10 +83,7 @@ def query(target: Target, text: tuple[str, ...], file_paths: tuple[str, ...], fu
     options["file_paths"] = file_paths and resolve_globs(file_paths, target.project_root, Path.cwd().resolve())
     client = connect(target)
     request = {"query": question, **named_options(options)}
-    answer = client.post("/query", request)
-    if answer["index"]["last_indexed_at"] is None:
-        await_first_index(client, target)
-        answer = client.post("/query", request)
+    answer = ask(client, target, lambda: client.post("/query", request))
     answer |= describe_versions(client.state)
     show(answer, lambda found: print_results(found, question, target.project_root, full=full), as_json=target.as_json)
     for remark in (
@@ -115,25 +109,6 @@ def join_words(words: tuple[str, ...]) -> str:
     except UnicodeEncodeError as error:
         raise click.UsageError("The query is not valid text in this terminal's encoding.") from error
     return question
-
-
-def await_first_index(client: Client, target: Target) -> None:
-    """Wait until the project's first index can answer; start the job unless another command has.
-
-    Another command may also have finished its job since the query was sent.
-
-    Raises:
-        NotRunningError: The server ended.
-        ServerRefusedError: The job failed or was cancelled.
-    """
-    status = client.get("/health/status")
-    job, last = status["current_job"], status["last_job"]
-    if job is None and not status["total_documents"] and (last is None or last["state"] == "failed"):
-        note(f"{target.project_root} was never indexed; indexing it now.")
-        submitted = client.post("/index", {"folder_path": str(target.project_root)})
-        wait_for_job(client, submitted["job_id"], "keywords")
-    elif job is not None and not has_reached(job, "keywords"):
-        wait_for_job(client, job["job_id"], "keywords")
 
 
 def describe_no_results(options: dict[str, object]) -> str:

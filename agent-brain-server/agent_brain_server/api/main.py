@@ -14,7 +14,7 @@ from agent_brain_server.api.access import AccessPolicy
 from agent_brain_server.api.deps import AppState, Projects, set_state
 from agent_brain_server.api.errors import PROBLEM_JSON, install_error_handlers
 from agent_brain_server.api.middleware import AccessMiddleware, MetricsMiddleware
-from agent_brain_server.api.routers import docs, health, index, projects, query
+from agent_brain_server.api.routers import docs, health, index, projects, query, symbols
 from agent_brain_server.models.index import Problem
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def create_app(state: AppState, open_projects: Callable[[], Projects]) -> FastAP
     app.add_middleware(AccessMiddleware, policy=policy, activity=state.activity)
     app.add_middleware(MetricsMiddleware, metrics=state.metrics)  # outermost, so that refused requests are counted
     install_error_handlers(app)
-    for part in (query, health, index, projects, docs):  # routes are tried in this order
+    for part in (query, symbols, health, index, projects, docs):  # routes are tried in this order
         app.include_router(part.router)
     return app
 

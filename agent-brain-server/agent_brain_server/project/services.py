@@ -19,12 +19,14 @@ from agent_brain_server.models import Mode
 from agent_brain_server.models.status import IndexStatus, ProjectStatus, WatchStatus
 from agent_brain_server.project.recovery import Repairs, open_documents, reconcile_stores
 from agent_brain_server.project_root import generate_project_id
+from agent_brain_server.services.file_reader import FileReader
 from agent_brain_server.services.freshness import Unwatched
 from agent_brain_server.services.indexed_roots import apply_secret_policy
 from agent_brain_server.services.indexing_service import IndexingService
 from agent_brain_server.services.jobs import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.query_service import QueryEmbedder, QueryService, SingleSlotExecutor
+from agent_brain_server.services.symbol_service import SymbolService
 from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.database import REBUILDABLE_CODES
 from agent_brain_server.storage.document_store import DocumentStore
@@ -78,6 +80,7 @@ class ProjectServices:
     vectors: VectorStoreManager
     indexing: IndexingService
     queries: QueryService
+    symbols: SymbolService
     embedder: QueryEmbedder
     tokens: TokenCounter
     metrics: Metrics
@@ -168,6 +171,7 @@ class ProjectServices:
                 vectors=vectors,
                 indexing=indexing,
                 queries=queries,
+                symbols=make_symbols(project_root, documents, queries, settings),
                 embedder=shared.embedder,
                 tokens=shared.tokens,
                 metrics=shared.metrics,
@@ -306,6 +310,14 @@ def open_stores(
 def make_chroma_server(settings: ProjectConfig) -> ChromaServer | None:
     """Return the Chroma server in the settings, or `None`."""
     return ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None
+
+
+def make_symbols(
+    project_root: Path, documents: DocumentStore, queries: QueryService, settings: ProjectConfig
+) -> SymbolService:
+    """Return the service that reads files and answers from their syntax facts."""
+    files = FileReader(documents, project_root, max_bytes=settings.max_file_bytes, index_secrets=settings.index_secrets)
+    return SymbolService(documents, files, queries.freshness)
 
 
 def make_watcher(

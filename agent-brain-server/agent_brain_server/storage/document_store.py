@@ -351,6 +351,12 @@ class DocumentStore:
         with self.database.reading() as connection:
             return [Skip(*row) for row in connection.execute("SELECT path, reason FROM skips ORDER BY path")]
 
+    def find_skip(self, path: str) -> str | None:
+        """Return why the last walk left out a path, or `None` if it did not."""
+        with self.database.reading() as connection:
+            row = connection.execute("SELECT reason FROM skips WHERE path = ?", (path,)).fetchone()
+            return None if row is None else str(row[0])
+
     def skip_counts(self) -> dict[str, int]:
         """Return how many paths the last walk left out, by reason."""
         with self.database.reading() as connection:

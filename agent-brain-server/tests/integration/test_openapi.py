@@ -23,6 +23,7 @@ CALLS = {
     ("post", "/projects"),
     ("delete", "/projects/{project_id}"),
     ("get", "/projects/{project_id}/status"),
+    ("get", "/files/{path}"),
     ("get", "/metrics"),
 }
 

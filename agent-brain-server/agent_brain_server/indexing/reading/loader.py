@@ -93,6 +93,7 @@ def load_file(
     *,
     index_secrets: bool = False,
     limits: ReadingLimits = ReadingLimits(),
+    convert_html: bool = True,
 ) -> SourceText | Skip:
     """Read and decode one file.
 
@@ -104,6 +105,7 @@ def load_file(
         max_bytes: Skip a file that has grown beyond this size.
         index_secrets: Whether to return private keys and credentials.
         limits: Contents that are not converted from markup, because that exceeded a limit before.
+        convert_html: Whether to return the text of a page instead of its markup.
 
     Returns:
         The text; or a skip with the reason `binary`, `empty`, `minified`, `missing`, `pdf_extra_not_installed`,
@@ -113,7 +115,9 @@ def load_file(
         data, found = _read_file(root, file.path, max_bytes)
         content_hash = hashlib.sha256(data).hexdigest()
         limit = limits.find(content_hash)
-        text, language, source_type = _decode(file.path, data, limit, index_secrets=index_secrets)
+        text, language, source_type = _decode(
+            file.path, data, limit, index_secrets=index_secrets, convert_html=convert_html
+        )
     except _UnreadableError as error:
         return Skip(file.path, error.reason)
     return SourceText(
@@ -199,7 +203,9 @@ def _read_limited(stream: FileIO, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _decode(path: str, data: bytes, limit: LimitReason | None, *, index_secrets: bool) -> tuple[str, str, SourceType]:
+def _decode(
+    path: str, data: bytes, limit: LimitReason | None, *, index_secrets: bool, convert_html: bool
+) -> tuple[str, str, SourceType]:
     """Return text, language and source type of a content; if it exceeds a limit, markup is not converted."""
     if data.startswith(b"%PDF-"):
         if limit is not None:
@@ -211,7 +217,7 @@ def _decode(path: str, data: bytes, limit: LimitReason | None, *, index_secrets:
         raise _UnreadableError("empty")
     if not index_secrets and holds_secret(path, text):
         raise _UnreadableError("secret")
-    if limit is None and source_type == "doc" and language == "html":
+    if limit is None and source_type == "doc" and language == "html" and convert_html:
         text = render_html(text)
     elif limit is None and language == "notebook":
         text = render_notebook(text)
