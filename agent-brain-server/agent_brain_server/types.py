@@ -178,9 +178,8 @@ class Definition:
     documentation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A use of a name in a file.
+class Reference(NamedTuple):
+    """A use of a name in a file. A tuple, because each file has thousands.
 
     Attributes:
         line: 1-based.
@@ -221,6 +220,90 @@ class FileChunks:
     chunks: tuple[Chunk, ...]
     limit: LimitReason | None = None
     facts: SyntaxFacts = SyntaxFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDefinition:
+    """A definition with the file that it is in."""
+
+    path: str
+    language: str
+    source_type: SourceType
+    definition: Definition
+
+
+@dataclass(frozen=True, slots=True)
+class FileDefinitions:
+    """The definitions of one file in the order of the file, so that outer ones precede inner ones.
+
+    Attributes:
+        is_partial: Whether a part of the file could not be parsed.
+    """
+
+    path: str
+    language: str
+    source_type: SourceType
+    definitions: tuple[Definition, ...]
+    is_partial: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSite:
+    """A place where a name is used.
+
+    Attributes:
+        line: 1-based.
+        enclosing: The innermost definition around it, or `None` at top level.
+    """
+
+    line: int
+    kind: ReferenceKind
+    enclosing: Definition | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileReferences:
+    """The places of one file where a name is used, in the order of the file."""
+
+    path: str
+    language: str
+    source_type: SourceType
+    sites: tuple[ReferenceSite, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDefinitions:
+    """A page of definitions.
+
+    Attributes:
+        total: Number of definitions on all pages.
+    """
+
+    definitions: tuple[StoredDefinition, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundReferences:
+    """A page of references, by file.
+
+    Attributes:
+        total_files: Number of files on all pages.
+        total_sites: Number of sites on all pages.
+    """
+
+    files: tuple[FileReferences, ...]
+    total_files: int
+    total_sites: int
+
+
+@dataclass(frozen=True, slots=True)
+class FactCounts:
+    """Number of stored definitions and references, and of files a part of which could not be parsed."""
+
+    definitions: int = 0
+    references: int = 0
+    files_partial: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,13 +171,13 @@ def next_key(connection: sqlite3.Connection) -> int:
     return 1 if row is None else int(row[0]) + 1
 
 
-def write_file(connection: sqlite3.Connection, file: FileChunks) -> tuple[list[StoredChunk], list[int]]:
+def write_file(connection: sqlite3.Connection, file: FileChunks) -> tuple[int, list[StoredChunk], list[int]]:
     """Replace the row and the chunks of one file.
 
     A chunk whose id exists already keeps its key and its vector. Of chunks with equal ids, the first one is used.
 
     Returns:
-        The chunks of the file in order, and the keys of the chunks that it no longer has.
+        The id of the file, its chunks in order, and the keys of the chunks that it no longer has.
     """
     record = file.record
     values = (record.path, record.size, record.mtime_ns, record.content_hash)
@@ -201,7 +201,7 @@ def write_file(connection: sqlite3.Connection, file: FileChunks) -> tuple[list[S
     connection.executemany(
         INSERT_TEXT, [(s.key, s.chunk.text, *_context_values(s.chunk), _chunk_checksum(s.chunk)) for s in added]
     )
-    return list(stored.values()), list(known.values())
+    return file_id, list(stored.values()), list(known.values())
 
 
 def delete_chunks(connection: sqlite3.Connection, keys: Iterable[int]) -> None:

@@ -116,6 +116,16 @@ class Database:
                 self._return_reader(connection)
 
     @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Yield a read-only connection that sees the same state in all statements."""
+        with self.reading() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """Yield the write connection for one transaction, which is rolled back if the block raises.
 

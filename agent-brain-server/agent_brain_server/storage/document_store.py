@@ -31,6 +31,15 @@ from agent_brain_server.storage.chunk_rows import (
     write_file,
 )
 from agent_brain_server.storage.database import Database, open_inspected
+from agent_brain_server.storage.fact_rows import (
+    FACT_TABLES,
+    FACTS_SCHEMA,
+    delete_facts,
+    fold,
+    purge_facts,
+    write_facts,
+)
+from agent_brain_server.storage.symbol_index import SymbolIndex
 from agent_brain_server.types import (
     AllowedChunks,
     Chunk,
@@ -52,7 +61,7 @@ DATABASE_NAME = "documents.sqlite3"
 
 SCHEMA_VERSION = 3
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE files (
@@ -90,6 +99,7 @@ CREATE TABLE texts (
     checksum INTEGER NOT NULL
 );
 
+{FACTS_SCHEMA}
 CREATE TABLE skips (path TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE jobs (
@@ -133,6 +143,10 @@ ROOTS_META = "scopes"
 STORE_ID_META = "store_id"
 """Key in `meta`: random text that identifies the store to the indexes derived from it."""
 
+INVALIDATE_FILES = """
+UPDATE files SET state = 'pending', size = -1 WHERE file_id IN (SELECT value FROM json_each(?))
+"""
+
 MARK_PENDING = """
 INSERT INTO files (path, size, mtime_ns, content_hash, state) VALUES (?, 0, 0, '', 'pending')
 ON CONFLICT (path) DO UPDATE SET state = 'pending'
@@ -156,6 +170,7 @@ class DocumentStore:
         self.database = Database(
             directory / DATABASE_NAME, schema=SCHEMA, version=SCHEMA_VERSION, added=ADDED_COLUMNS, origin=origin
         )
+        self.symbols = SymbolIndex(self.database, self._repair_facts)
         self._filters = FilterResolver(self.database)
         self._metadata = MetadataCache()
         self._generation = 0
@@ -189,13 +204,17 @@ class DocumentStore:
         """Write files with all their chunks in one transaction; their state is `pending` afterwards."""
         removed: list[int] = []
         files: list[tuple[str, tuple[StoredChunk, ...]]] = []
+        facts: list[tuple[int, FileChunks]] = []
         with self.database.writing() as connection:
             for file in batch:
-                stored, gone = write_file(connection, file)
+                file_id, stored, gone = write_file(connection, file)
+                facts.append((file_id, file))
                 if file.limit is not None:
                     connection.execute("INSERT INTO skips VALUES (?, ?)", (file.record.path, file.limit))
                 removed.extend(gone)
                 files.append((file.record.path, tuple(stored)))
+            write_facts(connection, facts)
+        self.symbols.names.add(fold(each.name) for file in batch for each in file.facts.definitions)
         self._note_change()
         return ReplacedFiles(keys_array(removed), tuple(files))
 
@@ -220,7 +239,9 @@ class DocumentStore:
         removed: list[int] = []
         with self.database.writing() as connection:
             for record, reason in skipped:
-                removed.extend(write_file(connection, FileChunks(record, "", "code", ()))[1])
+                file_id, _, gone = write_file(connection, FileChunks(record, "", "code", ()))
+                delete_facts(connection, [file_id])
+                removed.extend(gone)
                 connection.execute("UPDATE files SET state = 'skipped' WHERE path = ?", (record.path,))
                 connection.execute("INSERT OR REPLACE INTO skips VALUES (?, ?)", (record.path, reason))
         self._note_change()
@@ -239,6 +260,10 @@ class DocumentStore:
         with self.database.writing() as connection:
             keys = [key for (key,) in connection.execute(f"SELECT key FROM chunks WHERE {of_paths}", (listed,))]
             delete_chunks(connection, keys)
+            found = connection.execute(
+                "SELECT file_id FROM files WHERE path IN (SELECT value FROM json_each(?))", (listed,)
+            )
+            delete_facts(connection, [file_id for (file_id,) in found.fetchall()])
             for table in ("files", "skips"):
                 connection.execute(f"DELETE FROM {table} WHERE path IN (SELECT value FROM json_each(?))", (listed,))
         self._note_change()
@@ -366,8 +391,9 @@ class DocumentStore:
         """Delete files, chunks and skips, but not jobs and `meta`; return the counts before."""
         before = self.counts()
         with self.database.writing() as connection:
-            for table in ("texts", "chunks", "files", "skips"):
+            for table in ("texts", "chunks", *FACT_TABLES, "files", "skips"):
                 connection.execute(f"DELETE FROM {table}")
+        self.symbols.names.clear()
         self._note_change()
         return before
 
@@ -386,10 +412,20 @@ class DocumentStore:
             logger.warning("%d chunks of %s are damaged: reading their files again", len(damaged), self.database.path)
             with contextlib.suppress(StoreError), self.database.writing() as connection:  # left out of results anyway
                 delete_damaged(connection, damaged)
-            self._note_change()
-            self._was_damaged.set()
-            self.on_damage()
+            self._note_damage()
         return valid
+
+    def _repair_facts(self, file_ids: Collection[int]) -> None:
+        """Delete the facts of files with damaged rows, and have the files read again."""
+        with contextlib.suppress(StoreError), self.database.writing() as connection:  # left out of answers anyway
+            purge_facts(connection, file_ids)
+            connection.execute(INVALIDATE_FILES, (as_json(file_ids),))
+        self._note_damage()
+
+    def _note_damage(self) -> None:
+        self._note_change()
+        self._was_damaged.set()
+        self.on_damage()
 
     def _set_embedded(self, keys: Iterable[int], value: int) -> None:
         rows = [(value, int(key)) for key in keys]

@@ -21,6 +21,7 @@ from agent_brain_server.indexing.worker.protocol import (
     READ_BYTES,
     Frame,
     FrameBuffer,
+    InvalidFactsError,
     decode_file,
     relay_records,
     write_frame,
@@ -456,4 +457,8 @@ def _parse_reply(file: FileStat, reply: Frame) -> ReadOutcome:
         return ReadOutcome(file, failure="parser_crashed")
     if "skip" in header:
         return ReadOutcome(file, skip=Skip(file.path, header["skip"]))
-    return ReadOutcome(file, chunks=decode_file(header["file"]))
+    try:
+        return ReadOutcome(file, chunks=decode_file(header["file"]))
+    except InvalidFactsError as error:
+        logger.warning("%s: %s", file.path, error)
+        return ReadOutcome(file, failure="parser_crashed")

@@ -8,18 +8,39 @@ import io
 import logging
 import struct
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, get_args
 
 import orjson
 
-from agent_brain_server.types import Chunk, ContextLine, FileChunks, FileRecord
+from agent_brain_server.types import (
+    Chunk,
+    ContextLine,
+    Definition,
+    FileChunks,
+    FileRecord,
+    Reference,
+    ReferenceKind,
+    SyntaxFacts,
+)
 
 READ_BYTES = 1 << 18  # bytes read from a pipe at once
 MAX_RECORDS = 200  # log records per reply; a request that logs more repeats itself
 
+MAX_DEFINITIONS = 20_000  # of one file; extraction stops there, too
+MAX_REFERENCES = 100_000  # of one file; as above
+MAX_LINE = 1 << 28  # far beyond `max_file_bytes`, and small enough to be stored in four bytes
+MAX_FACT_TEXT = 1_000  # characters of a name, signature or documentation line; extraction shortens them
+
+KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)
+"""Kinds of references by the number that is sent."""
+
 Record = dict[str, Any]
 
 _LENGTHS = struct.Struct(">II")
+
+
+class InvalidFactsError(ValueError):
+    """The facts of a file are not what a reader extracts."""
 
 
 def encode_file(file: FileChunks) -> dict[str, Any]:
@@ -34,11 +55,16 @@ def encode_file(file: FileChunks) -> dict[str, Any]:
             [c.id, c.text, c.start_line, c.end_line, c.symbols, c.heading, c.context, c.part, c.parts]
             for c in file.chunks
         ],
+        "facts": _encode_facts(file.facts),
     }
 
 
 def decode_file(file: dict[str, Any]) -> FileChunks:
-    """Return the file that `encode_file` encoded."""
+    """Return the file that `encode_file` encoded.
+
+    Raises:
+        InvalidFactsError: The syntax facts have a wrong type or exceed a limit.
+    """
     record = FileRecord(*file["record"])
     language, source_type = file["language"], file["source_type"]
     chunks = tuple(
@@ -48,7 +74,88 @@ def decode_file(file: dict[str, Any]) -> FileChunks:
         )
         for chunk_id, text, start_line, end_line, symbols, heading, context, part, parts in file["chunks"]
     )
-    return FileChunks(record, language, source_type, chunks, file["limit"])
+    return FileChunks(record, language, source_type, chunks, file["limit"], decode_facts(file["facts"]))
+
+
+def decode_facts(facts: Any) -> SyntaxFacts:  # noqa: ANN401 - any JSON value, if a reader was compromised
+    """Return the facts that `encode_file` encoded, after checking every value.
+
+    Raises:
+        InvalidFactsError: They have a wrong type or exceed a limit.
+    """
+    try:
+        return _decode_facts(facts)
+    except (KeyError, TypeError) as error:
+        raise InvalidFactsError("The reader sent invalid syntax facts: a value has another type.") from error
+    except InvalidFactsError:
+        raise
+    except ValueError as error:
+        raise InvalidFactsError("The reader sent invalid syntax facts: a value is missing.") from error
+
+
+def _encode_facts(facts: SyntaxFacts) -> dict[str, Any]:
+    """Return facts as JSON values, the references as four numbers each."""
+    names: dict[str, int] = {}
+    numbers = {kind: number for number, kind in enumerate(KINDS)}
+    references: list[int] = []
+    for name, line, kind, scope in facts.references:
+        references += (names.setdefault(name, len(names)), line, numbers[kind], -1 if scope is None else scope)
+    definitions = [
+        [d.name, d.qualified_name, d.kind, d.signature, d.documentation]
+        + [d.name_line, d.start_line, d.end_line, -1 if d.parent is None else d.parent]
+        for d in facts.definitions
+    ]
+    return {
+        "definitions": definitions,
+        "names": list(names),
+        "references": references,
+        "is_partial": facts.is_partial,
+    }
+
+
+def _decode_facts(facts: dict[str, Any]) -> SyntaxFacts:
+    definitions, names, references = facts["definitions"], facts["names"], facts["references"]
+    _require(type(facts["is_partial"]) is bool, "is_partial is no flag")
+    _require(len(definitions) <= MAX_DEFINITIONS, "too many definitions")
+    _require(len(references) <= 4 * MAX_REFERENCES and len(references) % 4 == 0, "wrong number of references")
+    _require_texts(names)
+    _require(set(map(type, references)) <= {int}, "a reference is no number")
+    columns = [references[first::4] for first in range(4)]
+    _require_range(columns[0], 0, len(names) - 1)
+    _require_range(columns[1], 1, MAX_LINE)
+    _require_range(columns[2], 0, len(KINDS) - 1)
+    _require_range(columns[3], -1, len(definitions) - 1)
+    found = zip(*columns, strict=True)
+    return SyntaxFacts(
+        tuple(_decode_definition(index, values) for index, values in enumerate(definitions)),
+        tuple(Reference(names[n], line, KINDS[kind], None if s < 0 else s) for n, line, kind, s in found),
+        facts["is_partial"],
+    )
+
+
+def _decode_definition(index: int, values: list[Any]) -> Definition:
+    name, qualified_name, kind, signature, documentation, name_line, start_line, end_line, parent = values
+    _require_texts(values[:5])
+    _require(set(map(type, values[5:])) == {int}, "a line is no number")
+    _require_range(values[5:8], 1, MAX_LINE)
+    _require(-1 <= parent < index, "a definition precedes its parent")
+    return Definition(
+        name, qualified_name, kind, signature, name_line, start_line, end_line,
+        None if parent < 0 else parent, documentation,
+    )  # fmt: skip
+
+
+def _require_texts(texts: list[Any]) -> None:
+    _require(set(map(type, texts)) <= {str} and max(map(len, texts), default=0) <= MAX_FACT_TEXT, "a text is too long")
+
+
+def _require_range(numbers: list[int], least: int, most: int) -> None:
+    _require(min(numbers, default=least) >= least and max(numbers, default=most) <= most, "a number is out of range")
+
+
+def _require(condition: bool, fault: str) -> None:
+    if not condition:
+        raise InvalidFactsError(f"The reader sent invalid syntax facts: {fault}.")
 
 
 class RecordCollector(logging.Handler):
