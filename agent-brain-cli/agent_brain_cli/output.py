@@ -11,26 +11,12 @@ from typing import Any, TextIO
 
 import click
 
-from agent_brain_server.support.text import replace_hidden, reveal
+from agent_brain_server.support.text import escape_hidden
+from agent_brain_server.support.text import visible as visible  # the commands import it from here
 
 Json = dict[str, Any]
 
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # what a shell reports for a program killed by SIGPIPE
-
-LINE_PICTURES = {ord("\n"): "\u240a", ord("\r"): "\u240d", ord("\t"): "\u2409", ord("\f"): "\u240c"}
-MAX_BASIC_CODE = 0xFFFF  # JSON writes a character beyond it as two escapes
-
-
-def visible_text(text: str) -> str:
-    """Make hidden characters visible (controls, tags, marks that reorder text), except newlines and tabs."""
-    return reveal(text.replace("\r\n", "\n")).replace("\f", LINE_PICTURES[ord("\f")])
-
-
-def visible(line: str) -> str:
-    """Make hidden characters, newlines and tabs visible in text that must stay on one line, such as a path."""
-    if line.isascii() and line.isprintable():  # nearly always
-        return line
-    return reveal(line).translate(LINE_PICTURES)
 
 
 def use_safe_streams() -> None:
@@ -96,12 +82,7 @@ def to_json(document: Json) -> str:
     """Return JSON that any encoding can represent, with hidden characters escaped."""
     unicode_output = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     text = json.dumps(document, ensure_ascii=not unicode_output, indent=2 if sys.stdout.isatty() else None)
-    return replace_hidden(text, _escape_in_json)
-
-
-def _escape_in_json(character: str) -> str:
-    code = ord(character)
-    return f"\\u{code:04x}" if code <= MAX_BASIC_CODE else json.dumps(character)[1:-1]
+    return escape_hidden(text)
 
 
 def format_fields(fields: Mapping[str, str]) -> str:

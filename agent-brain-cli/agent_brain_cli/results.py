@@ -1,24 +1,17 @@
 """Print the results of a query: plain text for pipes and editors, highlighted on a terminal."""
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_brain_cli.output import Json, format_share, visible, visible_text
-from agent_brain_server.support.text import pluralize
+from agent_brain_cli.output import Json, format_share
+from agent_brain_server.support.excerpts import EXCERPT_LINES, EXTRA_LINES, choose_excerpt
+from agent_brain_server.support.text import pluralize, visible, visible_text
 
 MAX_LINE_LENGTH = 300  # characters: one line of a minified file must not fill the screen
 MAX_SYMBOLS = 4  # in a heading: a chunk of constants may define hundreds
-
-EXCERPT_LINES = 12  # a signature and its first statements; ten results fit on two screens
-EXTRA_LINES = 3  # a chunk that exceeds the excerpt by no more is shown whole: a note about the rest would save nothing
-MIN_TERM_LENGTH = 3  # shorter words (`is`, `of`) are in almost every line
-LEAD_LINES = 2  # shown above the first matching line, for its decorator or comment
-WEIGHT_TOLERANCE = 1e-9  # sums of the same weights in another order differ by rounding
-FIRST_LINE_BONUS = 0.5  # a chunk's first line names the chunk: it wins if no line matches, and against half a term
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,43 +178,6 @@ def _print_highlighted(results: list[ShownResult]) -> None:
         for line in (*_indent(result.omitted), *_indent_each(result.below)):
             console.print(Text(line, "dim"), soft_wrap=True)
         console.print()
-
-
-def choose_excerpt(text: str, query: str, limit: int = EXCERPT_LINES) -> tuple[int, int]:
-    """Return the half-open range of line indexes that matches the query best.
-
-    Args:
-        text: The chunk.
-        query: The query; its words match without regard to case, and rare words count more.
-        limit: The maximum number of lines; a chunk with up to `EXTRA_LINES` more is returned whole.
-    """
-    lines = text.split("\n")
-    if len(lines) <= limit + EXTRA_LINES:
-        return 0, len(lines)
-    weights = weigh_lines(lines, split_terms(query))
-    sums = [sum(weights[start : start + limit]) for start in range(len(lines) - limit + 1)]
-    best = max(sums)
-    starts = [start for start, weight in enumerate(sums) if best - weight < WEIGHT_TOLERANCE]
-    first_match = next(index for index, weight in enumerate(weights[starts[0] :], starts[0]) if weight)
-    start = min(starts, key=lambda start: abs(start - (first_match - LEAD_LINES)))
-    return start, start + limit
-
-
-def split_terms(query: str) -> frozenset[str]:
-    """Return the query's words in lower case, without words shorter than `MIN_TERM_LENGTH`."""
-    return frozenset(word for word in re.findall(r"\w+", query.lower()) if len(word) >= MIN_TERM_LENGTH)
-
-
-def weigh_lines(lines: Sequence[str], terms: frozenset[str]) -> list[float]:
-    """Return one weight for each line: the sum over its terms of 1 / (number of lines with that term)."""
-    lowered = [line.lower() for line in lines]
-    weights = [0.0] * len(lines)
-    weights[0] += FIRST_LINE_BONUS
-    for term in terms:
-        found = [index for index, line in enumerate(lowered) if term in line]
-        for index in found:
-            weights[index] += 1 / len(found)
-    return weights
 
 
 def describe_match(answer: Json) -> str | None:

@@ -15,7 +15,6 @@ from agent_brain_cli.output import (
     obeys_escapes,
     to_json,
     visible,
-    visible_text,
 )
 from agent_brain_server.support.text import count_hidden
 
@@ -39,11 +38,6 @@ def test_visible_leaves_nothing_that_a_terminal_obeys(text: str):
     assert shown.endswith("b")
     assert shown.isprintable()
     assert count_hidden(shown) == 0
-
-
-def test_visible_text_keeps_newlines_and_tabs():
-    assert visible_text("a\r\n\tb\n") == "a\n\tb\n"
-    assert visible_text("a\rb") == "a\u240db"
 
 
 def test_ordinary_text_is_unchanged():

@@ -1,18 +1,16 @@
-"""Results as text, and the excerpt of a chunk."""
+"""Results as text."""
 
 from pathlib import Path
 
 import pytest
 
 from agent_brain_cli.results import (
-    choose_excerpt,
     describe_freshness,
     describe_match,
     format_plain,
     locate,
     prepare_result,
     print_results,
-    split_terms,
 )
 
 
@@ -139,45 +137,3 @@ def test_describe_match_warns_if_no_word_matches():
     assert "nearest in meaning" in describe_match({"mode": "hybrid", "results": [far, far]})
     assert describe_match({"mode": "hybrid", "results": [far, near]}) is None
     assert describe_match({"mode": "vector", "results": [far]}) is None
-
-
-def make_lines(count: int, **special: str) -> str:
-    return "\n".join(special.get(f"line{number}", f"filler {number}") for number in range(count))
-
-
-def test_excerpt_of_short_chunk_is_whole():
-    assert choose_excerpt("a\nb\nc", "anything", limit=3) == (0, 3)
-    assert choose_excerpt(make_lines(15), "filler", limit=12) == (0, 15)
-    start, end = choose_excerpt(make_lines(16), "filler", limit=12)
-    assert end - start == 12
-
-
-def test_excerpt_contains_the_words_of_the_query():
-    text = make_lines(60, line40="release the lock", line42="lock.unlink()")
-    start, end = choose_excerpt(text, "where is the lock released", limit=12)
-    assert end - start == 12
-    assert start <= 40
-    assert end > 42
-
-
-def test_excerpt_prefers_lines_after_the_match():
-    assert choose_excerpt(make_lines(60, line40="needle"), "needle", limit=12) == (38, 50)
-    assert choose_excerpt(make_lines(60, line59="needle"), "needle", limit=12) == (48, 60)
-
-
-def test_excerpt_weighs_rare_words_more():
-    text = "\n".join(["filler", *["value = value + 1"] * 30, *["filler"] * 10, "tombstone()", *["filler"] * 3])
-    start, end = choose_excerpt(text, "value tombstone", limit=5)
-    assert start <= 41 < end
-
-
-def test_excerpt_without_a_match_starts_at_the_first_line():
-    assert choose_excerpt(make_lines(50), "zebra", limit=10) == (0, 10)
-
-
-def test_split_terms_ignores_case_and_short_words():
-    assert split_terms("Is a LOCK of it?") == {"lock"}
-
-
-def test_excerpt_counts_lines_by_newlines_only():
-    assert choose_excerpt("a\x0cb\u2028c\nd", "x", limit=5) == (0, 2)

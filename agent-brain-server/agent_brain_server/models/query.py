@@ -95,8 +95,28 @@ class ContextLineModel(BaseModel):
     text: str
 
 
+class Copy(BaseModel):
+    """Lines elsewhere with the text of a result."""
+
+    source: str
+    start_line: int
+    end_line: int
+
+
+class MergedChunk(BaseModel):
+    """One of the chunks that a result consists of."""
+
+    chunk_id: str
+    start_line: int
+    end_line: int
+    score: float
+    vector_score: float | None
+    bm25_score: float | None
+    explanation: list[SignalModel] | None = None
+
+
 class QueryResult(BaseModel):
-    """One chunk in the answer."""
+    """A chunk in the answer, or several chunks of one file that touch, with the id and scores of the best one."""
 
     chunk_id: str
     text: str
@@ -115,6 +135,13 @@ class QueryResult(BaseModel):
     vector_score: float | None = Field(description="Cosine; null if vector search did not find the chunk.")
     bm25_score: float | None = Field(description="BM25; null if keyword search did not find the chunk.")
     explanation: list[SignalModel] | None = None
+    merged: list[MergedChunk] = Field(
+        default_factory=list, description="The chunks in the order of lines, if the result consists of several."
+    )
+    copies: list[Copy] = Field(default_factory=list, description="Where the same text is found, too.")
+    answers: list[int] = Field(
+        default_factory=list, description="With several queries: which of them found the result, counted from 0."
+    )
 
 
 WatchState = Literal["on", "partial", "off"]

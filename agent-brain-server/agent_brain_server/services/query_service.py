@@ -23,6 +23,7 @@ from agent_brain_server.models.query import (
     QueryResult,
     SignalModel,
 )
+from agent_brain_server.search.merging import merge_results
 from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.services.freshness import Barrier, ChangeSource
 from agent_brain_server.services.metrics import Metrics
@@ -197,7 +198,7 @@ class QueryService:
         allowed = self._documents.resolve_filter(
             QueryFilter(tuple(request.source_types), tuple(request.languages), tuple(request.file_paths))
         )
-        results = self._retrieve(request, allowed)
+        results = merge_results(self._retrieve(request, allowed), self._is_blank)
         elapsed = time.perf_counter() - began
         self._metrics.query_seconds.labels(request.mode).observe(elapsed)
         return QueryResponse(
@@ -224,6 +225,9 @@ class QueryService:
                     _result(item, chunks[item.metadata.key], explain=request.explain) for item in kept[: request.top_k]
                 ]
             limit = min(limit + len(found) - len(kept), MAX_RANKED)
+
+    def _is_blank(self, path: str, first: int, last: int) -> bool:
+        return not self._documents.has_lines(path, first, last)
 
     def _existing(self, paths: set[str]) -> set[str]:
         return {path for path in paths if os.path.lexists(os.path.join(self._root, path))}

@@ -300,6 +300,13 @@ class DocumentStore:
         found = self._read_chunks("WHERE c.key IN (SELECT value FROM json_each(?))", as_json(keys))
         return {stored.key: stored.chunk for stored in found}
 
+    def has_lines(self, path: str, first: int, last: int) -> bool:
+        """Return whether a chunk of a file has lines in a range, 1-based and inclusive; lines in no chunk are blank."""
+        overlaps = "f.path = ? AND c.start_line <= ? AND c.end_line >= ?"
+        query = f"SELECT 1 FROM chunks c JOIN files f USING (file_id) WHERE {overlaps} LIMIT 1"
+        with self.database.reading() as connection:
+            return connection.execute(query, (path, last, first)).fetchone() is not None
+
     def metadata_by_keys(self, keys: Collection[int]) -> dict[int, ChunkMetadata]:
         """Return the metadata that ranking needs of the chunks that exist, by key; no text is read."""
         known = self._metadata.at(self._generation)

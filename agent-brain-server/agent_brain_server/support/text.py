@@ -10,6 +10,7 @@ after a letter or symbol with registered variants.
 """
 
 import functools
+import json
 import re
 from collections.abc import Callable
 
@@ -79,6 +80,9 @@ DELETE = 0x7F
 CONTROL_PICTURES = 0x2400
 DELETE_PICTURE = "\u2421"
 
+LINE_PICTURES = {ord("\n"): "\u240a", ord("\r"): "\u240d", ord("\t"): "\u2409", ord("\f"): "\u240c"}
+MAX_BASIC_CODE = 0xFFFF  # JSON writes a character beyond it as two escapes
+
 
 def count_hidden(text: str) -> int:
     """Return the number of hidden characters in a text."""
@@ -90,6 +94,28 @@ def count_hidden(text: str) -> int:
 def reveal(text: str) -> str:
     """Return a text with its hidden characters made visible; newlines, tabs and form feeds are kept."""
     return replace_hidden(text, show_character)
+
+
+def visible_text(text: str) -> str:
+    """Make hidden characters visible (controls, tags, marks that reorder text), except newlines and tabs."""
+    return reveal(text.replace("\r\n", "\n")).replace("\f", LINE_PICTURES[ord("\f")])
+
+
+def visible(line: str) -> str:
+    """Make hidden characters, newlines and tabs visible in text that must stay on one line, such as a path."""
+    if line.isascii() and line.isprintable():  # nearly always
+        return line
+    return reveal(line).translate(LINE_PICTURES)
+
+
+def escape_hidden(document: str) -> str:
+    """Return a JSON document with its hidden characters escaped, which does not change its content."""
+    return replace_hidden(document, _escape_in_json)
+
+
+def _escape_in_json(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= MAX_BASIC_CODE else json.dumps(character)[1:-1]
 
 
 def replace_hidden(text: str, show: Callable[[str], str]) -> str:
