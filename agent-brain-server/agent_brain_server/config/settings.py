@@ -110,6 +110,9 @@ class ProjectConfig(BaseModel):
     index_secrets: Annotated[bool, Field(description="true or false: whether private keys and logins are indexed")] = (
         False
     )
+    index_generated: Annotated[
+        bool, Field(description="true or false: whether code is indexed whose header says that it is generated")
+    ] = False
     idle_stop_seconds: Annotated[
         int,
         Field(ge=0, description="seconds without a request after which a server that an agent started ends; 0: never"),

@@ -37,7 +37,16 @@ SECRET_KEYS = ("token", "chroma_token")
 SECRET_ADDRESSES = {"chroma_token": "chroma_url"}
 """Secrets that are sent, and the setting with the address that gets each."""
 
-TUNING_KEYS = ("mode", "port", "chunk_size", "chunk_overlap", "max_file_bytes", "watch", "vector_engine")
+TUNING_KEYS = (
+    "mode",
+    "port",
+    "chunk_size",
+    "chunk_overlap",
+    "max_file_bytes",
+    "index_generated",
+    "watch",
+    "vector_engine",
+)
 """Settings that a project's file may always set. Any other takes effect only if the user trusts the file."""
 
 RESTRICTED_KEYS: Mapping[str, str] = {

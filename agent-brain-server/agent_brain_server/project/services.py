@@ -21,7 +21,7 @@ from agent_brain_server.project.recovery import Repairs, open_documents, reconci
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.file_reader import FileReader
 from agent_brain_server.services.freshness import Unwatched
-from agent_brain_server.services.indexed_roots import apply_secret_policy
+from agent_brain_server.services.indexed_roots import apply_file_policy
 from agent_brain_server.services.indexing_service import IndexingService
 from agent_brain_server.services.jobs import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
@@ -149,7 +149,7 @@ class ProjectServices:
                 slots=shared.slots,
             )
             is_behind = reconcile_stores(project_root, documents, bm25, vectors, repairs)
-            is_behind |= apply_secret_policy(documents, index_secrets=settings.index_secrets)
+            is_behind |= apply_file_policy(documents, settings)
             watcher = make_watcher(project_root, documents, indexing, own_dirs) if settings.watch else None
             queries = QueryService(
                 *stores,

@@ -1,4 +1,4 @@
-"""Remember which folders of a project are indexed, and under which rules about secrets."""
+"""Remember which folders of a project are indexed, and under which rules about files to leave out."""
 
 import contextlib
 import logging
@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from agent_brain_server.config.settings import ProjectConfig
 from agent_brain_server.errors import StateDirError
 from agent_brain_server.models.index import IndexRequest
 from agent_brain_server.storage.document_store import ROOTS_META, DocumentStore
@@ -25,7 +26,10 @@ POLICY_META = "secret_policy"
 """Key in the store's `meta`: the rules under which every file was read."""
 
 SECRET_RULES_VERSION = 2
-"""Increased when `indexing/secret_files.py` recognizes more by the content of a file."""
+"""Increased when `indexing/files/secret_files.py` recognizes more by the content of a file."""
+
+GENERATED_RULES_VERSION = 1
+"""Increased when `indexing/files/generated_files.py` recognizes more."""
 
 _ROOTS: Final = TypeAdapter(list[IndexRequest])
 
@@ -90,23 +94,29 @@ def merge_roots(roots: Sequence[IndexRequest], request: IndexRequest) -> list[In
     return [*others, new][-MAX_ROOTS:]
 
 
-def apply_secret_policy(documents: DocumentStore, *, index_secrets: bool) -> bool:
-    """Mark every file as pending if the rules about secrets have changed; otherwise a walk would find it unchanged.
+def apply_file_policy(documents: DocumentStore, settings: ProjectConfig) -> bool:
+    """Mark every file as pending if the rules about secrets or generated files have changed.
+
+    Otherwise a walk would find the files unchanged, and not read them.
 
     Args:
         documents: Their files are marked.
-        index_secrets: The setting.
+        settings: The settings of the project.
 
     Returns:
         Whether files must be read again.
     """
-    policy = "indexed" if index_secrets else f"left out by rules {SECRET_RULES_VERSION}"
+    rules = {
+        "secrets": "indexed" if settings.index_secrets else f"left out by rules {SECRET_RULES_VERSION}",
+        "generated files": "indexed" if settings.index_generated else f"left out by rules {GENERATED_RULES_VERSION}",
+    }
+    policy = ", ".join(f"{kind} {rule}" for kind, rule in rules.items())
     if documents.get_meta(POLICY_META) == policy:
         return False
-    skipped = [skip.path for skip in documents.skips() if skip.reason == "secret"]
+    skipped = [skip.path for skip in documents.skips() if skip.reason in ("secret", "generated")]
     is_stale = bool(skipped) or documents.counts().files > 0
     if is_stale:
-        logger.info("the rules about secrets have changed: reading all files again")
+        logger.info("the rules about files to leave out have changed: reading all files again")
         documents.mark_all_pending()
         documents.remove_files(skipped)
     documents.set_meta(POLICY_META, policy)

@@ -301,7 +301,13 @@ class Pipeline:
                 f"chunk_overlap: {overlap} is not smaller than the chunk size {size}.",
                 hint="Use an overlap of about a tenth of the chunk size.",
             )
-        return ChunkOptions(size, min(overlap, size - 1), settings.max_file_bytes, settings.index_secrets)
+        return ChunkOptions(
+            size,
+            min(overlap, size - 1),
+            settings.max_file_bytes,
+            index_secrets=settings.index_secrets,
+            index_generated=settings.index_generated,
+        )
 
     def _compare(self, run: Run) -> Difference:
         """Walk the folder, or only the paths that changed, and compare the files with their records."""

@@ -11,6 +11,7 @@ from io import FileIO
 from pathlib import Path
 
 from agent_brain_server.indexing.files.file_types import DOCUMENT_LANGUAGES, classify
+from agent_brain_server.indexing.files.generated_files import is_generated
 from agent_brain_server.indexing.files.secret_files import holds_secret
 from agent_brain_server.indexing.reading.markup import render_html, render_notebook, render_pdf
 from agent_brain_server.types import FileStat, LimitReason, Skip, SkipReason, SourceText, SourceType
@@ -92,6 +93,7 @@ def load_file(
     max_bytes: int,
     *,
     index_secrets: bool = False,
+    index_generated: bool = False,
     limits: ReadingLimits = ReadingLimits(),
     convert_html: bool = True,
 ) -> SourceText | Skip:
@@ -104,12 +106,14 @@ def load_file(
         file: Result of the walk.
         max_bytes: Skip a file that has grown beyond this size.
         index_secrets: Whether to return private keys and credentials.
+        index_generated: Whether to return code whose header says that it is generated.
         limits: Contents that are not converted from markup, because that exceeded a limit before.
         convert_html: Whether to return the text of a page instead of its markup.
 
     Returns:
-        The text; or a skip with the reason `binary`, `empty`, `minified`, `missing`, `pdf_extra_not_installed`,
-        `secret`, `special_file`, `symlink`, `too_large`, `unreadable` or `unreadable_pdf`, or, for a PDF, a limit.
+        The text; or a skip with the reason `binary`, `empty`, `generated`, `minified`, `missing`,
+        `pdf_extra_not_installed`, `secret`, `special_file`, `symlink`, `too_large`, `unreadable` or `unreadable_pdf`,
+        or, for a PDF, a limit.
     """
     try:
         data, found = _read_file(root, file.path, max_bytes)
@@ -118,6 +122,8 @@ def load_file(
         text, language, source_type = _decode(
             file.path, data, limit, index_secrets=index_secrets, convert_html=convert_html
         )
+        if not index_generated and source_type != "doc" and is_generated(text):
+            raise _UnreadableError("generated")
     except _UnreadableError as error:
         return Skip(file.path, error.reason)
     return SourceText(

@@ -5,7 +5,7 @@ The server runs one as `reader` and occasionally one as `slow_reader`, both conf
 frames from stdin and writes reply frames to stdout, in order:
 
     {"op": "chunk", "root", "file": [path, size, mtime_ns], "chunk_size", "chunk_overlap", "max_bytes", "index_secrets",
-     "cpu_s", "by_lines", "known_limits"}
+     "index_generated", "cpu_s", "by_lines", "known_limits"}
         → {"file": a file encoded by `protocol.encode_file`} or {"skip": reason}
     {"op": "embed", "model", "texts": […]}
         → {"dimension", "count"} with float32 rows as payload
@@ -70,7 +70,12 @@ class Worker:
         limits = ReadingLimits(header["by_lines"], header["known_limits"])
         allow_cpu(header["cpu_s"])
         loaded = load_file(
-            Path(header["root"]), found, header["max_bytes"], index_secrets=header["index_secrets"], limits=limits
+            Path(header["root"]),
+            found,
+            header["max_bytes"],
+            index_secrets=header["index_secrets"],
+            index_generated=header["index_generated"],
+            limits=limits,
         )
         if isinstance(loaded, Skip):
             return Frame({"skip": loaded.reason})

@@ -250,12 +250,14 @@ class ChunkOptions:
         chunk_overlap: Tokens shared by consecutive pieces of a long paragraph.
         max_file_bytes: Larger files are skipped.
         index_secrets: Whether files that contain private keys or logins are indexed.
+        index_generated: Whether code whose header says that it is generated is indexed.
     """
 
     chunk_size: int
     chunk_overlap: int
     max_file_bytes: int
     index_secrets: bool = False
+    index_generated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +446,7 @@ def _chunk_request(root: Path, request: ReadRequest, options: ChunkOptions) -> F
             "chunk_overlap": options.chunk_overlap,
             "max_bytes": options.max_file_bytes,
             "index_secrets": options.index_secrets,
+            "index_generated": options.index_generated,
             "cpu_s": request.cpu_s,
             "by_lines": request.by_lines,
             "known_limits": dict(request.known_limits),

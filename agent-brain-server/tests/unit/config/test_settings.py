@@ -52,6 +52,7 @@ def test_project_config_documented_defaults(state_dir):
         "chunk_overlap": 50,
         "max_file_bytes": 1_000_000,
         "index_secrets": False,
+        "index_generated": False,
         "idle_stop_seconds": 10_800,
         "watch": True,
         "log_level": "info",

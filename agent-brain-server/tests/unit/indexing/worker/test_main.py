@@ -25,7 +25,7 @@ def no_cpu_limit() -> Iterator[None]:
 def ask_for_chunks(root: Path, path: str, **fields: object) -> Frame:
     header = {"op": "chunk", "root": str(root), "file": [path, 1, 2], "chunk_size": 512, "chunk_overlap": 50}
     limits = {"cpu_s": LIMIT_S, "by_lines": None, "known_limits": {}}
-    return Frame({**header, "max_bytes": 1_000, "index_secrets": False, **limits, **fields})
+    return Frame({**header, "max_bytes": 1_000, "index_secrets": False, "index_generated": False, **limits, **fields})
 
 
 def test_chunk_request_returns_chunks_or_skip_reason(tmp_path: Path) -> None:
