@@ -1,23 +1,51 @@
-"""Extract the definitions and references of a file from its syntax tree."""
+"""Extract the definitions and references of a file from its syntax tree.
 
-from collections.abc import Iterable
+One query finds references, members and documentation together; its captures are then read in the order of the file.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from itertools import islice
+from typing import NamedTuple
 
 from tree_sitter import Node, Query, QueryCursor, Tree
 
 from agent_brain_server.structure.heads import Heads
-from agent_brain_server.structure.reference_queries import REFERENCE_QUERIES
-from agent_brain_server.structure.syntax import DefiningNode, Definitions, load_grammar, unqualify
+from agent_brain_server.structure.ranges import Ranges
+from agent_brain_server.structure.reference_queries import MEMBER_CONDITIONS, REFERENCE_QUERIES
+from agent_brain_server.structure.references import find_references
+from agent_brain_server.structure.syntax import Definitions, load_grammar, unqualify
 from agent_brain_server.support.limits import uncounted_cpu
-from agent_brain_server.types import Definition, Reference, ReferenceKind, SyntaxFacts
+from agent_brain_server.types import NAMELESS_KINDS, Definition, SyntaxFacts
 
-MAX_DEFINITIONS = 20_000  # of a file; a table of constants may have more, which nobody looks up
-MAX_REFERENCES = 100_000  # of a file, of different name, line, kind and scope
-MAX_NAME_BYTES = 100  # longer names are an artifact of error recovery in broken code
+MAX_DEFINITIONS = 20_000  # of a file; more are a generated table of constants
+MAX_NAME_CHARACTERS = 100  # longer names are an artifact of error recovery in broken code
 MAX_QUALIFIED_NAME = 300  # characters; deeper nesting is generated or hostile
 
-KINDS: tuple[ReferenceKind, ...] = ("use", "call", "inherit")  # a later kind replaces an earlier one
+FUNCTION_KINDS = frozenset({"constructor", "def", "fn", "fun", "func", "function", "init", "macro", "method", "test"})
+"""Kinds of definitions in which variables are local."""
+
+QUALIFYING_GRAMMARS = frozenset({"javascript", "lua", "tsx", "typescript"})
+"""Grammars in which the names before a defined name are not part of the name's node."""
+
+RECEIVER = re.compile(rb"([\w\x80-\xff]+)\s*(?:\[[^\]]*\])?\s*\)?\Z")
+QUALIFIER = re.compile(rb"(?:[\w\x80-\xff]+[.:])+\Z")
+UNNAMED_PARTS = frozenset({"", "exports", "module", "prototype", "self", "this"})
+
+Captures = Mapping[str, list[Node]]
+
+
+class _Found(NamedTuple):
+    """A definition in order of its position: byte ranges of its node and its name."""
+
+    start: int
+    reversed_end: int
+    name_start: int
+    name_end: int
+    kind: str
+    name: str
+    node: Node
+    is_member: bool
 
 
 def extract_facts(tree: Tree, data: bytes, grammar: str, definitions: Definitions) -> SyntaxFacts:
@@ -29,14 +57,15 @@ def extract_facts(tree: Tree, data: bytes, grammar: str, definitions: Definition
         grammar: A name of `syntax.GRAMMARS`.
         definitions: Result of `syntax.find_definitions`.
     """
-    if grammar not in REFERENCE_QUERIES:
-        return SyntaxFacts()
     captures = QueryCursor(_load_query(grammar)).captures(tree.root_node)
-    nodes = sorted(definitions.nodes, key=lambda found: found.node.start_byte)[:MAX_DEFINITIONS]
     heads = Heads(data, captures)
+    found = sorted([*_list_defining(definitions, data, grammar), *_find_members(captures, data, grammar, definitions)])
+    kept = _omit_locals(found)[:MAX_DEFINITIONS]
+    names = {item.name_end for item, _ in kept if item.kind not in NAMELESS_KINDS}
+    spans = [(item.start, -item.reversed_end) for item, _ in kept]
     return SyntaxFacts(
-        definitions=tuple(_list_definitions(nodes, heads)),
-        references=tuple(islice(_list_references(nodes, captures, heads), MAX_REFERENCES)),
+        definitions=tuple(_make_definitions(kept, heads)),
+        references=find_references(captures, data, grammar, spans, names, heads.line_starts),
         is_partial=tree.root_node.has_error,
     )
 
@@ -47,81 +76,94 @@ def _load_query(grammar: str) -> Query:
         return Query(load_grammar(grammar), REFERENCE_QUERIES[grammar])
 
 
-def _list_definitions(nodes: list[DefiningNode], heads: Heads) -> list[Definition]:
-    """Return the definitions of nodes, outer ones before inner ones."""
-    found: list[Definition] = []
-    enclosing: list[tuple[int, int]] = []  # end and index of the definitions around the current one
-    for index, node in enumerate(nodes):
-        while enclosing and enclosing[-1][0] <= node.node.start_byte:
+def _list_defining(definitions: Definitions, data: bytes, grammar: str) -> Iterator[_Found]:
+    for item in definitions.nodes:
+        node, name = item.node, item.name_node
+        spelled = _find_qualifier(node, name, data, grammar) + item.name
+        yield _Found(
+            node.start_byte, -node.end_byte, name.start_byte, name.end_byte, item.kind, spelled, node, is_member=False
+        )
+
+
+def _find_qualifier(node: Node, name: Node, data: bytes, grammar: str) -> str:
+    """Return the type that a definition outside of the type belongs to, with a dot, or ""."""
+    if grammar == "go" and (receiver := node.child_by_field_name("receiver")) is not None:
+        found = RECEIVER.search(data[receiver.start_byte : receiver.end_byte][:MAX_NAME_CHARACTERS])
+        return f"{found[1].decode('utf-8', 'replace')}." if found else ""
+    if grammar not in QUALIFYING_GRAMMARS or data[name.start_byte - 1 : name.start_byte] not in (b".", b":"):
+        return ""
+    start = max(node.start_byte, name.start_byte - MAX_NAME_CHARACTERS)
+    found = QUALIFIER.search(data[start : name.start_byte])
+    parts = re.split(r"[.:]", found[0].decode("utf-8", "replace")) if found else []
+    return "".join(f"{part}." for part in parts if part not in UNNAMED_PARTS)
+
+
+def _find_members(captures: Captures, data: bytes, grammar: str, definitions: Definitions) -> Iterator[_Found]:
+    """Yield the members; a member whose name makes another definition, too, is omitted."""
+    known = {item.name_node.start_byte for item in definitions.nodes}
+    conditions = MEMBER_CONDITIONS.get(grammar, {})
+    for capture, names in captures.items():
+        kind, _, is_name = capture.partition(".")
+        if not is_name:
+            continue
+        condition = re.compile(conditions.get(kind, "").encode())
+        nodes = sorted(captures.get(kind, ()), key=_outer_first)
+        ranges = Ranges((node.start_byte, node.end_byte) for node in nodes)
+        for name in sorted(names, key=_outer_first):
+            start, end = name.start_byte, name.end_byte
+            index = ranges.find_innermost(start)
+            node = name if index is None else nodes[index]
+            if start not in known and end - start <= MAX_NAME_CHARACTERS and condition.match(data, node.start_byte):
+                known.add(start)
+                text = data[start:end].decode("utf-8", "replace").lstrip(":@$")
+                if text:
+                    yield _Found(node.start_byte, -node.end_byte, start, end, kind, text, node, is_member=True)
+
+
+def _outer_first(node: Node) -> tuple[int, int]:
+    return node.start_byte, -node.end_byte
+
+
+def _omit_locals(found: Iterable[_Found]) -> list[tuple[_Found, int | None]]:
+    """Return the definitions without local variables, each with the index of the enclosing definition."""
+    kept: list[tuple[_Found, int | None]] = []
+    enclosing: list[int] = []
+    for item in found:
+        while enclosing and -kept[enclosing[-1]][0].reversed_end <= item.start:
             enclosing.pop()
-        parent = enclosing[-1][1] if enclosing else None
-        path = _dot(node.name)
+        parent = enclosing[-1] if enclosing else None
+        if item.is_member and parent is not None and kept[parent][0].kind in FUNCTION_KINDS:
+            continue
+        enclosing.append(len(kept))
+        kept.append((item, parent))
+    return kept
+
+
+def _make_definitions(kept: Iterable[tuple[_Found, int | None]], heads: Heads) -> list[Definition]:
+    """Return the definitions in the order of the file, so that outer ones precede inner ones."""
+    made: list[Definition] = []
+    for item, parent in kept:
+        path = _dot(item.name)
         if parent is not None:
-            path = f"{found[parent].qualified_name}.{path}"[-MAX_QUALIFIED_NAME:]
-        found.append(
+            path = f"{made[parent].qualified_name}.{path}"[-MAX_QUALIFIED_NAME:]
+        head = heads.read(item.node, item.name_start, item.name_end)
+        made.append(
             Definition(
-                name=unqualify(node.name),
+                name=unqualify(item.name),
                 qualified_name=path,
-                kind=node.kind,
-                signature=heads.read_signature(node),
-                name_line=node.row + 1,
-                start_line=heads.find_start(node.node),
-                end_line=heads.find_end(node.node),
+                kind=item.kind,
+                signature=head.signature,
+                name_line=head.name_line,
+                start_line=head.start_line,
+                end_line=head.end_line,
                 parent=parent,
-                documentation=heads.read_documentation(node.node),
+                documentation=head.documentation,
             )
         )
-        enclosing.append((node.node.end_byte, index))
-    return found
+    return made
 
 
 def _dot(name: str) -> str:
     """Return a name as spelled with dots between its parts and without type parameters."""
     bare = name.partition("<")[0].rstrip() or name
-    return bare.replace("::", ".").replace("\\", ".").replace("#", ".").strip(".")
-
-
-def _list_references(nodes: list[DefiningNode], captures: dict[str, list[Node]], heads: Heads) -> dict[Reference, None]:
-    """Return the references in the order of the file, as the keys of a dictionary."""
-    references: dict[Reference, None] = {}
-    scopes = _Ranges((found.node.start_byte, found.node.end_byte) for found in nodes)
-    imports = _Ranges((node.start_byte, node.end_byte) for node in captures.get("imports", ()))
-    for start, (end, kind) in sorted(_find_names(nodes, captures).items()):
-        scope = scopes.find_innermost(start)
-        if imports.find_innermost(start) is not None:
-            kind = "import"
-        if end - start <= MAX_NAME_BYTES:
-            name = heads.data[start:end].decode("utf-8", "replace")
-            references[Reference(name, heads.line_at(start), kind, scope)] = None
-    return references
-
-
-def _find_names(nodes: list[DefiningNode], captures: dict[str, list[Node]]) -> dict[int, tuple[int, ReferenceKind]]:
-    """Return start, end and kind of the names that are used."""
-    names: dict[int, tuple[int, ReferenceKind]] = {}
-    for kind in KINDS:
-        for node in captures.get(kind, ()):
-            names[node.start_byte] = (node.end_byte, kind)
-    for node in captures.get("skip", ()):
-        names.pop(node.start_byte, None)
-    for found in nodes:
-        names.pop(found.name_node.start_byte, None)
-    return names
-
-
-class _Ranges:
-    """Nested ranges of bytes, ordered by start, that are searched from the beginning of the file to its end."""
-
-    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
-        self._ranges = list(ranges)
-        self._following = 0
-        self._enclosing: list[tuple[int, int]] = []  # end and index
-
-    def find_innermost(self, position: int) -> int | None:
-        """Return the index of the innermost range around a position, which is not before the previous one."""
-        while self._following < len(self._ranges) and self._ranges[self._following][0] <= position:
-            self._enclosing.append((self._ranges[self._following][1], self._following))
-            self._following += 1
-        while self._enclosing and self._enclosing[-1][0] <= position:
-            self._enclosing.pop()
-        return self._enclosing[-1][1] if self._enclosing else None
+    return bare.replace("::", ".").replace("\\", ".").strip(".")

@@ -1,89 +1,147 @@
-"""Read what stands at the head of a definition: its signature, its documentation, and the lines that belong to it."""
+"""Read the head of a definition: its signature, its documentation, and the lines that belong to it."""
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 from tree_sitter import Node
 
-from agent_brain_server.structure.syntax import DefiningNode
-
 MAX_SIGNATURE = 200  # characters
 MAX_DOCUMENTATION = 200  # characters
-MAX_HEAD_BYTES = 2_000  # read for a signature or a documentation line
+MAX_HEAD_BYTES = 1_000  # read for a signature or a line of documentation
+MAX_LEADING_LINES = 100  # of a comment that is searched for a line of documentation
 
-BODY_TYPES = frozenset({"block", "class_body", "declaration_list", "statement_block"})
 MODIFIERS = re.compile(rb"[\w \t]*\Z")
-COMMENT_MARKS = re.compile(r"^[\s/*#!;<\-{|]+|[\s*/\-}]+$")
-STRING_MARKS = re.compile(r"^[A-Za-z]{0,2}[\"'`]+|[\"'`]+$")
+BRACKET = re.compile(rb"[()\[\]{}\n;]")
+COMMENT_LINE = re.compile(r"\s*(///?|//!|/\*+!?|\*+/?|#+|--+\s*\||--+|;+|\{-+\s*\|?|<!--)?\s?(.*?)\s*(\*/|-\})?\s*$")
+DOCUMENT_WORD = re.compile(r"^\s*@\w*doc\b\s*")
+STRING_MARKS = re.compile(r"^\s*(?:~[sS])?[A-Za-z]{0,2}[\"'`]+|[\"'`]+\s*$")
+TAGS = re.compile(r"</?[A-Za-z][^<>]{0,80}>")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 
 
-class Heads:
-    """Reads signatures and documentation from one file."""
+class Head(NamedTuple):
+    """The head of a definition; lines are 1-based and inclusive."""
 
-    def __init__(self, data: bytes, captures: dict[str, list[Node]]) -> None:
-        self.data = data
-        self._line_starts = [0, *accumulate(len(line) + 1 for line in data.split(b"\n"))]
-        self._documents = {node.end_byte: node for node in captures.get("doc", ())}
-        self._leading = self._find_leading(captures.get("leading", []) + captures.get("comment", []))
+    signature: str
+    name_line: int
+    start_line: int
+    end_line: int
+    documentation: str
+
+
+class Heads:
+    """Reads the heads of definitions in one file.
+
+    Args:
+        data: The file in UTF-8.
+        captures: Captures of the grammar's query in `reference_queries.py`.
+    """
+
+    def __init__(self, data: bytes, captures: Mapping[str, Sequence[Node]]) -> None:
+        self._data = data
+        self.line_starts = [0, *accumulate(len(line) + 1 for line in data.split(b"\n"))]
+        self._comments = self._find_leading(captures.get("comment", ()))
+        self._leading = self._comments | self._find_leading(captures.get("leading", ()))
         self._docs = sorted((node.start_byte, node.end_byte) for node in captures.get("doc", ()))
 
-    def line_at(self, offset: int) -> int:
-        """Return the line of a byte offset, 1-based."""
-        return bisect_right(self._line_starts, offset)
+    def read(self, node: Node, name_start: int, name_end: int) -> Head:
+        """Return the head of a definition.
 
-    def _find_leading(self, nodes: list[Node]) -> dict[int, int]:
-        """Return the last line to the first line of each node that starts its line."""
+        Args:
+            node: The whole definition.
+            name_start: Offset of its name.
+            name_end: End of its name.
+        """
+        start, end = node.start_byte, node.end_byte
+        line = self._line_at(start)
+        body = node.child_by_field_name("body")
+        body_start = end if body is None or body.start_byte < name_end else body.start_byte
+        first = self._find_start(line)
+        return Head(
+            self._read_signature(line, start, name_end, body_start, end),
+            self._line_at(name_start),
+            first,
+            self._line_at(max(start, end - 1)),
+            self._read_docstring(body_start, end) or self._read_comment(first, line),
+        )
+
+    def _line_at(self, offset: int) -> int:
+        return bisect_right(self.line_starts, offset)
+
+    def _find_leading(self, nodes: Iterable[Node]) -> dict[int, int]:
+        """Return the last line to the first line of each node that begins its line."""
         leading: dict[int, int] = {}
         for node in nodes:
             start, end = node.start_byte, node.end_byte
-            first = self.line_at(start)
-            if not self.data[self._line_starts[first - 1] : start].strip():
-                leading[self.line_at(max(start, end - 1))] = first
+            first = self._line_at(start)
+            if not self._data[self.line_starts[first - 1] : start].strip():
+                leading[self._line_at(max(start, end - 1))] = first
         return leading
 
-    def find_start(self, node: Node) -> int:
+    def _find_start(self, line: int) -> int:
         """Return the first line of a definition with the comments and decorators above it."""
-        line = self.line_at(node.start_byte)
         while (above := self._leading.get(line - 1)) is not None:
             line = above
         return line
 
-    def find_end(self, node: Node) -> int:
-        """Return the last line with text of a definition."""
-        return self.line_at(max(node.start_byte, node.end_byte - 1))
-
-    def read_signature(self, found: DefiningNode) -> str:
-        """Return the head of a definition on one line, shortened."""
-        node = found.node
-        start, end = node.start_byte, node.end_byte
-        line_start = self._line_starts[self.line_at(start) - 1]
-        if MODIFIERS.match(self.data, line_start, start):
+    def _read_signature(self, line: int, start: int, name_end: int, body_start: int, end: int) -> str:
+        line_start = self.line_starts[line - 1]
+        if MODIFIERS.match(self._data, line_start, start):
             start = line_start
-        body = node.child_by_field_name("body")
-        if body is not None and body.start_byte > found.name_node.end_byte:
-            end = body.start_byte
-        else:
-            newline = self.data.find(b"\n", found.name_node.end_byte, end)
-            end = newline if newline >= 0 else end
-        text = " ".join(self.data[start : min(end, start + MAX_HEAD_BYTES)].decode("utf-8", "replace").split())
-        return shorten(text.rstrip(" :{="), MAX_SIGNATURE)
+        if body_start == end:
+            body_start = self._find_head_end(name_end, min(end, start + MAX_HEAD_BYTES))
+        text = self._read_text(start, body_start)
+        return shorten(" ".join(text.split()).removesuffix(" do").rstrip(" :{=;"), MAX_SIGNATURE)
 
-    def read_documentation(self, node: Node) -> str:
-        """Return the first sentence of a definition's docstring or of the comment above it."""
-        position = bisect_right(self._docs, (node.start_byte, 0))
-        body = node.child_by_field_name("body")
-        if (
-            body is not None
-            and position < len(self._docs)
-            and body.start_byte <= self._docs[position][0] < body.end_byte
-        ):
-            start, end = self._docs[position]
-            if not self.data[body.start_byte : start].strip():
-                text = self.data[start : min(end, start + MAX_HEAD_BYTES)].decode("utf-8", "replace")
-                return first_sentence(STRING_MARKS.sub("", text.strip()))
-        return ""
+    def _find_head_end(self, position: int, end: int) -> int:
+        """Return the end of the line, or the first brace, outside of brackets."""
+        depth = 0
+        for found in BRACKET.finditer(self._data, position, end):
+            mark = found[0]
+            if depth == 0 and mark in b"{;\n":
+                return found.start()
+            depth += 1 if mark in b"([{" else -1 if mark in b")]}" else 0
+        return end
+
+    def _read_docstring(self, start: int, end: int) -> str:
+        """Return the first sentence of the string with which a body begins."""
+        index = bisect_left(self._docs, (start, 0))
+        if index == len(self._docs) or self._docs[index][0] >= end:
+            return ""
+        doc_start, doc_end = self._docs[index]
+        between = self._data[start:doc_start]
+        if len(between) > MAX_HEAD_BYTES or between.strip().removeprefix(b"do").strip().partition(b"@")[0]:
+            return ""
+        return first_sentence(STRING_MARKS.sub("", self._read_text(doc_start, doc_end)))
+
+    def _read_comment(self, first: int, line: int) -> str:
+        """Return the first sentence of the comment in the lines above a definition."""
+        rows: list[str] = []
+        for last in range(first, min(line, first + MAX_LEADING_LINES)):
+            if (start := self._leading.get(last)) is not None and self._is_documentation(start, last):
+                rows += self._read_text(self.line_starts[start - 1], self.line_starts[last]).split("\n")
+        text: list[str] = []
+        for row in rows:
+            found = COMMENT_LINE.match(DOCUMENT_WORD.sub("", row))
+            words = STRING_MARKS.sub("", TAGS.sub("", found[2] if found else "")).strip(" -=*#/~_")
+            if words:
+                text.append(words)
+            elif text:
+                break
+        return first_sentence("\n".join(text))
+
+    def _is_documentation(self, first: int, last: int) -> bool:
+        """Return whether a node that ends at a line is a comment, or an attribute such as `@doc`."""
+        if last in self._comments:
+            return True
+        start = self.line_starts[first - 1]
+        return DOCUMENT_WORD.match(self._read_text(start, start + MAX_HEAD_BYTES)) is not None
+
+    def _read_text(self, start: int, end: int) -> str:
+        return self._data[start : min(end, start + MAX_HEAD_BYTES)].decode("utf-8", "replace")
 
 
 def shorten(text: str, limit: int) -> str:

@@ -1,14 +1,263 @@
-"""Tree-sitter queries that find references and documentation, by grammar.
+"""Tree-sitter queries that find references, members and documentation, by grammar.
 
-Captures of names are `use`, or `call` or `inherit` for a node that is also a `use`, or `skip` for one that is none.
-Others are statements whose names are all imported (`imports`), nodes that belong to the definition in the next row
-(`leading`), comments, and strings that document the definition around them (`doc`).
+Their captures are:
+
+- `use`: a name; `call` or `inherit`: a name that is also a `use`, with its kind; `skip`: a name that is no reference;
+- `text`: a node in which all words are names, such as the body of a macro;
+- `imports`, `inherits`: nodes in which every `use` is of that kind, except inside a node of `plain`;
+- `comment`, `leading`: nodes that belong to the definition in the next row;
+- `doc`: a string that documents the definition around it;
+- `field.name` in `field`, and so on: a definition of that kind. These members are facts only: they are too many to be
+  symbols of chunks. If such a definition is directly in a function it is a local variable, which is not recorded.
+
+A string is no reference, even in a list of exported names; interpolated code and annotations in quotes are.
+"""
+
+from agent_brain_server.types import ReferenceKind
+
+JAVASCRIPT = """
+[(identifier) (property_identifier) (private_property_identifier) (shorthand_property_identifier)
+ (shorthand_property_identifier_pattern)] @use
+(call_expression function: [(identifier) @call (member_expression property: (_) @call)])
+(new_expression constructor: [(identifier) @call (member_expression property: (_) @call)])
+(decorator [(identifier) @call (member_expression property: (_) @call)])
+(import_statement) @imports
+(export_statement source: (_)) @imports
+(class_heritage) @inherits
+(comment) @comment
+(decorator) @leading
+(program [(lexical_declaration (variable_declarator name: (identifier) @variable.name) @variable)
+          (variable_declaration (variable_declarator name: (identifier) @variable.name) @variable)
+          (export_statement (lexical_declaration (variable_declarator name: (identifier) @variable.name) @variable))
+          (export_statement (variable_declaration (variable_declarator name: (identifier) @variable.name) @variable))])
+(variable_declarator value: (object (pair key: (property_identifier) @property.name) @property))
+(assignment_expression right: (object (pair key: (property_identifier) @property.name) @property))
+(export_statement value: (object (pair key: (property_identifier) @property.name) @property))
+"""
+
+JSX = """
+(jsx_opening_element name: [(identifier) @call (member_expression property: (_) @call)])
+(jsx_self_closing_element name: [(identifier) @call (member_expression property: (_) @call)])
+"""
+
+TYPESCRIPT = """
+(type_identifier) @use
+[(extends_clause) (implements_clause) (extends_type_clause)] @inherits
+(type_arguments) @plain
+(public_field_definition name: (_) @field.name) @field
+(property_signature name: (_) @property.name) @property
+(enum_body name: (_) @enumerator.name)
+(enum_assignment name: (_) @enumerator.name) @enumerator
+(required_parameter (accessibility_modifier) pattern: (identifier) @field.name) @field
+(optional_parameter (accessibility_modifier) pattern: (identifier) @field.name) @field
+"""
+
+C = """
+[(identifier) (field_identifier) (type_identifier)] @use
+(call_expression function: [(identifier) @call (field_expression field: (_) @call)])
+(preproc_arg) @text
+(comment) @comment
+(field_declaration declarator: (field_identifier) @field.name) @field
+(field_declaration declarator: (_ declarator: (field_identifier) @field.name)) @field
+(field_declaration declarator: (_ declarator: (_ declarator: (field_identifier) @field.name))) @field
+(field_declaration declarator: (function_declarator declarator: (parenthesized_declarator
+  (pointer_declarator declarator: (field_identifier) @field.name)))) @field
+(field_declaration declarator: (_ declarator: (function_declarator declarator: (parenthesized_declarator
+  (pointer_declarator declarator: (field_identifier) @field.name))))) @field
+(enumerator name: (_) @enumerator.name) @enumerator
+(declaration declarator: (identifier) @variable.name) @variable
+(declaration declarator: (_ declarator: (identifier) @variable.name)) @variable
+(declaration declarator: (_ declarator: (_ declarator: (identifier) @variable.name))) @variable
+(declaration declarator: (_ declarator: (_ declarator: (_ declarator: (identifier) @variable.name)))) @variable
+(type_definition declarator: (pointer_declarator declarator: (type_identifier) @typedef.name)) @typedef
+(type_definition declarator: (array_declarator declarator: (type_identifier) @typedef.name)) @typedef
+(type_definition declarator: (function_declarator declarator: (parenthesized_declarator
+  (pointer_declarator declarator: (type_identifier) @typedef.name)))) @typedef
+(type_definition declarator: (function_declarator declarator: (type_identifier) @typedef.name)) @typedef
+(preproc_def name: (_) @macro.name) @macro
+"""
+
+CPP = """
+[(namespace_identifier) (destructor_name) (operator_name)] @use
+(call_expression function: (qualified_identifier name: [
+    (identifier) @call
+    (template_function name: (identifier) @call)
+    (qualified_identifier name: [
+        (identifier) @call
+        (template_function name: (identifier) @call)
+        (qualified_identifier name: [(identifier) @call (template_function name: (identifier) @call)])])]))
+(call_expression function: (template_function name: (identifier) @call))
+(call_expression function: (field_expression field: (template_method name: (_) @call)))
+(new_expression type: [(type_identifier) @call (qualified_identifier name: (type_identifier) @call)
+  (template_type name: (_) @call)])
+(compound_literal_expression type: (type_identifier) @call)
+[(using_declaration) (namespace_alias_definition)] @imports
+(base_class_clause) @inherits
+(template_argument_list) @plain
+(template_declaration ["template" (template_parameter_list)] @leading)
 """
 
 REFERENCE_QUERIES: dict[str, str] = {
+    "c": C,
+    "cpp": C + CPP,
+    "csharp": """
+(identifier) @use
+(invocation_expression function: [
+    (identifier) @call
+    (generic_name (identifier) @call)
+    (member_access_expression name: [(identifier) @call (generic_name (identifier) @call)])
+    (conditional_access_expression (member_binding_expression name: [
+        (identifier) @call
+        (generic_name (identifier) @call)]))])
+(object_creation_expression type: [
+    (identifier) @call
+    (generic_name (identifier) @call)
+    (qualified_name name: [(identifier) @call (generic_name (identifier) @call)])])
+(attribute name: [(identifier) @call (qualified_name name: (identifier) @call)])
+(using_directive) @imports
+(base_list) @inherits
+[(type_argument_list) (argument_list)] @plain
+(comment) @comment
+(attribute_list) @leading
+(field_declaration (variable_declaration (variable_declarator name: (_) @field.name))) @field
+(event_field_declaration (variable_declaration (variable_declarator name: (_) @event.name))) @event
+(event_declaration name: (_) @event.name) @event
+(enum_member_declaration name: (_) @enumerator.name) @enumerator
+(destructor_declaration name: (_) @method.name) @method
+(file_scoped_namespace_declaration name: (_) @namespace.name)
+""",
+    "elixir": """
+(identifier) @use
+(alias) @text
+(call target: [(identifier) @call (dot right: (identifier) @call)])
+(binary_operator operator: "|>" right: (identifier) @call)
+(unary_operator operator: "&" operand: (binary_operator left: [
+    (identifier) @call
+    (call target: (dot right: (identifier) @call))]))
+(call target: (identifier) @word (arguments)) @directive
+(comment) @comment
+(unary_operator operator: "@") @leading
+(do_block . (unary_operator operator: "@" operand: (call (arguments (string) @doc))))
+(unary_operator operator: "@" operand: (call (arguments (binary_operator left: [
+    (identifier) @type.name
+    (call target: (identifier) @type.name)
+    (binary_operator left: [(identifier) @type.name (call target: (identifier) @type.name)])])))) @type
+""",
+    "go": """
+[(identifier) (field_identifier) (type_identifier) (package_identifier)] @use
+(call_expression function: [
+    (identifier) @call
+    (selector_expression field: (_) @call)
+    (index_expression operand: [(identifier) @call (selector_expression field: (_) @call)])
+    (parenthesized_expression [(identifier) @call (selector_expression field: (_) @call)])])
+(composite_literal type: [(type_identifier) @call (qualified_type name: (_) @call)
+  (generic_type type: [(type_identifier) @call (qualified_type name: (_) @call)])])
+(import_declaration) @imports
+(field_declaration !name type: [
+    (type_identifier) @inherit
+    (qualified_type name: (_) @inherit)
+    (generic_type type: [(type_identifier) @inherit (qualified_type name: (_) @inherit)])])
+(interface_type (type_elem . [(type_identifier) @inherit (qualified_type name: (_) @inherit)] .))
+(comment) @comment
+(field_declaration name: (_) @field.name) @field
+(const_spec name: (_) @const.name) @const
+(var_spec name: (_) @var.name) @var
+""",
+    "haskell": """
+[(variable) (name) (constructor) (module_id) (operator)] @use
+(apply function: [(variable) @call (qualified id: (variable) @call) (constructor) @call])
+(infix operator: (infix_id (_) @call))
+(import) @imports
+(instance name: (name) @inherit)
+(deriving) @inherits
+[(comment) (haddock)] @comment
+[(signature) (pragma)] @leading
+(data_constructor constructor: (prefix name: (_) @constructor.name)) @constructor
+(data_constructor constructor: (record name: (_) @constructor.name)) @constructor
+(data_constructor constructor: (infix operator: (_) @constructor.name)) @constructor
+(newtype_constructor name: (_) @constructor.name) @constructor
+(gadt_constructor name: (_) @constructor.name) @constructor
+(field name: (field_name (variable) @field.name)) @field
+(type_family name: (_) @type.name) @type
+(header module: (module (module_id) @module.name .))
+""",
+    "java": """
+[(identifier) (type_identifier)] @use
+(method_invocation name: (_) @call)
+(object_creation_expression type: [
+    (type_identifier) @call
+    (scoped_type_identifier (type_identifier) @call .)
+    (generic_type [(type_identifier) @call (scoped_type_identifier (type_identifier) @call .)])])
+(marker_annotation name: (identifier) @call)
+(annotation name: (identifier) @call)
+(import_declaration) @imports
+[(superclass) (super_interfaces) (extends_interfaces)] @inherits
+(type_arguments) @plain
+[(line_comment) (block_comment)] @comment
+(field_declaration declarator: (variable_declarator name: (_) @field.name)) @field
+(enum_constant name: (_) @enumerator.name) @enumerator
+(annotation_type_element_declaration name: (_) @method.name) @method
+(record_declaration parameters: (formal_parameters (formal_parameter name: (_) @field.name) @field))
+(constant_declaration declarator: (variable_declarator name: (_) @field.name)) @field
+""",
+    "javascript": JAVASCRIPT
+    + JSX
+    + """
+(field_definition property: (_) @field.name) @field
+""",
+    "kotlin": """
+(identifier) @use
+(call_expression . [(identifier) @call (navigation_expression (identifier) @call .)])
+(constructor_invocation (user_type (identifier) @call .))
+(annotation (user_type (identifier) @call .))
+(import) @imports
+(delegation_specifier [
+    (user_type (identifier) @inherit . (type_arguments)? .)
+    (constructor_invocation (user_type (identifier) @inherit . (type_arguments)? .))
+    (explicit_delegation . (user_type (identifier) @inherit . (type_arguments)? .))])
+[(line_comment) (block_comment)] @comment
+(property_declaration (variable_declaration (identifier) @property.name)) @property
+(property_declaration (multi_variable_declaration (variable_declaration (identifier) @property.name))) @property
+(class_parameter ["val" "var"] (identifier) @property.name) @property
+(enum_entry . (modifiers)? . (identifier) @enumerator.name) @enumerator
+""",
+    "lua": """
+(identifier) @use
+(function_call name: [
+    (identifier) @call
+    (dot_index_expression field: (identifier) @call)
+    (method_index_expression method: (identifier) @call)])
+(comment) @comment
+(assignment_statement (expression_list value: (table_constructor (field name: (identifier) @field.name) @field)))
+(return_statement (expression_list (table_constructor (field name: (identifier) @field.name) @field)))
+(assignment_statement (variable_list name: [
+    (identifier) @variable.name
+    (dot_index_expression field: (identifier) @variable.name)])) @variable
+(variable_declaration (variable_list name: (identifier) @variable.name)) @variable
+""",
+    "php": """
+(name) @use
+(function_call_expression function: [(name) @call (qualified_name (name) @call)])
+(scoped_call_expression name: (name) @call)
+(member_call_expression name: (name) @call)
+(nullsafe_member_call_expression name: (name) @call)
+(object_creation_expression [(name) @call (qualified_name (name) @call)])
+(attribute [(name) @call (qualified_name (name) @call)])
+(namespace_use_declaration) @imports
+[(base_clause) (class_interface_clause)] @inherits
+(declaration_list (use_declaration) @inherits)
+(comment) @comment
+(attribute_list) @leading
+(property_element name: (variable_name (name) @property.name)) @property
+(property_promotion_parameter name: (variable_name (name) @property.name)) @property
+(enum_case name: (name) @enumerator.name) @enumerator
+(program (expression_statement (assignment_expression left: (variable_name (name) @variable.name)) @variable))
+(namespace_use_clause alias: (name) @alias.name) @alias
+(const_element . (name) @const.name) @const
+(namespace_definition name: (_) @namespace.name)
+""",
     "python": """
 (identifier) @use
-(keyword_argument name: (identifier) @skip)
 (call function: [(identifier) @call (attribute attribute: (identifier) @call)])
 (decorator [(identifier) @call (attribute attribute: (identifier) @call)])
 (class_definition superclasses: (argument_list [
@@ -16,10 +265,137 @@ REFERENCE_QUERIES: dict[str, str] = {
     (attribute attribute: (identifier) @inherit)
     (subscript value: [(identifier) @inherit (attribute attribute: (identifier) @inherit)])]))
 [(import_statement) (import_from_statement) (future_import_statement)] @imports
+(type (string (string_content) @text))
+(type (generic_type (type_parameter (type (string (string_content) @text)))))
 (comment) @comment
 (decorator) @leading
-[(class_definition body: (block . (comment)* . (expression_statement (string) @doc)))
- (function_definition body: (block . (comment)* . (expression_statement (string) @doc)))]
+(class_definition body: (block . (comment)* . (expression_statement (string) @doc)))
+(function_definition body: (block . (comment)* . (expression_statement (string) @doc)))
+(expression_statement (assignment left: (identifier) @variable.name)) @variable
+(expression_statement (assignment left: (pattern_list (identifier) @variable.name))) @variable
+(expression_statement (assignment left: (tuple_pattern (identifier) @variable.name))) @variable
+(assignment right: (assignment left: (identifier) @variable.name) @variable)
+""",
+    "ruby": """
+[(identifier) (constant) (instance_variable) (class_variable) (global_variable) (simple_symbol) (hash_key_symbol)
+ (setter)] @use
+(call method: (_) @call)
+(superclass) @inherits
+(call method: (identifier) @word arguments: (argument_list)) @directive
+(comment) @comment
+(call method: (identifier) arguments: (argument_list (simple_symbol) @accessor.name)) @accessor
+(alias name: (_) @alias.name) @alias
+(call method: (identifier) arguments: (argument_list . (simple_symbol) @def.name)) @def
+""",
+    "rust": """
+[(identifier) (type_identifier) (field_identifier) (shorthand_field_identifier)] @use
+(call_expression function: [
+    (identifier) @call
+    (field_expression field: (_) @call)
+    (scoped_identifier name: (_) @call)
+    (generic_function function: [
+        (identifier) @call
+        (field_expression field: (_) @call)
+        (scoped_identifier name: (_) @call)])])
+(macro_invocation macro: [(identifier) @call (scoped_identifier name: (_) @call)])
+(struct_expression name: [(type_identifier) @call (scoped_type_identifier name: (_) @call)])
+[(use_declaration) (extern_crate_declaration)] @imports
+(impl_item trait: [
+    (type_identifier) @inherit
+    (scoped_type_identifier name: (_) @inherit)
+    (generic_type type: [(type_identifier) @inherit (scoped_type_identifier name: (_) @inherit)])])
+(trait_item bounds: (trait_bounds [
+    (type_identifier) @inherit
+    (scoped_type_identifier name: (_) @inherit)
+    (generic_type type: [(type_identifier) @inherit (scoped_type_identifier name: (_) @inherit)])]))
+[(line_comment) (block_comment)] @comment
+(attribute_item) @leading
+(field_declaration name: (_) @field.name) @field
+(enum_variant name: (_) @enumerator.name) @enumerator
+(associated_type name: (_) @type.name) @type
+""",
+    "scala": """
+[(identifier) (type_identifier) (operator_identifier)] @use
+(call_expression function: [
+    (identifier) @call
+    (field_expression field: (_) @call)
+    (generic_function function: [(identifier) @call (field_expression field: (_) @call)])])
+(infix_expression operator: (_) @call)
+(instance_expression [
+    (type_identifier) @call
+    (generic_type type: (_) @call)
+    (stable_type_identifier (type_identifier) @call)])
+(annotation name: (_) @call)
+(import_declaration) @imports
+(extends_clause) @inherits
+[(type_arguments) (arguments)] @plain
+[(comment) (block_comment)] @comment
+(annotation) @leading
+(val_definition pattern: (identifier) @val.name) @val
+(val_declaration name: (identifier) @val.name) @val
+(var_definition pattern: (identifier) @var.name) @var
+(var_declaration name: (identifier) @var.name) @var
+(class_parameter name: (identifier) @val.name) @val
+(simple_enum_case name: (_) @enumerator.name) @enumerator
+(full_enum_case name: (_) @enumerator.name) @enumerator
+""",
+    "shell": """
+(variable_name) @use
+(command name: (command_name (word) @use @call))
+(comment) @comment
+(variable_assignment name: (variable_name) @variable.name) @variable
+(command name: (command_name (word)) argument: [
+    (concatenation . (word) @alias.name)
+    (word) @alias.name]) @alias
+""",
+    "swift": """
+[(simple_identifier) (type_identifier)] @use
+(call_expression . [
+    (simple_identifier) @call
+    (navigation_expression suffix: (navigation_suffix suffix: (simple_identifier) @call))])
+(import_declaration) @imports
+(inheritance_specifier) @inherits
+(type_arguments) @plain
+[(comment) (multiline_comment)] @comment
+(attribute (user_type (type_identifier) @call))
+(property_declaration name: (pattern bound_identifier: (simple_identifier) @property.name)) @property
+(protocol_property_declaration name: (pattern (simple_identifier) @property.name)) @property
+(enum_entry name: (simple_identifier) @enumerator.name) @enumerator
+(associatedtype_declaration name: (_) @type.name) @type
+(init_declaration "init" @init.name) @init
+""",
+    "tsx": JAVASCRIPT + TYPESCRIPT + JSX,
+    "typescript": JAVASCRIPT + TYPESCRIPT,
+    "zig": """
+(identifier) @use
+(call_expression function: [(identifier) @call (field_expression member: (_) @call)])
+(comment) @comment
+(container_field name: (_) @field.name) @field
+(error_set_declaration (identifier) @enumerator.name)
+(variable_declaration . (identifier) @const.name) @const
 """,
 }
 """Name of a grammar to its query."""
+
+NO_IMPORT = r"(?![^\n;]*=\s*(await\s+)?@?(require|import)\b)"
+
+MEMBER_CONDITIONS: dict[str, dict[str, str]] = {
+    "elixir": {"type": r"@(type|typep|opaque|callback|macrocallback)\b"},
+    "javascript": {"variable": NO_IMPORT},
+    "lua": {"variable": NO_IMPORT},
+    "ruby": {
+        "accessor": r"(attr|attr_reader|attr_writer|attr_accessor|[mc]attr_(reader|writer|accessor))\b",
+        "def": r"define_method\b",
+    },
+    "shell": {"alias": r"alias\b"},
+    "tsx": {"variable": NO_IMPORT},
+    "typescript": {"variable": NO_IMPORT},
+    "zig": {"const": NO_IMPORT},
+}
+"""Grammar and kind of member to a regular expression that its text begins with."""
+
+DIRECTIVES: dict[str, dict[ReferenceKind, str]] = {
+    "elixir": {"import": r"(alias|import|require|use)\b"},
+    "ruby": {"inherit": r"(include|extend|prepend)\b", "import": r"(require|require_relative|autoload)\b"},
+}
+"""Grammar and kind of reference to the words that begin a `directive`, in which all names are of that kind."""
