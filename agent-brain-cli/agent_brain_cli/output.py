@@ -12,7 +12,8 @@ from typing import Any, TextIO
 import click
 
 from agent_brain_server.support.text import escape_hidden
-from agent_brain_server.support.text import visible as visible  # the commands import it from here
+from agent_brain_server.support.text import visible as visible
+from agent_brain_server.support.text import visible_text as visible_text  # the commands import both from here
 
 Json = dict[str, Any]
 
