@@ -1,0 +1,142 @@
+"""Run the ways on the tasks: real commands in the unpacked packages, with a server for each package in turn."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.agent_tasks.brain_way import search_with_query
+from benchmarks.agent_tasks.question import Question, parse_question
+from benchmarks.agent_tasks.rg_way import Policy, search_with_rg
+from benchmarks.agent_tasks.scoring import Encode, Progress, count_tokens, read_output
+from benchmarks.agent_tasks.task_set import Task, locate
+
+MAX_CALLS = 6
+TIMEOUT = 600.0  # seconds for one command: a loaded machine indexes a package slowly
+BIN = Path(sys.executable).parent
+WAYS: Mapping[str, Callable[[Question], Policy]] = {
+    "rg": search_with_rg,
+    "query": search_with_query,
+}
+REFERENCE = "rg"
+
+Shell = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How a way did on a task.
+
+    Attributes:
+        way: Name of the way.
+        is_solved: Whether every needed line was shown.
+        calls: Commands until then, or until the way gave up.
+        tokens: Of these commands and everything that they printed.
+        missing: Needed lines that were not shown, as `path:line`.
+    """
+
+    way: str
+    task: Task
+    is_solved: bool
+    calls: int
+    tokens: int
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """A package that commands run in.
+
+    Attributes:
+        root: Its unpacked sources.
+        records: Directory that keeps what each way was shown.
+        encode: Tokenizer.
+        run: Runs a shell command in it and returns its output.
+        paths: Every file.
+    """
+
+    root: Path
+    records: Path
+    encode: Encode
+    run: Shell
+    paths: Sequence[str]
+
+
+def attempt(way: str, task: Task, place: Workplace) -> Attempt:
+    """Let a way search until a task is solved or its calls are used up; keep a record of what it saw."""
+    progress = Progress(locate(task, place.root), task.category)
+    policy = WAYS[way](parse_question(task.question, task.category))
+    record: list[str] = [f"{task.category}: {task.question}"]
+    calls = tokens = 0
+    for command, output in run_policy(policy, place.run):
+        calls, tokens = calls + 1, tokens + count_tokens(place.encode, command, output)
+        record.append(f"$ {command}\n{output}")
+        progress.add(read_output(command, output, place.paths))
+        if progress.is_solved() or calls == MAX_CALLS:
+            break
+    missing = tuple(f"{goal.lines[0].path}:{goal.lines[0].number}" for goal in progress.missing())
+    record.append(
+        f"solved: {not missing}, calls: {calls}, tokens: {tokens}, missing: {', '.join(missing) or 'nothing'}"
+    )
+    path = place.records / way / f"{task.name}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(record) + "\n", encoding="utf-8")
+    return Attempt(way, task, not missing, calls, tokens, missing)
+
+
+def run_policy(policy: Policy, run: Shell) -> Iterator[tuple[str, str]]:
+    """Yield each command of a policy with its output; a repeated command is not run again."""
+    outputs: dict[str, str] = {}
+    try:
+        command = next(policy)
+        while True:
+            if command not in outputs:
+                outputs[command] = run(command)
+                yield command, outputs[command]
+            command = policy.send(outputs[command])
+    except StopIteration:
+        return
+
+
+def list_paths(root: Path) -> list[str]:
+    """Return every file of a package, without hidden ones."""
+    files = (path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file())
+    return [str(path) for path in files if not any(part.startswith(".") for part in path.parts)]
+
+
+@contextmanager
+def open_package(root: Path, home: Path, *, needs_server: bool) -> Iterator[Shell]:
+    """Index a package and yield a shell in it; stop its server at the end."""
+    environment = {
+        "HOME": str(home),
+        "AGENT_BRAIN_HOME": str(home / "Agent Brain"),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "LANG": "C.UTF-8",
+        "NO_COLOR": "1",
+    }
+    home.mkdir(parents=True, exist_ok=True)
+
+    def run(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        return done.stdout.decode(errors="replace")
+
+    if not needs_server:
+        yield run
+        return
+    try:
+        run("agent-brain index --wait .")
+        yield run
+    finally:
+        run("agent-brain stop")
