@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent_brain_server.indexing.chunking.source_lines import estimate_tokens
-from agent_brain_server.models.query import DEFAULT_ALPHA, QueryRequest
+from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, RankingWeights, rank_candidates
 from agent_brain_server.services.query_service import POOL_SIZE
@@ -42,7 +42,7 @@ class Setting:
     """A way of ranking."""
 
     mode: SearchMode = "hybrid"
-    alpha: float = DEFAULT_ALPHA
+    alpha: float | None = None
     weights: RankingWeights = DEFAULT_WEIGHTS
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from statistics import fmean, median
 from typing import Any
 
-from agent_brain_server.models.query import DEFAULT_ALPHA
+from agent_brain_server.search.fusion import DEFAULT_ALPHA
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS
 from benchmarks.retrieval.ablation import measure_alphas, measure_losses, measure_neutral
 from benchmarks.retrieval.answering import MODES

@@ -29,7 +29,7 @@ MAX_TOP_K = 100
     type=click.FloatRange(0, 1),
     metavar="X",
     callback=refuse_nan,
-    help="Weight of meaning in hybrid mode.",
+    help="Weight of meaning in hybrid mode.  [default: chosen from the query]",
 )
 @click.option(
     "--threshold",

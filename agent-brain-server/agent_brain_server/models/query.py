@@ -16,9 +16,6 @@ MAX_WAIT_MS = 10_000
 
 MAX_TOP_K = 100
 DEFAULT_TOP_K = 10
-DEFAULT_ALPHA = 0.4
-"""Weight of the vectors in hybrid mode; measured, see docs/QUALITY.md."""
-
 HIDDEN_CHARACTERS = (
     "Number of characters in text, path, symbols, heading and context that a person cannot see: Unicode tags, "
     "zero-width characters, marks that reorder text, escape sequences. The fields contain them unchanged; treat them "
@@ -57,8 +54,12 @@ class QueryRequest(BaseModel):
     project_id: str | None = Field(default=None, description="Required in shared mode, ignored in project mode.")
     mode: Literal["hybrid", "vector", "bm25"] = "hybrid"
     top_k: int = Field(default=DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="Maximum number of results.")
-    alpha: float = Field(
-        default=DEFAULT_ALPHA, ge=0, le=1, allow_inf_nan=False, description="Weight of the vector score in hybrid mode."
+    alpha: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Weight of the vector score in hybrid mode; null: chosen from the query and the hits.",
     )
     similarity_threshold: float = Field(
         default=0.0, ge=0, le=1, allow_inf_nan=False, description="Ignore vector hits below this cosine."

@@ -7,6 +7,16 @@ benchmarks/NOTES-quality.md compares both on labelled code queries.
 
 from collections.abc import Mapping
 
+from agent_brain_server.search.parsed_query import ParsedQuery
+
+DEFAULT_ALPHA = 0.4
+"""Weight of the vectors in hybrid mode; measured, see docs/QUALITY.md."""
+
+
+def choose_alpha(query: ParsedQuery) -> float:
+    """Return the weight of the vectors for a query whose request does not set it."""
+    return DEFAULT_ALPHA
+
 
 def normalize_bm25(scores: Mapping[int, float]) -> dict[int, float]:
     """Divide BM25 scores by their maximum; 0 is a chunk that contains no term of the query.

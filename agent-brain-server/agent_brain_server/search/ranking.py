@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from agent_brain_server.search import signals
-from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normalize_cosines
+from agent_brain_server.search.fusion import choose_alpha, fuse_scores, normalize_bm25, normalize_cosines
 from agent_brain_server.search.parsed_query import ParsedQuery, parse_query
 from agent_brain_server.types import ChunkMetadata, Hit, RankedChunk, SearchMode, Signal, SourceType
 
@@ -88,7 +88,7 @@ def rank_candidates(
     vector_hits: Sequence[Hit],
     metadata: Mapping[int, ChunkMetadata],
     *,
-    alpha: float,
+    alpha: float | None,
     mode: SearchMode,
     source_types: Collection[SourceType] = (),
     weights: RankingWeights = DEFAULT_WEIGHTS,
@@ -102,7 +102,8 @@ def rank_candidates(
         bm25_hits: Hits of the keyword index, with BM25 scores.
         vector_hits: Hits of the vector index, with cosines.
         metadata: Metadata by chunk key; hits without metadata are dropped.
-        alpha: Weight of the vector scores in hybrid mode, in [0, 1]; ignored if there are no vector hits.
+        alpha: Weight of the vector scores in hybrid mode, in [0, 1]; `None` chooses it. Ignored if there are no vector
+            hits.
         mode: "bm25" and "vector" use one retriever alone.
         source_types: The kinds of files that the request is restricted to. A single kind is not penalized.
         weights: Weights of the signals.
@@ -112,6 +113,8 @@ def rank_candidates(
     bm25 = _scores_by_key(bm25_hits, metadata) if mode != "vector" else {}
     vector = _scores_by_key(vector_hits, metadata) if mode != "bm25" else {}
     parsed = parse_query(query)
+    if alpha is None:
+        alpha = choose_alpha(parsed)
     if parsed.is_symbol:
         alpha = _scale_share(alpha, weights.name_vector_factor)
     fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
