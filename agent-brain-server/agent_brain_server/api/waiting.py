@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 MILLISECONDS = 1000
 
-Answer = Callable[["ProjectServices", Barrier], BaseModel]
-"""Answers a request; counts the changes before the barrier that the index lacks."""
+Answer = Callable[["ProjectServices", Barrier], BaseModel | str]
+"""Answers a request, with a model or with JSON; counts the changes before the barrier that the index lacks."""
 
 
 async def answer_when_fresh(projects: Projects, project_id: str | None, wait_ms: int, answer: Answer) -> Response:
@@ -43,13 +43,17 @@ def _answer_if_fresh(projects: Projects, project_id: str | None, wait_ms: int, a
         barrier = services.queries.changes.barrier(may_wait=wait_ms > 0)
         if wait_ms and not barrier.is_met():
             return barrier
-        return answer(services, barrier).model_dump_json()
+        return _to_json(answer(services, barrier))
 
 
 def _answer(projects: Projects, project_id: str | None, answer: Answer, barrier: Barrier) -> str:
     # serialized in the handler's thread: FastAPI would validate the answer again, on the event loop
     with projects.lease(project_id) as services:
-        return answer(services, barrier).model_dump_json()
+        return _to_json(answer(services, barrier))
+
+
+def _to_json(answer: BaseModel | str) -> str:
+    return answer if isinstance(answer, str) else answer.model_dump_json()
 
 
 async def _wait_for(barrier: Barrier, timeout_s: float) -> None:

@@ -1,10 +1,11 @@
 """Bodies of the endpoints under `/query`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 from agent_brain_server.models.index import Glob
 from agent_brain_server.support.languages import list_languages, resolve_language
 
@@ -13,6 +14,11 @@ MAX_QUERY_LENGTH = 4000
 
 MAX_WAIT_MS = 10_000
 """Milliseconds; a client should not wait longer for an index that is behind."""
+
+MAX_QUERIES = 8
+"""Further queries of a request; each takes as long as a separate one."""
+
+MAX_PATH_LENGTH = 4096
 
 MAX_TOP_K = 100
 DEFAULT_TOP_K = 10
@@ -51,6 +57,11 @@ class QueryRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     query: str = Field(min_length=1, max_length=MAX_QUERY_LENGTH, examples=["where is the lock released?"])
+    queries: list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUERY_LENGTH)]] = Field(
+        default_factory=list,
+        max_length=MAX_QUERIES,
+        description="Further queries; all share one answer without repeats. `query` may be left out.",
+    )
     project_id: str | None = Field(default=None, description="Required in shared mode, ignored in project mode.")
     mode: Literal["hybrid", "vector", "bm25"] = "hybrid"
     top_k: int = Field(default=DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="Maximum number of results.")
@@ -79,6 +90,32 @@ class QueryRequest(BaseModel):
         description="Maximum time to wait until changes made before the query are indexed; the answer counts missing "
         "changes in `index.files_pending`.",
     )
+    format: Literal["json", "compact"] = Field(default="json", description="`compact`: the answer is one `text`.")
+    max_tokens: int | None = Field(
+        default=None,
+        ge=MIN_BUDGET,
+        le=MAX_BUDGET,
+        description="Maximum tokens of the answer: of the whole document, or of the `text` if the format is `compact` "
+        f"(there by default {DEFAULT_BUDGET}). The best results are shown first, and the others are listed.",
+    )
+    paths_from: str = Field(
+        default="",
+        max_length=MAX_PATH_LENGTH,
+        description="Directory in the project to which paths in a compact `text` are relative; `/`: absolute paths.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_first_query(cls, values: Any) -> Any:  # noqa: ANN401 - not validated yet
+        """Use the first of `queries` as `query` if that is left out."""
+        if isinstance(values, dict) and "query" not in values and isinstance(values.get("queries"), list):
+            first, *further = values["queries"] or [None]
+            return values if first is None else {**values, "query": first, "queries": further}
+        return values
+
+    def all_queries(self) -> list[str]:
+        """Return the different queries in their order."""
+        return list(dict.fromkeys((self.query, *self.queries)))
 
 
 class SignalModel(BaseModel):
@@ -175,6 +212,50 @@ class QueryResponse(BaseModel):
     query_time_ms: float
     mode: Literal["hybrid", "vector", "bm25"]
     index: IndexFreshness
+
+
+class CompactResponse(BaseModel):
+    """The response of `POST /query` with the format `compact`."""
+
+    text: str = Field(description="The results, best first; hidden characters are visible.")
+    tokens: int = Field(description="Tokens of `text`.")
+    total_results: int
+    query_time_ms: float
+    mode: Literal["hybrid", "vector", "bm25"]
+    index: IndexFreshness
+
+
+class SmallResult(BaseModel):
+    """A result in an answer with `max_tokens`; fields without a value are left out."""
+
+    source: str
+    start_line: int
+    end_line: int
+    symbols: list[str] | None = None
+    heading: str | None = None
+    signature: str | None = Field(default=None, description="Of the definition, if the text is a later part of it.")
+    score: float
+    chunk_id: str
+    merged: list[str] | None = Field(default=None, description="Ids of its chunks, if it consists of several.")
+    copies: list[str] | None = Field(default=None, description="`path:from-to` of the same text elsewhere.")
+    answers: list[int] | None = None
+    hidden_characters: int | None = None
+    explanation: list[SignalModel] | None = None
+    text: str
+    excerpt: list[int] | None = Field(default=None, description="First and last line of `text`, if it is not whole.")
+
+
+class SmallResponse(BaseModel):
+    """The response of `POST /query` with `max_tokens`; fields without a value are left out."""
+
+    results: list[SmallResult]
+    rest: list[str] | None = Field(default=None, description="`path:line symbol` of the results that are not shown.")
+    omitted: int | None = Field(default=None, description="Number of results that are not even listed.")
+    total_results: int
+    note: str | None = None
+    index: dict[str, Any] | None = Field(
+        default=None, description="What the index lacks, as in other answers; left out if it is complete."
+    )
 
 
 class ChunkResponse(BaseModel):

@@ -159,6 +159,7 @@ class ProjectServices:
                 root=project_root,
                 changes=watcher or Unwatched(),
                 count_unread=indexing.count_unread,
+                count_tokens=shared.tokens.count,
             )
             start_services(indexing, watcher, closers, is_behind=is_behind)
             return cls(

@@ -23,8 +23,10 @@ from agent_brain_server.models.query import (
     QueryResult,
     SignalModel,
 )
-from agent_brain_server.search.merging import merge_results
+from agent_brain_server.search.budget import CountTokens
+from agent_brain_server.search.merging import interleave_results, merge_results
 from agent_brain_server.search.ranking import rank_candidates
+from agent_brain_server.services.answer_format import write_answer
 from agent_brain_server.services.freshness import Barrier, ChangeSource
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.storage.document_store import LAST_INDEXED_META, DocumentStore
@@ -148,6 +150,7 @@ class QueryService:
         root: Canonical root of the project.
         changes: The changes of the tree that are not in the index yet.
         count_unread: Returns how many changed files a running job has not read yet.
+        count_tokens: Counts the tokens of a text, for answers with a budget.
     """
 
     def __init__(
@@ -162,12 +165,14 @@ class QueryService:
         root: Path,
         changes: ChangeSource,
         count_unread: Callable[[], int],
+        count_tokens: CountTokens,
     ) -> None:
         self._documents = documents
         self._executor = executor
         self._root = root
         self.changes = changes
         self._count_unread = count_unread
+        self._count_tokens = count_tokens
         self._keywords = keywords
         self._vectors = vectors
         self._embedder = embedder
@@ -198,7 +203,7 @@ class QueryService:
         allowed = self._documents.resolve_filter(
             QueryFilter(tuple(request.source_types), tuple(request.languages), tuple(request.file_paths))
         )
-        results = merge_results(self._retrieve(request, allowed), self._is_blank)
+        results = merge_results(self._retrieve_all(request, allowed), self._is_blank)
         elapsed = time.perf_counter() - began
         self._metrics.query_seconds.labels(request.mode).observe(elapsed)
         return QueryResponse(
@@ -208,6 +213,18 @@ class QueryService:
             mode=request.mode,
             index=freshness,
         )
+
+    def answer_body(self, request: QueryRequest, barrier: Barrier | None = None) -> str:
+        """Return the answer to a request as JSON, in the format and within the budget that it asks for."""
+        return write_answer(request, self.answer(request, barrier), self._root, self._count_tokens)
+
+    def _retrieve_all(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[QueryResult]:
+        """Return the results of all queries of a request."""
+        queries = request.all_queries()
+        if len(queries) == 1:
+            return self._retrieve(request, allowed)
+        requests = (request.model_copy(update={"query": query, "queries": []}) for query in queries)
+        return interleave_results([self._retrieve(each, allowed) for each in requests])
 
     def _retrieve(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[QueryResult]:
         """Rank, fetch the texts, and leave out files that were deleted since they were indexed."""

@@ -10,6 +10,8 @@ LEAD_LINES = 2  # shown above the first matching line, for its decorator or comm
 WEIGHT_TOLERANCE = 1e-9  # sums of the same weights in another order differ by rounding
 FIRST_LINE_BONUS = 0.5  # a chunk's first line names the chunk: it wins if no line matches, and against half a term
 
+MAX_SYMBOL_LENGTH = 200  # characters: longer than any real name
+
 COMMENT = re.compile(r"\s*(?:#(?!define)|//|/\*|\*|--|;|%|@|\"\"\"|'''|<!--)")
 """Begins a line that is a comment, a decorator or a docstring, and no signature."""
 
@@ -33,7 +35,7 @@ def choose_window(weights: Sequence[float], limit: int) -> tuple[int, int]:
 
     Args:
         weights: The weight of each line.
-        limit: Number of lines, at least 1; all lines if there are no more.
+        limit: Number of lines, at least 1; a shorter text is returned whole.
     """
     if len(weights) <= limit:
         return 0, len(weights)
@@ -70,6 +72,8 @@ def find_signature(lines: Sequence[str], symbols: Sequence[str]) -> int | None:
         symbols: The names that the chunk defines, in the order of preference.
     """
     for symbol in symbols:
+        if len(symbol) > MAX_SYMBOL_LENGTH:
+            continue
         word = re.compile(rf"(?<!\w){re.escape(symbol)}(?!\w)")
         for index, line in enumerate(lines):
             if word.search(line) and not COMMENT.match(line):

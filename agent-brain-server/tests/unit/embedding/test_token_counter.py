@@ -48,7 +48,7 @@ def test_count_without_tokenizer_raises(tmp_path: Path) -> None:
         TokenCounter(tmp_path / "tokenizer.json").count("a")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=8))
 def test_count_is_subadditive_over_lines(lines: list[str]) -> None:
     joined = "".join(f"{line}\n" for line in lines)

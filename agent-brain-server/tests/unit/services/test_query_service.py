@@ -1,5 +1,6 @@
 """Answer queries with real stores."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,3 +66,55 @@ def test_unknown_chunk_and_invalid_glob_raise(bundle: ProjectServices, project: 
         bundle.queries.get_chunk("0" * 24)
     with pytest.raises(InvalidRequestError):
         bundle.queries.answer(QueryRequest(query="x", file_paths=["["]))
+
+
+def test_several_queries_share_one_answer(bundle: ProjectServices, run_job: RunJob) -> None:
+    run_job(bundle)
+    request = QueryRequest.model_validate({"queries": ["FileLock", "parse_http_header", "FileLock"], "top_k": 2})
+    answer = bundle.queries.answer(request)
+    assert [result.answers[0] for result in answer.results[:2]] == [0, 1]
+    assert [result.source for result in answer.results[:2]] == ["src/locks.py", "src/parser.py"]
+    ids = [result.chunk_id for result in answer.results]
+    assert len(set(ids)) == len(ids)
+
+
+def test_answer_body_stays_within_budget(bundle: ProjectServices, run_job: RunJob) -> None:
+    run_job(bundle)
+    for budget in (50, 80, 200, 1500):
+        request = QueryRequest(query="header lock installer", max_tokens=budget)
+        body = bundle.queries.answer_body(request)
+        assert bundle.tokens.count(body) <= budget
+        compact = json.loads(bundle.queries.answer_body(request.model_copy(update={"format": "compact"})))
+        assert compact["tokens"] == bundle.tokens.count(compact["text"]) <= budget
+
+
+def test_compact_paths_are_relative_to_a_directory(bundle: ProjectServices, run_job: RunJob, project: Path) -> None:
+    run_job(bundle)
+    for paths_from, shown in (
+        ("", "src/locks.py:"),
+        ("src", "locks.py:"),
+        ("docs", "../src/locks.py:"),
+        ("/", f"{project}/"),
+    ):
+        request = QueryRequest(query="FileLock", format="compact", paths_from=paths_from)
+        assert json.loads(bundle.queries.answer_body(request))["text"].startswith(shown)
+
+
+def test_compact_answer_without_results_says_so(bundle: ProjectServices, run_job: RunJob) -> None:
+    run_job(bundle)
+    request = QueryRequest(query="zebra", format="compact", mode="bm25")
+    assert json.loads(bundle.queries.answer_body(request))["text"] == "No results."
+    far = QueryRequest(query="zebra giraffe", format="compact")
+    assert json.loads(bundle.queries.answer_body(far))["text"].startswith("No result contains a word of the query")
+
+
+def test_touching_chunks_are_merged(bundle: ProjectServices, run_job: RunJob, project: Path) -> None:
+    body = "    turnip = [turnip, (turnip + 1)]\n" * 16
+    functions = [f"def turnip_{number}():\n{body}" for number in range(3)]
+    (project / "src/roots.py").write_text("\n\n".join(functions))
+    run_job(bundle)
+    answer = bundle.queries.answer(QueryRequest(query="turnip", source_types=["code"]))
+    merged = next(result for result in answer.results if result.source == "src/roots.py")
+    assert (merged.start_line, merged.end_line) == (1, 55)
+    assert merged.text == "\n\n".join(functions).rstrip("\n")
+    assert [chunk.start_line for chunk in merged.merged] == [1, 20, 39]

@@ -1,6 +1,9 @@
 """Queries and single chunks over HTTP."""
 
+import pytest
 from fastapi.testclient import TestClient
+
+from agent_brain_server.embedding.token_counter import TokenCounter
 
 
 def test_query_returns_path_lines_and_freshness(client: TestClient, index_all, project) -> None:
@@ -34,3 +37,43 @@ def test_query_refuses_invalid_fields(client: TestClient, refusal) -> None:
         bad = client.post("/query", json={"query": "x", "file_paths": [glob]})
         assert refusal(bad) == (422, "invalid_glob")
         assert repr(glob) in bad.json()["detail"]
+
+
+def test_budget_counts_the_whole_document(client: TestClient, index_all) -> None:
+    index_all()
+    count = TokenCounter().count
+    for budget in (50, 150, 1500):
+        response = client.post("/query", json={"query": "header lock guide", "max_tokens": budget})
+        assert count(response.text) <= budget
+        assert "null" not in response.text
+        assert response.json()["total_results"] == 4
+        compact = client.post("/query", json={"query": "lock", "max_tokens": budget, "format": "compact"}).json()
+        assert count(compact["text"]) <= budget
+
+
+def test_several_queries_need_no_first_one(client: TestClient, index_all) -> None:
+    index_all()
+    answer = client.post("/query", json={"queries": ["FileLock", "installer"], "top_k": 1}).json()
+    assert [result["answers"] for result in answer["results"]] == [[0], [1]]
+    compact = client.post("/query", json={"query": "FileLock", "queries": ["installer"], "format": "compact"}).json()
+    assert "[1,2]" in compact["text"].splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"max_tokens": 49},
+        {"max_tokens": 100_001},
+        {"max_tokens": "many"},
+        {"format": "yaml"},
+        {"queries": [""]},
+        {"queries": ["x"] * 9},
+        {"queries": "x"},
+        {"queries": [None]},
+    ],
+)
+def test_query_names_invalid_budget_format_and_queries(client: TestClient, refusal, fields) -> None:
+    response = client.post("/query", json={"query": "x", **fields})
+    assert refusal(response) == (422, "invalid_request")
+    assert next(iter(fields)) in response.json()["detail"]
+    assert refusal(client.post("/query", json={"queries": []})) == (422, "invalid_request")

@@ -1,0 +1,98 @@
+"""A result prepared for an answer with a budget: its lines, their weights for the query, and its signature."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from agent_brain_server.models.query import QueryResult
+from agent_brain_server.support.excerpts import (
+    EXTRA_LINES,
+    choose_window,
+    find_signature,
+    split_terms,
+    weigh_lines,
+)
+
+LINES_BY_RANK = (40, 16, 12, 12, 8)
+"""Lines that a result gets, by its rank: a whole definition for the best one. docs/QUALITY.md has other choices."""
+
+LINES_OF_OTHERS = 6
+
+
+def wanted_lines(rank: int) -> int:
+    """Return how many lines a result gets if the budget has room."""
+    return LINES_BY_RANK[rank] if rank < len(LINES_BY_RANK) else LINES_OF_OTHERS
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The text of a result, from which an excerpt is chosen.
+
+    Args:
+        result: The result.
+        query: The query, or the queries that found it.
+        rank: Its rank in the answer, 0 for the best.
+    """
+
+    result: QueryResult
+    query: str
+    rank: int
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """Lines of the text as they are in the file, without line ends."""
+        return self.result.text.replace("\r\n", "\n").rstrip("\n").split("\n")
+
+    @cached_property
+    def weights(self) -> list[float]:
+        """Weight of each line for the query."""
+        return weigh_lines(self.lines, split_terms(self.query))
+
+    @cached_property
+    def signature(self) -> int | None:
+        """Index of the line with the signature of what the result defines."""
+        return find_signature(self.lines, self.result.symbols)
+
+    @property
+    def signature_text(self) -> str:
+        """The signature on one line: of the text, or of the definition whose later part it is; "" if there is none."""
+        if self.signature is not None:
+            return self.lines[self.signature].strip()
+        above = [line.text for line in self.result.context if line.line < self.result.start_line]
+        return above[-1].strip() if above else ""
+
+    @property
+    def has_line_numbers(self) -> bool:
+        """Whether the lines are those of the range: not parts of one long line."""
+        return len(self.lines) == self.result.end_line - self.result.start_line + 1
+
+    @property
+    def wanted(self) -> int:
+        """Number of lines to show if the budget has room."""
+        return wanted_lines(self.rank)
+
+    def choose(self, limit: int) -> tuple[int, int]:
+        """Return the half-open range of lines that matches best; all lines if they exceed the wanted ones by few."""
+        extra = EXTRA_LINES if limit == self.wanted else 0
+        if len(self.lines) <= limit + extra:
+            return 0, len(self.lines)
+        return choose_window(self.weights, limit)
+
+    def locate(self, start: int, end: int) -> tuple[int, int]:
+        """Return the first and last line number, 1-based and inclusive, of a range of lines of the text."""
+        if not self.has_line_numbers:
+            return self.result.start_line, self.result.end_line
+        return self.result.start_line + start, self.result.start_line + end - 1
+
+
+def make_passages(results: Sequence[QueryResult], queries: Sequence[str]) -> list[Passage]:
+    """Return the results of an answer as passages.
+
+    Args:
+        results: Best first.
+        queries: The queries of the request.
+    """
+    return [
+        Passage(result, "\n".join(queries[number] for number in result.answers) or queries[0], rank)
+        for rank, result in enumerate(results)
+    ]

@@ -1,0 +1,146 @@
+"""Render an answer as a JSON document that stays within a budget of tokens.
+
+The document has no nulls, no empty lists and short scores, and its texts are excerpts. Hidden characters are escaped,
+so that the tokens are the same wherever the document is printed.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent_brain_server.models.query import IndexFreshness
+from agent_brain_server.search.budget import ELLIPSIS, CountTokens, count_line, spend
+from agent_brain_server.search.compact import MAX_COPIES, MAX_NAME, MAX_SIGNATURE, MAX_SYMBOLS, NUMBER_SLACK
+from agent_brain_server.search.excerpting import Passage
+from agent_brain_server.support.text import escape_hidden
+
+SCORE_DIGITS = 4
+ENVELOPE_SHARE = 0.4  # of the budget, at most, for what is not about a single result
+
+
+def to_short_json(value: object) -> str:
+    """Return JSON without spaces, with hidden characters escaped."""
+    return escape_hidden(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def shorten_score(score: float) -> float:
+    """Return a score with four significant digits."""
+    return float(f"{score:.{SCORE_DIGITS}g}")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonEntry:
+    """A result in a JSON answer: one line, the JSON of the result with the comma that follows it."""
+
+    passage: Passage
+    explain: bool
+
+    @property
+    def wanted(self) -> int:
+        """Number of lines to show if the budget has room."""
+        return self.passage.wanted
+
+    @property
+    def reference(self) -> str:
+        """The JSON string `path:line symbol` with a comma."""
+        result = self.passage.result
+        name = (", ".join(result.symbols[:1]) or result.heading or "")[:MAX_NAME]
+        return f"{to_short_json(f'{result.source}:{result.start_line} {name}'.rstrip())},"
+
+    def render(self, limit: int, width: int) -> list[str]:
+        """Return the result as one line of JSON with a comma.
+
+        Args:
+            limit: Maximum number of lines of the text.
+            width: Maximum number of characters of a line.
+        """
+        start, end = self.passage.choose(limit)
+        lines = [line if len(line) <= width else f"{line[:width]}{ELLIPSIS}" for line in self.passage.lines[start:end]]
+        shown = self._describe() | {"text": "\n".join(lines)}
+        if end - start < len(self.passage.lines):
+            shown["excerpt"] = list(self.passage.locate(start, end))
+        return [f"{to_short_json(shown)},"]
+
+    def _describe(self) -> dict[str, Any]:
+        result = self.passage.result
+        fields: dict[str, Any] = {
+            "source": result.source,
+            "start_line": result.start_line,
+            "end_line": result.end_line,
+            "symbols": [symbol[:MAX_NAME] for symbol in result.symbols[:MAX_SYMBOLS]],
+            "heading": (result.heading or "")[:MAX_NAME],
+            "signature": self._signature(),
+            "score": shorten_score(result.score),
+            "chunk_id": result.chunk_id,
+            "merged": [chunk.chunk_id for chunk in result.merged],
+            "copies": [f"{copy.source}:{copy.start_line}-{copy.end_line}" for copy in result.copies[:MAX_COPIES]],
+            "answers": result.answers,
+            "hidden_characters": result.hidden_characters,
+        }
+        if self.explain:
+            fields["explanation"] = [
+                {"name": s.name, "value": shorten_score(s.value), "contribution": shorten_score(s.contribution)}
+                for s in result.explanation or ()
+            ]
+        return {name: value for name, value in fields.items() if value or name == "score"}
+
+    def _signature(self) -> str:
+        """Return the signature of the definition whose later part the text is."""
+        return "" if self.passage.signature is not None else self.passage.signature_text[:MAX_SIGNATURE]
+
+
+def render_small_json(
+    entries: Sequence[JsonEntry], budget: int, count: CountTokens, *, index: IndexFreshness, remark: str | None
+) -> str:
+    """Return the JSON of an answer; the document never exceeds the budget.
+
+    Args:
+        entries: The results, best first.
+        budget: Tokens of the whole document.
+        count: Counts the tokens of a text.
+        index: Freshness of the index; left out if the index is complete.
+        remark: A note about the answer.
+    """
+    total = len(entries)
+    extras = _choose_extras(index, remark, budget, count)
+    left = budget - _count_envelope(extras, total, count) - NUMBER_SLACK
+    spent = spend(entries, left, count)
+    results = "".join(line for block in spent.shown for line in block).removesuffix(",")
+    rest = "".join(spent.references).removesuffix(",")
+    fields = [
+        f'"results":[{results}]',
+        *([f'"rest":[{rest}]'] if rest else []),
+        *([f'"omitted":{spent.omitted}'] if spent.omitted else []),
+        f'"total_results":{total}',
+        *([to_short_json(extras)[1:-1]] if extras else []),
+    ]
+    return f"{{{','.join(fields)}}}"
+
+
+def _choose_extras(index: IndexFreshness, remark: str | None, budget: int, count: CountTokens) -> dict[str, object]:
+    """Return the note and the freshness, as much of them as a small budget allows."""
+    missing = _describe_missing(index)
+    note: dict[str, object] = {"note": remark} if remark else {}
+    freshness: dict[str, object] = {"index": missing} if missing else {}
+    for extras in (note | freshness, freshness):
+        if _count_envelope(extras, 0, count) <= budget * ENVELOPE_SHARE:
+            return extras
+    return {"index": {}} if missing else {}
+
+
+def _count_envelope(extras: dict[str, object], total: int, count: CountTokens) -> int:
+    envelope = {"results": [], "rest": [], "omitted": total, "total_results": total, **extras}
+    return count_line(to_short_json(envelope), count)
+
+
+def _describe_missing(index: IndexFreshness) -> dict[str, object]:
+    """Return the values that say that the index is incomplete; none if it is complete."""
+    if index.last_indexed_at is None:
+        return {"files_pending": index.files_pending}
+    values = index.model_dump(exclude_defaults=True)
+    complete = {"files_pending": 0, "vector_coverage": 1.0, "watch": "on"}
+    lacking = {name: value for name, value in values.items() if complete.get(name) != value}
+    if "vector_coverage" in lacking:
+        lacking["vector_coverage"] = shorten_score(index.vector_coverage)
+    return lacking if len(lacking) > 1 else {}  # the time alone says nothing

@@ -1,0 +1,81 @@
+"""Write an answer in the format and within the budget that the request asks for."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from agent_brain_server.models import DEFAULT_BUDGET
+from agent_brain_server.models.query import CompactResponse, QueryRequest, QueryResponse
+from agent_brain_server.search.budget import CountTokens
+from agent_brain_server.search.compact import CompactEntry, render_compact
+from agent_brain_server.search.excerpting import Passage, make_passages
+from agent_brain_server.search.small_json import JsonEntry, render_small_json
+from agent_brain_server.support.text import visible
+
+NO_RESULTS = "No results."
+NO_WORD_MATCHES = "No result contains a word of the query; these are the nearest in meaning."
+
+
+def write_answer(request: QueryRequest, answer: QueryResponse, root: Path, count: CountTokens) -> str:
+    """Return the body of the response to a query.
+
+    Args:
+        request: The query, with its format and budget.
+        answer: All results.
+        root: Canonical root of the project.
+        count: Counts the tokens of a text; not called without a budget.
+    """
+    if request.format == "compact":
+        return write_compact(request, answer, root, count).model_dump_json()
+    if request.max_tokens is None:
+        return answer.model_dump_json()
+    entries = [JsonEntry(passage, request.explain) for passage in make_passages(answer.results, request.all_queries())]
+    return render_small_json(entries, request.max_tokens, count, index=answer.index, remark=_describe_match(answer))
+
+
+def write_compact(request: QueryRequest, answer: QueryResponse, root: Path, count: CountTokens) -> CompactResponse:
+    """Return an answer as compact text.
+
+    Args:
+        request: The query, with its budget.
+        answer: All results.
+        root: Canonical root of the project.
+        count: Counts the tokens of a text.
+    """
+    show_path = make_path_writer(root, request.paths_from)
+    entries = [
+        CompactEntry(passage, visible(show_path(passage.result.source)), _number_queries(passage))
+        for passage in make_passages(answer.results, request.all_queries())
+    ]
+    budget = request.max_tokens or DEFAULT_BUDGET
+    text = render_compact(entries, budget, count, _describe_match(answer)) if entries else NO_RESULTS
+    return CompactResponse(
+        text=text,
+        tokens=count(text),
+        total_results=answer.total_results,
+        query_time_ms=answer.query_time_ms,
+        mode=answer.mode,
+        index=answer.index,
+    )
+
+
+def make_path_writer(root: Path, paths_from: str) -> Callable[[str], str]:
+    """Return a function that writes a path relative to a directory of the project, or absolute for `/`."""
+    if paths_from == "/":
+        return lambda source: str(root / source)
+    if os.path.normpath(paths_from or ".") == ".":
+        return lambda source: source
+    return lambda source: os.path.relpath(f"/{source}", f"/{paths_from}")
+
+
+def _number_queries(passage: Passage) -> str:
+    """Return the numbers of the queries that found a result, from 1: `[1,2]`; "" if there is one query."""
+    answers = passage.result.answers
+    return f"[{','.join(str(number + 1) for number in answers)}]" if answers else ""
+
+
+def _describe_match(answer: QueryResponse) -> str | None:
+    """Return a warning if no result contains a word of the query, else `None`: such results may be far off."""
+    if answer.mode != "hybrid" or not answer.results or any(r.bm25_score is not None for r in answer.results):
+        return None
+    return NO_WORD_MATCHES
