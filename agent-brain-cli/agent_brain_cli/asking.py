@@ -1,15 +1,14 @@
 """Ask a server that answers from the index; index a project first that was never indexed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from agent_brain_cli.client import Client
 from agent_brain_cli.jobs import has_reached, wait_for_job
 from agent_brain_cli.options import Target
-from agent_brain_cli.output import Json, note
+from agent_brain_cli.output import Json, note, show
+from agent_brain_cli.results import describe_freshness
+from agent_brain_cli.servers import connect, describe_versions, note_version
 from agent_brain_server.errors import ServerRefusedError
-
-MAX_WAIT_MS = 10_000
-DEFAULT_WAIT_MS = 500  # a saved file is indexed in about 150 ms; without changes there is no wait
 
 MISSING_CODES = frozenset({"not_indexed", "path_not_found"})
 """Errors about a path that may be caused by an index that is still empty."""
@@ -58,3 +57,28 @@ def await_first_index(client: Client, target: Target) -> None:
         wait_for_job(client, submitted["job_id"], "keywords")
     elif job is not None and not has_reached(job, "keywords"):
         wait_for_job(client, job["job_id"], "keywords")
+
+
+def ask_about(
+    target: Target,
+    path: str,
+    parameters: Mapping[str, object],
+    render: Callable[[Json], str],
+    describe: Callable[[Json], Iterable[str | None]] = lambda _: (),
+) -> None:
+    """Send a GET request to the project's server, and show the answer and remarks about it.
+
+    Args:
+        target: The project.
+        path: Of the request, quoted for a URL.
+        parameters: Of the request.
+        render: Returns the answer as text.
+        describe: Returns remarks about the answer, for stderr.
+    """
+    client = connect(target)
+    answer = ask(client, target, lambda: client.get(path, parameters)) | describe_versions(client.state)
+    show(answer, lambda found: render(found) or None, as_json=target.as_json)
+    for remark in (*describe(answer), describe_freshness(answer)):
+        if remark:
+            note(remark)
+    note_version(client.state)

@@ -32,6 +32,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("list_cmd:list_servers", "List the servers of all projects."),
     "index": ("index:index", "Bring the index up to date."),
     "query": ("query:query", "Search the project for the lines that answer a question."),
+    "def": ("def_cmd:find_definition", "Show where a name is defined."),
+    "refs": ("refs:refs", "Show where a name is used."),
+    "outline": ("outline:outline", "Show what a file or a directory defines."),
     "read": ("read:read", "Print lines of a file."),
     "logs": ("logs:logs", "Show what the server has logged."),
     "config": ("config_cmd:config", "Show every setting and where its value comes from."),
@@ -56,6 +59,9 @@ DEBUG_VARIABLE = "AGENT_BRAIN_DEBUG"
 
 SYNONYMS: dict[str, str] = {
     **dict.fromkeys(("search", "find", "grep", "rg", "ask", "lookup", "q"), "query"),
+    **dict.fromkeys(("define", "definition", "symbol", "symbols"), "def"),
+    **dict.fromkeys(("references", "callers", "usages", "uses"), "refs"),
+    **dict.fromkeys(("tree", "structure"), "outline"),
     **dict.fromkeys(("cat", "view", "open"), "read"),
     **dict.fromkeys(("reindex", "update", "refresh", "build", "ingest", "add"), "index"),
     **dict.fromkeys(("run", "serve", "up", "restart"), "start"),

@@ -29,6 +29,40 @@ mode_option = click.option(
     help="The project's own server, or the shared daemon.  [default: from config.json]",
 )
 
+MAX_WAIT_MS = 10_000
+DEFAULT_WAIT_MS = 500  # a saved file is indexed in about 150 ms; without changes there is no wait
+
+wait_option = click.option(
+    "--wait-ms",
+    type=click.IntRange(0, MAX_WAIT_MS),
+    default=DEFAULT_WAIT_MS,
+    metavar="MS",
+    help=f"Wait at most this long for changes made before the command to be indexed.  [default: {DEFAULT_WAIT_MS}]",
+)
+
+MAX_LIMIT = 500
+DEFAULT_LIMIT = 30  # some 1,000 tokens
+
+limit_option = click.option(
+    "--limit",
+    "-k",
+    type=click.IntRange(1, MAX_LIMIT),
+    default=DEFAULT_LIMIT,
+    metavar="N",
+    help=f"Show at most N.  [default: {DEFAULT_LIMIT}]",
+)
+
+offset_option = click.option("--offset", type=click.IntRange(0), default=0, metavar="N", help="Skip the first N.")
+
+path_option = click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="GLOB",
+    help="Only files that match: a path as results show it, or a glob from the project root as in .gitignore. "
+    "Repeatable.",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

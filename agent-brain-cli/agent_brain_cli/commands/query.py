@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from agent_brain_cli.asking import DEFAULT_WAIT_MS, MAX_WAIT_MS, ask
-from agent_brain_cli.options import Target, named_options, refuse_nan, resolve_languages, target_options
+from agent_brain_cli.asking import ask
+from agent_brain_cli.options import Target, named_options, refuse_nan, resolve_languages, target_options, wait_option
 from agent_brain_cli.output import note, show
 from agent_brain_cli.path_globs import resolve_globs
 from agent_brain_cli.results import describe_freshness, describe_match, print_results
@@ -63,13 +63,7 @@ MAX_TOP_K = 100
     "(src/**, *.md, !tests/). Repeatable.",
 )
 @click.option("--explain", is_flag=True, help="Include a score breakdown for each result.")
-@click.option(
-    "--wait-ms",
-    type=click.IntRange(0, MAX_WAIT_MS),
-    default=DEFAULT_WAIT_MS,
-    metavar="MS",
-    help=f"Wait at most this long for changes made before the query to be indexed.  [default: {DEFAULT_WAIT_MS}]",
-)
+@wait_option
 @click.option("--full", is_flag=True, help="Show every line of each result.")
 @target_options
 def query(target: Target, text: tuple[str, ...], file_paths: tuple[str, ...], full: bool, **options: object) -> None:

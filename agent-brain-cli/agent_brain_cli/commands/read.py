@@ -5,20 +5,20 @@ from urllib.parse import quote
 
 import click
 
-from agent_brain_cli.asking import DEFAULT_WAIT_MS, ask
-from agent_brain_cli.options import Target, target_options
-from agent_brain_cli.output import Json, note, show, visible, visible_text
+from agent_brain_cli.asking import ask_about
+from agent_brain_cli.options import Target, target_options, wait_option
+from agent_brain_cli.output import Json, visible, visible_text
 from agent_brain_cli.paths import parse_location
-from agent_brain_cli.results import describe_freshness, locate
-from agent_brain_cli.servers import connect, note_version
+from agent_brain_cli.results import locate
 from agent_brain_server.support.text import pluralize
 
 
 @click.command()
 @click.argument("location", metavar="PATH[:FROM-TO]")
 @click.option("--numbers", "-n", is_flag=True, help="Print the number of each line.")
+@wait_option
 @target_options
-def read(target: Target, location: str, numbers: bool) -> None:
+def read(target: Target, location: str, numbers: bool, wait_ms: int) -> None:
     """Print lines of a file.
 
     The file is shown as it is on disk now, if it is in the index.
@@ -27,14 +27,13 @@ def read(target: Target, location: str, numbers: bool) -> None:
     Secrets, ignored files and files outside the project are refused.
     """
     found = parse_location(location, target.project_root, Path.cwd().resolve())
-    client = connect(target)
-    parameters = {"from": found.first, "to": found.last, "wait_ms": DEFAULT_WAIT_MS}
-    answer = ask(client, target, lambda: client.get(f"/files/{quote(found.path)}", parameters))
-    show(answer, lambda lines: format_lines(lines, target.project_root, numbers=numbers), as_json=target.as_json)
-    for remark in (describe_limits(answer, found.last), describe_freshness(answer)):
-        if remark:
-            note(remark)
-    note_version(client.state)
+    ask_about(
+        target,
+        f"/files/{quote(found.path)}",
+        {"from": found.first, "to": found.last, "wait_ms": wait_ms},
+        lambda answer: format_lines(answer, target.project_root, numbers=numbers),
+        lambda answer: (describe_limits(answer, found.last),),
+    )
 
 
 def format_lines(answer: Json, project_root: Path, *, numbers: bool) -> str:

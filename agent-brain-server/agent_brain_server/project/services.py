@@ -25,7 +25,9 @@ from agent_brain_server.services.indexed_roots import apply_file_policy
 from agent_brain_server.services.indexing_service import IndexingService
 from agent_brain_server.services.jobs import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
+from agent_brain_server.services.outlines import Outlines
 from agent_brain_server.services.query_service import QueryEmbedder, QueryService, SingleSlotExecutor
+from agent_brain_server.services.symbol_lookup import SymbolLookup
 from agent_brain_server.services.symbol_service import SymbolService
 from agent_brain_server.services.watcher import TreeWatcher
 from agent_brain_server.storage.database import REBUILDABLE_CODES
@@ -318,7 +320,8 @@ def make_symbols(
 ) -> SymbolService:
     """Return the service that reads files and answers from their syntax facts."""
     files = FileReader(documents, project_root, max_bytes=settings.max_file_bytes, index_secrets=settings.index_secrets)
-    return SymbolService(documents, files, queries.freshness)
+    lookup = SymbolLookup(documents.symbols, project_root)
+    return SymbolService(lookup, files, Outlines(documents, files), queries.freshness)
 
 
 def make_watcher(

@@ -102,9 +102,24 @@ class FileReader:
             raise self._refuse(path, loaded.reason)
         return loaded
 
+    def read_rows(self, path: str) -> list[str] | None:
+        """Return the current lines of an indexed file, or `None` if it cannot be read any more.
+
+        Args:
+            path: A path from the index.
+        """
+        try:
+            return self.read(path).text.split("\n")
+        except (InvalidRequestError, NotFoundError):
+            return None
+
+    def exists(self, path: str) -> bool:
+        """Return whether a path from the index exists on disk."""
+        return os.path.lexists(os.path.join(self._root, path))
+
     def _refuse(self, path: str, reason: str | None = None) -> NotFoundError:
         """Return the error about a file that cannot be read, with the reason."""
-        if not os.path.lexists(os.path.join(self._root, path)) or reason == "missing":
+        if not self.exists(path) or reason == "missing":
             return NotFoundError(
                 f"There is no file {show_path(path)}.", code="path_not_found", hint="Find it with: agent-brain outline"
             )

@@ -23,6 +23,9 @@ CALLS = {
     ("post", "/projects"),
     ("delete", "/projects/{project_id}"),
     ("get", "/projects/{project_id}/status"),
+    ("get", "/symbols"),
+    ("get", "/references"),
+    ("get", "/outline"),
     ("get", "/files/{path}"),
     ("get", "/metrics"),
 }

@@ -1,0 +1,126 @@
+"""Print definitions, uses and outlines: one line for each, with its location first, so that agents read few tokens."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent_brain_cli.output import Json, visible
+from agent_brain_cli.results import locate
+from agent_brain_server.support.text import pluralize
+
+MAX_NAMES = 12
+"""Definitions of a file that an outline of its directory names."""
+
+
+def format_symbols(answer: Json, root: Path) -> str:
+    """Return the definitions of a name, one on each line."""
+    lines = [format_symbol(each, root) for each in answer["symbols"]]
+    return "\n".join((*lines, *_describe_rest(answer, len(lines), "definition")))
+
+
+def format_symbol(symbol: Json, root: Path) -> str:
+    """Return a definition on one line: `path:from-to in Enclosing: signature — documentation`."""
+    documentation = f" — {visible(symbol['documentation'])}" if symbol["documentation"] else ""
+    return f"{_place(symbol, root)}{_within(_outer(symbol))}: {visible(symbol['signature'])}{documentation}"
+
+
+def format_references(answer: Json, root: Path, *, by_file: bool) -> str:
+    """Return the uses of a name, each on a line, below the definitions if these are ambiguous."""
+    shown = sum(len(file["references"]) for file in answer["files"])
+    lines = [*_describe_meanings(answer, root), *_list_sites(answer["files"], root, by_file=by_file)]
+    return "\n".join((*lines, *_describe_rest(answer, shown, "use")))
+
+
+def format_outline(answer: Json, root: Path) -> str:
+    """Return the outline of a file, or of a directory."""
+    lines = [f"{_path(each['source'], root)}/  {pluralize(each['files'], 'file')}" for each in answer["directories"]]
+    if answer["kind"] == "directory":
+        lines += [_summarize_file(file, root) for file in answer["files"]]
+        return "\n".join((*lines, *_describe_rest(answer, len(answer["files"]), "file")))
+    for file in answer["files"]:
+        lines += [_path(file["source"], root), *map(format_item, file["items"])]
+    shown = sum(len(file["items"]) for file in answer["files"])
+    return "\n".join((*lines, *_describe_rest(answer, shown, "definition")))
+
+
+def format_item(item: Json) -> str:
+    """Return one definition of an outline, indented by its depth."""
+    documentation = f" — {visible(item['documentation'])}" if item["documentation"] else ""
+    return f"{'  ' * item['depth']}{_lines(item)} {visible(item['signature'])}{documentation}"
+
+
+def describe_nearest(answer: Json, asked: str, *, filtered: bool) -> str | None:
+    """Return that a name is unknown, and which known names are similar; `None` if something was found."""
+    if answer["total"] or answer.get("total_definitions"):
+        return None
+    if filtered:
+        return f"Nothing matches {visible(asked)} with these filters; try again without them."
+    near = ", ".join(map(visible, answer["nearest"]))
+    found = f" Similar names: {near}." if near else ""
+    return f"No definition or use of {visible(asked)}.{found} To search for it: agent-brain query"
+
+
+def describe_match(answer: Json, asked: str) -> str | None:
+    """Return how an answer deviates from the name that was typed; `None` if it does not."""
+    remarks = {
+        "ignore_case": f"No {asked} in this case; these differ in case.",
+        "part": f"No definition is named {asked}; these contain it.",
+        "unqualified": f"No {asked} in a definition or file of that name; these have the last part of the name.",
+    }
+    remark = remarks.get(answer["match"])
+    return remark and visible(remark)
+
+
+def _describe_meanings(answer: Json, root: Path) -> Iterator[str]:
+    """Yield what an ambiguous name may mean."""
+    count = answer["total_definitions"]
+    if count <= 1:
+        return
+    places = [f"{visible(each['qualified_name'])} {_place(each, root)}" for each in answer["definitions"]]
+    more = f", … {count - len(places)} more" if count > len(places) else ""
+    yield f"{visible(answer['name'])} has {count} definitions: {', '.join(places)}{more}"
+
+
+def _list_sites(files: list[Json], root: Path, *, by_file: bool) -> Iterator[str]:
+    for file in files:
+        path = _path(file["source"], root)
+        if by_file:
+            yield path
+        for site in file["references"]:
+            place = f"  {site['line']}" if by_file else f"{path}:{site['line']}"
+            yield f"{place}{_within(site['enclosing'])}: {visible(site['text'])}"
+
+
+def _describe_rest(answer: Json, shown: int, noun: str) -> Iterator[str]:
+    """Yield how many more there are, and how to see them."""
+    if answer["next_offset"] is not None:
+        total = answer["total"]
+        yield f"… {pluralize(total - shown, f'more {noun}')} of {total:,}: --offset {answer['next_offset']}"
+
+
+def _summarize_file(file: Json, root: Path) -> str:
+    names = [visible(item["name"]) for item in file["items"]]
+    more = f", … {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{_path(file['source'], root)}{': ' if names else ''}{', '.join(names[:MAX_NAMES])}{more}"
+
+
+def _place(symbol: Json, root: Path) -> str:
+    return f"{_path(symbol['source'], root)}:{_lines(symbol)}"
+
+
+def _lines(item: Json) -> str:
+    first, last = item["start_line"], item["end_line"]
+    return f"{first}-{last}" if last > first else str(first)
+
+
+def _within(enclosing: str | None) -> str:
+    return f" in {visible(enclosing)}" if enclosing else ""
+
+
+def _outer(symbol: Json) -> str | None:
+    """Return the qualified name of what encloses a definition."""
+    outer: str = symbol["qualified_name"].removesuffix(symbol["name"]).removesuffix(".")
+    return outer or None
+
+
+def _path(source: str, root: Path) -> str:
+    return visible(locate(source, root))

@@ -1,0 +1,63 @@
+"""`agent-brain def`, `refs` and `outline` with real servers."""
+
+ESCAPE = "\x1b"
+LONG_WAIT = ("--wait-ms", "10000")  # on a busy machine
+
+
+def test_def_prints_location_and_signature(indexed):
+    assert indexed("def", "Lock.release").out.splitlines() == [
+        "src/locking.py:7-9 in Lock: def release(self) -> None — "
+        "Free the lock, so that the next one in the queue may enter the turnstile."
+    ]
+    found = indexed("def", "lock", "--json").json
+    assert (found["match"], found["symbols"][0]["name"]) == ("ignore_case", "Lock")
+
+
+def test_unknown_name_is_reported_with_exit_code_0(indexed):
+    for command in ("def", "refs"):
+        outcome = indexed(command, "relaese")
+        assert (outcome.code, outcome.out) == (0, ""), command
+        assert "release" in outcome.err
+    filtered = indexed("def", "Lock", "--kind", "fn")
+    assert (filtered.code, filtered.out) == (0, "")
+    assert "without them" in filtered.err
+
+
+def test_refs_see_a_change_at_once(agent_brain):
+    assert agent_brain("refs", "Lock").code == 0
+    user = agent_brain.project / "src/user.py"
+    user.write_text("from locking import Lock\n\n\ndef use() -> None:\n    Lock().release()\n")
+    assert agent_brain("refs", "Lock", "--kind", "call", *LONG_WAIT).out == "src/user.py:5 in use: Lock().release()\n"
+    grouped = agent_brain("refs", "Lock", "--by-file").out.splitlines()
+    assert grouped == ["src/user.py", "  1: from locking import Lock", "  5 in use: Lock().release()"]
+    user.unlink()
+    assert agent_brain("refs", "Lock", *LONG_WAIT).out == ""
+
+
+def test_outline_prints_lines_and_signatures(indexed):
+    assert indexed("outline", "locking.py", cwd=indexed.project / "src").out.splitlines() == [
+        "locking.py",
+        "4-9 class Lock — A lock on a file.",
+        "  7-9 def release(self) -> None — Free the lock, so that the next one in the queue may enter the turnstile.",
+    ]
+    listing = indexed("outline").out.splitlines()
+    assert listing[0] == "src/  1 file"
+    assert any(line.endswith(": turnip") for line in listing)
+    assert not any(ESCAPE in line for line in listing)
+    assert "guide.md" in listing
+
+
+def test_symbol_commands_refuse_bad_input(indexed):
+    cases = {
+        ("def", "x" * 301): 4,
+        ("def", ""): 4,
+        ("refs", "x", "--path", "../"): 2,
+        ("refs", "x", "--kind", "jump"): 2,
+        ("outline", "../"): 2,
+        ("outline", "missing"): 4,
+        ("outline", "src", "--limit", "0"): 2,
+    }
+    for arguments, code in cases.items():
+        refused = indexed(*arguments)
+        assert (refused.code, refused.out) == (code, ""), arguments
+        assert len(refused.error_lines) >= 2
