@@ -7,11 +7,13 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from agent_brain_server.search import signals
 from agent_brain_server.search.fusion import choose_alpha, fuse_scores, normalize_bm25, normalize_cosines
 from agent_brain_server.search.parsed_query import ParsedQuery, parse_query
+from agent_brain_server.search.qualified_name import NameMatch
 from agent_brain_server.types import ChunkMetadata, Hit, RankedChunk, SearchMode, Signal, SourceType
 
 
@@ -67,11 +69,16 @@ NEUTRAL_WEIGHTS = RankingWeights(
 )
 """Weights that leave the fused scores unchanged, as the baseline of benchmarks."""
 
+DEFINITION_BONUS = 3.0
+"""Added for each degree of `NameMatch`: more than all other signals together, so that definitions come first."""
+
 _Weighted = tuple[str, float, float]
 """Name, value and weight of a signal."""
 
 _SortKey = tuple[float, str, int, int, int]
 """Negated score, then path, line and key to break ties, then the chunk's rank within its file (0 is best)."""
+
+NO_DEFINITIONS: Mapping[int, NameMatch] = MappingProxyType({})
 
 
 class _FileScore(NamedTuple):
@@ -91,6 +98,7 @@ def rank_candidates(
     alpha: float | None,
     mode: SearchMode,
     source_types: Collection[SourceType] = (),
+    defining: Mapping[int, NameMatch] = NO_DEFINITIONS,
     weights: RankingWeights = DEFAULT_WEIGHTS,
     explain: bool = False,
     limit: int | None = None,
@@ -106,6 +114,8 @@ def rank_candidates(
             hits.
         mode: "bm25" and "vector" use one retriever alone.
         source_types: The kinds of files that the request is restricted to. A single kind is not penalized.
+        defining: The chunks that define the name which the query consists of, by key. They come first, and need not
+            be among the hits.
         weights: Weights of the signals.
         explain: Include a score breakdown for each result.
         limit: Maximum number of results; `None` returns all.
@@ -118,7 +128,8 @@ def rank_candidates(
     if parsed.is_symbol:
         alpha = _scale_share(alpha, weights.name_vector_factor)
     fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
-    scorer = _Scorer(parsed, fused, metadata, _lift_penalty(weights, source_types))
+    fused.update({key: 0.0 for key in defining if key in metadata and key not in fused})
+    scorer = _Scorer(parsed, fused, metadata, defining, _lift_penalty(weights, source_types))
     return [
         RankedChunk(
             metadata=metadata[key],
@@ -138,6 +149,7 @@ class _Scorer:
         query: The parsed query.
         fused: Fused score by chunk key.
         metadata: Metadata of each of these chunks.
+        defining: The chunks that define the name which the query consists of.
         weights: Weights of the signals.
     """
 
@@ -146,11 +158,13 @@ class _Scorer:
         query: ParsedQuery,
         fused: Mapping[int, float],
         metadata: Mapping[int, ChunkMetadata],
+        defining: Mapping[int, NameMatch],
         weights: RankingWeights,
     ) -> None:
         self._query = query
         self._fused = fused
         self._metadata = metadata
+        self._defining = defining
         self._weights = weights
         self._files, evidence = _group_by_file(fused, metadata)
         self._file_scores = _score_files(query, self._files, evidence, weights)
@@ -165,7 +179,7 @@ class _Scorer:
 
         The chunks of a file after its best one are penalized, so that an answer covers several files.
         """
-        fused, decay = self._fused, self._weights.decay
+        fused, defining, decay = self._fused, self._defining, self._weights.decay
         has_names = bool(self._query.names)
         for path, chunks in self._files.items():
             file_score = self._file_scores[path]
@@ -177,11 +191,12 @@ class _Scorer:
                 if has_names or source_type == "doc":
                     for _, value, weight in self._chunk_signals(chunk):
                         score += weight * value
-                scored.append((-score * factor if score > 0 else -score, chunk.start_line, chunk.key))
+                match = -defining.get(chunk.key, 0)  # negated, as all scores here
+                scored.append((match, -score * factor if score > 0 else -score, chunk.start_line, chunk.key))
             scored.sort()
-            for rank, (negated, start_line, key) in enumerate(scored):
+            for rank, (match, negated, start_line, key) in enumerate(scored):
                 decayed = negated * decay**rank if negated < 0 else negated
-                yield (decayed, path, start_line, key, rank)
+                yield (decayed + DEFINITION_BONUS * match, path, start_line, key, rank)
 
     def explain(self, key: int, rank: int) -> Iterator[Signal]:
         """Yield the non-zero terms that add up to a chunk's score.
@@ -203,6 +218,8 @@ class _Scorer:
             if scaled != score:
                 yield Signal(name, 1.0, scaled - score)
             score = scaled
+        if match := self._defining.get(key):
+            yield Signal("is_definition", float(match), DEFINITION_BONUS * match)
 
     def _chunk_signals(self, chunk: ChunkMetadata) -> tuple[_Weighted, ...]:
         """Return the signals of one chunk: of its heading in a document, of its definitions in code."""

@@ -29,6 +29,7 @@ from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.services.answer_format import write_answer
 from agent_brain_server.services.freshness import Barrier, ChangeSource
 from agent_brain_server.services.metrics import Metrics
+from agent_brain_server.services.name_lookup import find_defining
 from agent_brain_server.storage.document_store import LAST_INDEXED_META, DocumentStore
 from agent_brain_server.support.text import count_hidden
 from agent_brain_server.support.tokens import find_subject
@@ -298,7 +299,8 @@ class QueryService:
         else:
             vector_hits = self._search_vectors(request, allowed) if request.mode != "bm25" else []
         with self._metrics.time_stage("facts"):
-            metadata = self._documents.metadata_by_keys({hit.key for hit in (*bm25_hits, *vector_hits)})
+            defining = find_defining(self._documents, request.query, allowed)
+            metadata = self._documents.metadata_by_keys({*defining, *(hit.key for hit in (*bm25_hits, *vector_hits))})
         with self._metrics.time_stage("rank"):
             return rank_candidates(
                 request.query,
@@ -308,6 +310,7 @@ class QueryService:
                 alpha=request.alpha,
                 mode=request.mode,
                 source_types=request.source_types,
+                defining=defining,
                 explain=request.explain,
                 limit=limit,
             )

@@ -1,9 +1,10 @@
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
-from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, NEUTRAL_WEIGHTS, rank_candidates
+from agent_brain_server.search.qualified_name import NameMatch
+from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, DEFINITION_BONUS, NEUTRAL_WEIGHTS, rank_candidates
 from agent_brain_server.types import ChunkMetadata, Hit
 
 
@@ -133,6 +134,35 @@ def test_rank_does_not_depend_on_keys():
         hits = sorted((Hit(key, scores[at]) for at, key in enumerate(order_of_keys)), key=lambda hit: hit.key)
         answers.append([(i.metadata.path, i.metadata.start_line, i.score) for i in rank(hits, known=known)])
     assert answers[0] == answers[1]
+
+
+def test_definition_bonus_exceeds_other_signals():
+    weights = [getattr(DEFAULT_WEIGHTS, field.name) for field in fields(DEFAULT_WEIGHTS)]
+    factors = ("factor", "decay")
+    summands = [w for w, f in zip(weights, fields(DEFAULT_WEIGHTS), strict=True) if not f.name.endswith(factors)]
+    most, least = 1 + sum(w for w in summands if w > 0), sum(w for w in summands if w < 0)
+    assert most - least < DEFINITION_BONUS
+
+
+def test_rank_definitions_by_match():
+    known = [
+        metadata(1, "a.py"),
+        metadata(2, "tests/test_a.py", source_type="test"),
+        metadata(3, "examples/old/a.py"),
+        metadata(4, "b.py"),
+    ]
+    defining = {2: NameMatch.COMPLETE, 3: NameMatch.NAME, 4: NameMatch.IGNORE_CASE, 99: NameMatch.COMPLETE}
+    ranked = rank([Hit(1, 9.0), Hit(4, 8.0)], known=known, query="parse", defining=defining, explain=True)
+    assert order(ranked) == [2, 3, 4, 1]
+    assert [item.score for item in ranked] == sorted((item.score for item in ranked), reverse=True)
+    for item in ranked:
+        assert item.score == pytest.approx(sum(signal.contribution for signal in item.signals))
+
+
+def test_rank_definition_leads_its_file():
+    known = [metadata(1, "a.py"), metadata(2, "a.py"), metadata(3, "b.py")]
+    ranked = rank([Hit(1, 9.0), Hit(3, 5.0)], known=known, query="parse", defining={2: NameMatch.COMPLETE})
+    assert order(ranked) == [2, 3, 1]
 
 
 def test_rank_further_chunks_decay():
