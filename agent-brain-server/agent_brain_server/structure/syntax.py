@@ -168,6 +168,8 @@ class Definitions:
         self._by_node = by_node
         self._ordered = sorted(by_node.values(), key=lambda definition: definition.row)
         self._rows = [definition.row for definition in self._ordered]
+        self._nested = list(by_node.values())  # `find_definitions` adds outer ones first
+        self._starts = [definition.node.start_byte for definition in self._nested]
 
     @property
     def nodes(self) -> Collection[DefiningNode]:
@@ -177,6 +179,10 @@ class Definitions:
     def of_node(self, node: Node) -> DefiningNode | None:
         """Return the definition that a node makes, or `None`."""
         return self._by_node.get(node.id)
+
+    def inside(self, start: int, end: int) -> Sequence[DefiningNode]:
+        """Return the definitions in the bytes of [start, end), in the order of the file, outer ones first."""
+        return self._nested[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
 
     def find_symbols(self, start: int, end: int) -> tuple[str, ...]:
         """Return the symbols defined in the rows of [start, end), outermost first."""

@@ -52,7 +52,7 @@ def encode_file(file: FileChunks) -> dict[str, Any]:
         "source_type": file.source_type,
         "limit": file.limit,
         "chunks": [
-            [c.id, c.text, c.start_line, c.end_line, c.symbols, c.heading, c.context, c.part, c.parts]
+            [c.id, c.text, c.start_line, c.end_line, c.symbols, c.heading, [*map(list, c.context)], c.part, c.parts]
             for c in file.chunks
         ],
         "facts": _encode_facts(file.facts),

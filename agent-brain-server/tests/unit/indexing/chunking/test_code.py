@@ -7,7 +7,7 @@ from agent_brain_server.indexing.chunking.code import chunk_source, parse_source
 from agent_brain_server.indexing.chunking.source_lines import Limits, SourceLines, estimate_tokens
 from agent_brain_server.indexing.files.file_types import detect_language
 from agent_brain_server.structure.syntax import SlowSyntaxError
-from agent_brain_server.types import SourceText
+from agent_brain_server.types import ContextLine, SourceText
 
 SAMPLES = sorted((Path(__file__).parents[3] / "data" / "code").iterdir())
 
@@ -55,7 +55,7 @@ def test_chunk_source_splits_only_large_classes():
     pieces = cut(f"{small}\n\n{large}")
     assert [(piece.symbols, piece.heading) for piece in pieces] == [
         (("Small", "f"), None),
-        (("Large",), "class Large"),
+        (("Large",), None),
         (("first",), "class Large"),
         (("second",), "class Large"),
         (("third",), "class Large"),
@@ -66,10 +66,18 @@ def test_chunk_source_splits_only_large_classes():
 def test_chunk_source_splits_long_function_at_statements():
     text = "class C:\n" + function("long", 60, "    ") + "\n" + function("short", 30, "    ")
     pieces = cut(text)
-    assert len(pieces) > 3
-    assert pieces[0].heading == "class C"
-    assert {piece.heading for piece in pieces[1:-1]} == {"class C > def long"}
-    assert pieces[-1].symbols == ("short",)
+    assert [(piece.symbols, piece.heading, piece.part, piece.parts) for piece in pieces] == [
+        (("C",), None, 1, 1),
+        (("long",), "class C", 1, 2),
+        ((), "class C > def long", 2, 2),
+        (("short",), "class C", 1, 1),
+    ]
+    assert [piece.context for piece in pieces] == [
+        (ContextLine(2, "def long(self)"), ContextLine(64, "def short(self)")),
+        (),
+        (ContextLine(2, "def long(self)"),),
+        (),
+    ]
     assert all(estimate_tokens(piece.text) <= 512 for piece in pieces)
 
 
