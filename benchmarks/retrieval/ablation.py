@@ -43,6 +43,14 @@ def without(setting: Setting, name: str) -> Setting:
     return replace(setting, weights=replace(setting.weights, **{name: getattr(NEUTRAL_WEIGHTS, name)}))
 
 
+def measure_names_first(evaluated: Sequence[EvaluatedRepository]) -> dict[SearchMode, float]:
+    """Return the loss of NDCG@10 by mode if the definitions of a name do not come first."""
+    return {
+        mode: score_setting(evaluated, Setting(mode)) - score_setting(evaluated, Setting(mode, names_first=False))
+        for mode in ABLATED_MODES
+    }
+
+
 def measure_neutral(evaluated: Sequence[EvaluatedRepository]) -> dict[SearchMode, float]:
     """Return NDCG@10 by mode with all weights neutral: the fused scores alone."""
     return {mode: score_setting(evaluated, Setting(mode, weights=NEUTRAL_WEIGHTS)) for mode in ABLATED_MODES}

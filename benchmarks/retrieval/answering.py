@@ -1,12 +1,14 @@
 """Answers of the product, and their candidates, kept to rank them with other weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent_brain_server.indexing.chunking.source_lines import estimate_tokens
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
+from agent_brain_server.search.qualified_name import NameMatch
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, RankingWeights, rank_candidates
+from agent_brain_server.services.name_lookup import find_defining
 from agent_brain_server.services.query_service import POOL_SIZE
 from agent_brain_server.types import ChunkMetadata, Hit, SearchMode, SourceType
 from benchmarks.retrieval.scoring import DEPTH, Passage
@@ -21,10 +23,12 @@ class Answer:
     Attributes:
         passages: Lines of each result.
         tokens: Number of tokens of each result.
+        copies: Lines elsewhere with the text of a result.
     """
 
     passages: tuple[Passage, ...]
     tokens: tuple[int, ...]
+    copies: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +39,21 @@ class Candidates:
     bm25_hits: tuple[Hit, ...]
     vector_hits: tuple[Hit, ...]
     metadata: Mapping[int, ChunkMetadata]
+    defining: Mapping[int, NameMatch] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A way of ranking."""
+    """A way of ranking.
+
+    Attributes:
+        names_first: Whether the definitions of a name come first.
+    """
 
     mode: SearchMode = "hybrid"
     alpha: float | None = None
     weights: RankingWeights = DEFAULT_WEIGHTS
+    names_first: bool = True
 
 
 def ask(bundle: ProjectServices, query: str, mode: SearchMode, source_types: tuple[SourceType, ...] = ()) -> Answer:
@@ -53,6 +63,7 @@ def ask(bundle: ProjectServices, query: str, mode: SearchMode, source_types: tup
     return Answer(
         tuple(Passage(result.source, result.start_line, result.end_line) for result in results),
         tuple(estimate_tokens(result.text) for result in results),
+        tuple(Passage(copy.source, copy.start_line, copy.end_line) for result in results for copy in result.copies),
     )
 
 
@@ -61,8 +72,9 @@ def gather_candidates(bundle: ProjectServices, query: str) -> Candidates:
     bm25 = bundle.bm25.search(query, POOL_SIZE)
     nearest = bundle.vectors.search(bundle.embedder.embed(query), POOL_SIZE)
     vector = tuple(hit for hit in nearest if hit.score >= 0)
-    metadata = bundle.documents.metadata_by_keys({hit.key for hit in (*bm25, *vector)})
-    return Candidates(query, tuple(bm25), vector, metadata)
+    defining = find_defining(bundle.documents, query, None)
+    metadata = bundle.documents.metadata_by_keys({*defining, *(hit.key for hit in (*bm25, *vector))})
+    return Candidates(query, tuple(bm25), vector, metadata, defining)
 
 
 def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
@@ -75,16 +87,25 @@ def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
         alpha=setting.alpha,
         mode=setting.mode,
         weights=setting.weights,
+        defining=candidates.defining if setting.names_first else {},
     )
     return tuple(Passage(r.metadata.path, r.metadata.start_line, r.metadata.end_line) for r in ranked[:DEPTH])
 
 
 def require_agreement(candidates: Candidates, answers: Mapping[SearchMode, Answer]) -> None:
-    """Check that ranking the candidates here gives the answer of the product.
+    """Check that the answer of the product shows the candidates that are ranked best here.
+
+    The product joins results that touch and lists equal texts once, so it may return fewer and longer ones.
 
     Raises:
         ValueError: The rankings differ: the product does something that this module lacks.
     """
     for mode, answer in answers.items():
-        if rank(candidates, Setting(mode)) != answer.passages:
+        shown = (*answer.passages, *answer.copies)
+        if not all(any(is_inside(each, other) for other in shown) for each in rank(candidates, Setting(mode))):
             raise ValueError(f"{candidates.query!r} has another answer than its ranked candidates, in mode {mode}")
+
+
+def is_inside(inner: Passage, outer: Passage) -> bool:
+    """Return whether a passage is part of another one."""
+    return inner.path == outer.path and outer.start_line <= inner.start_line and inner.end_line <= outer.end_line

@@ -93,10 +93,11 @@ def _format_ablation(figures: dict[str, Any]) -> list[str]:
         [f"`{name}`", f"{weights[name]:g}", *map(show, (loss["hybrid"], loss["bm25"]))]
         for name, loss in ablation["losses"].items()
     ]
+    names_first = ["definitions of a name first", "", *map(show, ablation["names_first"].values())]
     neutral = [show(figures["total"][mode] - ablation["neutral"][mode]) for mode in ("hybrid", "bm25")]
     return [
         "Loss of NDCG@10 when one weight of `search/ranking.py` is disabled:",
-        format_table([["weight", "set to", "hybrid", "bm25"], *rows, ["all", "", *neutral]]),
+        format_table([["weight", "set to", "hybrid", "bm25"], *rows, names_first, ["all weights", "", *neutral]]),
         f"NDCG@10 by `alpha`, the weight of the vectors in hybrid mode (default {weights['alpha']:g}):",
         format_alphas(ablation["alphas"]),
     ]

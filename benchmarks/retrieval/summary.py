@@ -9,7 +9,7 @@ from typing import Any
 
 from agent_brain_server.search.fusion import DEFAULT_ALPHA
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS
-from benchmarks.retrieval.ablation import measure_alphas, measure_losses, measure_neutral
+from benchmarks.retrieval.ablation import measure_alphas, measure_losses, measure_names_first, measure_neutral
 from benchmarks.retrieval.answering import MODES
 from benchmarks.retrieval.cross_validation import Fold, cross_validate, mean_of_folds
 from benchmarks.retrieval.evaluation import EvaluatedQuery, EvaluatedRepository
@@ -43,6 +43,7 @@ def summarize(evaluated: Sequence[EvaluatedRepository], *, folds: int) -> dict[s
         "published": mean_published(evaluated),
         "ablation": {
             "losses": measure_losses(evaluated),
+            "names_first": measure_names_first(evaluated),
             "neutral": measure_neutral(evaluated),
             "alphas": measure_alphas(evaluated),
         },

@@ -77,7 +77,7 @@ SOURCES = {
     "ParseHeaderError": "src/http/parser.py",
     "build_request": "tests/test_parser.py",
 }
-"""Where each name is defined."""
+"""Source of each definition, by query."""
 
 
 @pytest.fixture
