@@ -13,7 +13,7 @@ from tree_sitter import Node, Query, QueryCursor, Tree
 from agent_brain_server.structure.heads import Heads
 from agent_brain_server.structure.ranges import Ranges
 from agent_brain_server.structure.reference_queries import MEMBER_CONDITIONS, REFERENCE_QUERIES
-from agent_brain_server.structure.references import find_references
+from agent_brain_server.structure.references import Scopes, find_references
 from agent_brain_server.structure.syntax import Definitions, load_grammar, unqualify
 from agent_brain_server.support.limits import uncounted_cpu
 from agent_brain_server.types import NAMELESS_KINDS, Definition, SyntaxFacts
@@ -24,6 +24,12 @@ MAX_QUALIFIED_NAME = 300  # characters; deeper nesting is generated or hostile
 
 FUNCTION_KINDS = frozenset({"constructor", "def", "fn", "fun", "func", "function", "init", "macro", "method", "test"})
 """Kinds of definitions in which variables are local."""
+
+VARIABLE_KINDS = frozenset({"const", "property", "val", "var", "variable"})
+"""Kinds of members that are local variables in a function."""
+
+PROMOTED_KIND = "promoted"
+"""Kind of a parameter of a constructor that is also a field of the class."""
 
 QUALIFYING_GRAMMARS = frozenset({"javascript", "lua", "tsx", "typescript"})
 """Grammars in which the names before a defined name are not part of the name's node."""
@@ -60,12 +66,16 @@ def extract_facts(tree: Tree, data: bytes, grammar: str, definitions: Definition
     captures = QueryCursor(_load_query(grammar)).captures(tree.root_node)
     heads = Heads(data, captures)
     found = sorted([*_list_defining(definitions, data, grammar), *_find_members(captures, data, grammar, definitions)])
-    kept = _omit_locals(found)[:MAX_DEFINITIONS]
-    names = {item.name_end for item, _ in kept if item.kind not in NAMELESS_KINDS}
-    spans = [(item.start, -item.reversed_end) for item, _ in kept]
+    kept, omitted = _omit_locals(found)
+    scopes = Scopes(
+        spans=[(item.start, -item.reversed_end) for item, _ in kept],
+        parents=[parent for _, parent in kept],
+        names={item.name_end for item, _ in kept if item.kind not in NAMELESS_KINDS},
+        variables=omitted,
+    )
     return SyntaxFacts(
         definitions=tuple(_make_definitions(kept, heads)),
-        references=find_references(captures, data, grammar, spans, names, heads.line_starts),
+        references=find_references(captures, data, grammar, scopes, heads.line_starts),
         is_partial=tree.root_node.has_error,
     )
 
@@ -115,7 +125,7 @@ def _find_members(captures: Captures, data: bytes, grammar: str, definitions: De
             node = name if index is None else nodes[index]
             if start not in known and end - start <= MAX_NAME_CHARACTERS and condition.match(data, node.start_byte):
                 known.add(start)
-                text = data[start:end].decode("utf-8", "replace").lstrip(":@$")
+                text = data[start:end].decode("utf-8", "replace").lstrip(":@$").partition("=")[0]
                 if text:
                     yield _Found(node.start_byte, -node.end_byte, start, end, kind, text, node, is_member=True)
 
@@ -124,19 +134,32 @@ def _outer_first(node: Node) -> tuple[int, int]:
     return node.start_byte, -node.end_byte
 
 
-def _omit_locals(found: Iterable[_Found]) -> list[tuple[_Found, int | None]]:
-    """Return the definitions without local variables, each with the index of the enclosing definition."""
+def _omit_locals(found: Iterable[_Found]) -> tuple[list[tuple[_Found, int | None]], list[tuple[int, int]]]:
+    """Split the definitions from the local variables.
+
+    Returns:
+        The definitions, each with the index of the enclosing one; start and end of the variables' names.
+    """
     kept: list[tuple[_Found, int | None]] = []
+    omitted: list[tuple[int, int]] = []
     enclosing: list[int] = []
     for item in found:
         while enclosing and -kept[enclosing[-1]][0].reversed_end <= item.start:
             enclosing.pop()
         parent = enclosing[-1] if enclosing else None
-        if item.is_member and parent is not None and kept[parent][0].kind in FUNCTION_KINDS:
-            continue
-        enclosing.append(len(kept))
-        kept.append((item, parent))
-    return kept
+        if item.kind == PROMOTED_KIND and parent is not None:
+            kept.append((item._replace(kind="field"), kept[parent][1]))
+        elif item.is_member and parent is not None and _is_local(item, kept[parent][0]):
+            if item.kind in VARIABLE_KINDS:
+                omitted.append((item.name_start, item.name_end))
+        elif len(kept) < MAX_DEFINITIONS:
+            enclosing.append(len(kept))
+            kept.append((item, parent))
+    return kept, omitted
+
+
+def _is_local(item: _Found, parent: _Found) -> bool:
+    return parent.kind in FUNCTION_KINDS and item.kind not in FUNCTION_KINDS
 
 
 def _make_definitions(kept: Iterable[tuple[_Found, int | None]], heads: Heads) -> list[Definition]:

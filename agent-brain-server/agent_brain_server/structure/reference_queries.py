@@ -2,7 +2,10 @@
 
 Their captures are:
 
-- `use`: a name; `call` or `inherit`: a name that is also a `use`, with its kind; `skip`: a name that is no reference;
+- `bare`: a name that may be a local variable; `use`: a name that may not, of which some are also `bare`;
+- `call` or `inherit`: a name that is also one of these, with its kind;
+- `local`: a parameter or local variable, whose `bare` uses in the definition around it are no references;
+- `global`: a name that is not local in spite of that; `dollar`: a variable, which is local in every definition;
 - `text`: a node in which all words are names, such as the body of a macro;
 - `imports`, `inherits`: nodes in which every `use` is of that kind, except inside a node of `plain`;
 - `comment`, `leading`: nodes that belong to the definition in the next row;
@@ -16,7 +19,8 @@ A string is no reference, even in a list of exported names; interpolated code an
 from agent_brain_server.types import ReferenceKind
 
 JAVASCRIPT = """
-[(identifier) (property_identifier) (private_property_identifier) (shorthand_property_identifier)
+(identifier) @bare
+[(property_identifier) (private_property_identifier) (shorthand_property_identifier)
  (shorthand_property_identifier_pattern)] @use
 (call_expression function: [(identifier) @call (member_expression property: (_) @call)])
 (new_expression constructor: [(identifier) @call (member_expression property: (_) @call)])
@@ -30,9 +34,22 @@ JAVASCRIPT = """
           (variable_declaration (variable_declarator name: (identifier) @variable.name) @variable)
           (export_statement (lexical_declaration (variable_declarator name: (identifier) @variable.name) @variable))
           (export_statement (variable_declaration (variable_declarator name: (identifier) @variable.name) @variable))])
+(program [(lexical_declaration (variable_declarator name: (array_pattern (identifier) @variable.name) @variable))
+          (lexical_declaration (variable_declarator name: (object_pattern [
+              (shorthand_property_identifier_pattern) @variable.name
+              (pair_pattern value: (identifier) @variable.name)]) @variable))])
+(function_expression name: (identifier) @function.name) @function
 (variable_declarator value: (object (pair key: (property_identifier) @property.name) @property))
 (assignment_expression right: (object (pair key: (property_identifier) @property.name) @property))
 (export_statement value: (object (pair key: (property_identifier) @property.name) @property))
+(arrow_function parameter: (identifier) @local)
+(rest_pattern (identifier) @local)
+(array_pattern (identifier) @local)
+(shorthand_property_identifier_pattern) @local
+(object_pattern (pair_pattern value: (identifier) @local))
+(variable_declarator name: (identifier) @local)
+(for_in_statement left: (identifier) @local)
+(catch_clause parameter: (identifier) @local)
 """
 
 JSX = """
@@ -41,6 +58,9 @@ JSX = """
 """
 
 TYPESCRIPT = """
+(program (ambient_declaration [
+    (lexical_declaration (variable_declarator name: (identifier) @variable.name) @variable)
+    (variable_declaration (variable_declarator name: (identifier) @variable.name) @variable)]))
 (type_identifier) @use
 [(extends_clause) (implements_clause) (extends_type_clause)] @inherits
 (type_arguments) @plain
@@ -48,12 +68,15 @@ TYPESCRIPT = """
 (property_signature name: (_) @property.name) @property
 (enum_body name: (_) @enumerator.name)
 (enum_assignment name: (_) @enumerator.name) @enumerator
-(required_parameter (accessibility_modifier) pattern: (identifier) @field.name) @field
-(optional_parameter (accessibility_modifier) pattern: (identifier) @field.name) @field
+(required_parameter (accessibility_modifier) pattern: (identifier) @promoted.name) @promoted
+(optional_parameter (accessibility_modifier) pattern: (identifier) @promoted.name) @promoted
+(required_parameter pattern: (identifier) @local)
+(optional_parameter pattern: (identifier) @local)
 """
 
 C = """
-[(identifier) (field_identifier) (type_identifier)] @use
+(identifier) @bare
+[(field_identifier) (type_identifier)] @use
 (call_expression function: [(identifier) @call (field_expression field: (_) @call)])
 (preproc_arg) @text
 (comment) @comment
@@ -75,6 +98,9 @@ C = """
   (pointer_declarator declarator: (type_identifier) @typedef.name)))) @typedef
 (type_definition declarator: (function_declarator declarator: (type_identifier) @typedef.name)) @typedef
 (preproc_def name: (_) @macro.name) @macro
+(parameter_declaration declarator: (identifier) @local)
+(parameter_declaration declarator: (_ declarator: (identifier) @local))
+(parameter_declaration declarator: (_ declarator: (_ declarator: (identifier) @local)))
 """
 
 CPP = """
@@ -95,13 +121,21 @@ CPP = """
 (base_class_clause) @inherits
 (template_argument_list) @plain
 (template_declaration ["template" (template_parameter_list)] @leading)
+(qualified_identifier name: (identifier) @use)
+(field_declaration declarator: (reference_declarator (field_identifier) @field.name)) @field
+(declaration declarator: (reference_declarator (identifier) @variable.name)) @variable
+(namespace_alias_definition name: (_) @namespace.name) @namespace
+(parameter_declaration declarator: (reference_declarator (identifier) @local))
+(optional_parameter_declaration declarator: (identifier) @local)
+(optional_parameter_declaration declarator: (_ (identifier) @local))
+(for_range_loop declarator: [(identifier) @local (_ (identifier) @local)])
 """
 
 REFERENCE_QUERIES: dict[str, str] = {
     "c": C,
     "cpp": C + CPP,
     "csharp": """
-(identifier) @use
+(identifier) @bare
 (invocation_expression function: [
     (identifier) @call
     (generic_name (identifier) @call)
@@ -125,6 +159,20 @@ REFERENCE_QUERIES: dict[str, str] = {
 (enum_member_declaration name: (_) @enumerator.name) @enumerator
 (destructor_declaration name: (_) @method.name) @method
 (file_scoped_namespace_declaration name: (_) @namespace.name)
+(member_access_expression name: [(identifier) @use (generic_name (identifier) @use)])
+(member_binding_expression name: [(identifier) @use (generic_name (identifier) @use)])
+(qualified_name name: (identifier) @use)
+(initializer_expression (assignment_expression left: (identifier) @use))
+(argument name: (identifier) @use)
+(parameter name: (identifier) @local)
+(lambda_expression parameters: (_) @local)
+(local_declaration_statement (variable_declaration (variable_declarator name: (identifier) @local)))
+(foreach_statement left: (identifier) @local)
+(catch_declaration name: (identifier) @local)
+(declaration_expression name: (identifier) @local)
+(declaration_pattern name: (identifier) @local)
+(using_statement (variable_declaration (variable_declarator name: (identifier) @local)))
+(for_statement (variable_declaration (variable_declarator name: (identifier) @local)))
 """,
     "elixir": """
 (identifier) @use
@@ -144,7 +192,8 @@ REFERENCE_QUERIES: dict[str, str] = {
     (binary_operator left: [(identifier) @type.name (call target: (identifier) @type.name)])])))) @type
 """,
     "go": """
-[(identifier) (field_identifier) (type_identifier) (package_identifier)] @use
+(identifier) @bare
+[(field_identifier) (type_identifier) (package_identifier)] @use
 (call_expression function: [
     (identifier) @call
     (selector_expression field: (_) @call)
@@ -162,9 +211,15 @@ REFERENCE_QUERIES: dict[str, str] = {
 (field_declaration name: (_) @field.name) @field
 (const_spec name: (_) @const.name) @const
 (var_spec name: (_) @var.name) @var
+(keyed_element . (literal_element (identifier) @use))
+(parameter_declaration name: (identifier) @local)
+(variadic_parameter_declaration name: (identifier) @local)
+(short_var_declaration left: (expression_list (identifier) @local))
+(range_clause left: (expression_list (identifier) @local))
 """,
     "haskell": """
-[(variable) (name) (constructor) (module_id) (operator)] @use
+(variable) @bare
+[(name) (constructor) (module_id) (operator)] @use
 (apply function: [(variable) @call (qualified id: (variable) @call) (constructor) @call])
 (infix operator: (infix_id (_) @call))
 (import) @imports
@@ -172,18 +227,23 @@ REFERENCE_QUERIES: dict[str, str] = {
 (deriving) @inherits
 [(comment) (haddock)] @comment
 [(signature) (pragma)] @leading
-(data_constructor constructor: (prefix name: (_) @constructor.name)) @constructor
-(data_constructor constructor: (record name: (_) @constructor.name)) @constructor
-(data_constructor constructor: (infix operator: (_) @constructor.name)) @constructor
-(newtype_constructor name: (_) @constructor.name) @constructor
-(gadt_constructor name: (_) @constructor.name) @constructor
+(data_constructor constructor: (prefix name: (_) @variant.name)) @variant
+(data_constructor constructor: (record name: (_) @variant.name)) @variant
+(data_constructor constructor: (infix operator: (_) @variant.name)) @variant
+(newtype_constructor name: (_) @variant.name) @variant
+(gadt_constructor name: (_) @variant.name) @variant
 (field name: (field_name (variable) @field.name)) @field
 (type_family name: (_) @type.name) @type
 (header module: (module (module_id) @module.name .))
+(patterns (variable) @local)
+(patterns (_ (variable) @local))
+(field_name (variable) @use)
+(qualified id: (variable) @use)
 """,
     "java": """
-[(identifier) (type_identifier)] @use
-(method_invocation name: (_) @call)
+(identifier) @bare
+(type_identifier) @use
+(method_invocation name: (_) @use @call)
 (object_creation_expression type: [
     (type_identifier) @call
     (scoped_type_identifier (type_identifier) @call .)
@@ -199,14 +259,27 @@ REFERENCE_QUERIES: dict[str, str] = {
 (annotation_type_element_declaration name: (_) @method.name) @method
 (record_declaration parameters: (formal_parameters (formal_parameter name: (_) @field.name) @field))
 (constant_declaration declarator: (variable_declarator name: (_) @field.name)) @field
+(field_access field: (identifier) @use)
+(scoped_identifier (identifier) @use)
+(method_reference (identifier) @use .)
+(element_value_pair key: (identifier) @use)
+(formal_parameter name: (identifier) @local)
+(spread_parameter (variable_declarator name: (identifier) @local))
+(local_variable_declaration declarator: (variable_declarator name: (identifier) @local))
+(enhanced_for_statement name: (identifier) @local)
+(catch_formal_parameter name: (identifier) @local)
+(resource name: (identifier) @local)
+(lambda_expression parameters: (identifier) @local)
+(inferred_parameters (identifier) @local)
 """,
     "javascript": JAVASCRIPT
     + JSX
     + """
+(formal_parameters [(identifier) @local (assignment_pattern left: (identifier) @local)])
 (field_definition property: (_) @field.name) @field
 """,
     "kotlin": """
-(identifier) @use
+(identifier) @bare
 (call_expression . [(identifier) @call (navigation_expression (identifier) @call .)])
 (constructor_invocation (user_type (identifier) @call .))
 (annotation (user_type (identifier) @call .))
@@ -220,9 +293,15 @@ REFERENCE_QUERIES: dict[str, str] = {
 (property_declaration (multi_variable_declaration (variable_declaration (identifier) @property.name))) @property
 (class_parameter ["val" "var"] (identifier) @property.name) @property
 (enum_entry . (modifiers)? . (identifier) @enumerator.name) @enumerator
+(navigation_expression (_) (identifier) @use .)
+(value_argument . (identifier) @use "=")
+(user_type (identifier) @use)
+(parameter (identifier) @local)
+(lambda_parameters (variable_declaration (identifier) @local))
+(for_statement (variable_declaration (identifier) @local))
 """,
     "lua": """
-(identifier) @use
+(identifier) @bare
 (function_call name: [
     (identifier) @call
     (dot_index_expression field: (identifier) @call)
@@ -234,6 +313,12 @@ REFERENCE_QUERIES: dict[str, str] = {
     (identifier) @variable.name
     (dot_index_expression field: (identifier) @variable.name)])) @variable
 (variable_declaration (variable_list name: (identifier) @variable.name)) @variable
+(dot_index_expression field: (identifier) @use)
+(method_index_expression method: (identifier) @use)
+(field name: (identifier) @use)
+(parameters name: (identifier) @local)
+(for_generic_clause (variable_list name: (identifier) @local))
+(for_numeric_clause name: (identifier) @local)
 """,
     "php": """
 (name) @use
@@ -249,15 +334,17 @@ REFERENCE_QUERIES: dict[str, str] = {
 (comment) @comment
 (attribute_list) @leading
 (property_element name: (variable_name (name) @property.name)) @property
-(property_promotion_parameter name: (variable_name (name) @property.name)) @property
+(property_promotion_parameter name: (variable_name (name) @promoted.name)) @promoted
 (enum_case name: (name) @enumerator.name) @enumerator
 (program (expression_statement (assignment_expression left: (variable_name (name) @variable.name)) @variable))
 (namespace_use_clause alias: (name) @alias.name) @alias
 (const_element . (name) @const.name) @const
 (namespace_definition name: (_) @namespace.name)
+(variable_name (name) @dollar)
+(scoped_property_access_expression name: (variable_name (name) @use))
 """,
     "python": """
-(identifier) @use
+(identifier) @bare
 (call function: [(identifier) @call (attribute attribute: (identifier) @call)])
 (decorator [(identifier) @call (attribute attribute: (identifier) @call)])
 (class_definition superclasses: (argument_list [
@@ -275,9 +362,26 @@ REFERENCE_QUERIES: dict[str, str] = {
 (expression_statement (assignment left: (pattern_list (identifier) @variable.name))) @variable
 (expression_statement (assignment left: (tuple_pattern (identifier) @variable.name))) @variable
 (assignment right: (assignment left: (identifier) @variable.name) @variable)
+(attribute attribute: (identifier) @use)
+(keyword_argument name: (identifier) @use)
+(parameters [
+    (identifier) @local
+    (default_parameter name: (identifier) @local)
+    (typed_parameter . [(identifier) @local (list_splat_pattern (identifier) @local)
+      (dictionary_splat_pattern (identifier) @local)])
+    (typed_default_parameter name: (identifier) @local)
+    (list_splat_pattern (identifier) @local)
+    (dictionary_splat_pattern (identifier) @local)])
+(lambda_parameters [(identifier) @local (default_parameter name: (identifier) @local)])
+(for_statement left: [(identifier) @local (pattern_list (identifier) @local) (tuple_pattern (identifier) @local)])
+(for_in_clause left: [(identifier) @local (pattern_list (identifier) @local) (tuple_pattern (identifier) @local)])
+(as_pattern_target (identifier) @local)
+(named_expression name: (identifier) @local)
+[(global_statement (identifier) @global) (nonlocal_statement (identifier) @global)]
 """,
     "ruby": """
-[(identifier) (constant) (instance_variable) (class_variable) (global_variable) (simple_symbol) (hash_key_symbol)
+(identifier) @bare
+[(constant) (instance_variable) (class_variable) (global_variable) (simple_symbol) (hash_key_symbol)
  (setter)] @use
 (call method: (_) @call)
 (superclass) @inherits
@@ -286,9 +390,22 @@ REFERENCE_QUERIES: dict[str, str] = {
 (call method: (identifier) arguments: (argument_list (simple_symbol) @accessor.name)) @accessor
 (alias name: (_) @alias.name) @alias
 (call method: (identifier) arguments: (argument_list . (simple_symbol) @def.name)) @def
+(call receiver: (_) method: (identifier) @use)
+(call !receiver method: (identifier) @use arguments: (_))
+(method_parameters [
+    (identifier) @local
+    (optional_parameter name: (identifier) @local)
+    (keyword_parameter name: (identifier) @local)
+    (splat_parameter name: (identifier) @local)
+    (hash_splat_parameter name: (identifier) @local)
+    (block_parameter name: (identifier) @local)])
+(block_parameters (identifier) @local)
+(assignment left: (identifier) @local)
+(assignment left: (left_assignment_list (identifier) @local))
 """,
     "rust": """
-[(identifier) (type_identifier) (field_identifier) (shorthand_field_identifier)] @use
+(identifier) @bare
+[(type_identifier) (field_identifier) (shorthand_field_identifier)] @use
 (call_expression function: [
     (identifier) @call
     (field_expression field: (_) @call)
@@ -313,9 +430,17 @@ REFERENCE_QUERIES: dict[str, str] = {
 (field_declaration name: (_) @field.name) @field
 (enum_variant name: (_) @enumerator.name) @enumerator
 (associated_type name: (_) @type.name) @type
+(scoped_identifier name: (identifier) @use)
+(parameter pattern: [(identifier) @local (mut_pattern (identifier) @local)])
+(parameter pattern: (identifier) @local)
+(let_declaration pattern: [(identifier) @local (mut_pattern (identifier) @local)
+  (tuple_pattern (identifier) @local)])
+(closure_parameters (identifier) @local)
+(for_expression pattern: (identifier) @local)
 """,
     "scala": """
-[(identifier) (type_identifier) (operator_identifier)] @use
+(identifier) @bare
+[(type_identifier) (operator_identifier)] @use
 (call_expression function: [
     (identifier) @call
     (field_expression field: (_) @call)
@@ -338,18 +463,21 @@ REFERENCE_QUERIES: dict[str, str] = {
 (class_parameter name: (identifier) @val.name) @val
 (simple_enum_case name: (_) @enumerator.name) @enumerator
 (full_enum_case name: (_) @enumerator.name) @enumerator
+(field_expression field: (identifier) @use)
+(parameter name: (identifier) @local)
+(bindings (binding name: (identifier) @local))
+(lambda_expression parameters: (identifier) @local)
 """,
     "shell": """
 (variable_name) @use
 (command name: (command_name (word) @use @call))
 (comment) @comment
 (variable_assignment name: (variable_name) @variable.name) @variable
-(command name: (command_name (word)) argument: [
-    (concatenation . (word) @alias.name)
-    (word) @alias.name]) @alias
+(command name: (command_name (word)) argument: [(concatenation . (word) @alias.name) (word) @alias.name]) @alias
 """,
     "swift": """
-[(simple_identifier) (type_identifier)] @use
+(simple_identifier) @bare
+(type_identifier) @use
 (call_expression . [
     (simple_identifier) @call
     (navigation_expression suffix: (navigation_suffix suffix: (simple_identifier) @call))])
@@ -363,16 +491,23 @@ REFERENCE_QUERIES: dict[str, str] = {
 (enum_entry name: (simple_identifier) @enumerator.name) @enumerator
 (associatedtype_declaration name: (_) @type.name) @type
 (init_declaration "init" @init.name) @init
+(navigation_suffix suffix: (simple_identifier) @use)
+(value_argument_label (simple_identifier) @use)
+(parameter name: (simple_identifier) @local)
+(lambda_parameter name: (simple_identifier) @local)
 """,
     "tsx": JAVASCRIPT + TYPESCRIPT + JSX,
     "typescript": JAVASCRIPT + TYPESCRIPT,
     "zig": """
-(identifier) @use
+(identifier) @bare
 (call_expression function: [(identifier) @call (field_expression member: (_) @call)])
 (comment) @comment
 (container_field name: (_) @field.name) @field
 (error_set_declaration (identifier) @enumerator.name)
 (variable_declaration . (identifier) @const.name) @const
+(field_expression member: (identifier) @use)
+(parameter name: (identifier) @local)
+(payload (identifier) @local)
 """,
 }
 """Name of a grammar to its query."""
@@ -387,7 +522,7 @@ MEMBER_CONDITIONS: dict[str, dict[str, str]] = {
         "accessor": r"(attr|attr_reader|attr_writer|attr_accessor|[mc]attr_(reader|writer|accessor))\b",
         "def": r"define_method\b",
     },
-    "shell": {"alias": r"alias\b"},
+    "shell": {"alias": r"alias\s+\w[^\s=]*="},
     "tsx": {"variable": NO_IMPORT},
     "typescript": {"variable": NO_IMPORT},
     "zig": {"const": NO_IMPORT},

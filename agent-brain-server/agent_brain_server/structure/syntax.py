@@ -27,6 +27,14 @@ READ_BYTES = 65_536  # bytes passed to the parser at once
 MAX_SYMBOLS = 64  # symbols of one chunk; more are a table of constants, and would bloat every answer
 MAX_NAME_CHARACTERS = 100  # longer names are an artifact of error recovery in broken code
 
+MACRO_GRAMMARS = frozenset({"c", "cpp"})
+"""Grammars that do not know macros that stand for a part of a declaration."""
+
+MACRO_LINE = re.compile(rb"""
+    (?<=[^\\,=(|&+?:<]\n) [A-Z][A-Z0-9_]{5,} (?:\([^()\n;{}]{0,200}\))? (?=[ \t\r]*\n(?![ \t\r]*[\n{]*[{=,]))
+    """, re.VERBOSE)  # fmt: skip
+"""A macro that is alone in its line, such as `LIB_NAMESPACE_BEGIN`: without it, the code around it can be parsed."""
+
 GRAMMARS: dict[str, tuple[str, str]] = {
     "c": ("tree_sitter_c", "language"),
     "cpp": ("tree_sitter_cpp", "language"),
@@ -106,6 +114,8 @@ def parse(data: bytes, grammar: str) -> Tree:
     Raises:
         SlowSyntaxError: Parsing takes too long, or the tree is degenerate.
     """
+    if grammar in MACRO_GRAMMARS:
+        data = MACRO_LINE.sub(_blank, data)
     _input.data, _input.deadline = data, time.thread_time() + MAX_PARSE_SECONDS
     try:
         tree = Parser(load_grammar(grammar)).parse(_read_input, progress_callback=_is_late)
@@ -116,6 +126,10 @@ def parse(data: bytes, grammar: str) -> Tree:
     for position in range(0, len(data) + PROBE_BYTES, PROBE_BYTES):
         _check_shape(tree, min(position, len(data)))
     return tree
+
+
+def _blank(found: re.Match[bytes]) -> bytes:
+    return b" " * len(found[0])
 
 
 def _check_shape(tree: Tree, position: int) -> None:
