@@ -201,7 +201,7 @@ class SyntaxFacts:
     """
 
     definitions: tuple[Definition, ...] = ()
-    references: tuple[Reference, ...] = ()
+    references: Sequence[Reference] = ()
     is_partial: bool = False
 
 

@@ -1,6 +1,6 @@
 """Rows of syntax facts in the document store: how they are packed, written and deleted.
 
-- `facts` has one row for each file: its definitions as compressed JSON, and the names that it uses.
+- `facts` has one row for each file: its definitions and the names that it uses, as compressed JSON.
 - `definitions` has one row for each definition, ordered by the name in folded case, so that it is found in any case.
 - `uses` has one row for each name and file, with all sites packed into a few bytes.
 
@@ -11,13 +11,13 @@ than an index of both tables by file.
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
 from operator import itemgetter
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import orjson
 
-from agent_brain_server.types import Definition, FileChunks, Reference, ReferenceKind, SyntaxFacts
+from agent_brain_server.storage.fact_values import ReferenceTable, list_values
+from agent_brain_server.types import Definition, FileChunks
 
 FACTS_SCHEMA = """
 CREATE TABLE facts (
@@ -27,8 +27,7 @@ CREATE TABLE facts (
     is_partial INTEGER NOT NULL,
     definition_count INTEGER NOT NULL,
     reference_count INTEGER NOT NULL,
-    definitions BLOB NOT NULL,
-    names BLOB NOT NULL,
+    packed BLOB NOT NULL,
     checksum INTEGER NOT NULL
 );
 CREATE INDEX facts_counts ON facts (is_partial, definition_count, reference_count);
@@ -55,19 +54,17 @@ CREATE TABLE uses (
 
 FACT_TABLES = ("uses", "definitions", "facts")
 
-INSERT_FACTS = "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_FACTS = "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_DEFINITION = "INSERT INTO definitions VALUES (?, ?, ?, ?, ?, ?, ?)"
 INSERT_USE = "INSERT INTO uses VALUES (?, ?, ?, ?)"
 
+DELETE_DEFINITIONS = "DELETE FROM definitions WHERE folded = ? AND file_id = ?"
+DELETE_USES = "DELETE FROM uses WHERE name = ? AND file_id = ?"
+
 SELECT_FACTS = """
-SELECT file_id, path, language, source_type, is_partial, definitions, names, checksum
+SELECT file_id, path, language, source_type, is_partial, packed, checksum
 FROM facts JOIN files USING (file_id)
 """
-
-KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)
-"""Kinds by the number that is stored; at most 4, because the number has two bits."""
-
-KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 COMPRESSION = 1  # of zlib: nearly as small as higher levels, in a fraction of the time
 
@@ -75,9 +72,6 @@ MAX_UNPACKED_BYTES = 64_000_000
 """Bytes of the facts of one file; more than the protocol with the workers lets through."""
 
 MAX_ENCLOSING = 200  # characters of the enclosing names by which a definition is selected
-
-Site = tuple[int, ReferenceKind, int | None]
-"""Line, kind, and index of the enclosing definition."""
 
 
 class FactsRow(NamedTuple):
@@ -88,18 +82,17 @@ class FactsRow(NamedTuple):
     language: str
     source_type: Any
     is_partial: int
-    definitions: bytes
-    names: bytes
+    packed: bytes
     checksum: int
 
     def is_valid(self) -> bool:
         """Return whether the row is as it was written."""
         return _checksum(self[1:-1]) == self.checksum
 
-    def unpack(self) -> list[list[Any]]:
-        """Return the values of the definitions, as the arguments of `Definition`."""
-        values: list[list[Any]] = orjson.loads(_decompress(self.definitions))
-        return values
+    def unpack(self) -> tuple[list[list[Any]], list[str]]:
+        """Return the values of the definitions, and the names that the file uses."""
+        definitions, names = orjson.loads(zlib.decompressobj().decompress(self.packed, MAX_UNPACKED_BYTES))
+        return definitions, names
 
 
 def fold(name: str) -> str:
@@ -121,13 +114,13 @@ def write_facts(connection: sqlite3.Connection, batch: Sequence[tuple[int, FileC
     definitions: list[tuple[Any, ...]] = []
     uses: list[tuple[Any, ...]] = []
     for file_id, file in batch:
-        if file.facts == SyntaxFacts():
+        if not (file.facts.definitions or file.facts.references or file.facts.is_partial):
             continue
-        sites = pack_references(file.facts.references)
-        facts.append(_facts_values(file_id, file, sites))
+        sites = list(ReferenceTable.make(file.facts.references).pack())
+        facts.append(_facts_values(file_id, file, [name for name, _ in sites]))
         definitions.extend(_definition_values(file_id, file.facts.definitions))
-        path = file.record.path
-        uses.extend((name, file_id, packed, use_checksum(name, path, packed)) for name, packed in sites.items())
+        path = zlib.crc32(file.record.path.encode("utf-8", "replace"))
+        uses.extend((name, file_id, packed, use_checksum(name, path, packed)) for name, packed in sites)
     connection.executemany(INSERT_FACTS, facts)
     connection.executemany(INSERT_DEFINITION, sorted(definitions, key=itemgetter(0, 1)))
     connection.executemany(INSERT_USE, sorted(uses, key=itemgetter(0, 1)))
@@ -143,11 +136,10 @@ def delete_facts(connection: sqlite3.Connection, file_ids: Iterable[int]) -> Non
         if not row.is_valid():
             purge_facts(connection, [file_id])
             continue
-        folded = {fold(values[0]) for values in row.unpack()}
-        pairs = zip(sorted(folded), repeat(file_id), strict=False)
-        connection.executemany("DELETE FROM definitions WHERE folded = ? AND file_id = ?", pairs)
-        pairs = zip(unpack_names(row), repeat(file_id), strict=False)
-        connection.executemany("DELETE FROM uses WHERE name = ? AND file_id = ?", pairs)
+        definitions, used = row.unpack()
+        defined = {fold(values[0]) for values in definitions}
+        for statement, names in ((DELETE_DEFINITIONS, defined), (DELETE_USES, used)):
+            connection.executemany(statement, [(name, file_id) for name in sorted(names)])
         connection.execute("DELETE FROM facts WHERE file_id = ?", (file_id,))
 
 
@@ -158,94 +150,17 @@ def purge_facts(connection: sqlite3.Connection, file_ids: Iterable[int]) -> None
         connection.executemany(f"DELETE FROM {table} WHERE file_id = ?", rows)
 
 
-def unpack_names(row: FactsRow) -> list[str]:
-    """Return the names that a file uses, ascending."""
-    names: list[str] = orjson.loads(_decompress(row.names))
-    return names
+def use_checksum(name: str, path: int, sites: bytes) -> int:
+    """Return the CRC-32 of a row of `uses`, given that of the file's path."""
+    return zlib.crc32(sites, zlib.crc32(name.encode("utf-8", "replace"), path))
 
 
-def pack_references(references: Iterable[Reference]) -> dict[str, bytes]:
-    """Return the packed sites of each name, ordered by name."""
-    grouped: dict[str, list[tuple[int, int, int]]] = {}
-    for name, line, kind, scope in references:
-        grouped.setdefault(name, []).append((line, KIND_NUMBERS[kind], 0 if scope is None else scope + 1))
-    return {name: _pack_sites(grouped[name]) for name in sorted(grouped)}
-
-
-def _pack_sites(sites: list[tuple[int, int, int]]) -> bytes:
-    """Return the number of sites and, for each, its line with its kind and its scope, as variable-length integers.
-
-    A line is the distance to that of the site before. An integer has seven bits in each byte, the lowest first, as in
-    LEB128.
-    """
-    sites.sort()
-    values = [len(sites)]
-    last = 0
-    for line, kind, scope in sites:
-        values += ((line - last) << 2 | kind, scope)
-        last = line
-    if max(values) < 128:
-        return bytes(values)
-    packed = bytearray()
-    for value in values:
-        while value > 127:
-            packed.append(value & 127 | 128)
-            value >>= 7
-        packed.append(value)
-    return bytes(packed)
-
-
-def unpack_integers(packed: bytes) -> Iterator[int]:
-    """Yield the integers that `pack_references` packed for a name."""
-    value = shift = 0
-    for byte in packed:
-        if byte > 127:
-            value |= (byte & 127) << shift
-            shift += 7
-        else:
-            yield value | byte << shift
-            value = shift = 0
-
-
-def unpack_sites(packed: bytes) -> list[Site]:
-    """Return the sites that `pack_references` packed for a name."""
-    values = list(unpack_integers(packed))
-    line = 0
-    sites: list[Site] = []
-    for step, scope in zip(values[1::2], values[2::2], strict=True):
-        line += step >> 2
-        sites.append((line, KINDS[step & 3], scope - 1 if scope else None))
-    return sites
-
-
-def count_sites(packed: bytes) -> int:
-    """Return the number of packed sites."""
-    return next(unpack_integers(packed))
-
-
-def use_checksum(name: str, path: str, sites: bytes) -> int:
-    """Return the CRC-32 of a row of `uses`."""
-    return zlib.crc32(sites, zlib.crc32(f"{name}\0{path}\0".encode("utf-8", "replace")))
-
-
-def make_definition(values: Sequence[Any]) -> Definition:
-    """Return the definition with these values, as `FactsRow.unpack` returns them."""
-    return Definition(*values)
-
-
-def _facts_values(file_id: int, file: FileChunks, sites: dict[str, bytes]) -> tuple[Any, ...]:
+def _facts_values(file_id: int, file: FileChunks, names: list[str]) -> tuple[Any, ...]:
     facts = file.facts
-    definitions = _compress([_list_values(definition) for definition in facts.definitions])
-    values = (file.language, file.source_type, int(facts.is_partial), definitions, _compress(list(sites)))
-    counts = (len(facts.definitions), sum(map(count_sites, sites.values())))
-    return (file_id, *values[:3], *counts, *values[3:], _checksum((file.record.path, *values)))
-
-
-def _list_values(definition: Definition) -> tuple[Any, ...]:
-    d = definition
-    return (
-        d.name, d.qualified_name, d.kind, d.signature, d.name_line, d.start_line, d.end_line, d.parent, d.documentation,
-    )  # fmt: skip
+    packed = zlib.compress(orjson.dumps([list(map(list_values, facts.definitions)), names]), COMPRESSION)
+    values = (file.language, file.source_type, int(facts.is_partial))
+    checksum = _checksum((file.record.path, *values, packed))
+    return (file_id, *values, len(facts.definitions), len(facts.references), packed, checksum)
 
 
 def _definition_values(file_id: int, definitions: Iterable[Definition]) -> Iterator[tuple[Any, ...]]:
@@ -257,16 +172,8 @@ def _definition_values(file_id: int, definitions: Iterable[Definition]) -> Itera
 
 
 def _checksum(values: Iterable[object]) -> int:
-    """Return the CRC-32 of path, language, source type, flag, definitions and names of a row of `facts`."""
+    """Return the CRC-32 of path, language, source type, flag and packed values of a row of `facts`."""
     code = 0
     for value in values:
         code = zlib.crc32(value if isinstance(value, bytes) else f"{value}\0".encode("utf-8", "replace"), code)
     return code
-
-
-def _compress(values: object) -> bytes:
-    return zlib.compress(orjson.dumps(values), COMPRESSION)
-
-
-def _decompress(data: bytes) -> bytes:
-    return zlib.decompressobj().decompress(data, MAX_UNPACKED_BYTES)

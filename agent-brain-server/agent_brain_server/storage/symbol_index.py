@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import zlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -11,14 +12,10 @@ from agent_brain_server.storage.defined_names import DefinedNames
 from agent_brain_server.storage.fact_rows import (
     SELECT_FACTS,
     FactsRow,
-    Site,
-    count_sites,
     fold,
-    make_definition,
-    unpack_names,
-    unpack_sites,
     use_checksum,
 )
+from agent_brain_server.storage.fact_values import Site, count_sites, unpack_sites
 from agent_brain_server.types import (
     Definition,
     FactCounts,
@@ -198,7 +195,7 @@ class SymbolIndex:
         found: list[Reference] = []
         with self._database.snapshot() as connection:
             facts = self._read_row(connection, path)
-            for name in () if facts is None else unpack_names(facts):
+            for name in () if facts is None else facts.unpack()[1]:
                 assert facts is not None
                 for row in fetch_rows(connection, f"{SELECT_USES} AND u.file_id = ?", (name, facts.file_id)):
                     if not _is_valid_use(row):
@@ -293,7 +290,7 @@ def _pick_definitions(
     page: Sequence[DefinitionRow], files: dict[int, FactsRow]
 ) -> tuple[list[StoredDefinition], list[DefinitionRow]]:
     """Return the definitions of rows, and the rows that do not agree with the facts of their file."""
-    unpacked = {file_id: row.unpack() for file_id, row in files.items()}
+    unpacked = {file_id: row.unpack()[0] for file_id, row in files.items()}
     found: list[StoredDefinition] = []
     damaged: list[DefinitionRow] = []
     for row in page:
@@ -302,27 +299,30 @@ def _pick_definitions(
             damaged.append(row)
             continue
         file = files[row.file_id]
-        definition = make_definition(values[row.ordinal])
+        definition = Definition(*values[row.ordinal])
         found.append(StoredDefinition(file.path, file.language, file.source_type, definition))
     return found, damaged
 
 
 def _list_definitions(row: FactsRow) -> FileDefinitions:
-    definitions = tuple(map(make_definition, row.unpack()))
+    definitions = tuple(Definition(*values) for values in row.unpack()[0])
     return FileDefinitions(row.path, row.language, row.source_type, definitions, bool(row.is_partial))
 
 
 def _describe_sites(row: FactsRow, sites: Iterable[Site]) -> FileReferences:
-    values = row.unpack()
+    values = row.unpack()[0]
     known: dict[int | None, Definition | None] = {None: None}
     described: list[ReferenceSite] = []
     for line, kind, scope in sites:
         if scope not in known:
-            known[scope] = make_definition(values[scope]) if scope is not None and scope < len(values) else None
+            known[scope] = Definition(*values[scope]) if scope is not None and scope < len(values) else None
         described.append(ReferenceSite(line, kind, known[scope]))
     return FileReferences(row.path, row.language, row.source_type, tuple(described))
 
 
 def _is_valid_use(row: Sequence[Any]) -> bool:
     name, path, packed, checksum, _ = row
-    return isinstance(packed, bytes) and use_checksum(name, path, packed) == checksum
+    return (
+        isinstance(packed, bytes)
+        and use_checksum(name, zlib.crc32(path.encode("utf-8", "replace")), packed) == checksum
+    )

@@ -7,19 +7,20 @@ of pickle because decoding it cannot execute code.
 import io
 import logging
 import struct
-from collections.abc import Iterable, Iterator
-from typing import IO, Any, NamedTuple, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from types import NoneType
+from typing import IO, Any, NamedTuple
 
+import numpy as np
 import orjson
 
+from agent_brain_server.storage.fact_values import COLUMNS, KINDS, MAX_LINE, ReferenceTable, list_numbers, list_values
 from agent_brain_server.types import (
     Chunk,
     ContextLine,
     Definition,
     FileChunks,
     FileRecord,
-    Reference,
-    ReferenceKind,
     SyntaxFacts,
 )
 
@@ -28,11 +29,7 @@ MAX_RECORDS = 200  # log records per reply; a request that logs more repeats its
 
 MAX_DEFINITIONS = 20_000  # of one file; extraction stops there, too
 MAX_REFERENCES = 100_000  # of one file; as above
-MAX_LINE = 1 << 28  # far beyond `max_file_bytes`, and small enough to be stored in four bytes
 MAX_FACT_TEXT = 1_000  # characters of a name, signature or documentation line; extraction shortens them
-
-KINDS: tuple[ReferenceKind, ...] = get_args(ReferenceKind)
-"""Kinds of references by the number that is sent."""
 
 Record = dict[str, Any]
 
@@ -85,72 +82,59 @@ def decode_facts(facts: Any) -> SyntaxFacts:  # noqa: ANN401 - any JSON value, i
     """
     try:
         return _decode_facts(facts)
-    except (KeyError, TypeError) as error:
-        raise InvalidFactsError("The reader sent invalid syntax facts: a value has another type.") from error
     except InvalidFactsError:
         raise
-    except ValueError as error:
-        raise InvalidFactsError("The reader sent invalid syntax facts: a value is missing.") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InvalidFactsError(f"The reader sent invalid syntax facts: {type(error).__name__}.") from error
 
 
 def _encode_facts(facts: SyntaxFacts) -> dict[str, Any]:
-    """Return facts as JSON values, the references as four numbers each."""
-    names: dict[str, int] = {}
-    numbers = {kind: number for number, kind in enumerate(KINDS)}
-    references: list[int] = []
-    for name, line, kind, scope in facts.references:
-        references += (names.setdefault(name, len(names)), line, numbers[kind], -1 if scope is None else scope)
-    definitions = [
-        [d.name, d.qualified_name, d.kind, d.signature, d.documentation]
-        + [d.name_line, d.start_line, d.end_line, -1 if d.parent is None else d.parent]
-        for d in facts.definitions
-    ]
+    """Return facts as JSON values, with four numbers for each reference."""
+    names, numbers = list_numbers(facts.references)
     return {
-        "definitions": definitions,
-        "names": list(names),
-        "references": references,
+        "definitions": list(map(list_values, facts.definitions)),
+        "names": names,
+        "references": numbers,
         "is_partial": facts.is_partial,
     }
 
 
 def _decode_facts(facts: dict[str, Any]) -> SyntaxFacts:
-    definitions, names, references = facts["definitions"], facts["names"], facts["references"]
-    _require(type(facts["is_partial"]) is bool, "is_partial is no flag")
+    definitions, names, numbers, is_partial = (
+        facts[key] for key in ("definitions", "names", "references", "is_partial")
+    )
+    _require(type(is_partial) is bool, "a flag is none")
+    _require(set(map(type, (definitions, names, numbers))) == {list}, "a list is none")
     _require(len(definitions) <= MAX_DEFINITIONS, "too many definitions")
-    _require(len(references) <= 4 * MAX_REFERENCES and len(references) % 4 == 0, "wrong number of references")
+    _require(len(numbers) <= COLUMNS * MAX_REFERENCES, "too many references")
+    _check_definitions(definitions)
     _require_texts(names)
-    _require(set(map(type, references)) <= {int}, "a reference is no number")
-    columns = [references[first::4] for first in range(4)]
-    _require_range(columns[0], 0, len(names) - 1)
-    _require_range(columns[1], 1, MAX_LINE)
-    _require_range(columns[2], 0, len(KINDS) - 1)
-    _require_range(columns[3], -1, len(definitions) - 1)
-    found = zip(*columns, strict=True)
+    _require(set(map(type, numbers)) <= {int}, "a reference is no number")
+    references = np.array(numbers, dtype=np.int64).reshape(-1, COLUMNS)
+    most = (len(names) - 1, MAX_LINE, len(KINDS) - 1, len(definitions) - 1)
+    is_valid = bool(np.all((references >= (0, 1, 0, -1)) & (references <= most)))
+    _require(is_valid, "a number is out of range")
     return SyntaxFacts(
-        tuple(_decode_definition(index, values) for index, values in enumerate(definitions)),
-        tuple(Reference(names[n], line, KINDS[kind], None if s < 0 else s) for n, line, kind, s in found),
-        facts["is_partial"],
+        tuple(Definition(*values) for values in definitions), ReferenceTable(tuple(names), references), is_partial
     )
 
 
-def _decode_definition(index: int, values: list[Any]) -> Definition:
-    name, qualified_name, kind, signature, documentation, name_line, start_line, end_line, parent = values
-    _require_texts(values[:5])
-    _require(set(map(type, values[5:])) == {int}, "a line is no number")
-    _require_range(values[5:8], 1, MAX_LINE)
-    _require(-1 <= parent < index, "a definition precedes its parent")
-    return Definition(
-        name, qualified_name, kind, signature, name_line, start_line, end_line,
-        None if parent < 0 else parent, documentation,
-    )  # fmt: skip
+def _check_definitions(definitions: list[Any]) -> None:
+    """Check the values of definitions column by column."""
+    if not definitions:
+        return
+    name, qualified_name, kind, signature, *lines, parent, documentation = zip(*definitions, strict=True)
+    for texts in (name, qualified_name, kind, signature, documentation):
+        _require_texts(texts)
+    for column in lines:
+        _require(set(map(type, column)) == {int}, "a line is no number")
+        _require(min(column) >= 1 and max(column) <= MAX_LINE, "a line is out of range")
+    _require(set(map(type, parent)) <= {int, NoneType}, "an index is no number")
+    _require(all(p is None or 0 <= p < n for n, p in enumerate(parent)), "a definition precedes its parent")
 
 
-def _require_texts(texts: list[Any]) -> None:
+def _require_texts(texts: Sequence[Any]) -> None:
     _require(set(map(type, texts)) <= {str} and max(map(len, texts), default=0) <= MAX_FACT_TEXT, "a text is too long")
-
-
-def _require_range(numbers: list[int], least: int, most: int) -> None:
-    _require(min(numbers, default=least) >= least and max(numbers, default=most) <= most, "a number is out of range")
 
 
 def _require(condition: bool, fault: str) -> None:
