@@ -32,7 +32,7 @@ from agent_brain_server.types import (
 logger = logging.getLogger(__name__)
 
 Match = Literal["exact", "ignore_case", "part"]
-"""How a name is compared with defined names."""
+"""Rule by which a name is compared with defined names."""
 
 MAX_PART_NAMES = 200
 """Defined names that a match of a part considers, the best first."""
