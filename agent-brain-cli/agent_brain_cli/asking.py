@@ -33,11 +33,17 @@ def ask(client: Client, target: Target, send: Callable[[], Json]) -> Json:
             raise
         is_empty = True
     else:
-        is_empty = answer["index"]["last_indexed_at"] is None
+        is_empty = _is_never_indexed(answer)
     if not is_empty:
         return answer
     await_first_index(client, target)
     return send()
+
+
+def _is_never_indexed(answer: Json) -> bool:
+    """Return whether an answer comes from an index that was never filled; one within a budget leaves nulls out."""
+    index = answer.get("index")
+    return index is not None and index.get("last_indexed_at") is None and not answer.get("total_results")
 
 
 def await_first_index(client: Client, target: Target) -> None:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from agent_brain_cli.formats import asks_for_json
 from agent_brain_cli.output import OutputState, show, use_safe_streams, visible
 from agent_brain_server import __version__
 from agent_brain_server.errors import AgentBrainError, ConfigError
@@ -191,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the boundary: every error becomes a message and an exit code
-        as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+        as_json = asks_for_json(sys.argv[1:] if arguments is None else arguments)
         return _report(error, with_document=as_json and not state.document)
     return exit_code or EXIT_OK
 

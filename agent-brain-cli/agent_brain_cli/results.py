@@ -11,6 +11,7 @@ from agent_brain_server.support.excerpts import EXCERPT_LINES, EXTRA_LINES, choo
 from agent_brain_server.support.text import pluralize, visible, visible_text
 
 MAX_LINE_LENGTH = 300  # characters: one line of a minified file must not fill the screen
+MAX_COPIES = 3
 MAX_SYMBOLS = 4  # in a heading: a chunk of constants may define hundreds
 
 
@@ -26,6 +27,7 @@ class ShownResult:
         lines: The excerpt.
         first_line: Line number of the excerpt's first line.
         omitted: How many lines of the chunk are not shown; "" if all are.
+        copies: Where else the text is found; "" if nowhere.
         above: Lines of the file above the chunk that explain it, with their numbers.
         below: Lines of the file below the chunk, such as the signatures of a class's members.
         language: Of the file, for highlighting.
@@ -39,26 +41,34 @@ class ShownResult:
     lines: tuple[str, ...]
     first_line: int
     omitted: str
+    copies: str
     above: tuple[str, ...]
     below: tuple[str, ...]
     language: str
     explanation: str
 
 
-def print_results(answer: Json, query: str, project_root: Path, *, full: bool) -> None:
+def print_results(answer: Json, queries: Sequence[str], project_root: Path, *, full: bool) -> None:
     """Write an answer's results to stdout.
 
     Args:
         answer: The answer of `POST /query`.
-        query: The query, which decides the lines of an excerpt.
+        queries: The queries, which decide the lines of an excerpt.
         project_root: The directory to which the answer's paths are relative.
         full: Show every line.
     """
-    results = [prepare_result(result, query, project_root, full=full) for result in answer["results"]]
+    results = [
+        prepare_result(result, _join_queries(result, queries), project_root, full=full) for result in answer["results"]
+    ]
     if sys.stdout.isatty():
         _print_highlighted(results)
     elif results:
         print("\n\n".join(format_plain(result) for result in results))
+
+
+def _join_queries(result: Json, queries: Sequence[str]) -> str:
+    """Return the queries that found a result."""
+    return "\n".join(queries[number] for number in result.get("answers", [])) or queries[0]
 
 
 def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) -> ShownResult:
@@ -77,6 +87,7 @@ def prepare_result(result: Json, query: str, project_root: Path, *, full: bool) 
         lines=tuple(lines if full else map(_shorten, lines)),
         first_line=result["start_line"] + start,
         omitted=f"… {pluralize(omitted, 'more line')} (--full shows all)" if omitted else "",
+        copies=_list_copies(result),
         above=above,
         below=below,
         language=result["language"],
@@ -109,7 +120,17 @@ def format_plain(result: ShownResult) -> str:
     numbered = (f"{number:>{width}}  {line}".rstrip() for number, line in enumerate(result.lines, result.first_line))
     heading = f"{result.path}:{result.start_line}  to line {result.end_line} · {result.details}"
     above, below = (_indent_each(lines) for lines in (result.above, result.below))
-    return "\n".join((heading, *_indent(result.explanation), *above, *numbered, *_indent(result.omitted), *below))
+    return "\n".join(
+        (
+            heading,
+            *_indent(result.explanation),
+            *above,
+            *numbered,
+            *_indent(result.omitted),
+            *below,
+            *_indent(result.copies),
+        )
+    )
 
 
 def _list_details(result: Json) -> Iterator[str]:
@@ -123,6 +144,16 @@ def _list_details(result: Json) -> Iterator[str]:
     if result.get("hidden_characters"):  # absent if an older server answers
         yield f"{pluralize(result['hidden_characters'], 'hidden character')} made visible"
     yield f"score {result['score']:.3f}"
+    if result.get("answers"):
+        yield f"answers {', '.join(str(number + 1) for number in result['answers'])}"
+
+
+def _list_copies(result: Json) -> str:
+    """Return where else the text of a result is found; "" if nowhere."""
+    copies = result.get("copies", [])  # absent if an older server answers
+    named = ", ".join(f"{visible(copy['source'])}:{copy['start_line']}" for copy in copies[:MAX_COPIES])
+    more = f" and {len(copies) - MAX_COPIES} more" if len(copies) > MAX_COPIES else ""
+    return f"also at {named}{more}" if copies else ""
 
 
 def _explain(result: Json) -> str:
@@ -175,7 +206,7 @@ def _print_highlighted(results: list[ShownResult]) -> None:
                 word_wrap=True,  # a truncated line cannot be read
             )
         )
-        for line in (*_indent(result.omitted), *_indent_each(result.below)):
+        for line in (*_indent(result.omitted), *_indent_each(result.below), *_indent(result.copies)):
             console.print(Text(line, "dim"), soft_wrap=True)
         console.print()
 
@@ -189,13 +220,13 @@ def describe_match(answer: Json) -> str | None:
 
 def describe_freshness(answer: Json) -> str | None:
     """Return what the index behind an answer lacks, or `None` if it is complete."""
-    index = answer["index"]
+    index = answer.get("index", {})  # an answer within a budget has only what is missing
     missing = []
     if index.get("checking"):
         missing.append("files are still being compared with it")
-    elif index["files_pending"]:
+    elif index.get("files_pending"):
         missing.append(f"{pluralize(index['files_pending'], 'changed file')} not indexed yet")
-    if answer.get("mode", "bm25") != "bm25" and index["vector_coverage"] < 1:
+    if answer.get("mode") != "bm25" and index.get("vector_coverage", 1) < 1:
         missing.append(f"{format_share(index['vector_coverage'])} of it has vectors")
     remarks = [f"The index is incomplete: {', and '.join(missing)}."] if missing else []
     if unwatched := index.get("unwatched_directories"):

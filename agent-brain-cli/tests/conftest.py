@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from agent_brain_cli.cli import main
+from agent_brain_cli.formats import AGENT_VARIABLES
 from agent_brain_server.storage_paths import LOCK_FILE
 
 pytest_plugins = ["process_guard"]
@@ -188,8 +189,8 @@ def brain_home(environment: dict[str, str]) -> Path:
 
 
 def make_environment(directory: Path) -> dict[str, str]:
-    """Return this environment without the developer's settings of Agent Brain, and with a temporary home."""
-    ours = ("AGENT_BRAIN_", "DOC_SERVE_", "_AGENT_BRAIN", "NO_COLOR", "FORCE_COLOR")
+    """Return this environment without settings of Agent Brain and variables of agents, and with a temporary home."""
+    ours = ("AGENT_BRAIN_", "DOC_SERVE_", "_AGENT_BRAIN", "NO_COLOR", "FORCE_COLOR", *AGENT_VARIABLES)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return inherited | {"AGENT_BRAIN_HOME": str(directory / "home"), "PYTHONWARNINGS": "default"}
 

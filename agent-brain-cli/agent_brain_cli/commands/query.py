@@ -1,17 +1,29 @@
 """`agent-brain query`: search the project."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import click
 
 from agent_brain_cli.asking import ask
+from agent_brain_cli.formats import (
+    AGENT_VARIABLES,
+    FORMATS,
+    Format,
+    choose_format,
+    find_paths_from,
+    shorten_answer,
+)
 from agent_brain_cli.options import Target, named_options, refuse_nan, resolve_languages, target_options, wait_option
-from agent_brain_cli.output import note, show
+from agent_brain_cli.output import Json, note, show
 from agent_brain_cli.path_globs import resolve_globs
 from agent_brain_cli.results import describe_freshness, describe_match, print_results
 from agent_brain_cli.servers import connect, describe_versions, note_version
+from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 
 MAX_TOP_K = 100
+MAX_QUERIES = 8
 
 
 @click.command()
@@ -65,28 +77,83 @@ MAX_TOP_K = 100
 @click.option("--explain", is_flag=True, help="Include a score breakdown for each result.")
 @wait_option
 @click.option("--full", is_flag=True, help="Show every line of each result.")
+@click.option(
+    "--also",
+    "queries",
+    multiple=True,
+    metavar="TEXT",
+    help=f"Another question, answered together with the first one. Repeatable, up to {MAX_QUERIES} times.",
+)
+@click.option(
+    "--budget",
+    "max_tokens",
+    type=click.IntRange(MIN_BUDGET, MAX_BUDGET),
+    metavar="N",
+    help="Show at most N tokens: the best results first, the others as a list.  "
+    f"[default: {DEFAULT_BUDGET} in the format compact]",
+)
+@click.option(
+    "--format",
+    "chosen",
+    type=click.Choice(FORMATS),
+    help="text, compact (path, lines, symbol and signature, then the lines that match), or json.  [default: text; "
+    f"compact if no terminal reads the output and {', '.join(AGENT_VARIABLES[:-1])} or {AGENT_VARIABLES[-1]} is set]",
+)
 @target_options
-def query(target: Target, text: tuple[str, ...], file_paths: tuple[str, ...], full: bool, **options: object) -> None:
+def query(
+    target: Target,
+    text: tuple[str, ...],
+    queries: tuple[str, ...],
+    file_paths: tuple[str, ...],
+    full: bool,
+    chosen: Format | None,
+    **options: object,
+) -> None:
     """Search the project for the lines that answer a question.
 
     TEXT can be a question, keywords or an identifier. Starts the server if needed, and indexes a project that was never
     indexed.
     """
-    question = join_words(text)
+    budget, explain = cast("int | None", options["max_tokens"]), bool(options["explain"])
+    output = choose_format(chosen, as_json=target.as_json, budget=budget, full=full, explain=explain)
+    questions = [join_words(text), *(join_words((words,)) for words in queries)]
+    if len(questions) > MAX_QUERIES + 1:
+        raise click.UsageError(f"--also can be given at most {MAX_QUERIES} times.")
     # before a server is started: a path outside the project is an error of usage
     options["file_paths"] = file_paths and resolve_globs(file_paths, target.project_root, Path.cwd().resolve())
+    request = {"query": questions[0], **named_options({"queries": tuple(questions[1:]), **options})}
+    if output == "compact":
+        request |= {"format": "compact", "paths_from": find_paths_from(target.project_root)}
     client = connect(target)
-    request = {"query": question, **named_options(options)}
     answer = ask(client, target, lambda: client.post("/query", request))
-    answer |= describe_versions(client.state)
-    show(answer, lambda found: print_results(found, question, target.project_root, full=full), as_json=target.as_json)
-    for remark in (
-        describe_freshness(answer),
-        describe_match(answer) if answer["results"] else describe_no_results(options),
-    ):
-        if remark:
-            note(remark)
+    if budget is None:  # a document within a budget contains what was counted, and nothing else
+        answer |= describe_versions(client.state)
+    show(
+        shorten_answer(answer) if output == "json" else answer,
+        lambda found: render(found, list(dict.fromkeys(questions)), target.project_root, full=full),
+        as_json=output == "json",
+    )
+    for remark in list_remarks(answer, options):
+        note(remark)
     note_version(client.state)
+
+
+def render(answer: Json, questions: list[str], project_root: Path, *, full: bool) -> str | None:
+    """Return the compact text of an answer, or write its results as text."""
+    if "text" in answer:
+        return str(answer["text"])
+    print_results(answer, questions, project_root, full=full)
+    return None
+
+
+def list_remarks(answer: Json, options: dict[str, object]) -> Iterator[str]:
+    """Yield what the user should know about an answer and its index."""
+    if freshness := describe_freshness(answer):
+        yield freshness
+    if not answer["total_results"]:
+        yield describe_no_results(options)
+    elif "mode" in answer and "results" in answer and (match := describe_match(answer)):
+        yield match  # other answers contain it
 
 
 def join_words(words: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from agent_brain_cli.client import Client
 from agent_brain_cli.jobs import wait_for_job
 from agent_brain_cli.servers import connect
+from agent_brain_server.embedding.token_counter import TokenCounter
 from agent_brain_server.support.text import count_hidden
 
 
@@ -138,3 +139,72 @@ def test_closed_pipe_exits_with_sigpipe_and_no_message(indexed):
     )
     assert done.stderr == ""
     assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_compact_answer_stays_within_its_budget(indexed):
+    count = TokenCounter().count
+    for budget in (50, 120, 1500):
+        outcome = indexed("query", "free the turnstile lock", "--budget", str(budget))
+        assert outcome.code == 0, outcome.err
+        assert outcome.out.startswith("src/locking.py:")
+        assert count(outcome.out) <= budget
+        small = indexed("query", "free the turnstile lock", "--budget", str(budget), "--format", "json")
+        assert count(small.out) <= budget
+        assert small.json["total_results"] == 3
+    assert "agent-brain read" in indexed("query", "turnstile", "--budget", "60").out
+
+
+def test_compact_is_the_format_for_agents(indexed):
+    agent = replace(indexed, environment=indexed.environment | {"CLAUDECODE": "1"})
+    assert agent("query", "turnstile").out == indexed("query", "turnstile", "--format", "compact").out
+    assert agent("query", "turnstile", "--format", "text").out == indexed("query", "turnstile").out
+    assert agent("query", "turnstile", "--json").json["results"]
+    assert "score" in agent.run_on_terminal("query", "turnstile", CLAUDECODE="1")
+
+
+def test_compact_paths_open_from_the_current_directory(indexed):
+    for directory in (indexed.project / "src", indexed.project.parent):
+        shown = indexed(
+            "query", "turnstile", "--format", "compact", "--project-root", str(indexed.project), cwd=directory
+        )
+        path = shown.out.partition(":")[0]
+        assert (directory / path).is_file()
+
+
+def test_several_questions_have_one_answer(indexed):
+    outcome = indexed("query", "turnstile", "--also", "wombat installation", "-k", "1", "--format", "compact")
+    heads = [line for line in outcome.out.splitlines() if line.strip() and not line.startswith(" ")]
+    assert [head.partition(":")[0] for head in heads] == ["src/locking.py", "guide.md"]
+    assert "[1]" in heads[0]
+    assert "[2]" in heads[1]
+    text = indexed("query", "turnstile", "--also", "wombat installation", "-k", "1").out
+    assert "answers 1" in text
+    assert "answers 2" in text
+
+
+def test_json_has_no_nulls_and_short_scores(indexed):
+    outcome = indexed("query", "turnstile", "--format", "json")
+    assert "null" not in outcome.out
+    for result in outcome.json["results"]:
+        assert len(str(result["score"]).replace(".", "").lstrip("0")) <= 4
+    assert outcome.json["total_results"] == indexed("query", "turnstile", "--json").json["total_results"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--budget", "49"],
+        ["--budget", "many"],
+        ["--budget", "60", "--full"],
+        ["--json", "--format", "text"],
+        ["--also", " "],
+    ],
+)
+def test_invalid_budget_and_format_are_usage_errors(command, arguments):
+    outcome = command("query", "turnstile", *arguments)
+    assert outcome.code == 2
+    assert outcome.error_lines[-1] == "See the usage with: agent-brain query --help"
+
+
+def test_usage_error_is_a_document_if_json_is_the_format(command):
+    assert command("query", "x", "--format", "json", "--budget", "1").json["error"]["code"] == "usage"

@@ -116,7 +116,7 @@ def test_explanation_names_retrievers_and_signals(tmp_path):
 
 def test_results_in_a_pipe_have_no_colour(tmp_path, capsys):
     answer = {"results": [make_result(), make_result(source="b.py")]}
-    print_results(answer, "release", tmp_path, full=False)
+    print_results(answer, ["release"], tmp_path, full=False)
     text = capsys.readouterr().out
     assert "\x1b" not in text
     assert "\n\nb.py:88" in text
@@ -137,3 +137,15 @@ def test_describe_match_warns_if_no_word_matches():
     assert "nearest in meaning" in describe_match({"mode": "hybrid", "results": [far, far]})
     assert describe_match({"mode": "hybrid", "results": [far, near]}) is None
     assert describe_match({"mode": "vector", "results": [far]}) is None
+
+
+def test_result_shows_copies_and_queries(tmp_path):
+    copies = [{"source": f"v{number}/a.py", "start_line": 3, "end_line": 9} for number in range(5)]
+    shown = plain(tmp_path, copies=copies, answers=[0, 2])
+    assert "also at v0/a.py:3, v1/a.py:3, v2/a.py:3 and 2 more" in shown
+    assert "answers 1, 3" in shown.splitlines()[0]
+
+
+def test_describe_freshness_accepts_answer_within_budget():
+    assert describe_freshness({"total_results": 1}) is None
+    assert "12 changed files" in describe_freshness({"index": {"files_pending": 12}})
