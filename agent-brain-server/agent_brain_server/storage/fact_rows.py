@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from agent_brain_server.storage.fact_values import ReferenceTable, list_values
-from agent_brain_server.types import Definition, FileChunks
+from agent_brain_server.storage.fact_values import ReferenceTable, list_values, pack_tables
+from agent_brain_server.types import Definition, FileChunks, SyntaxFacts
 
 FACTS_SCHEMA = """
 CREATE TABLE facts (
@@ -110,17 +110,12 @@ def write_facts(connection: sqlite3.Connection, batch: Sequence[tuple[int, FileC
         batch: Each file with its `file_id`.
     """
     delete_facts(connection, [file_id for file_id, _ in batch])
-    facts: list[tuple[Any, ...]] = []
-    definitions: list[tuple[Any, ...]] = []
-    uses: list[tuple[Any, ...]] = []
-    for file_id, file in batch:
-        if not (file.facts.definitions or file.facts.references or file.facts.is_partial):
-            continue
-        sites = list(ReferenceTable.make(file.facts.references).pack())
-        facts.append(_facts_values(file_id, file, [name for name, _ in sites]))
-        definitions.extend(_definition_values(file_id, file.facts.definitions))
-        path = zlib.crc32(file.record.path.encode("utf-8", "replace"))
-        uses.extend((name, file_id, packed, use_checksum(name, path, packed)) for name, packed in sites)
+    written = [(file_id, file) for file_id, file in batch if _has_facts(file.facts)]
+    tables = [ReferenceTable.make(file.facts.references) for _, file in written]
+    owners = [(file_id, zlib.crc32(file.record.path.encode("utf-8", "replace"))) for file_id, file in written]
+    facts = [_facts_values(file_id, file, table) for (file_id, file), table in zip(written, tables, strict=True)]
+    definitions = [row for file_id, file in written for row in _definition_values(file_id, file.facts.definitions)]
+    uses = [_use_values(*owners[index], name, sites) for index, name, sites in pack_tables(tables)]
     connection.executemany(INSERT_FACTS, facts)
     connection.executemany(INSERT_DEFINITION, sorted(definitions, key=itemgetter(0, 1)))
     connection.executemany(INSERT_USE, sorted(uses, key=itemgetter(0, 1)))
@@ -155,9 +150,18 @@ def use_checksum(name: str, path: int, sites: bytes) -> int:
     return zlib.crc32(sites, zlib.crc32(name.encode("utf-8", "replace"), path))
 
 
-def _facts_values(file_id: int, file: FileChunks, names: list[str]) -> tuple[Any, ...]:
+def _has_facts(facts: SyntaxFacts) -> bool:
+    return bool(facts.definitions or facts.references or facts.is_partial)
+
+
+def _use_values(file_id: int, path: int, name: str, sites: bytes) -> tuple[Any, ...]:
+    return (name, file_id, sites, use_checksum(name, path, sites))
+
+
+def _facts_values(file_id: int, file: FileChunks, references: ReferenceTable) -> tuple[Any, ...]:
     facts = file.facts
-    packed = zlib.compress(orjson.dumps([list(map(list_values, facts.definitions)), names]), COMPRESSION)
+    content = [list(map(list_values, facts.definitions)), sorted(references.names)]
+    packed = zlib.compress(orjson.dumps(content), COMPRESSION)
     values = (file.language, file.source_type, int(facts.is_partial))
     checksum = _checksum((file.record.path, *values, packed))
     return (file_id, *values, len(facts.definitions), len(facts.references), packed, checksum)

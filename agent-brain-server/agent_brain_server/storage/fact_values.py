@@ -83,34 +83,6 @@ class ReferenceTable(Sequence[Reference]):
     def __hash__(self) -> int:
         return hash(tuple(self))
 
-    def pack(self) -> Iterator[tuple[str, bytes]]:
-        """Yield each name with its sites, which `unpack_sites` reads.
-
-        The sites of a name are ordered by line, kind and scope. The first number is how many there are; then there are
-        two for each: the distance from the line before, shifted by two bits, with the kind; and the scope, one higher.
-        They have variable length: seven bits in each byte, the lowest first, as in LEB128.
-        """
-        if not len(self):
-            return
-        name, line, kind, scope = self.numbers.T
-        ordered = np.sort((((name << 28 | line) << 2) | kind) << 15 | scope + 1)
-        scope, kind, line, name = ordered & 0x7FFF, ordered >> 15 & 3, ordered >> 17 & MAX_LINE, ordered >> 45
-        is_first = np.ones(len(name), dtype=bool)
-        is_first[1:] = name[1:] != name[:-1]
-        first = np.flatnonzero(is_first)
-        steps = np.diff(line, prepend=0)
-        steps[first] = line[first]
-        values = np.empty(2 * len(name) + len(first), dtype=np.int64)
-        position = 2 * np.arange(len(name)) + np.cumsum(is_first)
-        values[position] = steps << 2 | kind
-        values[position + 1] = scope
-        heads = position[first] - 1
-        values[heads] = np.diff(first, append=len(name))
-        packed, offsets = _pack_integers(values)
-        ends = [*offsets[heads[1:]].tolist(), len(packed)]
-        for index, start, end in zip(name[first].tolist(), offsets[heads].tolist(), ends, strict=True):
-            yield self.names[index], packed[start:end]
-
 
 def list_numbers(references: Iterable[Reference]) -> tuple[list[str], list[int]]:
     """Return the distinct names of references, and `COLUMNS` numbers for each reference."""
@@ -121,8 +93,48 @@ def list_numbers(references: Iterable[Reference]) -> tuple[list[str], list[int]]
     return list(names), numbers
 
 
+def pack_tables(tables: Sequence[ReferenceTable]) -> Iterator[tuple[int, str, bytes]]:
+    """Yield the index of a table, a name, and its sites, which `unpack_sites` reads.
+
+    The sites of a name are ordered by line, kind and scope. The first number is how many there are; then there are two
+    for each: the distance from the line before, shifted by two bits, with the kind; and the scope, one higher. They
+    have variable length: seven bits in each byte, the lowest first, as in LEB128.
+    """
+    owners = [(index, name) for index, table in enumerate(tables) for name in table.names]
+    if len(owners) > MAX_NAMES and len(tables) > 1:
+        for index, table in enumerate(tables):
+            yield from ((index, name, packed) for _, name, packed in pack_tables([table]))
+    elif any(map(len, tables)):
+        firsts = np.cumsum([0, *(len(table.names) for table in tables[:-1])])
+        numbers = [table.numbers + (first, 0, 0, 0) for table, first in zip(tables, firsts, strict=True)]
+        for owner, packed in _pack_numbers(np.concatenate(numbers)):
+            yield *owners[owner], packed
+
+
+def _pack_numbers(numbers: Numbers) -> Iterator[tuple[int, bytes]]:
+    """Yield the index of each name with its packed sites."""
+    name, line, kind, scope = numbers.T
+    ordered = np.sort((((name << 28 | line) << 2) | kind) << 15 | scope + 1)
+    scope, kind, line, name = ordered & 0x7FFF, ordered >> 15 & 3, ordered >> 17 & MAX_LINE, ordered >> 45
+    is_first = np.ones(len(name), dtype=bool)
+    is_first[1:] = name[1:] != name[:-1]
+    first = np.flatnonzero(is_first)
+    steps = np.diff(line, prepend=0)
+    steps[first] = line[first]
+    values = np.empty(2 * len(name) + len(first), dtype=np.int64)
+    position = 2 * np.arange(len(name)) + np.cumsum(is_first)
+    values[position] = steps << 2 | kind
+    values[position + 1] = scope
+    heads = position[first] - 1
+    values[heads] = np.diff(first, append=len(name))
+    packed, offsets = _pack_integers(values)
+    ends = [*offsets[heads[1:]].tolist(), len(packed)]
+    for owner, start, end in zip(name[first].tolist(), offsets[heads].tolist(), ends, strict=True):
+        yield owner, packed[start:end]
+
+
 def unpack_sites(packed: bytes) -> list[Site]:
-    """Return the sites of a name that `ReferenceTable.pack` packed."""
+    """Return the sites of a name that `pack_tables` packed."""
     values = list(_unpack_integers(packed))
     line = 0
     sites: list[Site] = []

@@ -109,6 +109,7 @@ def _decode_facts(facts: dict[str, Any]) -> SyntaxFacts:
     _require(len(numbers) <= COLUMNS * MAX_REFERENCES, "too many references")
     _check_definitions(definitions)
     _require_texts(names)
+    _require(len(set(names)) == len(names), "a name is repeated")
     _require(set(map(type, numbers)) <= {int}, "a reference is no number")
     references = np.array(numbers, dtype=np.int64).reshape(-1, COLUMNS)
     most = (len(names) - 1, MAX_LINE, len(KINDS) - 1, len(definitions) - 1)
