@@ -13,7 +13,7 @@ from agent_brain_server.structure.reference_queries import DIRECTIVES
 from agent_brain_server.types import Reference, ReferenceKind
 
 MAX_REFERENCES = 100_000  # of a file, of different name, line, kind and scope; the rest of the file has none
-MAX_CHAIN = 8  # enclosing definitions that are searched for a local variable
+MAX_INHERITED = 500  # local variables around a definition that has its own; more are not copied
 MAX_NAME_BYTES = 100  # longer names are an artifact of error recovery in broken code
 
 WORD = re.compile(rb"""
@@ -70,15 +70,17 @@ class Scopes:
 
 @dataclass(frozen=True, slots=True)
 class _Uses:
-    """Names that are used.
+    """Names that are used, by the offset at which they start.
 
     Attributes:
-        kinds: Start to end and kind.
-        bare: Starts of those that may be local variables.
+        ends: Start to end.
+        kinds: Start to kind, where it is not `use`.
+        bound: Starts of those that cannot be local variables.
     """
 
-    kinds: Mapping[int, tuple[int, ReferenceKind]]
-    bare: Set[int]
+    ends: Mapping[int, int]
+    kinds: Mapping[int, ReferenceKind]
+    bound: Set[int]
 
 
 def find_references(
@@ -95,7 +97,8 @@ def find_references(
         scopes: The definitions.
         line_starts: Offset of the first byte of each line.
     """
-    uses = _collect_uses(captures, data, scopes.names)
+    uses = _collect_uses(captures, data)
+    ends, kinds, bound, defined = uses.ends, uses.kinds, uses.bound, scopes.names
     chains = _find_locals(captures, data, scopes)
     area_kinds, areas = _find_areas(captures, data, grammar)
     spans = Ranges(scopes.spans)
@@ -103,21 +106,22 @@ def find_references(
     found: dict[Reference, None] = {}
     line = line_end = boundary = 0
     scope: int | None = None
-    hidden: Sequence[Set[bytes]] = ()
+    hidden: Set[bytes] = frozenset()
     area: ReferenceKind = "use"
-    for start, (end, kind) in sorted(uses.kinds.items()):
+    for start in sorted(ends):
         if start >= boundary:
             scope = spans.find_innermost(start)
             index = areas.find_innermost(start)
             area = "use" if index is None else area_kinds[index]
-            hidden = () if scope is None or area == "import" else chains[scope]
+            hidden = frozenset() if scope is None or area == "import" else chains[scope]
             boundary = min(spans.next_boundary(), areas.next_boundary())
-        spelled = data[start:end]
-        if hidden and start in uses.bare and any(spelled in variables for variables in hidden):
+        spelled = data[start : ends[start]]
+        if (spelled in hidden and start not in bound) or ends[start] in defined:
             continue
         if start >= line_end:
             line = bisect_right(line_starts, start)
             line_end = line_starts[line] if line < len(line_starts) else sys.maxsize
+        kind = kinds.get(start, "use")
         if area == "import" or (kind == "use" and area != "use"):
             kind = area
         if name := names[spelled]:
@@ -128,7 +132,7 @@ def find_references(
 
 
 class _NameTexts(dict[bytes, str]):
-    """Names as spelled to their texts; "" for those that are ignored."""
+    """Names as spelled to their texts; "" for those that are ignored or too long."""
 
     def __init__(self, grammar: str) -> None:
         super().__init__()
@@ -136,33 +140,27 @@ class _NameTexts(dict[bytes, str]):
 
     def __missing__(self, spelled: bytes) -> str:
         text = spelled.decode("utf-8", "replace").lstrip(":@$")
-        self[spelled] = "" if text in self._ignored else text
+        self[spelled] = "" if text in self._ignored or len(spelled) > MAX_NAME_BYTES else text
         return self[spelled]
 
 
-def _collect_uses(captures: Captures, data: bytes, names: Set[int]) -> _Uses:
+def _collect_uses(captures: Captures, data: bytes) -> _Uses:
     """Return the names that are used."""
-    uses: dict[int, tuple[int, ReferenceKind]] = {}
-    kinds: tuple[tuple[str, ReferenceKind], ...] = (
-        ("bare", "use"), ("dollar", "use"), ("use", "use"), ("call", "call"), ("inherit", "inherit")
-    )  # fmt: skip  # a later kind replaces an earlier one
-    for capture, kind in kinds:
-        for node in captures.get(capture, ()):
-            start, end = node.start_byte, node.end_byte
-            if end not in names and end - start <= MAX_NAME_BYTES:
-                uses[start] = (end, kind)
+    ends: dict[int, int] = {}
     for node in captures.get("text", ()):
         for word in WORD.finditer(data, node.start_byte, node.end_byte):
             start, end = word.span("name")
-            if start >= 0 and end not in names and end - start <= MAX_NAME_BYTES and word["name"] not in KEYWORDS:
-                uses.setdefault(start, (end, "use"))
-    bare = {node.start_byte for capture in ("bare", "dollar") for node in captures.get(capture, ())}
-    bare.difference_update(node.start_byte for node in captures.get("use", ()))
-    return _Uses(uses, bare)
+            if start >= 0 and word["name"] not in KEYWORDS:
+                ends[start] = end
+    for capture in ("bare", "dollar", "use", "call", "inherit"):
+        ends.update((node.start_byte, node.end_byte) for node in captures.get(capture, ()))
+    kinds: dict[int, ReferenceKind] = {node.start_byte: "call" for node in captures.get("call", ())}
+    kinds.update((node.start_byte, "inherit") for node in captures.get("inherit", ()))
+    return _Uses(ends, kinds, {node.start_byte for node in captures.get("use", ())})
 
 
-def _find_locals(captures: Captures, data: bytes, scopes: Scopes) -> list[list[set[bytes]]]:
-    """Return the local variables of each definition and of those around it, innermost first."""
+def _find_locals(captures: Captures, data: bytes, scopes: Scopes) -> list[Set[bytes]]:
+    """Return the local variables of each definition, with those of the definitions around it."""
     own: list[set[bytes]] = [set() for _ in scopes.spans]
     variables = [(node.start_byte, node.end_byte) for node in captures.get("local", ())]
     variables += ((node.start_byte, node.end_byte) for node in captures.get("dollar", ()))
@@ -173,11 +171,12 @@ def _find_locals(captures: Captures, data: bytes, scopes: Scopes) -> list[list[s
     declared = [(node.start_byte, node.end_byte) for node in captures.get("global", ())]
     for scope, name, _ in _locate(declared, data, scopes):
         own[scope].discard(name)
-    chains: list[list[set[bytes]]] = []
+    visible: list[Set[bytes]] = []
     for names, parent in zip(own, scopes.parents, strict=True):
-        above = [] if parent is None else chains[parent]
-        chains.append([names, *above][:MAX_CHAIN] if names else above)
-    return chains
+        above = frozenset() if parent is None else visible[parent]
+        is_joined = names and above and len(above) <= MAX_INHERITED
+        visible.append(names | above if is_joined else names or above)
+    return visible
 
 
 def _locate(found: Sequence[tuple[int, int]], data: bytes, scopes: Scopes) -> Iterator[tuple[int, bytes, int]]:

@@ -1,0 +1,1 @@
+"""Measures of the extraction of definitions and references, against reference implementations."""
