@@ -122,6 +122,8 @@ def render_status(document: Json) -> str:
         "Vectors": f"{index['total_vectors']:,} ({format_share(index['vector_coverage'])}), {index['embedding_model']}",
         "Indexed": describe_last_indexing(index),
     }
+    if symbols := describe_symbols(index):
+        fields["Symbols"] = symbols
     if watch := index.get("watch"):  # absent if an older server answers
         fields["Watching"] = describe_watch(watch)
     if server := index.get("vector_server"):
@@ -152,6 +154,16 @@ def describe_last_indexing(index: Json) -> str:
     if index["last_indexed_at"]:
         return format_time(index["last_indexed_at"])
     return "not yet: a job is running" if index["current_job"] else "never; index it with: agent-brain index"
+
+
+def describe_symbols(index: Json) -> str:
+    """Return how many definitions and references are known; "" if none are, or an older server answers."""
+    definitions, references = index.get("total_definitions", 0), index.get("total_references", 0)
+    partial = index.get("files_partial", 0)
+    if not (definitions or references or partial):
+        return ""
+    text = f"{pluralize(definitions, 'definition')}, {pluralize(references, 'reference')}"
+    return f"{text}; {pluralize(partial, 'file')} parsed only in part" if partial else text
 
 
 def describe_watch(watch: Json) -> str:

@@ -49,6 +49,11 @@ class IndexStatus(BaseModel):
     total_chunks: int
     total_vectors: int = Field(description="Chunks that have a vector.")
     vector_coverage: float = Field(ge=0, le=1, description="Share of the chunks that have a vector.")
+    total_definitions: int = Field(default=0, description="Definitions in the syntax facts of all files.")
+    total_references: int = Field(default=0, description="Uses of names in the syntax facts of all files.")
+    files_partial: int = Field(
+        default=0, description="Files a part of which could not be parsed; the facts of the rest are stored."
+    )
     indexing_in_progress: bool
     idle_seconds: float = Field(default=0.0, ge=0, description=IDLE_SECONDS)
     current_job: JobStatus | None = None

@@ -226,6 +226,7 @@ class ProjectServices:
         # counts are read last: a status that reports the end of a job must not have counts from before it
         is_busy, current_job, last_job = self.is_busy(), self.indexing.jobs.current(), self.indexing.jobs.last_ended()
         counts = self.documents.counts()
+        facts = self.documents.symbols.counts()
         freshness = self.queries.freshness()
         fault = self.vectors.fault
         return IndexStatus(
@@ -235,6 +236,9 @@ class ProjectServices:
             total_chunks=counts.chunks,
             total_vectors=counts.embedded,
             vector_coverage=freshness.vector_coverage,
+            total_definitions=facts.definitions,
+            total_references=facts.references,
+            files_partial=facts.files_partial,
             indexing_in_progress=is_busy,
             current_job=current_job,
             last_job=last_job,

@@ -64,6 +64,14 @@ def test_render_status_of_quiet_and_busy_server():
     assert lines["Indexed"] == "today"
 
 
+def test_render_status_counts_symbols_if_known():
+    facts = {"total_definitions": 1, "total_references": 1_200, "files_partial": 0}
+    assert "Symbols" not in render_status({**SERVER, "index": INDEX})
+    assert "1 definition, 1,200 references" in render_status({**SERVER, "index": {**INDEX, **facts}})
+    shown = render_status({**SERVER, "index": {**INDEX, **facts, "files_partial": 2}})
+    assert "1,200 references; 2 files parsed only in part" in shown
+
+
 def test_render_daemon_status_lists_projects():
     document = {**DAEMON, "state_dir": "/home", "projects": [{"project_id": "p_1", "project_root": "/b\x1b"}]}
     *_, project = render_daemon_status(document).splitlines()

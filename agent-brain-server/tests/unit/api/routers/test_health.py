@@ -41,6 +41,17 @@ def test_status_reports_indexed_and_skipped_files(client: TestClient, context, p
     assert not status["indexing_in_progress"]
 
 
+def test_status_counts_definitions_and_partial_files(client: TestClient, project, index_all) -> None:
+    index_all()
+    before = client.get("/health/status").json()
+    (project / "broken.py").write_text("def whole():\n    return other()\n\ndef torn(:\n")
+    index_all()
+    status = client.get("/health/status").json()
+    assert status["total_definitions"] > before["total_definitions"] > 0
+    assert status["total_references"] > before["total_references"]
+    assert (before["files_partial"], status["files_partial"]) == (0, 1)
+
+
 def test_status_of_the_daemon_requires_a_project_id(daemon: TestClient, refusal) -> None:
     assert refusal(daemon.get("/health/status")) == (422, "project_id_required")
     assert refusal(daemon.get("/health/status?project_id=p_01234567")) == (404, "unknown_project")
