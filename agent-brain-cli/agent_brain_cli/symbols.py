@@ -48,6 +48,20 @@ def format_item(item: Json) -> str:
     return f"{'  ' * item['depth']}{_lines(item)} {visible(item['signature'])}{documentation}"
 
 
+def format_structure(structure: Json, root: Path) -> str:
+    """Return the answer to a question about the structure: a summary, then a line for each place."""
+    lines = [visible(structure["summary"])]
+    for line in structure["lines"]:
+        indent, text = "  " * line["depth"], visible(line["text"])
+        place = f"{line['line']}-{line['end_line']}" if line["end_line"] > line["line"] else str(line["line"])
+        if structure["question"] == "outline":
+            lines.append(f"{indent}{place} {text}")
+        else:
+            lines.append(f"{indent}{_path(line['source'], root)}:{place}{_within(line['enclosing'])}: {text}")
+    rest = structure["total"] - len(structure["lines"])
+    return "\n".join((*lines, *([f"… {rest:,} more: agent-brain refs"] if rest > 0 else [])))
+
+
 def describe_nearest(answer: Json, asked: str, *, filtered: bool) -> str | None:
     """Return that a name is unknown, and which known names are similar; `None` if something was found."""
     if answer["total"] or answer.get("total_definitions"):

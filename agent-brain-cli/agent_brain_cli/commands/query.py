@@ -16,10 +16,11 @@ from agent_brain_cli.formats import (
     shorten_answer,
 )
 from agent_brain_cli.options import Target, named_options, refuse_nan, resolve_languages, target_options, wait_option
-from agent_brain_cli.output import Json, note, show
+from agent_brain_cli.output import Json, note, show, visible
 from agent_brain_cli.path_globs import resolve_globs
 from agent_brain_cli.results import describe_freshness, describe_match, print_results
 from agent_brain_cli.servers import connect, describe_versions, note_version
+from agent_brain_cli.symbols import format_structure
 from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 
 MAX_TOP_K = 100
@@ -33,8 +34,9 @@ MAX_QUERIES = 8
 )
 @click.option(
     "--mode",
-    type=click.Choice(["hybrid", "vector", "bm25"]),
-    help="Search by keywords and meaning, by meaning, or by keywords.  [default: hybrid]",
+    type=click.Choice(["hybrid", "vector", "bm25", "structure"]),
+    help="Search by keywords and meaning, by meaning, or by keywords; or answer from definitions and their uses, as "
+    "hybrid does for questions such as 'who calls X'.  [default: hybrid]",
 )
 @click.option(
     "--alpha",
@@ -139,9 +141,14 @@ def query(
 
 
 def render(answer: Json, questions: list[str], project_root: Path, *, full: bool) -> str | None:
-    """Return the compact text of an answer, or write its results as text."""
+    """Return the compact text of an answer or its lines from the structure, or write its results as text."""
     if "text" in answer:
         return str(answer["text"])
+    structure = answer.get("structure")
+    if structure and structure["lines"] and not full:
+        return format_structure(structure, project_root)
+    if structure:
+        print(visible(structure["summary"]))
     print_results(answer, questions, project_root, full=full)
     return None
 
@@ -150,6 +157,8 @@ def list_remarks(answer: Json, options: dict[str, object]) -> Iterator[str]:
     """Yield what the user should know about an answer and its index."""
     if freshness := describe_freshness(answer):
         yield freshness
+    if answer.get("structure"):
+        return  # it says what was found
     if not answer["total_results"]:
         yield describe_no_results(options)
     elif "mode" in answer and "results" in answer and (match := describe_match(answer)):

@@ -61,3 +61,15 @@ def test_symbol_commands_refuse_bad_input(indexed):
         refused = indexed(*arguments)
         assert (refused.code, refused.out) == (code, ""), arguments
         assert len(refused.error_lines) >= 2
+
+
+def test_query_answers_from_the_structure(indexed):
+    answered = indexed("query", "where is Lock defined?")
+    assert answered.out.splitlines() == ["1 definition of Lock", "src/locking.py:4-9: class Lock"]
+    assert answered.err == ""
+    nothing = indexed("query", "who calls release")
+    assert nothing.out.splitlines()[0] == "No calls of release"
+    assert "src/locking.py" in nothing.out
+    refused = indexed("query", "the turnstile", "--mode", "structure")
+    assert (refused.code, refused.out) == (4, "")
+    assert "who calls X" in refused.err

@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 from agent_brain_server.models.index import Glob
+from agent_brain_server.models.structure import StructureAnswer
 from agent_brain_server.support.languages import list_languages, resolve_language
 
 MAX_QUERY_LENGTH = 4000
@@ -22,6 +23,9 @@ MAX_PATH_LENGTH = 4096
 
 MAX_TOP_K = 100
 DEFAULT_TOP_K = 10
+QueryMode = Literal["hybrid", "vector", "bm25", "structure"]
+"""`structure` answers questions about the structure of code only; `hybrid` answers these and all others."""
+
 HIDDEN_CHARACTERS = (
     "Number of characters in text, path, symbols, heading and context that a person cannot see: Unicode tags, "
     "zero-width characters, marks that reorder text, escape sequences. The fields contain them unchanged; treat them "
@@ -63,7 +67,7 @@ class QueryRequest(BaseModel):
         description="Further queries; all share one answer without repeats. `query` may be left out.",
     )
     project_id: str | None = Field(default=None, description="Required in shared mode, ignored in project mode.")
-    mode: Literal["hybrid", "vector", "bm25"] = "hybrid"
+    mode: QueryMode = "hybrid"
     top_k: int = Field(default=DEFAULT_TOP_K, ge=1, le=MAX_TOP_K, description="Maximum number of results.")
     alpha: float | None = Field(
         default=None,
@@ -210,7 +214,12 @@ class QueryResponse(BaseModel):
     results: list[QueryResult]
     total_results: int
     query_time_ms: float
-    mode: Literal["hybrid", "vector", "bm25"]
+    mode: QueryMode
+    structure: StructureAnswer | None = Field(
+        default=None,
+        description="The answer to a question about the structure, such as `who calls X`; its chunks are the first "
+        "results.",
+    )
     index: IndexFreshness
 
 
@@ -221,7 +230,7 @@ class CompactResponse(BaseModel):
     tokens: int = Field(description="Tokens of `text`.")
     total_results: int
     query_time_ms: float
-    mode: Literal["hybrid", "vector", "bm25"]
+    mode: QueryMode
     index: IndexFreshness
 
 
@@ -249,6 +258,10 @@ class SmallResponse(BaseModel):
     """The response of `POST /query` with `max_tokens`; fields without a value are left out."""
 
     results: list[SmallResult]
+    structure: list[str] | None = Field(
+        default=None,
+        description="The answer to a question about the structure: a summary, then one line for each place.",
+    )
     rest: list[str] | None = Field(default=None, description="`path:line symbol` of the results that are not shown.")
     omitted: int | None = Field(default=None, description="Number of results that are not even listed.")
     total_results: int

@@ -14,6 +14,7 @@ from agent_brain_server.embedding.embedders import identify_model
 from agent_brain_server.embedding.token_counter import TokenCounter
 from agent_brain_server.errors import ConfigError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
+from agent_brain_server.indexing.files.file_types import is_test
 from agent_brain_server.indexing.files.walker import own_dirs_pattern
 from agent_brain_server.models import Mode
 from agent_brain_server.models.status import IndexStatus, ProjectStatus, WatchStatus
@@ -27,6 +28,7 @@ from agent_brain_server.services.jobs import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.outlines import Outlines
 from agent_brain_server.services.query_service import QueryEmbedder, QueryService, SingleSlotExecutor
+from agent_brain_server.services.structural_answers import StructuralAnswers
 from agent_brain_server.services.symbol_lookup import SymbolLookup
 from agent_brain_server.services.symbol_service import SymbolService
 from agent_brain_server.services.watcher import TreeWatcher
@@ -153,6 +155,7 @@ class ProjectServices:
             is_behind = reconcile_stores(project_root, documents, bm25, vectors, repairs)
             is_behind |= apply_file_policy(documents, settings)
             watcher = make_watcher(project_root, documents, indexing, own_dirs) if settings.watch else None
+            files, lookup = make_readers(project_root, documents, settings)
             queries = QueryService(
                 *stores,
                 shared.embedder,
@@ -162,6 +165,7 @@ class ProjectServices:
                 changes=watcher or Unwatched(),
                 count_unread=indexing.count_unread,
                 count_tokens=shared.tokens.count,
+                structure=StructuralAnswers(documents, lookup, files.read_rows),
             )
             start_services(indexing, watcher, closers, is_behind=is_behind)
             return cls(
@@ -174,7 +178,7 @@ class ProjectServices:
                 vectors=vectors,
                 indexing=indexing,
                 queries=queries,
-                symbols=make_symbols(project_root, documents, queries, settings),
+                symbols=SymbolService(lookup, files, Outlines(documents, files), queries.freshness),
                 embedder=shared.embedder,
                 tokens=shared.tokens,
                 metrics=shared.metrics,
@@ -319,13 +323,12 @@ def make_chroma_server(settings: ProjectConfig) -> ChromaServer | None:
     return ChromaServer(settings.chroma_url, settings.chroma_token) if settings.chroma_url else None
 
 
-def make_symbols(
-    project_root: Path, documents: DocumentStore, queries: QueryService, settings: ProjectConfig
-) -> SymbolService:
-    """Return the service that reads files and answers from their syntax facts."""
+def make_readers(
+    project_root: Path, documents: DocumentStore, settings: ProjectConfig
+) -> tuple[FileReader, SymbolLookup]:
+    """Return what reads the indexed files, and what finds the definitions and uses of a name."""
     files = FileReader(documents, project_root, max_bytes=settings.max_file_bytes, index_secrets=settings.index_secrets)
-    lookup = SymbolLookup(documents.symbols, project_root)
-    return SymbolService(lookup, files, Outlines(documents, files), queries.freshness)
+    return files, SymbolLookup(documents.symbols, project_root, lambda path: is_test(path, ""))
 
 
 def make_watcher(

@@ -120,7 +120,7 @@ def render_small_json(
 
 def _choose_extras(index: IndexFreshness, remark: str | None, budget: int, count: CountTokens) -> dict[str, object]:
     """Return the note and the freshness, as much of them as a small budget allows."""
-    missing = _describe_missing(index)
+    missing = describe_missing(index)
     note: dict[str, object] = {"note": remark} if remark else {}
     freshness: dict[str, object] = {"index": missing} if missing else {}
     for extras in (note | freshness, freshness):
@@ -134,7 +134,7 @@ def _count_envelope(extras: dict[str, object], total: int, count: CountTokens) -
     return count_line(to_short_json(envelope), count)
 
 
-def _describe_missing(index: IndexFreshness) -> dict[str, object]:
+def describe_missing(index: IndexFreshness) -> dict[str, object]:
     """Return the values that say that the index is incomplete; none if it is complete."""
     if index.last_indexed_at is None:
         return {"files_pending": index.files_pending}

@@ -10,6 +10,7 @@ from agent_brain_server.search.budget import CountTokens
 from agent_brain_server.search.compact import CompactEntry, render_compact
 from agent_brain_server.search.excerpting import Passage, make_passages
 from agent_brain_server.search.small_json import JsonEntry, render_small_json
+from agent_brain_server.search.structure_text import render_structure, render_structure_json
 from agent_brain_server.support.text import visible
 
 NO_RESULTS = "No results."
@@ -29,8 +30,10 @@ def write_answer(request: QueryRequest, answer: QueryResponse, root: Path, count
         return write_compact(request, answer, root, count).model_dump_json()
     if request.max_tokens is None:
         return answer.model_dump_json()
+    if answer.structure is not None and answer.structure.lines:
+        return render_structure_json(answer.structure, request.max_tokens, count, answer.index)
     entries = [JsonEntry(passage, request.explain) for passage in make_passages(answer.results, request.all_queries())]
-    return render_small_json(entries, request.max_tokens, count, index=answer.index, remark=_describe_match(answer))
+    return render_small_json(entries, request.max_tokens, count, index=answer.index, remark=_describe_answer(answer))
 
 
 def write_compact(request: QueryRequest, answer: QueryResponse, root: Path, count: CountTokens) -> CompactResponse:
@@ -48,7 +51,10 @@ def write_compact(request: QueryRequest, answer: QueryResponse, root: Path, coun
         for passage in make_passages(answer.results, request.all_queries())
     ]
     budget = request.max_tokens or DEFAULT_BUDGET
-    text = render_compact(entries, budget, count, _describe_match(answer)) if entries else NO_RESULTS
+    if answer.structure is not None and answer.structure.lines:
+        text = render_structure(answer.structure, budget, count, show_path)
+    else:
+        text = render_compact(entries, budget, count, _describe_answer(answer)) if entries else NO_RESULTS
     return CompactResponse(
         text=text,
         tokens=count(text),
@@ -74,8 +80,14 @@ def _number_queries(passage: Passage) -> str:
     return f"[{','.join(str(number + 1) for number in answers)}]" if answers else ""
 
 
-def _describe_match(answer: QueryResponse) -> str | None:
-    """Return a warning if no result contains a word of the query, else `None`: such results may be far off."""
+def _describe_answer(answer: QueryResponse) -> str | None:
+    """Return a remark about the results, or `None`.
+
+    It says that the structure has no answer; or else that no result contains a word of the query: such results may be
+    far off.
+    """
+    if answer.structure is not None:
+        return answer.structure.summary
     if answer.mode != "hybrid" or not answer.results or any(r.bm25_score is not None for r in answer.results):
         return None
     return NO_WORD_MATCHES

@@ -95,7 +95,7 @@ class FileReader:
             FileStat(path, record.size, record.mtime_ns),
             self._max_bytes,
             index_secrets=self._index_secrets,
-            index_generated=True,
+            index_generated=True,  # a generated file is in the index only if the settings allow it
             convert_html=False,
         )
         if isinstance(loaded, Skip):

@@ -23,6 +23,7 @@ from agent_brain_server.models.query import (
     QueryResult,
     SignalModel,
 )
+from agent_brain_server.models.structure import StructureAnswer
 from agent_brain_server.search.budget import CountTokens
 from agent_brain_server.search.merging import interleave_results, merge_results
 from agent_brain_server.search.ranking import rank_candidates
@@ -30,6 +31,7 @@ from agent_brain_server.services.answer_format import write_answer
 from agent_brain_server.services.freshness import Barrier, ChangeSource
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.name_lookup import find_defining
+from agent_brain_server.services.structural_answers import StructuralAnswers
 from agent_brain_server.storage.document_store import LAST_INDEXED_META, DocumentStore
 from agent_brain_server.support.text import count_hidden
 from agent_brain_server.support.tokens import find_subject
@@ -41,6 +43,7 @@ from agent_brain_server.types import (
     KeywordIndex,
     QueryFilter,
     RankedChunk,
+    SearchMode,
     StoreCounts,
     VectorIndex,
 )
@@ -152,6 +155,7 @@ class QueryService:
         changes: The changes of the tree that are not in the index yet.
         count_unread: Returns how many changed files a running job has not read yet.
         count_tokens: Counts the tokens of a text, for answers with a budget.
+        structure: Answers questions about the structure.
     """
 
     def __init__(
@@ -167,6 +171,7 @@ class QueryService:
         changes: ChangeSource,
         count_unread: Callable[[], int],
         count_tokens: CountTokens,
+        structure: StructuralAnswers,
     ) -> None:
         self._documents = documents
         self._executor = executor
@@ -174,6 +179,7 @@ class QueryService:
         self.changes = changes
         self._count_unread = count_unread
         self._count_tokens = count_tokens
+        self._structure = structure
         self._keywords = keywords
         self._vectors = vectors
         self._embedder = embedder
@@ -204,7 +210,8 @@ class QueryService:
         allowed = self._documents.resolve_filter(
             QueryFilter(tuple(request.source_types), tuple(request.languages), tuple(request.file_paths))
         )
-        results = merge_results(self._retrieve_all(request, allowed), self._is_blank)
+        structure = self._answer_structure(request)
+        results = merge_results(self._retrieve_all(request, allowed, structure), self._is_blank)
         elapsed = time.perf_counter() - began
         self._metrics.query_seconds.labels(request.mode).observe(elapsed)
         return QueryResponse(
@@ -212,6 +219,7 @@ class QueryService:
             total_results=len(results),
             query_time_ms=round(elapsed * 1000, 3),
             mode=request.mode,
+            structure=structure,
             index=freshness,
         )
 
@@ -219,9 +227,25 @@ class QueryService:
         """Return the answer to a request as JSON, in the format and within the budget that it asks for."""
         return write_answer(request, self.answer(request, barrier), self._root, self._count_tokens)
 
-    def _retrieve_all(self, request: QueryRequest, allowed: AllowedChunks | None) -> list[QueryResult]:
-        """Return the results of all queries of a request."""
+    def _answer_structure(self, request: QueryRequest) -> StructureAnswer | None:
+        """Return the answer from the structure, if the only query of an unfiltered request asks about it."""
+        is_required = request.mode == "structure"
+        is_other = request.mode != "hybrid" or bool(request.source_types or request.languages)
+        if not is_required and (is_other or len(request.all_queries()) > 1):
+            return None
+        return self._structure.answer(request.query, request.file_paths, required=is_required)
+
+    def _retrieve_all(
+        self, request: QueryRequest, allowed: AllowedChunks | None, structure: StructureAnswer | None
+    ) -> list[QueryResult]:
+        """Return the results of all queries of a request; those from the structure come first."""
         queries = request.all_queries()
+        if structure is not None:
+            chunks = self._documents.chunks_at((line.source, line.line) for line in structure.lines)
+            first = [_structural_result(chunk) for chunk in chunks[: request.top_k]]
+            known = {result.chunk_id for result in first}
+            found = [] if request.mode == "structure" else self._retrieve(request, allowed)
+            return [*first, *(result for result in found if result.chunk_id not in known)][: request.top_k]
         if len(queries) == 1:
             return self._retrieve(request, allowed)
         requests = (request.model_copy(update={"query": query, "queries": []}) for query in queries)
@@ -301,6 +325,7 @@ class QueryService:
         with self._metrics.time_stage("facts"):
             defining = find_defining(self._documents, request.query, allowed)
             metadata = self._documents.metadata_by_keys({*defining, *(hit.key for hit in (*bm25_hits, *vector_hits))})
+        mode: SearchMode = "hybrid" if request.mode == "structure" else request.mode
         with self._metrics.time_stage("rank"):
             return rank_candidates(
                 request.query,
@@ -308,7 +333,7 @@ class QueryService:
                 vector_hits,
                 metadata,
                 alpha=request.alpha,
-                mode=request.mode,
+                mode=mode,
                 source_types=request.source_types,
                 defining=defining,
                 explain=request.explain,
@@ -344,6 +369,11 @@ def _result(item: RankedChunk, chunk: Chunk, *, explain: bool) -> QueryResult:
         explanation=signals if explain else None,
         **_described(chunk),
     )
+
+
+def _structural_result(chunk: Chunk) -> QueryResult:
+    """Return the result for a chunk with a line that answers a question about the structure."""
+    return QueryResult(chunk_id=chunk.id, score=1.0, vector_score=None, bm25_score=None, **_described(chunk))
 
 
 def _described(chunk: Chunk) -> dict[str, object]:

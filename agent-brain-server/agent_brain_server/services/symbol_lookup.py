@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent_brain_server.indexing.files.file_types import is_test
 from agent_brain_server.models.symbols import NameMatch
 from agent_brain_server.search.symbol_names import SymbolName, matches_qualifier
 from agent_brain_server.storage.symbol_index import Match, SymbolIndex
@@ -108,11 +107,13 @@ class SymbolLookup:
     Args:
         index: The syntax facts.
         root: Canonical root of the project.
+        is_test: Returns whether the file with a path is a test.
     """
 
-    def __init__(self, index: SymbolIndex, root: Path) -> None:
+    def __init__(self, index: SymbolIndex, root: Path, is_test: Allows) -> None:
         self._index = index
         self._root = root
+        self._is_test = is_test
 
     def find(self, wanted: SymbolName, only: SymbolFilter = SymbolFilter(), *, limit: int, offset: int = 0) -> Lookup:
         """Return the definitions of a name: those of exactly this name, else in another case, else of a longer name.
@@ -145,6 +146,7 @@ class SymbolLookup:
         *,
         limit: int,
         offset: int = 0,
+        only_tests: bool = False,
     ) -> Uses:
         """Return the uses of a name: those in code first, then those in tests; files with the qualifier's name first.
 
@@ -154,6 +156,7 @@ class SymbolLookup:
             paths: Globs; empty for all files.
             limit: Maximum number.
             offset: Number to skip.
+            only_tests: Leave out the uses in code.
 
         Raises:
             InvalidRequestError: A glob is invalid.
@@ -161,7 +164,7 @@ class SymbolLookup:
         allows = self._make_allows(paths)
         files: list[FileReferences] = []
         total = total_files = taken = 0
-        for chooses in self._order_files(wanted.qualifier):
+        for chooses in self._order_files(wanted.qualifier, only_tests=only_tests):
             found = self._index.references(
                 wanted.name,
                 kinds=kinds,
@@ -174,6 +177,19 @@ class SymbolLookup:
             total += found.total_sites
             total_files += found.total_files
         return Uses(tuple(files), total, total_files)
+
+    def find_part(self, part: str, only: SymbolFilter, *, limit: int) -> Sequence[StoredDefinition]:
+        """Return definitions whose name contains a text, in any case.
+
+        Args:
+            part: The text.
+            only: Restrictions.
+            limit: Maximum number.
+
+        Raises:
+            InvalidRequestError: A glob is invalid.
+        """
+        return self._find(SymbolName(part), "part", only, self._make_allows(only.paths))[:limit]
 
     def suggest(self, wanted: SymbolName) -> list[str]:
         """Return the defined names nearest to a name."""
@@ -194,16 +210,17 @@ class SymbolLookup:
             chosen.sort(key=_rank)
         return chosen
 
-    def _order_files(self, qualifier: Sequence[str]) -> list[Allows]:
+    def _order_files(self, qualifier: Sequence[str], *, only_tests: bool) -> list[Allows]:
         """Return disjoint conditions on paths, in the order in which their uses are listed."""
+        is_test = self._is_test
+        groups: list[Allows] = [is_test] if only_tests else [lambda path: not is_test(path), is_test]
         if not qualifier:
-            return [lambda path: not is_test(path, ""), lambda path: is_test(path, "")]
+            return groups
         related = self._files_with(qualifier[-1])
         return [
-            lambda path: not is_test(path, "") and path in related,
-            lambda path: not is_test(path, "") and path not in related,
-            lambda path: is_test(path, "") and path in related,
-            lambda path: is_test(path, "") and path not in related,
+            lambda path, belongs=belongs, wanted=wanted: belongs(path) and (path in related) is wanted  # type: ignore[misc]
+            for belongs in groups
+            for wanted in (True, False)
         ]
 
     def _files_with(self, name: str) -> set[str]:

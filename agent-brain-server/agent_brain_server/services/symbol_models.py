@@ -19,13 +19,13 @@ ReadRows = Callable[[str], Sequence[str] | None]
 def make_symbol(found: StoredDefinition) -> Symbol:
     """Return the model of a definition."""
     definition = found.definition
-    signature = _shorten(definition.signature)
+    signature = shorten(definition.signature)
     return Symbol(
         name=definition.name,
         qualified_name=definition.qualified_name,
         kind=definition.kind,
         signature=signature,
-        documentation=_shorten(definition.documentation),
+        documentation=shorten(definition.documentation),
         source=found.path,
         line=definition.name_line,
         start_line=definition.start_line,
@@ -85,7 +85,7 @@ def shorten_around(row: str, name: str) -> str:
 
 
 def _make_item(definition: Definition, depth: int) -> OutlineItem:
-    signature, documentation = _shorten(definition.signature), _shorten(definition.documentation)
+    signature, documentation = shorten(definition.signature), shorten(definition.documentation)
     return OutlineItem(
         depth=depth,
         kind=definition.kind,
@@ -99,7 +99,8 @@ def _make_item(definition: Definition, depth: int) -> OutlineItem:
     )
 
 
-def _shorten(text: str) -> str:
+def shorten(text: str) -> str:
+    """Return a text, cut to `MAX_LINE_LENGTH` characters."""
     return text if len(text) <= MAX_LINE_LENGTH else f"{text[: MAX_LINE_LENGTH - 1]}…"
 
 

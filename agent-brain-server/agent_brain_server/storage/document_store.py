@@ -307,6 +307,22 @@ class DocumentStore:
         with self.database.reading() as connection:
             return connection.execute(query, (path, last, first)).fetchone() is not None
 
+    def chunks_at(self, places: Iterable[tuple[str, int]]) -> list[Chunk]:
+        """Return the chunks with these lines, in the order of the places, each once; damaged ones are left out.
+
+        Args:
+            places: Path and line, 1-based.
+        """
+        query = (
+            "SELECT c.key FROM chunks c JOIN files f USING (file_id) "
+            "WHERE f.path = ? AND ? BETWEEN c.start_line AND c.end_line ORDER BY c.end_line - c.start_line LIMIT 1"
+        )
+        with self.database.reading() as connection:
+            rows = [connection.execute(query, place).fetchone() for place in places]
+        keys = list(dict.fromkeys(row[0] for row in rows if row is not None))
+        found = self.chunks_by_keys(keys)
+        return [found[key] for key in keys if key in found]
+
     def metadata_by_keys(self, keys: Collection[int]) -> dict[int, ChunkMetadata]:
         """Return the metadata that ranking needs of the chunks that exist, by key; no text is read."""
         known = self._metadata.at(self._generation)

@@ -1,0 +1,308 @@
+"""Answer questions about the structure of the code from the syntax facts, instead of by search."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from agent_brain_server.errors import InvalidRequestError
+from agent_brain_server.models.structure import StructuralKind, StructureAnswer, StructureLine
+from agent_brain_server.models.symbols import FileSites
+from agent_brain_server.search.structural import FORMS, StructuralQuestion, parse_structural
+from agent_brain_server.search.symbol_names import SymbolName
+from agent_brain_server.services.symbol_lookup import Lookup, SymbolFilter, SymbolLookup
+from agent_brain_server.services.symbol_models import ReadRows, make_sites, shorten
+from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.support.text import count_hidden, pluralize
+from agent_brain_server.support.tokens import split_identifier
+from agent_brain_server.types import Definition, ReferenceKind, StoredDefinition
+
+MAX_LINES = 100
+"""Lines of an answer; more are counted."""
+
+MAX_CLASSES = 300
+MAX_DEPTH = 12
+"""Levels of subclasses; deeper hierarchies are generated, or circular."""
+
+MAX_TESTS = 300
+MIN_TEST_NAME = 4
+"""Characters of a name that tests are found by; shorter ones are parts of too many words."""
+
+KINDS: dict[StructuralKind, tuple[ReferenceKind, ...]] = {
+    "callers": ("call",),
+    "imports": ("import",),
+    "uses": (),
+}
+
+INHERIT: tuple[ReferenceKind, ...] = ("inherit",)
+
+NOUNS: dict[StructuralKind, str] = {
+    "callers": "call",
+    "imports": "import",
+    "uses": "use",
+    "tests": "test",
+    "definition": "definition",
+    "outline": "definition",
+}
+
+CLASS_WORDS = re.compile(r"class|struct|interface|trait|impl|enum|object|protocol|type|record|instance|module")
+"""Kinds of definitions that can inherit."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What answers a question.
+
+    Attributes:
+        lines: In order.
+        total: Number of lines, if not all are listed.
+        summary: What was found.
+    """
+
+    lines: Sequence[StructureLine]
+    total: int
+    summary: str
+
+
+class StructuralAnswers:
+    """Answers questions about the structure of one project.
+
+    Args:
+        documents: Holds the files and the syntax facts.
+        lookup: Finds definitions and uses.
+        read_rows: Reads an indexed file.
+    """
+
+    def __init__(self, documents: DocumentStore, lookup: SymbolLookup, read_rows: ReadRows) -> None:
+        self._documents = documents
+        self._lookup = lookup
+        self._read_rows = read_rows
+        self._answers: dict[StructuralKind, Callable[[SymbolName, StructuralKind, tuple[str, ...]], _Found | None]] = {
+            "callers": self._find_uses,
+            "imports": self._find_uses,
+            "uses": self._find_uses,
+            "subclasses": self._find_subclasses,
+            "tests": self._find_tests,
+            "definition": self._find_definitions,
+        }
+
+    def answer(self, query: str, paths: Sequence[str], *, required: bool) -> StructureAnswer | None:
+        """Return the answer to a query, or `None` if it does not ask about the structure of something that exists.
+
+        Args:
+            query: The query.
+            paths: Globs on the path.
+            required: Raise an error instead of returning `None`; answer also about names that are used only.
+
+        Raises:
+            InvalidRequestError: A glob is invalid; or, if `required`, there is no answer.
+        """
+        question = parse_structural(query)
+        found = question and self._answer(question, tuple(paths))
+        if question and found and (found.lines or self._is_defined(question)):
+            return StructureAnswer(
+                question=question.kind,
+                name=question.target,
+                summary=found.summary,
+                lines=list(found.lines[:MAX_LINES]),
+                total=found.total,
+            )
+        if required:
+            raise self._refuse(question)
+        return None
+
+    def _answer(self, question: StructuralQuestion, paths: tuple[str, ...]) -> _Found | None:
+        if question.kind == "outline":
+            return self._outline(question)
+        name = question.name
+        if name is None or not self._is_defined(question):
+            return None
+        return self._answers[question.kind](name, question.kind, paths)
+
+    def _is_defined(self, question: StructuralQuestion) -> bool:
+        name = question.name
+        return name is not None and self._documents.symbols.has_name(name.name)
+
+    def _refuse(self, question: StructuralQuestion | None) -> InvalidRequestError:
+        if question is None:
+            return InvalidRequestError(
+                "The query is no question about the structure.",
+                code="not_structural",
+                hint=f"Ask in one of these forms: {', '.join(FORMS)}.",
+            )
+        name = question.name
+        near = self._lookup.suggest(name)[:3] if name else []
+        similar = f" Similar names: {', '.join(near)}." if near else ""
+        return InvalidRequestError(
+            f"Nothing in the index is named {question.target[:100]!r}.",
+            code="not_structural",
+            hint=f"Check the spelling.{similar}",
+        )
+
+    def _find_uses(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
+        meanings = self._lookup.find(name, limit=MAX_LINES)
+        uses = self._lookup.find_uses(name, KINDS[kind], paths, limit=MAX_LINES)
+        lines = list(_list_sites(make_sites(uses.files, name.name, self._read_rows)))
+        places = f"{_count(uses.total, NOUNS[kind])} of {name.qualified}"
+        where = f" in {pluralize(uses.total_files, 'file')}" if uses.total else ""
+        return _Found(lines, uses.total, f"{places}{where}{_describe_meanings(meanings)}")
+
+    def _find_definitions(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
+        found = self._lookup.find(name, SymbolFilter(paths=paths), limit=MAX_LINES)
+        lines = [make_line(each) for each in found.definitions]
+        return _Found(lines, found.total, f"{_count(found.total, 'definition')} of {name.qualified}")
+
+    def _find_subclasses(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
+        found = list(self._walk_subclasses(name, paths))
+        direct = sum(not line.depth for line in found)
+        count = f"{len(found) or 'No'} subclass{'' if len(found) == 1 else 'es'} of {name.qualified}"
+        return _Found(found, len(found), f"{count}{f', {direct} of them direct' if direct < len(found) else ''}")
+
+    def _walk_subclasses(self, name: SymbolName, paths: tuple[str, ...]) -> Iterator[StructureLine]:
+        """Yield the classes that inherit from a class, each followed by its own subclasses."""
+        known = {name.name}
+        pending = [(name, 0, iter(self._list_subclasses(name, paths)))]
+        count = 0
+        while pending and count < MAX_CLASSES:
+            _, depth, subclasses = pending[-1]
+            found = next(subclasses, None)
+            if found is None:
+                pending.pop()
+                continue
+            count += 1
+            yield make_line(found, depth)
+            own = found.definition.name
+            if own not in known and depth < MAX_DEPTH:
+                known.add(own)
+                below = SymbolName(own)
+                pending.append((below, depth + 1, iter(self._list_subclasses(below, paths))))
+
+    def _list_subclasses(self, name: SymbolName, paths: tuple[str, ...]) -> list[StoredDefinition]:
+        """Return the classes that name a class as their base."""
+        uses = self._lookup.find_uses(SymbolName(name.name), INHERIT, paths, limit=MAX_CLASSES)
+        found: dict[tuple[str, int], StoredDefinition] = {}
+        for file in uses.files:
+            for site in file.sites:
+                each = site.enclosing
+                if each is not None and CLASS_WORDS.search(each.kind) and each.name != name.name:
+                    stored = StoredDefinition(file.path, file.language, file.source_type, each)
+                    found.setdefault((file.path, each.name_line), stored)
+        return list(found.values())
+
+    def _find_tests(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
+        """Find the definitions of test files that use a name, and those whose own name contains it."""
+        tests: dict[tuple[str, int], tuple[StoredDefinition, int]] = {}
+        for file in self._lookup.find_uses(name, (), paths, limit=MAX_TESTS, only_tests=True).files:
+            for site in file.sites:
+                if site.enclosing is not None and site.kind != "import":
+                    each = StoredDefinition(file.path, file.language, file.source_type, site.enclosing)
+                    place = (file.path, site.enclosing.name_line)
+                    tests[place] = (each, tests.get(place, (each, 0))[1] + 1)
+        for each in self._list_tests_by_name(name, paths):
+            place = (each.path, each.definition.name_line)
+            tests[place] = (each, tests.get(place, (each, 0))[1] + MAX_TESTS)
+        ranked = sorted(tests.items(), key=lambda item: (-(item[1][1] // MAX_TESTS), item[0]))
+        lines = [make_line(each) for _, (each, _) in ranked]
+        files = len({line.source for line in lines})
+        where = f" in {pluralize(files, 'file')}" if files else ""
+        return _Found(lines, len(lines), f"{_count(len(lines), 'test')} of {name.qualified}{where}")
+
+    def _list_tests_by_name(self, name: SymbolName, paths: tuple[str, ...]) -> Iterable[StoredDefinition]:
+        words = split_identifier(name.name)
+        only = SymbolFilter(paths=paths, source_types=("test",))
+        if sum(map(len, words)) < MIN_TEST_NAME:
+            return []
+        spellings = dict.fromkeys(("_".join(words), "".join(words)))
+        found = (self._lookup.find_part(spelling, only, limit=MAX_TESTS) for spelling in spellings)
+        return [each for page in found for each in page]
+
+    def _outline(self, question: StructuralQuestion) -> _Found | None:
+        """Return the outline of the file with a path, or of the class with a name."""
+        path = self._find_file(question.target)
+        if path is not None:
+            found = self._documents.symbols.definitions_of(path)
+            definitions = () if found is None else found.definitions
+            lines = [_make_outline_line(path, definitions, each) for each in definitions]
+            return _Found(lines, len(lines), f"{pluralize(len(lines), 'definition')} in {path}") if lines else None
+        name = question.name
+        meanings = Lookup() if name is None else self._lookup.find(name, limit=1)
+        if name is None or meanings.match not in ("exact", "ignore_case"):
+            return None
+        return self._outline_definition(meanings.definitions[0])
+
+    def _outline_definition(self, outer: StoredDefinition) -> _Found | None:
+        found = self._documents.symbols.definitions_of(outer.path)
+        first, last = outer.definition.start_line, outer.definition.end_line
+        inner = [] if found is None else [d for d in found.definitions if first <= d.start_line and d.end_line <= last]
+        if found is None or len(inner) <= 1:
+            return None
+        lines = [_make_outline_line(outer.path, found.definitions, each) for each in inner]
+        members = pluralize(len(lines) - 1, "definition")
+        return _Found(lines, len(lines), f"{members} in {outer.definition.qualified_name}, {outer.path}")
+
+    def _find_file(self, target: str) -> str | None:
+        """Return the indexed file with a path, or the only one whose path ends with it."""
+        wanted = target.removeprefix("./").strip("/")
+        records = self._documents.file_records([wanted])
+        if wanted in records:
+            return wanted
+        if "." not in wanted:
+            return None
+        ending = [path for path in self._documents.file_records() if path.endswith(f"/{wanted}")]
+        return ending[0] if len(ending) == 1 else None
+
+
+def make_line(found: StoredDefinition, depth: int = 0) -> StructureLine:
+    """Return the line of a definition."""
+    definition = found.definition
+    outer = definition.qualified_name.removesuffix(definition.name).removesuffix(".")
+    text = shorten(definition.signature)
+    return StructureLine(
+        source=found.path,
+        line=definition.start_line,
+        end_line=definition.end_line,
+        text=text,
+        enclosing=outer or None,
+        depth=depth,
+        hidden_characters=count_hidden(text) + count_hidden(outer) + count_hidden(found.path),
+    )
+
+
+def _make_outline_line(path: str, definitions: Sequence[Definition], each: Definition) -> StructureLine:
+    depth, outer = 0, each
+    while outer.parent is not None:
+        depth, outer = depth + 1, definitions[outer.parent]
+    text = shorten(each.signature)
+    return StructureLine(
+        source=path,
+        line=each.start_line,
+        end_line=each.end_line,
+        text=text,
+        enclosing=None,
+        depth=depth,
+        hidden_characters=count_hidden(text) + count_hidden(path),
+    )
+
+
+def _list_sites(files: Iterable[FileSites]) -> Iterator[StructureLine]:
+    for file in files:
+        for site in file.references:
+            yield StructureLine(
+                source=file.source,
+                line=site.line,
+                end_line=site.line,
+                text=site.text,
+                enclosing=site.enclosing,
+                hidden_characters=site.hidden_characters,
+            )
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number with its noun, and "No" for 0."""
+    return pluralize(number, noun) if number else f"No {noun}s"
+
+
+def _describe_meanings(meanings: Lookup) -> str:
+    """Return a remark if a name has several definitions, so that some of its uses may be those of another one."""
+    if meanings.match == "unqualified":
+        return "; none is defined with this qualifier"
+    return f"; {meanings.total} definitions have this name" if meanings.total > 1 else ""

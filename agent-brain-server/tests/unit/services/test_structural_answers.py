@@ -1,0 +1,130 @@
+"""Answer questions about the structure with real stores."""
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from agent_brain_server.config.settings import ProjectConfig
+from agent_brain_server.errors import InvalidRequestError
+from agent_brain_server.models.index import IndexRequest
+from agent_brain_server.models.query import QueryRequest, QueryResponse
+from agent_brain_server.project.services import ProjectServices
+
+FILES = {
+    "src/shapes.py": '''"""Shapes."""
+
+
+class Shape:
+    def area(self) -> float:
+        raise NotImplementedError
+
+
+class Polygon(Shape):
+    pass
+
+
+class Square(Polygon):
+    def area(self) -> float:
+        return 1.0
+
+
+def measure_all(shapes: list[Shape]) -> float:
+    return sum(shape.area() for shape in shapes)
+''',
+    "src/report.py": "from shapes import measure_all\n\n\ndef print_report(shapes):\n    print(measure_all(shapes))\n",
+    "tests/test_shapes.py": "from shapes import Square, measure_all\n\n\n"
+    "def test_measure_all_of_nothing():\n    assert True\n\n\n"
+    "def test_sum():\n    assert measure_all([Square()]) == 1.0\n",
+}
+JOB_LIMIT_S = 180
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory, starts_processes: None) -> Iterator[ProjectServices]:
+    root = tmp_path_factory.mktemp("structure") / "project"
+    for path, text in FILES.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    opened = ProjectServices.open("project", root, root / ".claude" / "Agent Brain", ProjectConfig(watch=False))
+    try:
+        job = opened.indexing.submit(IndexRequest(folder_path="."))
+        deadline = time.monotonic() + JOB_LIMIT_S
+        while not opened.indexing.jobs.get(job.job_id).progress.keywords_ready:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield opened
+    finally:
+        opened.close()
+
+
+def ask(services: ProjectServices, query: str, **fields: object) -> QueryResponse:
+    return services.queries.answer(QueryRequest.model_validate({"query": query, **fields}))
+
+
+def lines(answer: QueryResponse) -> list[tuple[str, int, int]]:
+    assert answer.structure is not None
+    return [(line.source, line.line, line.depth) for line in answer.structure.lines]
+
+
+def test_callers_come_from_the_structure(services: ProjectServices) -> None:
+    answer = ask(services, "who calls measure_all?")
+    assert answer.structure is not None
+    assert answer.structure.summary == "2 calls of measure_all in 2 files"
+    assert lines(answer) == [("src/report.py", 5, 0), ("tests/test_shapes.py", 9, 0)]
+    assert answer.structure.lines[0].text == "print(measure_all(shapes))"
+    assert answer.structure.lines[0].enclosing == "print_report"
+    best = answer.results[0]
+    assert best.source == "src/report.py"
+    assert best.start_line <= 5 <= best.end_line
+    assert len({result.chunk_id for result in answer.results}) == len(answer.results)
+
+
+def test_subclasses_are_transitive_with_depth(services: ProjectServices) -> None:
+    answer = ask(services, "subclasses of Shape")
+    assert answer.structure is not None
+    assert answer.structure.summary == "2 subclasses of Shape, 1 of them direct"
+    assert lines(answer) == [("src/shapes.py", 9, 0), ("src/shapes.py", 13, 1)]
+
+
+def test_tests_use_the_name_or_contain_it(services: ProjectServices) -> None:
+    answer = ask(services, "tests of measure_all")
+    assert lines(answer) == [("tests/test_shapes.py", 4, 0), ("tests/test_shapes.py", 8, 0)]
+
+
+def test_outline_of_file_suffix_and_class(services: ProjectServices) -> None:
+    assert [line[1] for line in lines(ask(services, "outline of shapes.py"))] == [4, 5, 9, 13, 14, 18]
+    assert [line[1:] for line in lines(ask(services, "outline of Square"))] == [(13, 0), (14, 1)]
+    assert lines(ask(services, "where is Square defined")) == [("src/shapes.py", 13, 0)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["who calls nothing_of_this_name", "tests of equality", "outline of missing.py", "where is the area measured"],
+)
+def test_other_questions_are_searched(services: ProjectServices, query: str) -> None:
+    answer = ask(services, query)
+    assert answer.structure is None
+    with pytest.raises(InvalidRequestError) as refused:
+        ask(services, query, mode="structure")
+    assert refused.value.code == "not_structural"
+
+
+def test_filters_and_other_modes_search(services: ProjectServices) -> None:
+    assert ask(services, "who calls measure_all", mode="bm25").structure is None
+    assert ask(services, "who calls measure_all", source_types=["doc"]).structure is None
+    answer = ask(services, "who calls measure_all", file_paths=["src/"], mode="structure")
+    assert lines(answer) == [("src/report.py", 5, 0)]
+    assert [result.source for result in answer.results] == ["src/report.py"]
+
+
+def test_budget_limits_structural_answers(services: ProjectServices) -> None:
+    request = QueryRequest(query="who calls measure_all", format="compact")
+    compact = json.loads(services.queries.answer_body(request))
+    assert compact["text"].splitlines()[1] == "src/report.py:5 in print_report: print(measure_all(shapes))"
+    small = json.loads(services.queries.answer_body(request.model_copy(update={"format": "json", "max_tokens": 100})))
+    assert small["structure"][0] == "2 calls of measure_all in 2 files"
+    assert small["results"] == []
+    tight = request.model_copy(update={"max_tokens": 50})
+    assert json.loads(services.queries.answer_body(tight))["tokens"] <= 50
