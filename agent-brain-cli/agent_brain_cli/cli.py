@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "def": ("def_cmd:find_definition", "Show where a name is defined."),
     "refs": ("refs:refs", "Show where a name is used."),
     "outline": ("outline:outline", "Show what a file or a directory defines."),
+    "related": ("related:related", "Show what belongs to the code at a line."),
     "read": ("read:read", "Print lines of a file."),
     "logs": ("logs:logs", "Show what the server has logged."),
     "config": ("config_cmd:config", "Show every setting and where its value comes from."),

@@ -1,11 +1,17 @@
 """Print definitions, uses and outlines: one line for each, with its location first, so that agents read few tokens."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent_brain_cli.output import Json, visible
 from agent_brain_cli.results import locate
 from agent_brain_server.support.text import pluralize
+
+MAX_MEMBER_LENGTH = 100
+"""Characters of a member's signature; `outline` shows more."""
+
+TRAILING_COMMENT = re.compile(r"\s+(?:#|//) .*$")
 
 MAX_NAMES = 12
 """Definitions of a file that an outline of its directory names."""
@@ -20,7 +26,7 @@ def format_symbols(answer: Json, root: Path) -> str:
 def format_symbol(symbol: Json, root: Path) -> str:
     """Return a definition on one line: `path:from-to in Enclosing: signature — documentation`."""
     documentation = f" — {visible(symbol['documentation'])}" if symbol["documentation"] else ""
-    return f"{_place(symbol, root)}{_within(_outer(symbol))}: {visible(symbol['signature'])}{documentation}"
+    return f"{_place(symbol, root)}{_within(_outer(symbol))}: {_signature(symbol)}{documentation}"
 
 
 def format_references(answer: Json, root: Path, *, by_file: bool) -> str:
@@ -45,7 +51,32 @@ def format_outline(answer: Json, root: Path) -> str:
 def format_item(item: Json) -> str:
     """Return one definition of an outline, indented by its depth."""
     documentation = f" — {visible(item['documentation'])}" if item["documentation"] else ""
-    return f"{'  ' * item['depth']}{_lines(item)} {visible(item['signature'])}{documentation}"
+    return f"{'  ' * item['depth']}{_lines(item)} {_signature(item)}{documentation}"
+
+
+def format_related(answer: Json, root: Path) -> str:
+    """Return what belongs to a line, in sections."""
+    definition, enclosing = answer["definition"], answer["enclosing"]
+    lines = [format_symbol(each, root) for each in (definition, enclosing) if each]
+    members = [f"  {format_member(item)}" for item in answer["members"]]
+    sections = (
+        (f"members of {enclosing['name']}" if enclosing else "members" if definition else "in this file", members),
+        (f"used {pluralize(answer['total_callers'], 'time')} in code", _list_sites(answer["callers"], root)),
+        ("uses", (format_symbol(each, root) for each in answer["callees"])),
+        (f"used {pluralize(answer['total_tests'], 'time')} in tests", _list_sites(answer["tests"], root)),
+        ("documents", (f"{_path(d['source'], root)}:{d['line']}: {visible(d['text'])}" for d in answer["documents"])),
+    )
+    for title, content in sections:
+        listed = list(content)
+        if listed:
+            lines += [f"{title}:", *listed]
+    return "\n".join(lines)
+
+
+def format_member(item: Json) -> str:
+    """Return a definition inside another one, shortened and without its documentation."""
+    text = _signature(item)
+    return f"{_lines(item)} {text if len(text) <= MAX_MEMBER_LENGTH else f'{text[:MAX_MEMBER_LENGTH]}…'}"
 
 
 def format_structure(structure: Json, root: Path) -> str:
@@ -94,7 +125,7 @@ def _describe_meanings(answer: Json, root: Path) -> Iterator[str]:
     yield f"{visible(answer['name'])} has {count} definitions: {', '.join(places)}{more}"
 
 
-def _list_sites(files: list[Json], root: Path, *, by_file: bool) -> Iterator[str]:
+def _list_sites(files: list[Json], root: Path, *, by_file: bool = False) -> Iterator[str]:
     for file in files:
         path = _path(file["source"], root)
         if by_file:
@@ -115,6 +146,12 @@ def _summarize_file(file: Json, root: Path) -> str:
     names = [visible(item["name"]) for item in file["items"]]
     more = f", … {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return f"{_path(file['source'], root)}{': ' if names else ''}{', '.join(names[:MAX_NAMES])}{more}"
+
+
+def _signature(item: Json) -> str:
+    """Return a signature without the spaces of its lines and without a comment behind it."""
+    joined = TRAILING_COMMENT.sub("", visible(item["signature"]))
+    return joined.replace("( ", "(").replace(", )", ")")
 
 
 def _place(symbol: Json, root: Path) -> str:

@@ -73,3 +73,15 @@ def test_query_answers_from_the_structure(indexed):
     refused = indexed("query", "the turnstile", "--mode", "structure")
     assert (refused.code, refused.out) == (4, "")
     assert "who calls X" in refused.err
+
+
+def test_related_prints_sections(indexed):
+    assert indexed("related", "src/locking.py:9").out.splitlines() == [
+        "src/locking.py:7-9 in Lock: def release(self) -> None — "
+        "Free the lock, so that the next one in the queue may enter the turnstile.",
+        "src/locking.py:4-9: class Lock — A lock on a file.",
+        "members of Lock:",
+        "  7-9 def release(self) -> None",
+    ]
+    assert indexed("related", "src/locking.py").code == 2
+    assert indexed("related", "src/locking.py:99").code == 4

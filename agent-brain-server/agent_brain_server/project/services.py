@@ -28,6 +28,7 @@ from agent_brain_server.services.jobs import IndexingSlots
 from agent_brain_server.services.metrics import Metrics
 from agent_brain_server.services.outlines import Outlines
 from agent_brain_server.services.query_service import QueryEmbedder, QueryService, SingleSlotExecutor
+from agent_brain_server.services.related_code import RelatedCode
 from agent_brain_server.services.structural_answers import StructuralAnswers
 from agent_brain_server.services.symbol_lookup import SymbolLookup
 from agent_brain_server.services.symbol_service import SymbolService
@@ -85,6 +86,7 @@ class ProjectServices:
     indexing: IndexingService
     queries: QueryService
     symbols: SymbolService
+    related: RelatedCode
     embedder: QueryEmbedder
     tokens: TokenCounter
     metrics: Metrics
@@ -178,6 +180,7 @@ class ProjectServices:
                 vectors=vectors,
                 indexing=indexing,
                 queries=queries,
+                related=RelatedCode(documents, bm25, lookup, files, queries.freshness),
                 symbols=SymbolService(lookup, files, Outlines(documents, files), queries.freshness),
                 embedder=shared.embedder,
                 tokens=shared.tokens,

@@ -191,7 +191,7 @@ class StructuralAnswers:
     def _find_tests(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
         """Find the definitions of test files that use a name, and those whose own name contains it."""
         tests: dict[tuple[str, int], tuple[StoredDefinition, int]] = {}
-        for file in self._lookup.find_uses(name, (), paths, limit=MAX_TESTS, only_tests=True).files:
+        for file in self._lookup.find_uses(name, (), paths, limit=MAX_TESTS, only="test").files:
             for site in file.sites:
                 if site.enclosing is not None and site.kind != "import":
                     each = StoredDefinition(file.path, file.language, file.source_type, site.enclosing)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from agent_brain_server.models.symbols import NameMatch
 from agent_brain_server.search.symbol_names import SymbolName, matches_qualifier
@@ -24,6 +25,9 @@ MAX_SORTED = 200
 """Definitions of one name that are ordered; the others follow by path."""
 
 MAX_NEAREST = 8
+MAX_MEANINGS = 20
+"""Definitions of a name among which the meaning of a use is looked for."""
+
 MATCHES: tuple[Match, ...] = ("exact", "ignore_case")
 
 Allows = Callable[[str], bool]
@@ -146,7 +150,7 @@ class SymbolLookup:
         *,
         limit: int,
         offset: int = 0,
-        only_tests: bool = False,
+        only: Literal["code", "test"] | None = None,
     ) -> Uses:
         """Return the uses of a name: those in code first, then those in tests; files with the qualifier's name first.
 
@@ -156,7 +160,7 @@ class SymbolLookup:
             paths: Globs; empty for all files.
             limit: Maximum number.
             offset: Number to skip.
-            only_tests: Leave out the uses in code.
+            only: Leave out the uses in tests, or those in code.
 
         Raises:
             InvalidRequestError: A glob is invalid.
@@ -164,7 +168,7 @@ class SymbolLookup:
         allows = self._make_allows(paths)
         files: list[FileReferences] = []
         total = total_files = taken = 0
-        for chooses in self._order_files(wanted.qualifier, only_tests=only_tests):
+        for chooses in self._order_files(wanted.qualifier, only=only):
             found = self._index.references(
                 wanted.name,
                 kinds=kinds,
@@ -191,6 +195,20 @@ class SymbolLookup:
         """
         return self._find(SymbolName(part), "part", only, self._make_allows(only.paths))[:limit]
 
+    def find_exact(self, name: str, *, near: str) -> StoredDefinition | None:
+        """Return the definition that a name most likely means in a file: in this file, or the only one in code.
+
+        Args:
+            name: Unqualified name, in its case.
+            near: Path of the file.
+        """
+        if not self._index.has_name(name):
+            return None
+        found = self._index.definitions(name, allows=self._make_allows(()), limit=MAX_MEANINGS).definitions
+        here = [each for each in found if each.path == near]
+        code = [each for each in found if each.source_type != "test" and each.definition.kind not in NAMELESS_KINDS]
+        return here[0] if here else code[0] if len(code) == 1 else None
+
     def suggest(self, wanted: SymbolName) -> list[str]:
         """Return the defined names nearest to a name."""
         return self._index.nearest_names(wanted.name, MAX_NEAREST)
@@ -210,10 +228,11 @@ class SymbolLookup:
             chosen.sort(key=_rank)
         return chosen
 
-    def _order_files(self, qualifier: Sequence[str], *, only_tests: bool) -> list[Allows]:
+    def _order_files(self, qualifier: Sequence[str], *, only: Literal["code", "test"] | None) -> list[Allows]:
         """Return disjoint conditions on paths, in the order in which their uses are listed."""
         is_test = self._is_test
-        groups: list[Allows] = [is_test] if only_tests else [lambda path: not is_test(path), is_test]
+        by_type: dict[str, Allows] = {"code": lambda path: not is_test(path), "test": is_test}
+        groups = list(by_type.values()) if only is None else [by_type[only]]
         if not qualifier:
             return groups
         related = self._files_with(qualifier[-1])

@@ -26,6 +26,7 @@ CALLS = {
     ("get", "/symbols"),
     ("get", "/references"),
     ("get", "/outline"),
+    ("get", "/related"),
     ("get", "/files/{path}"),
     ("get", "/metrics"),
 }

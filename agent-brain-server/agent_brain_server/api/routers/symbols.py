@@ -14,6 +14,8 @@ from agent_brain_server.models.symbols import (
     OutlineRequest,
     ReferencesAnswer,
     ReferencesRequest,
+    RelatedAnswer,
+    RelatedRequest,
     SymbolsAnswer,
     SymbolsRequest,
 )
@@ -51,6 +53,17 @@ async def outline(request: Annotated[OutlineRequest, Query()], projects: Project
         request.project_id,
         request.wait_ms,
         lambda services, barrier: services.symbols.outline(request, barrier),
+    )
+
+
+@router.get("/related", response_model=RelatedAnswer)
+async def find_related(request: Annotated[RelatedRequest, Query()], projects: ProjectsDep) -> Response:
+    """Return what belongs to the code at a line: its definition, uses, what it uses, tests and documents."""
+    return await answer_when_fresh(
+        projects,
+        request.project_id,
+        request.wait_ms,
+        lambda services, barrier: services.related.find_related(request, barrier),
     )
 
 

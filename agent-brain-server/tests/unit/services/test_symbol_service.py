@@ -13,6 +13,8 @@ from agent_brain_server.models.symbols import (
     OutlineRequest,
     ReferencesAnswer,
     ReferencesRequest,
+    RelatedAnswer,
+    RelatedRequest,
     SymbolsAnswer,
     SymbolsRequest,
 )
@@ -58,7 +60,7 @@ def test_upload_sends():
 FILES = {
     "src/client.py": CLIENT,
     "src/parser.py": "def parse(line):\n    return line\n",
-    "docs/guide.md": "# Guide\n\nWhat it is.\n\n## Installing\n\nRun the installer and wait.\n",
+    "docs/guide.md": "# Guide\n\nWhat it is.\n\n## Installing\n\nRun the installer and call `upload`.\n",
     "tests/test_client.py": TEST,
     "user.py": USER,
 }
@@ -97,6 +99,11 @@ def refer(services: ProjectServices, name: str, **fields: object) -> ReferencesA
 def outline(services: ProjectServices, path: str, **fields: object) -> OutlineAnswer:
     barrier = services.queries.changes.barrier(may_wait=False)
     return services.symbols.outline(OutlineRequest.model_validate({"path": path, **fields}), barrier)
+
+
+def relate(services: ProjectServices, path: str, line: int) -> RelatedAnswer:
+    barrier = services.queries.changes.barrier(may_wait=False)
+    return services.related.find_related(RelatedRequest(path=path, line=line), barrier)
 
 
 def places(answer: ReferencesAnswer) -> list[tuple[str, int, str | None]]:
@@ -215,3 +222,34 @@ def test_outline_of_directory_names_definitions(services: ProjectServices) -> No
     src = outline(services, "src", limit=1)
     assert (src.total, src.next_offset) == (2, 1)
     assert [item.name for item in src.files[0].items] == ["LIMIT", "Transport", "RetryingTransport", "upload"]
+
+
+def test_related_lists_uses_tests_and_documents(services: ProjectServices) -> None:
+    found = relate(services, "src/client.py", 20)
+    assert found.definition is not None
+    assert (found.definition.name, found.enclosing) == ("upload", None)
+    assert [each.name for each in found.callees] == ["Transport", "LIMIT", "send"]
+    assert (found.total_callers, [file.source for file in found.tests]) == (0, ["tests/test_client.py"])
+    assert [(each.source, each.line, each.heading) for each in found.documents] == [
+        ("docs/guide.md", 7, "Guide > Installing")
+    ]
+
+
+def test_related_of_method_has_class_and_members(services: ProjectServices) -> None:
+    found = relate(services, "src/client.py", 11)
+    assert found.definition is not None
+    assert found.enclosing is not None
+    assert (found.definition.qualified_name, found.enclosing.name) == ("Transport.send", "Transport")
+    assert [item.name for item in found.members] == ["send"]
+    assert found.total_callers == 2
+
+
+def test_related_outside_of_definitions_lists_the_file(services: ProjectServices) -> None:
+    found = relate(services, "src/client.py", 1)
+    assert found.definition is None
+    assert [item.name for item in found.members] == ["LIMIT", "Transport", "RetryingTransport", "upload"]
+    assert relate(services, "docs/guide.md", 3).definition is None
+    with pytest.raises(InvalidRequestError):
+        relate(services, "src/client.py", 500)
+    with pytest.raises(InvalidRequestError):
+        relate(services, "src", 1)
