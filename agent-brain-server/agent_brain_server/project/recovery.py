@@ -12,7 +12,7 @@ from pathlib import Path
 from agent_brain_server.errors import StateDirError, StoreError
 from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.services.indexed_roots import back_up_roots, read_roots_backup
-from agent_brain_server.storage.database import FOREIGN_CODE, REBUILDABLE_CODES, open_inspected
+from agent_brain_server.storage.database import FOREIGN_CODE, REBUILDABLE_CODES, VERSION_CODE, open_inspected
 from agent_brain_server.storage.document_store import (
     ADDED_COLUMNS,
     DATABASE_NAME,
@@ -84,7 +84,10 @@ def open_documents(directory: Path, repairs: Repairs) -> DocumentStore:
             raise
         is_foreign = error.code == FOREIGN_CODE
         aside = _choose_aside(directory, error.code)
-        repairs.note(f"the document store was set aside as {aside.name} ({error.message}): rebuilding it")
+        if error.code == VERSION_CODE:
+            repairs.note("the index was made by another version of Agent Brain: rebuilding it", level=logging.INFO)
+        else:
+            repairs.note(f"the document store was set aside as {aside.name} ({error.message}): rebuilding it")
         roots = WHOLE_PROJECT if is_foreign else _salvage_roots(directory / DATABASE_NAME)
         directory.rename(aside)
         documents = DocumentStore(directory, origin=origin)

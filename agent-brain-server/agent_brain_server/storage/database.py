@@ -29,7 +29,10 @@ DAMAGED_CODE = "store_damaged"
 FOREIGN_CODE = "store_foreign"
 """Error code of a file that this installation did not create."""
 
-REBUILDABLE_CODES = frozenset({DAMAGED_CODE, FOREIGN_CODE, "store_version"})
+VERSION_CODE = "store_version"
+"""Error code of a file that another version of this program wrote."""
+
+REBUILDABLE_CODES = frozenset({DAMAGED_CODE, FOREIGN_CODE, VERSION_CODE})
 """Error codes of files that can be built again from their source."""
 
 ORIGIN_META = "origin"
@@ -200,7 +203,7 @@ class Database:
             return
         found = int(self._writer.execute("PRAGMA user_version").fetchone()[0])
         if found != version:
-            raise StoreError(f"{self.path} has version {found}, this program writes {version}.", code="store_version")
+            raise StoreError(f"{self.path} has version {found}, this program writes {version}.", code=VERSION_CODE)
         if fault := find_schema_fault(self._writer, schema, self._added):  # before anything is written
             raise StoreError(f"{self.path} has a foreign schema: {fault}.", code=FOREIGN_CODE)
         if self._origin and self._read_origin() != self._origin:

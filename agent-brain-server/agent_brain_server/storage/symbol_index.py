@@ -71,6 +71,10 @@ class DefinitionRow(NamedTuple):
     ordinal: int
     path: str
 
+    def is_typed(self) -> bool:
+        """Return whether the values have their types; SQLite does not check them."""
+        return list(map(type, self)) == [str, str, str, int, int, int, str]
+
 
 class SymbolIndex:
     """Definitions and references of one project. Any thread may read; a call sees one state of the store.
@@ -110,20 +114,27 @@ class SymbolIndex:
             limit: Maximum number of definitions to return; `None` for all.
             offset: Number of definitions to skip.
         """
+        found: list[DefinitionRow] = []
+        damaged: set[int] = set()
         with self._database.snapshot() as connection:
-            found: list[DefinitionRow] = []
             for folded in self._matching_names(connection, name, match):
-                rows = map(DefinitionRow._make, fetch_rows(connection, SELECT_DEFINITIONS, (folded,)))
-                chosen = (row for row in rows if match != "exact" or row.name == name)
-                chosen = (row for row in chosen if encloses(row.enclosing, qualifier, ignore_case=match != "exact"))
-                chosen = (row for row in chosen if not kinds or row.kind in kinds)
-                chosen = (row for row in chosen if allows is None or allows(row.path))
+                rows = list(map(DefinitionRow._make, fetch_rows(connection, SELECT_DEFINITIONS, (folded,))))
+                damaged.update(row.file_id for row in rows if not row.is_typed())
+                chosen = [
+                    row
+                    for row in rows
+                    if row.is_typed()
+                    and (match != "exact" or row.name == name)
+                    and encloses(row.enclosing, qualifier, ignore_case=match != "exact")
+                    and (not kinds or row.kind in kinds)
+                    and (allows is None or allows(row.path))
+                ]
                 found.extend(sorted(chosen, key=lambda row: (row.path, row.line, row.ordinal)))
             page = found[offset:] if limit is None else found[offset : offset + limit]
             files = self._read_files(connection, {row.file_id for row in page})
-        definitions, damaged = _pick_definitions(page, files)
-        self._report({row.file_id for row in damaged})
-        return FoundDefinitions(tuple(definitions), len(found) - len(damaged))
+        definitions, wrong = _pick_definitions(page, files)
+        self._report(damaged.union(row.file_id for row in wrong))
+        return FoundDefinitions(tuple(definitions), len(found) - len(wrong))
 
     def definitions_of(self, path: str) -> FileDefinitions | None:
         """Return the definitions of a file; `None` if it is unknown or no facts were extracted from it."""
@@ -242,7 +253,7 @@ class SymbolIndex:
         query = "SELECT sum(definition_count), sum(reference_count), sum(is_partial) FROM facts"
         with self._database.reading() as connection:
             definitions, references, partial = connection.execute(query).fetchone()
-        return FactCounts(definitions or 0, references or 0, partial or 0)
+        return FactCounts(int(definitions or 0), int(references or 0), int(partial or 0))
 
     def _matching_names(self, connection: sqlite3.Connection, name: str, match: Match) -> list[str]:
         if match != "part":

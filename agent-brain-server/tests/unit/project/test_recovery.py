@@ -92,6 +92,25 @@ def test_open_store_with_planted_trigger_rebuilds_it(open_bundle: OpenBundle, ru
     wait_until_indexed(second, files)
 
 
+def test_open_index_of_an_earlier_version_rebuilds_it(open_bundle: OpenBundle, run_job: RunJob, data: Path) -> None:
+    first = open_bundle()
+    run_job(first)
+    files, facts = first.documents.counts().files, first.documents.symbols.counts()
+    assert facts.definitions > 0
+    first.close()
+    with closing(sqlite3.connect(data / "llamaindex" / "documents.sqlite3")) as connection, connection:
+        for table in ("facts", "definitions", "uses"):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 2")
+    second = open_bundle()
+    assert second.repairs.made() == ["the index was made by another version of Agent Brain: rebuilding it"]
+    wait_until_indexed(second, files)
+    assert second.documents.symbols.counts() == facts
+    second.close()
+    third = open_bundle()
+    assert third.repairs.made() == []
+
+
 def test_open_with_unusable_home_serves_the_index(
     open_bundle: OpenBundle, run_job: RunJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -318,14 +318,15 @@ WRITE_UNTIL_KILLED = """
 import sys
 from pathlib import Path
 from agent_brain_server.storage.document_store import DocumentStore
-from agent_brain_server.types import Chunk, FileChunks, FileRecord
+from agent_brain_server.types import Chunk, Definition, FileChunks, FileRecord, Reference, SyntaxFacts
 store = DocumentStore(Path(sys.argv[1]))
+facts = SyntaxFacts((Definition("f", "f", "def", "f()", 1, 1, 1),), (Reference("f", 1, "call"),))
 number = 0
 while True:
     number += 1
     path = f"{number}.py"
     chunks = tuple(Chunk(f"{number}-{n}", path, "text", n, n, "python", "code") for n in range(1, 6))
-    store.replace_files([FileChunks(FileRecord(path, 1, 1, "h", "pending"), "python", "code", chunks)])
+    store.replace_files([FileChunks(FileRecord(path, 1, 1, "h", "pending"), "python", "code", chunks, None, facts)])
     store.mark_indexed([path])
     print(number, flush=True)
 """
@@ -349,6 +350,7 @@ def test_kill_loses_no_acknowledged_file(tmp_path):
     counts = store.counts()
     assert counts.files - counts.files_pending >= acknowledged
     assert counts.chunks == counts.files * 5
+    assert store.symbols.definitions("f").total == store.symbols.references("f").total_sites == counts.files
     store.close()
 
 

@@ -1,6 +1,7 @@
 """Syntax facts in the document store: written with their files, read by name, path and directory."""
 
 import dataclasses
+import threading
 
 import pytest
 
@@ -187,3 +188,93 @@ def assert_no_facts(store):
         for table in ("facts", "definitions", "uses"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     assert store.symbols.counts() == FactCounts(0, 0, 0)
+
+
+DAMAGE = {
+    "packed": "UPDATE facts SET packed = CAST('torn' AS BLOB) WHERE file_id = 1",
+    "language": "UPDATE facts SET language = 'pythoo' WHERE file_id = 1",
+    "flag": "UPDATE facts SET is_partial = 'yes' WHERE file_id = 1",
+    "sites": "UPDATE uses SET sites = x'01' || substr(sites, 2) WHERE file_id = 1",
+    "sites_type": "UPDATE uses SET sites = 'text' WHERE file_id = 1",
+    "name": "UPDATE OR REPLACE definitions SET name = 'changed' WHERE file_id = 1",
+    "ordinal": "UPDATE OR REPLACE definitions SET ordinal = 99 WHERE file_id = 1",
+    "line": "UPDATE definitions SET line = 'text' WHERE file_id = 1",
+    "enclosing": "UPDATE definitions SET enclosing = x'ff' WHERE file_id = 1",
+}
+
+
+def ask_everything(symbols):
+    """Call every method; return the paths in the answers."""
+    paths = {stored.path for name in ("send", "Client", "changed") for stored in symbols.definitions(name).definitions}
+    paths.update(file.path for name in ("socket", "helper") for file in symbols.references(name).files)
+    paths.update(file.path for file in symbols.definitions_below("", limit=9))
+    symbols.definitions("e", match="part")
+    symbols.definitions_of("src/client.py")
+    symbols.references_of("src/client.py")
+    symbols.nearest_names("Clint", 3)
+    symbols.defining_keys("send", ["Client"])
+    return paths
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_facts_are_left_out_and_read_again(symbols, store, write, kind):
+    store.mark_indexed(["src/client.py", "src/server.py"])
+    calls = []
+    store.on_damage = lambda: calls.append(store.take_damage())
+    with store.database.writing() as connection:
+        connection.execute(DAMAGE[kind])
+    ask_everything(symbols)
+    assert calls[0]
+    assert ask_everything(symbols) == {"src/server.py"}
+    assert (store.pending_paths(), store.file_records()["src/client.py"].size) == (["src/client.py"], -1)
+    write("src/client.py", CLIENT)
+    assert ask_everything(symbols) == {"src/client.py", "src/server.py"}
+    assert symbols.references("socket").total_sites == 3
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_facts_are_replaced_with_the_file(symbols, store, write, kind):
+    with store.database.writing() as connection:
+        connection.execute(DAMAGE[kind])
+    write("src/client.py", CLIENT)
+    assert symbols.references("socket").total_sites == 3
+    assert symbols.definitions_of("src/client.py").definitions == CLIENT.definitions
+
+
+def test_reads_see_whole_files_while_writing(store, write):
+    variants = [CLIENT, SERVER]
+    write("a.py", CLIENT)
+    stop = threading.Event()
+    torn = []
+
+    def read():
+        while not stop.is_set():
+            found = store.symbols.references("socket")
+            names = {site.enclosing.qualified_name for file in found.files for site in file.sites}
+            if names not in ({"Client.send", "Client.close"}, {"Server.send"}):
+                torn.append(names)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for turn in range(40):
+        write("a.py", variants[turn % 2])
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not torn
+
+
+def test_names_of_any_content_are_found(store, write):
+    names = ["line\nbreak", "nul\0", "", "ÄÖ", "x" * 1_000, "日本", "%_"]
+    write("odd.py", SyntaxFacts(tuple(define(name, 1) for name in names), (Reference("nul\0", 1, "use"),)))
+    for name in names:
+        assert store.symbols.has_name(name)
+        assert [stored.definition.name for stored in store.symbols.definitions(name).definitions] == [name]
+    assert store.symbols.definitions("äö", match="ignore_case").total == 1
+    assert store.symbols.definitions("本", match="part").total == 1
+    assert store.symbols.definitions("%", match="part").total == 1
+    assert store.symbols.nearest_names("日本語", 1) == ["日本"]
+    assert store.symbols.references("nul\0").total_sites == 1
+    store.remove_files(["odd.py"])
+    assert_no_facts(store)
