@@ -10,8 +10,6 @@ LEAD_LINES = 2  # shown above the first matching line, for its decorator or comm
 WEIGHT_TOLERANCE = 1e-9  # sums of the same weights in another order differ by rounding
 FIRST_LINE_BONUS = 0.5  # a chunk's first line names the chunk: it wins if no line matches, and against half a term
 
-MAX_SYMBOL_LENGTH = 200  # characters: longer than any real name
-
 COMMENT = re.compile(r"\s*(?:#(?!define)|//|/\*|\*|--|;|%|@|\"\"\"|'''|<!--)")
 """Begins a line that is a comment, a decorator or a docstring, and no signature."""
 
@@ -72,13 +70,25 @@ def find_signature(lines: Sequence[str], symbols: Sequence[str]) -> int | None:
         symbols: The names that the chunk defines, in the order of preference.
     """
     for symbol in symbols:
-        if len(symbol) > MAX_SYMBOL_LENGTH:
-            continue
-        word = re.compile(rf"(?<!\w){re.escape(symbol)}(?!\w)")
         for index, line in enumerate(lines):
-            if word.search(line) and not COMMENT.match(line):
+            if symbol in line and _has_word(line, symbol) and not COMMENT.match(line):
                 return index
     return None
+
+
+def _has_word(line: str, word: str) -> bool:
+    """Return whether a line has a word that is no part of a longer one."""
+    start = line.find(word)
+    while start >= 0:
+        end = start + len(word)
+        if not (_is_word_at(line, start - 1) or _is_word_at(line, end)):
+            return True
+        start = line.find(word, start + 1)
+    return False
+
+
+def _is_word_at(line: str, index: int) -> bool:
+    return 0 <= index < len(line) and (line[index].isalnum() or line[index] == "_")
 
 
 def dedent(lines: Sequence[str]) -> list[str]:

@@ -48,8 +48,21 @@ def test_count_without_tokenizer_raises(tmp_path: Path) -> None:
         TokenCounter(tmp_path / "tokenizer.json").count("a")
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.text(max_size=40), max_size=8))
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(max_size=40) | st.text("aé日😀 _\u200b\u0301\x0b…", max_size=40), max_size=8))
 def test_count_is_subadditive_over_lines(lines: list[str]) -> None:
     joined = "".join(f"{line}\n" for line in lines)
     assert count_reference(joined) <= COUNTER.count(joined) <= sum(COUNTER.count(f"{line}\n") for line in lines)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(codec="ascii"), max_size=200))
+def test_count_of_ascii_equals_tokenizer(text: str) -> None:
+    assert COUNTER.count(text) == max(count_reference(text), -(-len(text) // 8))
+
+
+def test_count_of_source_equals_tokenizer() -> None:
+    text = Path(__file__).with_name("test_embedders.py").read_text(encoding="utf-8")
+    ascii_lines = [line for line in text.splitlines() if line.isascii()]
+    assert sum(map(COUNTER.count, ascii_lines)) == sum(map(count_reference, ascii_lines))
+    assert COUNTER.count("[CLS] [UNK]") > count_reference("[CLS] [UNK]") == 2
