@@ -103,7 +103,7 @@ def render_small_json(
         remark: A note about the answer.
     """
     total = len(entries)
-    extras = _choose_extras(index, remark, budget, count)
+    extras = choose_extras(index, remark, budget, count)
     left = budget - _count_envelope(extras, total, count) - NUMBER_SLACK
     spent = spend(entries, left, count)
     results = "".join(line for block in spent.shown for line in block).removesuffix(",")
@@ -118,9 +118,16 @@ def render_small_json(
     return f"{{{','.join(fields)}}}"
 
 
-def _choose_extras(index: IndexFreshness, remark: str | None, budget: int, count: CountTokens) -> dict[str, object]:
-    """Return the note and the freshness, as much of them as a small budget allows."""
-    missing = describe_missing(index)
+def choose_extras(index: IndexFreshness, remark: str | None, budget: int, count: CountTokens) -> dict[str, object]:
+    """Return the note and the freshness, as much of them as a small budget allows.
+
+    Args:
+        index: Freshness of the index; left out if the index is complete, and empty if the budget is too small for it.
+        remark: A note about the answer.
+        budget: Tokens of the whole document.
+        count: Counts the tokens of a text.
+    """
+    missing = _describe_missing(index)
     note: dict[str, object] = {"note": remark} if remark else {}
     freshness: dict[str, object] = {"index": missing} if missing else {}
     for extras in (note | freshness, freshness):
@@ -134,7 +141,7 @@ def _count_envelope(extras: dict[str, object], total: int, count: CountTokens) -
     return count_line(to_short_json(envelope), count)
 
 
-def describe_missing(index: IndexFreshness) -> dict[str, object]:
+def _describe_missing(index: IndexFreshness) -> dict[str, object]:
     """Return the values that say that the index is incomplete; none if it is complete."""
     if index.last_indexed_at is None:
         return {"files_pending": index.files_pending}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from agent_brain_server.models.query import IndexFreshness
 from agent_brain_server.models.structure import StructureAnswer, StructureLine
 from agent_brain_server.search.budget import ELLIPSIS, CountTokens, count_line, fit_lines
-from agent_brain_server.search.small_json import describe_missing, to_short_json
+from agent_brain_server.search.small_json import choose_extras, to_short_json
 from agent_brain_server.support.text import visible
 
 INDENT = "  "
@@ -39,8 +39,7 @@ def render_structure_json(answer: StructureAnswer, budget: int, count: CountToke
     """
     lines = [answer.summary, *_write_lines(answer, str, str)]
     encoded: list[str] = []
-    missing = describe_missing(index)
-    freshness = {"index": missing} if missing else {}
+    freshness = choose_extras(index, None, budget, count)
     left = budget - count_line(to_short_json({**ENVELOPE, "omitted": answer.total, **freshness}), count)
     for line in lines:
         item = to_short_json(line)
