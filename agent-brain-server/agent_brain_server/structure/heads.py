@@ -32,6 +32,16 @@ class Head(NamedTuple):
     documentation: str
 
 
+class _Extent(NamedTuple):
+    """Lines of a definition, the start of its body or -1, and the first sentence of the comment above it."""
+
+    line: int
+    start_line: int
+    end_line: int
+    body_start: int
+    comment: str
+
+
 class Heads:
     """Reads the heads of definitions in one file.
 
@@ -45,6 +55,7 @@ class Heads:
         self.line_starts = [0, *accumulate(len(line) + 1 for line in data.split(b"\n"))]
         self._comments = self._find_leading(captures.get("comment", ()))
         self._leading = self._comments | self._find_leading(captures.get("leading", ()))
+        self._extents: dict[int, _Extent] = {}
         self._docs = sorted((node.start_byte, node.end_byte) for node in captures.get("doc", ()))
 
     def read(self, node: Node, name_start: int, name_end: int) -> Head:
@@ -55,18 +66,26 @@ class Heads:
             name_start: Offset of its name.
             name_end: End of its name.
         """
+        extent = self._extents.get(node.id)
+        if extent is None:  # the definitions of one declaration have one node, which may be long
+            extent = self._extents[node.id] = self._read_extent(node)
+        start, end = node.start_byte, node.end_byte
+        body_start = extent.body_start if extent.body_start >= name_end else end
+        return Head(
+            self._read_signature(extent.line, start, name_end, body_start, end),
+            self._line_at(name_start),
+            extent.start_line,
+            extent.end_line,
+            self._read_docstring(body_start, end) or extent.comment,
+        )
+
+    def _read_extent(self, node: Node) -> "_Extent":
         start, end = node.start_byte, node.end_byte
         line = self._line_at(start)
         body = node.child_by_field_name("body")
-        body_start = end if body is None or body.start_byte < name_end else body.start_byte
         first = self._find_start(line)
-        return Head(
-            self._read_signature(line, start, name_end, body_start, end),
-            self._line_at(name_start),
-            first,
-            self._line_at(max(start, end - 1)),
-            self._read_docstring(body_start, end) or self._read_comment(first, line),
-        )
+        end_line = self._line_at(max(start, end - 1))
+        return _Extent(line, first, end_line, -1 if body is None else body.start_byte, self._read_comment(first, line))
 
     def _line_at(self, offset: int) -> int:
         return bisect_right(self.line_starts, offset)

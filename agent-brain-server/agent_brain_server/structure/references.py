@@ -74,7 +74,7 @@ class _Uses:
 
     Attributes:
         ends: Start to end.
-        kinds: Start to kind, where it is not `use`.
+        kinds: Start to kind, except for the kind `use`.
         bound: Starts of those that cannot be local variables.
     """
 
