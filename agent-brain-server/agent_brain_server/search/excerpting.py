@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from agent_brain_server.models import DEFAULT_BUDGET
 from agent_brain_server.models.query import QueryResult
 from agent_brain_server.support.excerpts import (
     EXTRA_LINES,
@@ -14,14 +15,22 @@ from agent_brain_server.support.excerpts import (
 )
 
 LINES_BY_RANK = (40, 16, 12, 12, 8)
-"""Lines that a result gets, by its rank: a whole definition for the best one. docs/QUALITY.md has other choices."""
+"""Lines that a result gets within the default budget, by its rank: a whole definition for the best one. The others are
+listed only. docs/QUALITY.md has other choices."""
 
-LINES_OF_OTHERS = 6
+LINES_OF_OTHERS = 12
+"""Lines that each of the others gets for every further default budget."""
 
 
-def wanted_lines(rank: int) -> int:
-    """Return how many lines a result gets if the budget has room."""
-    return LINES_BY_RANK[rank] if rank < len(LINES_BY_RANK) else LINES_OF_OTHERS
+def wanted_lines(rank: int, budget: int) -> int:
+    """Return how many lines a result gets if the budget has room; 0 if it is only listed.
+
+    Args:
+        rank: Its rank in the answer, 0 for the best.
+        budget: Tokens of the answer; a larger one than the default gives more lines to each result.
+    """
+    scale = max(budget / DEFAULT_BUDGET, 1.0)
+    return int(LINES_BY_RANK[rank] * scale) if rank < len(LINES_BY_RANK) else int(LINES_OF_OTHERS * (scale - 1))
 
 
 @dataclass(frozen=True)
@@ -31,12 +40,12 @@ class Passage:
     Args:
         result: The result.
         query: The query, or the queries that found it.
-        rank: Its rank in the answer, 0 for the best.
+        wanted: Number of lines to show if the budget has room.
     """
 
     result: QueryResult
     query: str
-    rank: int
+    wanted: int
 
     @cached_property
     def lines(self) -> list[str]:
@@ -66,11 +75,6 @@ class Passage:
         """Whether the lines are those of the range: not parts of one long line."""
         return len(self.lines) == self.result.end_line - self.result.start_line + 1
 
-    @property
-    def wanted(self) -> int:
-        """Number of lines to show if the budget has room."""
-        return wanted_lines(self.rank)
-
     def choose(self, limit: int) -> tuple[int, int]:
         """Return the half-open range of lines that matches best; all lines if they exceed the wanted ones by few."""
         extra = EXTRA_LINES if limit == self.wanted else 0
@@ -85,14 +89,19 @@ class Passage:
         return self.result.start_line + start, self.result.start_line + end - 1
 
 
-def make_passages(results: Sequence[QueryResult], queries: Sequence[str]) -> list[Passage]:
+def make_passages(results: Sequence[QueryResult], queries: Sequence[str], budget: int) -> list[Passage]:
     """Return the results of an answer as passages.
 
     Args:
-        results: Best first.
+        results: Best first; those of several queries take turns.
         queries: The queries of the request.
+        budget: Tokens of the answer.
     """
     return [
-        Passage(result, "\n".join(queries[number] for number in result.answers) or queries[0], rank)
+        Passage(
+            result,
+            "\n".join(queries[number] for number in result.answers) or queries[0],
+            wanted_lines(rank // len(queries), budget),
+        )
         for rank, result in enumerate(results)
     ]

@@ -64,7 +64,12 @@ def _join_touching(results: Sequence[QueryResult], is_blank: IsBlank) -> list[Qu
     files: dict[str, list[QueryResult]] = defaultdict(list)
     for result in results:
         files[result.source].append(result)
-    joined = (_join_run(run, ranks) for chunks in files.values() for run in _find_runs(chunks, is_blank))
+    joined: list[QueryResult] = []
+    for chunks in files.values():
+        if len(chunks) == 1:
+            joined += chunks
+        else:
+            joined += [_join_run(run, ranks) for run in _find_runs(chunks, is_blank)]
     return sorted(joined, key=lambda result: ranks[result.chunk_id])
 
 
@@ -85,21 +90,19 @@ def _find_runs(chunks: Iterable[QueryResult], is_blank: IsBlank) -> Iterator[lis
 def _touch(run: Sequence[QueryResult], chunk: QueryResult, is_blank: IsBlank) -> bool:
     """Return whether a chunk continues or overlaps a run, so that their lines can be joined."""
     last = max(run, key=lambda earlier: earlier.end_line)
-    if not (_has_whole_lines(last) and _has_whole_lines(chunk)):
-        return False
     overlap = last.end_line - chunk.start_line + 1
+    if overlap < -MAX_BLANK_LINES or not (_has_whole_lines(last) and _has_whole_lines(chunk)):
+        return False
     if overlap > 0:  # chunks that say something about other lines, such as outlines, differ from them
         shared = _lines_of(last)[chunk.start_line - last.start_line :]
         return all(a.strip() == b.strip() for a, b in zip(shared, _lines_of(chunk), strict=False))
-    if overlap < -MAX_BLANK_LINES:
-        return False
     return overlap == 0 or is_blank(chunk.source, last.end_line + 1, chunk.start_line - 1)
 
 
 def _join_run(run: Sequence[QueryResult], ranks: dict[str, int]) -> QueryResult:
-    best = min(run, key=lambda chunk: ranks[chunk.chunk_id])
     if len(run) == 1:
-        return best
+        return run[0]
+    best = min(run, key=lambda chunk: ranks[chunk.chunk_id])
     lines: list[str] = []
     for chunk in run:
         gap = chunk.start_line - run[0].start_line - len(lines)
@@ -107,7 +110,8 @@ def _join_run(run: Sequence[QueryResult], ranks: dict[str, int]) -> QueryResult:
         lines += _lines_of(chunk)[max(-gap, 0) :]
     text, symbols = "\n".join(lines), list(dict.fromkeys(symbol for chunk in run for symbol in chunk.symbols))
     context = _join_context(run)
-    fields = (text, best.source, *symbols, run[0].heading or "", *(line.text for line in context))
+    hidden = any(chunk.hidden_characters for chunk in run)
+    fields = (text, best.source, *symbols, run[0].heading or "", *(line.text for line in context)) if hidden else ()
     is_complete = run[0].part == 1 and run[-1].part == run[-1].parts
     return best.model_copy(
         update={
@@ -120,10 +124,22 @@ def _join_run(run: Sequence[QueryResult], ranks: dict[str, int]) -> QueryResult:
             "part": run[0].part,
             "parts": 1 if is_complete else run[0].parts,
             "hidden_characters": sum(map(count_hidden, fields)),
-            "merged": [MergedChunk.model_validate(chunk, from_attributes=True) for chunk in run],
+            "merged": [_describe_part(chunk) for chunk in run],
             "copies": _join_copies(copy for chunk in run for copy in chunk.copies),
             "answers": sorted({answer for chunk in run for answer in chunk.answers}),
         }
+    )
+
+
+def _describe_part(chunk: QueryResult) -> MergedChunk:
+    return MergedChunk(
+        chunk_id=chunk.chunk_id,
+        start_line=chunk.start_line,
+        end_line=chunk.end_line,
+        score=chunk.score,
+        vector_score=chunk.vector_score,
+        bm25_score=chunk.bm25_score,
+        explanation=chunk.explanation,
     )
 
 
@@ -148,7 +164,7 @@ def _join_copies(copies: Iterable[Copy]) -> list[Copy]:
 
 def _has_whole_lines(chunk: QueryResult) -> bool:
     """Return whether a text is the lines of its range: not a part of a long line, and not an outline."""
-    return len(_lines_of(chunk)) == chunk.end_line - chunk.start_line + 1
+    return chunk.text.removesuffix("\n").count("\n") == chunk.end_line - chunk.start_line
 
 
 def _lines_of(chunk: QueryResult) -> list[str]:

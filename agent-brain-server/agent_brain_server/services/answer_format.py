@@ -32,7 +32,8 @@ def write_answer(request: QueryRequest, answer: QueryResponse, root: Path, count
         return answer.model_dump_json()
     if answer.structure is not None and answer.structure.lines:
         return render_structure_json(answer.structure, request.max_tokens, count, answer.index)
-    entries = [JsonEntry(passage, request.explain) for passage in make_passages(answer.results, request.all_queries())]
+    passages = make_passages(answer.results, request.all_queries(), request.max_tokens)
+    entries = [JsonEntry(passage, request.explain) for passage in passages]
     return render_small_json(entries, request.max_tokens, count, index=answer.index, remark=_describe_answer(answer))
 
 
@@ -46,11 +47,11 @@ def write_compact(request: QueryRequest, answer: QueryResponse, root: Path, coun
         count: Counts the tokens of a text.
     """
     show_path = make_path_writer(root, request.paths_from)
+    budget = request.max_tokens or DEFAULT_BUDGET
     entries = [
         CompactEntry(passage, visible(show_path(passage.result.source)), _number_queries(passage))
-        for passage in make_passages(answer.results, request.all_queries())
+        for passage in make_passages(answer.results, request.all_queries(), budget)
     ]
-    budget = request.max_tokens or DEFAULT_BUDGET
     if answer.structure is not None and answer.structure.lines:
         text = render_structure(answer.structure, budget, count, show_path)
     else:

@@ -49,14 +49,16 @@ def make_result(**changes: Any) -> QueryResult:
 
 
 def compact(*results: QueryResult, query: str = "release", budget: int = 1500, remark: str | None = None) -> str:
-    entries = [CompactEntry(passage, visible(passage.result.source), "") for passage in make_passages(results, [query])]
+    entries = [
+        CompactEntry(passage, visible(passage.result.source), "") for passage in make_passages(results, [query], budget)
+    ]
     return render_compact(entries, budget, COUNTER.count, remark)
 
 
 def small_json(
     *results: QueryResult, budget: int = 1500, index: IndexFreshness = FRESH, remark: str | None = None
 ) -> str:
-    entries = [JsonEntry(passage, explain=False) for passage in make_passages(results, ["release"])]
+    entries = [JsonEntry(passage, explain=False) for passage in make_passages(results, ["release"], budget)]
     return render_small_json(entries, budget, COUNTER.count, index=index, remark=remark)
 
 
@@ -95,6 +97,14 @@ def test_compact_lists_results_without_room() -> None:
     tiny = compact(*results, budget=50)
     assert tiny.startswith("src/m0.py:")
     assert "more results: ask with a larger budget" in tiny
+
+
+def test_larger_budget_shows_more_results() -> None:
+    results = [make_long(number) for number in range(8)]
+    assert "src/m5.py:1 run_5" in compact(*results)
+    text = compact(*results, budget=6000)
+    assert text.count("def run_") == 8
+    assert "Also found:" not in text
 
 
 def test_compact_shows_copies_members_and_remark() -> None:
