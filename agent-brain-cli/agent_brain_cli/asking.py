@@ -1,14 +1,16 @@
 """Ask a server that answers from the index; index a project first that was never indexed."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from agent_brain_cli.client import Client
+from agent_brain_cli.formats import find_paths_from, is_run_by_agent
 from agent_brain_cli.jobs import has_reached, wait_for_job
 from agent_brain_cli.options import Target
 from agent_brain_cli.output import Json, note, show
 from agent_brain_cli.results import describe_freshness
 from agent_brain_cli.servers import connect, describe_versions, note_version
 from agent_brain_server.errors import ServerRefusedError
+from agent_brain_server.models import MAX_BUDGET
 
 MISSING_CODES = frozenset({"not_indexed", "path_not_found"})
 """Errors about a path that may be caused by an index that is still empty."""
@@ -65,26 +67,26 @@ def await_first_index(client: Client, target: Target) -> None:
         wait_for_job(client, job["job_id"], "keywords")
 
 
-def ask_about(
-    target: Target,
-    path: str,
-    parameters: Mapping[str, object],
-    render: Callable[[Json], str],
-    describe: Callable[[Json], Iterable[str | None]] = lambda _: (),
-) -> None:
-    """Send a GET request to the project's server, and show the answer and remarks about it.
+def ask_about(target: Target, path: str, parameters: Mapping[str, object], budget: int | None) -> None:
+    """Send a GET request to the project's server, and show the answer as text, or as JSON.
 
     Args:
         target: The project.
         path: Of the request, quoted for a URL.
         parameters: Of the request.
-        render: Returns the answer as text.
-        describe: Returns remarks about the answer, for stderr.
+        budget: Maximum tokens; `None`: the server's default for agents, and no limit for others.
     """
+    asked = dict(parameters)
+    if target.as_json:
+        asked["max_tokens"] = budget
+    else:
+        limit = budget or (None if is_run_by_agent() else MAX_BUDGET)
+        asked |= {"format": "compact", "max_tokens": limit, "paths_from": find_paths_from(target.project_root)}
     client = connect(target)
-    answer = ask(client, target, lambda: client.get(path, parameters)) | describe_versions(client.state)
-    show(answer, lambda found: render(found) or None, as_json=target.as_json)
-    for remark in (*describe(answer), describe_freshness(answer)):
-        if remark:
-            note(remark)
+    answer = ask(client, target, lambda: client.get(path, asked))
+    if budget is None:  # a document within a budget contains what was counted, and nothing else
+        answer |= describe_versions(client.state)
+    show(answer, lambda found: found["text"] or None, as_json=target.as_json)
+    if remark := describe_freshness(answer):
+        note(remark)
     note_version(client.state)

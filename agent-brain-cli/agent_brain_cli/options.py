@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from agent_brain_server.errors import StateDirError
-from agent_brain_server.models import MODES
+from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET, MODES
 from agent_brain_server.project_root import Project, locate_project, make_too_wide_error
 from agent_brain_server.support.languages import list_languages, resolve_language, suggest_language
 
@@ -38,6 +38,13 @@ wait_option = click.option(
     default=DEFAULT_WAIT_MS,
     metavar="MS",
     help=f"Wait at most this long for changes made before the command to be indexed.  [default: {DEFAULT_WAIT_MS}]",
+)
+
+budget_option = click.option(
+    "--budget",
+    type=click.IntRange(MIN_BUDGET, MAX_BUDGET),
+    metavar="N",
+    help=f"Print at most N tokens.  [default: {DEFAULT_BUDGET} for coding agents, except for `read`]",
 )
 
 MAX_LIMIT = 500

@@ -7,6 +7,7 @@ import click
 from agent_brain_cli.asking import ask_about
 from agent_brain_cli.options import (
     Target,
+    budget_option,
     limit_option,
     offset_option,
     path_option,
@@ -15,7 +16,6 @@ from agent_brain_cli.options import (
     wait_option,
 )
 from agent_brain_cli.path_globs import resolve_globs
-from agent_brain_cli.symbols import describe_match, describe_nearest, format_symbols
 
 
 @click.command("def")
@@ -35,6 +35,7 @@ from agent_brain_cli.symbols import describe_match, describe_nearest, format_sym
 @click.option("--type", "source_types", multiple=True, type=click.Choice(["code", "test"]), help="Only these files.")
 @limit_option
 @offset_option
+@budget_option
 @wait_option
 @target_options
 def find_definition(
@@ -47,6 +48,7 @@ def find_definition(
     limit: int,
     offset: int,
     wait_ms: int,
+    budget: int | None,
 ) -> None:
     """Show where a name is defined.
 
@@ -63,11 +65,4 @@ def find_definition(
         "offset": offset,
         "wait_ms": wait_ms,
     }
-    filtered = bool(kinds or paths or languages or source_types)
-    ask_about(
-        target,
-        "/symbols",
-        parameters,
-        lambda answer: format_symbols(answer, target.project_root),
-        lambda answer: (describe_match(answer, name), describe_nearest(answer, name, filtered=filtered)),
-    )
+    ask_about(target, "/symbols", parameters, budget)

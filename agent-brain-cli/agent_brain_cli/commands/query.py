@@ -20,7 +20,7 @@ from agent_brain_cli.output import Json, note, show, visible
 from agent_brain_cli.path_globs import resolve_globs
 from agent_brain_cli.results import describe_freshness, describe_match, print_results
 from agent_brain_cli.servers import connect, describe_versions, note_version
-from agent_brain_cli.symbols import format_structure
+from agent_brain_cli.structure import format_structure
 from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 
 MAX_TOP_K = 100

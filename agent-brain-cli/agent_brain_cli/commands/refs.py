@@ -5,9 +5,16 @@ from pathlib import Path
 import click
 
 from agent_brain_cli.asking import ask_about
-from agent_brain_cli.options import Target, limit_option, offset_option, path_option, target_options, wait_option
+from agent_brain_cli.options import (
+    Target,
+    budget_option,
+    limit_option,
+    offset_option,
+    path_option,
+    target_options,
+    wait_option,
+)
 from agent_brain_cli.path_globs import resolve_globs
-from agent_brain_cli.symbols import describe_match, describe_nearest, format_references
 
 
 @click.command()
@@ -23,6 +30,7 @@ from agent_brain_cli.symbols import describe_match, describe_nearest, format_ref
 @path_option
 @limit_option
 @offset_option
+@budget_option
 @wait_option
 @target_options
 def refs(
@@ -34,6 +42,7 @@ def refs(
     limit: int,
     offset: int,
     wait_ms: int,
+    budget: int | None,
 ) -> None:
     """Show where a name is used.
 
@@ -44,16 +53,10 @@ def refs(
     parameters = {
         "name": name,
         "kind": kinds,
+        "by_file": by_file,
         "path": resolve_globs(paths, target.project_root, Path.cwd().resolve()),
         "limit": limit,
         "offset": offset,
         "wait_ms": wait_ms,
     }
-    filtered = bool(kinds or paths)
-    ask_about(
-        target,
-        "/references",
-        parameters,
-        lambda answer: format_references(answer, target.project_root, by_file=by_file),
-        lambda answer: (describe_match(answer, name), describe_nearest(answer, name, filtered=filtered)),
-    )
+    ask_about(target, "/references", parameters, budget)

@@ -5,16 +5,16 @@ from pathlib import Path
 import click
 
 from agent_brain_cli.asking import ask_about
-from agent_brain_cli.options import Target, target_options, wait_option
+from agent_brain_cli.options import Target, budget_option, target_options, wait_option
 from agent_brain_cli.paths import parse_location
-from agent_brain_cli.symbols import format_related
 
 
 @click.command()
 @click.argument("location", metavar="PATH:LINE")
+@budget_option
 @wait_option
 @target_options
-def related(target: Target, location: str, wait_ms: int) -> None:
+def related(target: Target, location: str, wait_ms: int, budget: int | None) -> None:
     """Show what belongs to the code at a line.
 
     That is its definition and what encloses it, the code that uses it, the definitions that it uses, and the tests and
@@ -23,9 +23,4 @@ def related(target: Target, location: str, wait_ms: int) -> None:
     found = parse_location(location, target.project_root, Path.cwd().resolve())
     if found.first is None:
         raise click.UsageError(f"Name a line too: {location}:1")
-    ask_about(
-        target,
-        "/related",
-        {"path": found.path, "line": found.first, "wait_ms": wait_ms},
-        lambda answer: format_related(answer, target.project_root),
-    )
+    ask_about(target, "/related", {"path": found.path, "line": found.first, "wait_ms": wait_ms}, budget)

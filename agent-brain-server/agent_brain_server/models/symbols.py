@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 from agent_brain_server.models.index import Glob
 from agent_brain_server.models.query import MAX_WAIT_MS, IndexFreshness, check_language
 
@@ -44,7 +45,7 @@ LanguageName = Annotated[str, StringConstraints(min_length=1, max_length=40), Af
 KindName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 
 
-class _Request(BaseModel):
+class SymbolRequest(BaseModel):
     """Parameters that all these endpoints have."""
 
     model_config = ConfigDict(extra="forbid")
@@ -57,9 +58,22 @@ class _Request(BaseModel):
         description="Maximum time to wait until changes made before the request are indexed; the answer counts missing "
         "changes in `index.files_pending`.",
     )
+    format: Literal["json", "compact"] = Field(default="json", description="`compact`: the answer is one `text`.")
+    max_tokens: int | None = Field(
+        default=None,
+        ge=MIN_BUDGET,
+        le=MAX_BUDGET,
+        description="Maximum tokens of the answer: of the whole document, or of the `text` if the format is `compact` "
+        f"(there by default {DEFAULT_BUDGET}, except for lines of a file).",
+    )
+    paths_from: str = Field(
+        default="",
+        max_length=MAX_PATH_LENGTH,
+        description="Directory in the project to which paths in a compact `text` are relative; `/`: absolute paths.",
+    )
 
 
-class _PageRequest(_Request):
+class _PageRequest(SymbolRequest):
     """Parameters of endpoints that answer in pages."""
 
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
@@ -91,6 +105,7 @@ class ReferencesRequest(_NameRequest):
     """The parameters of `GET /references`."""
 
     kind: list[ReferenceKindName] = Field(default_factory=list, max_length=MAX_FILTERS, description="Empty: all.")
+    by_file: bool = Field(default=False, description="Group the uses by file in a compact `text`.")
 
 
 class OutlineRequest(_PageRequest):
@@ -102,7 +117,7 @@ class OutlineRequest(_PageRequest):
     limit: int = Field(default=MAX_LIMIT, ge=1, le=MAX_LIMIT)
 
 
-class FileRequest(_Request):
+class FileRequest(SymbolRequest):
     """The parameters of `GET /files/{path}`."""
 
     first: int = Field(default=1, alias="from", ge=1, le=MAX_LINE, description="First line, 1-based.")
@@ -113,9 +128,10 @@ class FileRequest(_Request):
         le=MAX_LINE,
         description=f"Last line, inclusive; by default {DEFAULT_READ_LINES} lines.",
     )
+    numbers: bool = Field(default=False, description="Write the number of each line in a compact `text`.")
 
 
-class RelatedRequest(_Request):
+class RelatedRequest(SymbolRequest):
     """The parameters of `GET /related`."""
 
     path: str = Field(max_length=MAX_PATH_LENGTH, description="A file, relative to the project root, or absolute.")
@@ -267,3 +283,15 @@ class RelatedAnswer(BaseModel):
     total_tests: int
     documents: list[DocumentMention]
     index: IndexFreshness
+
+
+class CompactSymbols(BaseModel):
+    """An answer of these endpoints with the format `compact`."""
+
+    text: str = Field(description="One line for each definition or use; hidden characters are visible.")
+    tokens: int = Field(description="Tokens of `text`.")
+    index: IndexFreshness
+
+
+SymbolAnswer = SymbolsAnswer | ReferencesAnswer | OutlineAnswer | FileLines | RelatedAnswer
+"""The answers of these endpoints with the format `json`."""

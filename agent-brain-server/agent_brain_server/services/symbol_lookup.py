@@ -1,5 +1,6 @@
 """Find the definitions and the uses of a name that a person typed, in files that exist."""
 
+import difflib
 import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ MAX_SORTED = 200
 """Definitions of one name that are ordered; the others follow by path."""
 
 MAX_NEAREST = 8
+MIN_SIMILARITY = 0.5  # of a name that is suggested for an unknown one, by `difflib`
+
 MAX_MEANINGS = 20
 """Definitions of a name among which the meaning of a use is looked for."""
 
@@ -210,8 +213,15 @@ class SymbolLookup:
         return here[0] if here else code[0] if len(code) == 1 else None
 
     def suggest(self, wanted: SymbolName) -> list[str]:
-        """Return the defined names nearest to a name."""
-        return self._index.nearest_names(wanted.name, MAX_NEAREST)
+        """Return the defined names nearest to a name, without those that have little in common with it."""
+        near = self._index.nearest_names(wanted.name, MAX_NEAREST)
+        matcher = difflib.SequenceMatcher(None, b=wanted.name.casefold())
+        similar = []
+        for name in near:
+            matcher.set_seq1(name.casefold())
+            if matcher.ratio() >= MIN_SIMILARITY:
+                similar.append(name)
+        return similar
 
     def _find(self, wanted: SymbolName, match: Match, only: SymbolFilter, allows: Allows) -> list[StoredDefinition]:
         """Return all definitions that match, at most `MAX_CANDIDATES`."""

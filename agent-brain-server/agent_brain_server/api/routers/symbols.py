@@ -1,6 +1,6 @@
 """Definitions, uses, outlines and lines of the files in the index."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -8,6 +8,7 @@ from agent_brain_server.api.deps import ProjectsDep
 from agent_brain_server.api.waiting import answer_when_fresh
 from agent_brain_server.models.symbols import (
     MAX_PATH_LENGTH,
+    CompactSymbols,
     FileLines,
     FileRequest,
     OutlineAnswer,
@@ -16,58 +17,64 @@ from agent_brain_server.models.symbols import (
     ReferencesRequest,
     RelatedAnswer,
     RelatedRequest,
+    SymbolAnswer,
+    SymbolRequest,
     SymbolsAnswer,
     SymbolsRequest,
 )
+from agent_brain_server.services.symbol_format import write_symbol_answer
+
+if TYPE_CHECKING:
+    from agent_brain_server.project.services import ProjectServices
 
 router = APIRouter(tags=["symbols"])
 
 
-@router.get("/symbols", response_model=SymbolsAnswer)
+@router.get("/symbols", response_model=SymbolsAnswer | CompactSymbols)
 async def find_symbols(request: Annotated[SymbolsRequest, Query()], projects: ProjectsDep) -> Response:
     """Return where a name is defined; otherwise similar names that are defined."""
     return await answer_when_fresh(
         projects,
         request.project_id,
         request.wait_ms,
-        lambda services, barrier: services.symbols.find_symbols(request, barrier),
+        lambda services, barrier: write(services, request, services.symbols.find_symbols(request, barrier)),
     )
 
 
-@router.get("/references", response_model=ReferencesAnswer)
+@router.get("/references", response_model=ReferencesAnswer | CompactSymbols)
 async def find_references(request: Annotated[ReferencesRequest, Query()], projects: ProjectsDep) -> Response:
     """Return where a name is used, by file, and what it may mean."""
     return await answer_when_fresh(
         projects,
         request.project_id,
         request.wait_ms,
-        lambda services, barrier: services.symbols.find_references(request, barrier),
+        lambda services, barrier: write(services, request, services.symbols.find_references(request, barrier)),
     )
 
 
-@router.get("/outline", response_model=OutlineAnswer)
+@router.get("/outline", response_model=OutlineAnswer | CompactSymbols)
 async def outline(request: Annotated[OutlineRequest, Query()], projects: ProjectsDep) -> Response:
     """Return the definitions of a file, the headings of a document, or what a directory contains."""
     return await answer_when_fresh(
         projects,
         request.project_id,
         request.wait_ms,
-        lambda services, barrier: services.symbols.outline(request, barrier),
+        lambda services, barrier: write(services, request, services.symbols.outline(request, barrier)),
     )
 
 
-@router.get("/related", response_model=RelatedAnswer)
+@router.get("/related", response_model=RelatedAnswer | CompactSymbols)
 async def find_related(request: Annotated[RelatedRequest, Query()], projects: ProjectsDep) -> Response:
     """Return what belongs to the code at a line: its definition, uses, what it uses, tests and documents."""
     return await answer_when_fresh(
         projects,
         request.project_id,
         request.wait_ms,
-        lambda services, barrier: services.related.find_related(request, barrier),
+        lambda services, barrier: write(services, request, services.related.find_related(request, barrier)),
     )
 
 
-@router.get("/files/{path:path}", response_model=FileLines)
+@router.get("/files/{path:path}", response_model=FileLines | CompactSymbols)
 async def read_file(
     path: Annotated[str, Path(max_length=MAX_PATH_LENGTH, description="Relative to the project root.")],
     request: Annotated[FileRequest, Query()],
@@ -78,5 +85,10 @@ async def read_file(
         projects,
         request.project_id,
         request.wait_ms,
-        lambda services, barrier: services.symbols.read_file(path, request, barrier),
+        lambda services, barrier: write(services, request, services.symbols.read_file(path, request, barrier)),
     )
+
+
+def write(services: "ProjectServices", request: SymbolRequest, answer: SymbolAnswer) -> str:
+    """Return the body of the response, in the format and within the budget that the request asks for."""
+    return write_symbol_answer(request, answer, services.project_root, services.tokens.count)

@@ -1,6 +1,5 @@
 """Reading files over HTTP."""
 
-import pytest
 from fastapi.testclient import TestClient
 
 
@@ -32,38 +31,38 @@ def test_read_limits_lines_and_their_length(client: TestClient, index_all, proje
     assert (len(end["text"]), end["cut_lines"], end["next_line"]) == (2000, 1, None)
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "code"),
-    [
-        ("src/missing.py", 404, "path_not_found"),
-        (".env", 404, "not_indexed"),
-        ("ignored.py", 404, "not_indexed"),
-        ("outside.py", 422, "outside_project"),
-        ("/etc/passwd", 422, "outside_project"),
-        ("src/%2e%2e/%2e%2e/%2e%2e/etc/passwd", 422, "outside_project"),
-        ("src", 422, "not_a_file"),
-        ("", 422, "not_a_file"),
-        ("src/%00", 422, "invalid_path"),
-        ("src/%1b%5b31m", 404, "path_not_found"),
-        ("a" * 5000, 422, "invalid_request"),
-    ],
-)
-def test_read_refuses_other_paths(client: TestClient, index_all, project, refusal, path, status, code) -> None:
+REFUSED_PATHS = [
+    ("src/missing.py", 404, "path_not_found"),
+    (".env", 404, "not_indexed"),
+    ("ignored.py", 404, "not_indexed"),
+    ("outside.py", 422, "outside_project"),
+    ("/etc/passwd", 422, "outside_project"),
+    ("src/%2e%2e/%2e%2e/%2e%2e/etc/passwd", 422, "outside_project"),
+    ("src", 422, "not_a_file"),
+    ("", 422, "not_a_file"),
+    ("src/%00", 422, "invalid_path"),
+    ("src/%1b%5b31m", 404, "path_not_found"),
+    ("a" * 5000, 422, "invalid_request"),
+]
+
+
+def test_read_refuses_other_paths(client: TestClient, index_all, project, refusal) -> None:
     (project / ".env").write_text("KEY=secret\n")
     (project / ".gitignore").write_text("ignored.py\n")
     (project / "ignored.py").write_text("x = 1\n")
     (project.parent / "outside.py").write_text("x = 1\n")
     (project / "outside.py").symlink_to(project.parent / "outside.py")
     index_all()
-    answer = client.get(f"/files/{path}")
-    assert refusal(answer) == (status, code)
-    assert "\x1b" not in answer.json()["detail"]
+    for path, status, code in REFUSED_PATHS:
+        answer = client.get(f"/files/{path}")
+        assert refusal(answer) == (status, code), path
+        assert "\x1b" not in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("lines", [{"from": 9, "to": 4}, {"from": 12}, {"from": 12, "to": 14}])
-def test_read_refuses_invalid_ranges(client: TestClient, index_all, refusal, lines) -> None:
+def test_read_refuses_invalid_ranges(client: TestClient, index_all, refusal) -> None:
     index_all()
-    assert refusal(client.get("/files/src/locks.py", params=lines)) == (422, "invalid_range")
+    for lines in ({"from": 9, "to": 4}, {"from": 12}, {"from": 12, "to": 14}):
+        assert refusal(client.get("/files/src/locks.py", params=lines)) == (422, "invalid_range"), lines
 
 
 def test_read_refuses_a_file_that_became_secret(client: TestClient, index_all, project, refusal) -> None:
@@ -86,3 +85,68 @@ def test_read_returns_markup_of_a_page(client: TestClient, index_all, project) -
     (project / "docs/page.html").write_text(page)
     index_all()
     assert client.get("/files/docs/page.html").json()["text"] == page
+
+
+def test_symbol_endpoints_answer_with_freshness(client: TestClient, index_all) -> None:
+    index_all()
+    symbols = client.get("/symbols", params={"name": "FileLock.release", "wait_ms": 100}).json()
+    assert [(each["source"], each["line"]) for each in symbols["symbols"]] == [("src/locks.py", 10)]
+    references = client.get("/references", params={"name": "parse_http_header"}).json()
+    assert references["files"][0]["references"][0]["enclosing"] == "test_header_is_parsed"
+    outline = client.get("/outline", params={"path": "src/locks.py"}).json()
+    assert [item["name"] for item in outline["files"][0]["items"]] == ["FileLock", "acquire", "release"]
+    related = client.get("/related", params={"path": "src/parser.py", "line": 2}).json()
+    assert (related["definition"]["name"], related["total_tests"]) == ("parse_http_header", 1)
+    for answer in (symbols, references, outline, related):
+        assert answer["index"]["files_pending"] == 0
+    compact = client.get("/references", params={"name": "parse_http_header", "format": "compact"}).json()
+    assert compact["text"].startswith("tests/test_parser.py:2 in test_header_is_parsed: assert parse_http_header(")
+    assert compact["tokens"] > 0
+
+
+REFUSED_CALLS = [
+    ("/symbols", "invalid_request"),
+    ("/symbols?name=", "invalid_request"),
+    ("/symbols?name=%20", "invalid_name"),
+    ("/symbols?name=" + "x" * 301, "invalid_name"),
+    ("/symbols?name=" + "x" * 5000, "invalid_request"),
+    ("/symbols?name=x&limit=501", "invalid_request"),
+    ("/symbols?name=x&max_tokens=49", "invalid_request"),
+    ("/symbols?name=x&unknown=1", "invalid_request"),
+    ("/symbols?name=x&language=klingon", "invalid_request"),
+    ("/references?name=x&path=%5B", "invalid_glob"),
+    ("/references?name=x&kind=jump", "invalid_request"),
+    ("/outline?path=../", "outside_project"),
+    ("/outline?path=%00", "invalid_path"),
+    ("/related?path=src/locks.py&line=0", "invalid_request"),
+    ("/related?path=src/locks.py&line=99", "invalid_range"),
+    ("/related?path=src&line=1", "not_a_file"),
+]
+
+
+def test_symbol_endpoints_refuse_bad_input(client: TestClient, index_all, refusal) -> None:
+    index_all()
+    for call, code in REFUSED_CALLS:
+        assert refusal(client.get(call)) == (422, code), call
+
+
+def test_shared_mode_answers_about_one_project_only(daemon: TestClient, tmp_path, starts_processes, refusal) -> None:
+    ids = {}
+    for name in ("first", "second"):
+        root = tmp_path / name
+        (root / "src").mkdir(parents=True)
+        (root / f"src/{name}.py").write_text(f"def only_{name}():\n    return shared_name()\n")
+        ids[name] = daemon.post("/projects", json={"project_root": str(root)}).json()["project_id"]
+        job = daemon.post("/index", json={"folder_path": ".", "project_id": ids[name]}).json()["job_id"]
+        daemon.get(f"/index/jobs/{job}/events", params={"project_id": ids[name]})
+    here = {"project_id": ids["first"]}
+    assert daemon.get("/symbols", params={"name": "only_first", **here}).json()["total"] == 1
+    other = daemon.get("/symbols", params={"name": "only_second", **here}).json()
+    assert (other["total"], other["nearest"]) == (0, ["only_first"])
+    uses = daemon.get("/references", params={"name": "shared_name", **here}).json()
+    assert [file["source"] for file in uses["files"]] == ["src/first.py"]
+    assert daemon.get("/files/src/first.py", params=here).json()["total_lines"] == 2
+    assert refusal(daemon.get("/files/src/second.py", params=here)) == (404, "path_not_found")
+    elsewhere = tmp_path / "second/src/second.py"
+    assert refusal(daemon.get(f"/files/{elsewhere}", params=here)) == (422, "outside_project")
+    assert refusal(daemon.get("/symbols", params={"name": "x"})) == (422, "project_id_required")
