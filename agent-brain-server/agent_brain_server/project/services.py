@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -67,7 +67,7 @@ class SharedServices:
         return cls(QueryEmbedder(embedding_model), metrics or Metrics(), slots, SingleSlotExecutor(), TokenCounter())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectServices:
     """The open stores and running services of one project.
 
@@ -90,7 +90,7 @@ class ProjectServices:
     embedder: QueryEmbedder
     tokens: TokenCounter
     metrics: Metrics
-    retired: threading.Event
+    retired: threading.Event = field(default_factory=threading.Event)
     repairs: Repairs
     _closers: ExitStack
 
@@ -154,8 +154,7 @@ class ProjectServices:
                 log_dir=paths["logs"],
                 slots=shared.slots,
             )
-            is_behind = reconcile_stores(project_root, documents, bm25, vectors, repairs)
-            is_behind |= apply_file_policy(documents, settings)
+            is_behind = reconcile_stores(project_root, *stores, repairs) | apply_file_policy(documents, settings)
             watcher = make_watcher(project_root, documents, indexing, own_dirs) if settings.watch else None
             files, lookup = make_readers(project_root, documents, settings)
             queries = QueryService(
@@ -185,7 +184,6 @@ class ProjectServices:
                 embedder=shared.embedder,
                 tokens=shared.tokens,
                 metrics=shared.metrics,
-                retired=threading.Event(),
                 repairs=repairs,
                 _closers=closers.pop_all(),
             )
