@@ -1,4 +1,4 @@
-"""Draw the charts of the README from benchmarks/comparison.json: docs/images/quality.svg and docs/images/tokens.svg."""
+"""Draw the charts of the README from benchmarks/comparison.json: docs/images/quality.svg and docs/images/tasks.svg."""
 
 import json
 import math
@@ -18,12 +18,10 @@ FONT = "font-family=\"system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sa
 
 WIDTH = 760
 QUALITY_HEIGHT = 400
-TOKENS_HEIGHT = 176
 LEFT, RIGHT, TOP, BOTTOM = 60, 30, 50, 70
 LATENCY_RANGE = (1.0, 400.0)
 LATENCY_TICKS = (1, 3, 10, 30, 100, 300)
 QUALITY_RANGE = (0.0, 1.0)
-TASKS = 15
 LABEL_WIDTH = 300  # beside the longest bar
 LABELS_BELOW = ("CodeRankEmbed hybrid", "semble", "ColGREP")
 """Tools whose label is below their point, away from other labels."""
@@ -72,23 +70,21 @@ def _draw_tool(tool: dict[str, Any]) -> list[str]:
     return parts
 
 
-def draw_tokens(figures: dict[str, Any]) -> str:
-    """Return the chart of the tokens that each way reads."""
-    most = max(way["tokens"][1] for way in figures["ways"])
+def draw_tasks(figures: dict[str, Any]) -> str:
+    """Return the chart of the tokens and calls that each way needs for a task."""
+    most = max(way["tokens"] for way in figures["ways"])
     scale = (WIDTH - LABEL_WIDTH) / most
     parts = [_title(figures["title"])]
     for number, way in enumerate(figures["ways"]):
         y = 62 + number * 62
-        low, high = (tokens * scale for tokens in way["tokens"])
-        color = OURS if way["name"].startswith("agent-brain") else OTHERS
-        span = f"{way['tokens'][0]:,}" + (f" to {way['tokens'][1]:,}" if low < high else "")
+        length = way["tokens"] * scale
+        solved = f"{way['solved'] / way['tasks']:.0%} solved"
         parts += [
             _text(24, y - 6, way["name"], color=INK, bold=True),
-            _bar(24, y, low, color),
-            _bar(24 + low, y, high - low, color, opacity=0.4),
-            _text(24 + high + 10, y + 15, f"{span} · {way['solved']} of {TASKS} solved"),
+            _bar(24, y, length, OURS if way["name"].startswith("agent-brain") else OTHERS),
+            _text(24 + length + 10, y + 15, f"{way['tokens']:,} tokens · {way['calls']:.2f} calls · {solved}"),
         ]
-    return _document(TOKENS_HEIGHT, parts)
+    return _document(52 + 62 * len(figures["ways"]), parts)
 
 
 def _x(latency_ms: float) -> float:
@@ -111,9 +107,9 @@ def _text(x: float, y: float, text: str, *, anchor: str = "start", color: str = 
     return f'<text x="{x:.1f}" y="{y:.1f}" {style}>{escape(text)}</text>'
 
 
-def _bar(x: float, y: float, width: float, color: str, *, opacity: float = 1.0) -> str:
+def _bar(x: float, y: float, width: float, color: str) -> str:
     size = f'x="{x:.1f}" y="{y}" width="{width:.1f}" height="20"'
-    return f'<rect {size} rx="3" fill="{color}" opacity="{opacity}"/>' if width else ""
+    return f'<rect {size} rx="3" fill="{color}"/>'
 
 
 def _axis(x: float, text: str) -> str:
@@ -136,7 +132,7 @@ def draw_all() -> dict[Path, str]:
     figures = json.loads(RESULTS.read_text(encoding="utf-8"))
     return {
         IMAGES / "quality.svg": draw_quality(figures["quality"]),
-        IMAGES / "tokens.svg": draw_tokens(figures["tasks"]),
+        IMAGES / "tasks.svg": draw_tasks(figures["tasks"]),
     }
 
 

@@ -32,6 +32,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--unseen", action="store_true", help="use the tasks that no way was chosen by")
     parser.add_argument("--way", nargs="+", choices=list(WAYS), default=list(WAYS), help="use only these ways")
     parser.add_argument("--task", nargs="+", default=[], metavar="NAME", help="use only tasks whose name begins so")
+    parser.add_argument(
+        "--no-vectors", action="store_true", help="do not wait for vectors, for a quick look (answers differ)"
+    )
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     parser.add_argument("--document", type=Path, help="rewrite the section of this Markdown file")
     return parser.parse_args()
@@ -43,7 +46,9 @@ def choose_tasks(name: str, beginnings: Sequence[str]) -> list[Task]:
     return [task for task in tasks if not beginnings or task.name.startswith(tuple(beginnings))]
 
 
-def measure(tasks: Sequence[Task], ways: Sequence[str], work: Path, records: Path) -> list[Attempt]:
+def measure(
+    tasks: Sequence[Task], ways: Sequence[str], work: Path, records: Path, *, with_vectors: bool = True
+) -> list[Attempt]:
     """Run every way on every task, package by package."""
     # late: it takes a second to import, and choosing tasks needs no tokenizer
     from llama_index.core.utils import get_tokenizer  # noqa: PLC0415
@@ -56,7 +61,8 @@ def measure(tasks: Sequence[Task], ways: Sequence[str], work: Path, records: Pat
         root = fetch_package(packages[name], work / "sources")
         for task in of_package:
             locate(task, root)  # a wrong label is an error before anything is measured
-        with open_package(root, work / "home", needs_server=list(ways) != [REFERENCE]) as run:
+        needs_server = list(ways) != [REFERENCE]
+        with open_package(root, work / "home", needs_server=needs_server, with_vectors=with_vectors) as run:
             place = Workplace(root, records, encode, run, list_paths(root))
             attempts += [attempt(way, task, place) for way in ways for task in of_package]
         print(f"measured: {name}", file=sys.stderr)
@@ -68,7 +74,9 @@ def main() -> None:
     arguments = parse_arguments()
     name = "unseen" if arguments.unseen else "tasks"
     work = arguments.work.resolve()
-    attempts = measure(choose_tasks(name, arguments.task), arguments.way, work, work / "records" / name)
+    tasks = choose_tasks(name, arguments.task)
+    records = work / "records" / name
+    attempts = measure(tasks, arguments.way, work, records, with_vectors=not arguments.no_vectors)
     for each in attempts:
         if not each.is_solved:
             print(f"not solved: {each.way} {each.task.name} ({each.task.category}): {', '.join(each.missing)}")

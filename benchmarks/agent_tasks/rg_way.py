@@ -213,14 +213,19 @@ def _read(hits: Sequence[Hit], *, before: int, after: int, limit: int = 9) -> Ge
 
 def _follow(hits: Sequence[Hit], question: Question, *, least: int = 2) -> Policy:
     """Print the definition of the identifiers in the hits that consist of the most of the question's words."""
-    wanted = [word.lower() for word in (*question.names, *map(stem, question.words))]
-    identifiers = dict.fromkeys(word for hit in hits for word in re.findall(r"[A-Za-z_]\w{5,}", hit.text))
-    counts = {each: sum(word in each.lower() for word in wanted) for each in identifiers if each not in question.names}
-    best = sorted((each for each in counts if counts[each] >= least), key=lambda each: -counts[each])[:2]
+    best = choose_identifiers("\n".join(hit.text for hit in hits), question, least=least)[:2]
     if best:
         yield _search(
             f"-A {BODY // 2}", rf"({_any_of(best)})\b *(=|:|\()|\b({KEYWORDS}) +({_any_of(best)})\b", NO_DOCUMENTS
         )
+
+
+def choose_identifiers(printed: str, question: Question, *, least: int = 2) -> list[str]:
+    """Return identifiers in printed text that consist of at least so many of the question's words, best first."""
+    wanted = [word.lower() for word in (*question.names, *map(stem, question.words))]
+    identifiers = dict.fromkeys(re.findall(r"[A-Za-z_]\w{5,}", printed))
+    counts = {each: sum(word in each.lower() for word in wanted) for each in identifiers if each not in question.names}
+    return sorted((each for each in counts if counts[each] >= least), key=lambda each: -counts[each])
 
 
 def _heads_above(hit: Hit) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.agent_tasks.brain_way import search_with_query
+from benchmarks.agent_tasks.brain_way import search_with_query, search_with_structure
 from benchmarks.agent_tasks.question import Question, parse_question
 from benchmarks.agent_tasks.rg_way import Policy, search_with_rg
 from benchmarks.agent_tasks.scoring import Encode, Progress, count_tokens, read_output
@@ -20,6 +20,7 @@ BIN = Path(sys.executable).parent
 WAYS: Mapping[str, Callable[[Question], Policy]] = {
     "rg": search_with_rg,
     "query": search_with_query,
+    "query and structure": search_with_structure,
 }
 REFERENCE = "rg"
 
@@ -81,7 +82,7 @@ def attempt(way: str, task: Task, place: Workplace) -> Attempt:
     record.append(
         f"solved: {not missing}, calls: {calls}, tokens: {tokens}, missing: {', '.join(missing) or 'nothing'}"
     )
-    path = place.records / way / f"{task.name}.txt"
+    path = place.records / way.replace(" ", "-") / f"{task.name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(record) + "\n", encoding="utf-8")
     return Attempt(way, task, not missing, calls, tokens, missing)
@@ -108,8 +109,15 @@ def list_paths(root: Path) -> list[str]:
 
 
 @contextmanager
-def open_package(root: Path, home: Path, *, needs_server: bool) -> Iterator[Shell]:
-    """Index a package and yield a shell in it; stop its server at the end."""
+def open_package(root: Path, home: Path, *, needs_server: bool, with_vectors: bool = True) -> Iterator[Shell]:
+    """Index a package and yield a shell in it; stop its server at the end.
+
+    Args:
+        root: The unpacked package.
+        home: Home directory of the commands.
+        needs_server: Whether a way uses Agent Brain.
+        with_vectors: Whether to wait for the vectors too.
+    """
     environment = {
         "HOME": str(home),
         "AGENT_BRAIN_HOME": str(home / "Agent Brain"),
@@ -136,7 +144,7 @@ def open_package(root: Path, home: Path, *, needs_server: bool) -> Iterator[Shel
         yield run
         return
     try:
-        run("agent-brain index --wait .")
+        run(f"agent-brain index {'--wait ' if with_vectors else ''}.")
         yield run
     finally:
         run("agent-brain stop")

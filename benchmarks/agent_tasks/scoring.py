@@ -1,7 +1,8 @@
 """What the calls of a way have shown, and whether that solves its task.
 
 A line counts as shown if its text was printed under its path, with its number where a number was printed. Where a task
-asks for locations (callers, implementers, tests), its path and number are enough.
+asks for locations (callers, implementers, tests), its path and number are enough, and the head of a definition counts
+if the definition was named as the place of a printed line. The heading of a section counts if it was printed above it.
 """
 
 import re
@@ -14,6 +15,8 @@ COMPARED = 80
 """Characters of a line that must be shown: tools cut long lines."""
 LOCATIONS_SUFFICE = ("callers", "implementers", "tests")
 SED = re.compile(r"sed -n '?(\d+),(\d+)p'? (?:'([^']+)'|(\S+))")
+HEAD_NAME = re.compile(r"\b(?:def|class|fn|func|function|struct|impl) +(\w+)")
+HEADINGS = re.compile(r"[>·] ")
 NUMBER = re.compile(r"[\s:-]*(\d+)(?:\s*(?:-|to line )\s*(\d+))?(?=\D|$)")
 
 SEPARATOR = "; echo --; "
@@ -114,6 +117,11 @@ class Progress:
 
     def _shows(self, shown: ShownLine, line: SourceLine) -> bool:
         wanted, printed = _squeeze(line.text)[:COMPARED], _squeeze(shown.text)
+        if any(part.strip() == wanted.lstrip("# ") for part in HEADINGS.split(printed)[1:]):
+            return True
+        head = HEAD_NAME.search(wanted) if self.category in LOCATIONS_SUFFICE else None
+        if head and re.search(rf" in (\S+[.#:])?{head[1]}\b", shown.text):
+            return True
         if shown.first is not None and shown.last is not None and not printed.startswith(wanted):
             if not shown.first <= line.number <= shown.last:
                 return False

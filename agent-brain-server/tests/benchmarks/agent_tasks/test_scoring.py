@@ -63,3 +63,14 @@ def test_is_solved_with_any_line_of_goal_returns_true() -> None:
     output = "src/shop.py:12:    total = price(item)\n"
     assert is_solved(Goal(lines, True, ""), "rg -n price", output)
     assert not is_solved(Goal(lines, False, ""), "rg -n price", output)
+
+
+def test_is_solved_by_name_of_enclosing_definition_works() -> None:
+    goal = Goal((SourceLine("tests/test_shop.py", 3, "    def test_price(self):"),), False, "")
+    output = "tests/test_shop.py:5 in TestShop.test_price.total: total = price(item)\n"
+    assert is_solved(goal, "agent-brain refs price", output, "tests")
+
+
+def test_is_solved_by_heading_of_section_works() -> None:
+    goal = Goal((SourceLine("src/shop.py", 3, "## Selling abroad"),), False, "")
+    assert is_solved(goal, "agent-brain query x", "src/shop.py:5-9 Shop > Selling abroad\n  Fill in the form.\n")
