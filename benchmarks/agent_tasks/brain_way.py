@@ -24,35 +24,38 @@ BUDGETS = {
     "changelog": 600,
 }
 """Tokens of the first answer, by category: an agent knows how much it is looking for."""
-TYPES = {"documentation": "--type doc", "changelog": "--type doc", "tests": "--type test"}
-"""Kind of files, by category; the others look for code."""
+CHANGELOGS = "--path '*[Cc][Hh][Aa][Nn][Gg][Ee]*' --path 'NEWS*' --path 'HISTORY*' --path '*[Mm]igrat*'"
+FILES = {"documentation": "--type doc", "changelog": CHANGELOGS, "tests": "--type test"}
+"""Filters, by category; the others look for code."""
 
 
 def search_with_query(question: Question) -> Policy:
     """Ask as the user did, then for the names alone, then for more."""
-    types = TYPES.get(question.category, "--type code")
-    yield query(question.text, types, budget=BUDGETS[question.category])
+    files = FILES.get(question.category, "--type code")
+    words = " ".join((*question.names, *question.words))
+    yield query(question.text, files, budget=BUDGETS[question.category])
     if question.names or question.quoted:
-        yield query(" ".join(question.quoted or question.names), types)
-    yield query(" ".join((*question.names, *question.words)), types)
-    yield query(question.text, budget=LARGER_BUDGET)
-    yield query(" ".join((*question.names, *question.words)), budget=LARGER_BUDGET)
+        yield query(" ".join(question.quoted or question.names), files)
+    yield query(words, files)
+    yield query(question.text, "-k 25", budget=LARGER_BUDGET)
+    yield query(words, "-k 25", budget=LARGER_BUDGET)
 
 
 def search_with_structure(question: Question) -> Policy:
     """Ask for uses of a name where the task is about uses, else as the user did; then follow names and ask for more."""
-    types = TYPES.get(question.category, "--type code")
+    files = FILES.get(question.category, "--type code")
+    words = " ".join((*question.names, *question.words))
     if question.category in USES:
         for name in question.names:
             yield f"agent-brain refs {USES[question.category]} {shlex.quote(name)}".replace("  ", " ")
     text = question.quoted[0] if question.category == "error text" and question.quoted else question.text
-    output = yield query(text, types, budget=BUDGETS[question.category])
+    output = yield query(text, files, budget=BUDGETS[question.category])
     for name in choose_identifiers(output, question)[:1]:
         yield f"agent-brain def {name}"
+    yield query(words, files)
     for name in question.names:
         yield f"agent-brain refs {shlex.quote(name)}"
-    yield query(question.text, budget=LARGER_BUDGET)
-    yield query(" ".join((*question.names, *question.words)), budget=LARGER_BUDGET)
+    yield query(question.text, "-k 25", budget=LARGER_BUDGET)
 
 
 USES = {"callers": "--kind call", "implementers": "--kind inherit", "tests": "--path '*test*'", "data flow": ""}
