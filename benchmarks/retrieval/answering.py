@@ -8,7 +8,7 @@ from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
 from agent_brain_server.search.qualified_name import NameMatch
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, RankingWeights, rank_candidates
-from agent_brain_server.services.name_lookup import find_defining
+from agent_brain_server.services.name_lookup import find_defining, find_phrases
 from agent_brain_server.services.query_service import POOL_SIZE
 from agent_brain_server.types import ChunkMetadata, Hit, SearchMode, SourceType
 from benchmarks.retrieval.scoring import DEPTH, Passage
@@ -40,6 +40,7 @@ class Candidates:
     vector_hits: tuple[Hit, ...]
     metadata: Mapping[int, ChunkMetadata]
     defining: Mapping[int, NameMatch] = field(default_factory=dict)
+    phrases: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def gather_candidates(bundle: ProjectServices, query: str) -> Candidates:
     vector = tuple(hit for hit in nearest if hit.score >= 0)
     defining = find_defining(bundle.documents, query, None)
     metadata = bundle.documents.metadata_by_keys({*defining, *(hit.key for hit in (*bm25, *vector))})
-    return Candidates(query, tuple(bm25), vector, metadata, defining)
+    phrases = find_phrases(bundle.documents, query, bm25)
+    return Candidates(query, tuple(bm25), vector, metadata, defining, phrases)
 
 
 def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
@@ -88,6 +90,7 @@ def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
         mode=setting.mode,
         weights=setting.weights,
         defining=candidates.defining if setting.names_first else {},
+        phrases=candidates.phrases if setting.mode != "vector" else {},
     )
     return tuple(Passage(r.metadata.path, r.metadata.start_line, r.metadata.end_line) for r in ranked[:DEPTH])
 

@@ -28,6 +28,7 @@ class RankingWeights:
         defines_name: Weight: the chunk defines a name in the query.
         defines_bare_name: Further weight if the query is that name and nothing else.
         filename_match: Weight: the file name consists of words of the query.
+        contains_phrase: Weight: share of a phrase, such as an error message, that the chunk contains word for word.
         heading_match: Weight: share of the query's terms in the headings of a document's section.
         path_depth: Weight: depth of the file; negative, because details are in deeper directories.
         file_evidence: Weight: sum of the fused scores of the file's candidates, relative to the best file.
@@ -42,6 +43,7 @@ class RankingWeights:
     defines_name: float = 0.3
     defines_bare_name: float = 0.5
     filename_match: float = 0.1
+    contains_phrase: float = 1.0
     heading_match: float = 0.2
     path_depth: float = -0.4
     file_evidence: float = 0.3
@@ -58,6 +60,7 @@ NEUTRAL_WEIGHTS = RankingWeights(
     defines_name=0,
     defines_bare_name=0,
     filename_match=0,
+    contains_phrase=0,
     heading_match=0,
     path_depth=0,
     file_evidence=0,
@@ -69,7 +72,7 @@ NEUTRAL_WEIGHTS = RankingWeights(
 )
 """Weights that leave the fused scores unchanged, as the baseline of benchmarks."""
 
-DEFINITION_BONUS = 3.0
+DEFINITION_BONUS = 4.0
 """Added for each degree of `NameMatch`: more than all other signals together, so that definitions come first."""
 
 _Weighted = tuple[str, float, float]
@@ -79,6 +82,7 @@ _SortKey = tuple[float, str, int, int, int]
 """Negated score, then path, line and key to break ties, then the chunk's rank within its file (0 is best)."""
 
 NO_DEFINITIONS: Mapping[int, NameMatch] = MappingProxyType({})
+NO_PHRASES: Mapping[int, float] = MappingProxyType({})
 
 
 class _FileScore(NamedTuple):
@@ -99,6 +103,7 @@ def rank_candidates(
     mode: SearchMode,
     source_types: Collection[SourceType] = (),
     defining: Mapping[int, NameMatch] = NO_DEFINITIONS,
+    phrases: Mapping[int, float] = NO_PHRASES,
     weights: RankingWeights = DEFAULT_WEIGHTS,
     explain: bool = False,
     limit: int | None = None,
@@ -116,6 +121,7 @@ def rank_candidates(
         source_types: The kinds of files that the request is restricted to. A single kind is not penalized.
         defining: The chunks that define the name which the query consists of, by key. They come first, and need not
             be among the hits.
+        phrases: The share of the query's phrase that a chunk contains word for word, by key.
         weights: Weights of the signals.
         explain: Include a score breakdown for each result.
         limit: Maximum number of results; `None` returns all.
@@ -129,7 +135,7 @@ def rank_candidates(
         alpha = _scale_share(alpha, weights.name_vector_factor)
     fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
     fused.update({key: 0.0 for key in defining if key in metadata and key not in fused})
-    scorer = _Scorer(parsed, fused, metadata, defining, _lift_penalty(weights, source_types))
+    scorer = _Scorer(parsed, fused, metadata, defining, phrases, _lift_penalty(weights, source_types))
     return [
         RankedChunk(
             metadata=metadata[key],
@@ -150,6 +156,7 @@ class _Scorer:
         fused: Fused score by chunk key.
         metadata: Metadata of each of these chunks.
         defining: The chunks that define the name which the query consists of.
+        phrases: The share of the query's phrase in each chunk.
         weights: Weights of the signals.
     """
 
@@ -159,12 +166,14 @@ class _Scorer:
         fused: Mapping[int, float],
         metadata: Mapping[int, ChunkMetadata],
         defining: Mapping[int, NameMatch],
+        phrases: Mapping[int, float],
         weights: RankingWeights,
     ) -> None:
         self._query = query
         self._fused = fused
         self._metadata = metadata
         self._defining = defining
+        self._phrases = phrases
         self._weights = weights
         self._files, evidence = _group_by_file(fused, metadata)
         self._file_scores = _score_files(query, self._files, evidence, weights)
@@ -180,7 +189,7 @@ class _Scorer:
         The chunks of a file after its best one are penalized, so that an answer covers several files.
         """
         fused, defining, decay = self._fused, self._defining, self._weights.decay
-        has_names = bool(self._query.names)
+        has_chunk_signals = bool(self._query.names or self._phrases)
         for path, chunks in self._files.items():
             file_score = self._file_scores[path]
             source_type = chunks[0].source_type  # the same for all chunks of a file
@@ -188,7 +197,7 @@ class _Scorer:
             scored = []
             for chunk in chunks:  # inlined, because it runs hundreds of times for each query
                 score = fused[chunk.key] + file_score.total
-                if has_names or source_type == "doc":
+                if has_chunk_signals or source_type == "doc":
                     for _, value, weight in self._chunk_signals(chunk):
                         score += weight * value
                 match = -defining.get(chunk.key, 0)  # negated, as all scores here
@@ -222,15 +231,18 @@ class _Scorer:
             yield Signal("is_definition", float(match), DEFINITION_BONUS * match)
 
     def _chunk_signals(self, chunk: ChunkMetadata) -> tuple[_Weighted, ...]:
-        """Return the signals of one chunk: of its heading in a document, of its definitions in code."""
+        """Return the signals of one chunk: of its text, of its heading in a document, of its definitions in code."""
+        phrase = self._phrases.get(chunk.key, 0.0)
+        found = (("contains_phrase", phrase, self._weights.contains_phrase),) if phrase else ()
         if chunk.source_type == "doc":
             value = signals.heading_match(self._query, chunk.heading)
-            return (("heading_match", value, self._weights.heading_match),)
+            return (*found, ("heading_match", value, self._weights.heading_match))
         value = signals.defines_name(self._query, chunk)
         if not value:
-            return ()
+            return found
         defines = ("defines_name", value, self._weights.defines_name)
-        return (defines, ("defines_bare_name", value * self._query.is_symbol, self._weights.defines_bare_name))
+        bare = ("defines_bare_name", value * self._query.is_symbol, self._weights.defines_bare_name)
+        return (*found, defines, bare)
 
 
 def _scores_by_key(hits: Iterable[Hit], metadata: Mapping[int, ChunkMetadata]) -> dict[int, float]:

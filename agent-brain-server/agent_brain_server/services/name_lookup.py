@@ -1,12 +1,18 @@
-"""Find the chunks that define the name which a query consists of."""
+"""Find the chunks that define the name which a query consists of, and those that contain its phrase word for word."""
 
+from collections.abc import Sequence
+
+from agent_brain_server.search.phrases import find_runs, match_phrases
 from agent_brain_server.search.qualified_name import NameMatch, QualifiedName, ends_path, parse_qualified_name
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.symbol_index import SymbolIndex
-from agent_brain_server.types import AllowedChunks
+from agent_brain_server.types import AllowedChunks, Hit
 
 MAX_QUALIFIER = 4
 """Innermost parts of a qualifier that are compared: each takes a look-up."""
+
+PHRASE_CANDIDATES = 30
+"""Hits whose texts are read: a text with most of a query's words one after another is among the best by BM25."""
 
 
 def find_defining(documents: DocumentStore, query: str, allowed: AllowedChunks | None) -> dict[int, NameMatch]:
@@ -29,6 +35,14 @@ def find_defining(documents: DocumentStore, query: str, allowed: AllowedChunks |
         return found
     permitted = set(allowed.keys.tolist())
     return {key: match for key, match in found.items() if key in permitted}
+
+
+def find_phrases(documents: DocumentStore, query: str, hits: Sequence[Hit]) -> dict[int, float]:
+    """Return the share of the query's phrase that the best hits of the keyword index contain word for word, by key."""
+    if not find_runs(query):
+        return {}
+    chunks = documents.chunks_by_keys(hit.key for hit in hits[:PHRASE_CANDIDATES])
+    return match_phrases(query, {key: chunk.text for key, chunk in chunks.items()})
 
 
 def _match_names(symbols: SymbolIndex, name: QualifiedName) -> dict[int, NameMatch]:

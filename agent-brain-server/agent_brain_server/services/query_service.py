@@ -30,7 +30,7 @@ from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.services.answer_format import write_answer
 from agent_brain_server.services.freshness import Barrier, ChangeSource
 from agent_brain_server.services.metrics import Metrics
-from agent_brain_server.services.name_lookup import find_defining
+from agent_brain_server.services.name_lookup import find_defining, find_phrases
 from agent_brain_server.services.structural_answers import StructuralAnswers
 from agent_brain_server.storage.document_store import LAST_INDEXED_META, DocumentStore
 from agent_brain_server.support.text import count_hidden
@@ -324,6 +324,7 @@ class QueryService:
             vector_hits = self._search_vectors(request, allowed) if request.mode != "bm25" else []
         with self._metrics.time_stage("facts"):
             defining = find_defining(self._documents, request.query, allowed)
+            phrases = find_phrases(self._documents, request.query, bm25_hits)
             metadata = self._documents.metadata_by_keys({*defining, *(hit.key for hit in (*bm25_hits, *vector_hits))})
         mode: SearchMode = "hybrid" if request.mode == "structure" else request.mode
         with self._metrics.time_stage("rank"):
@@ -336,6 +337,7 @@ class QueryService:
                 mode=mode,
                 source_types=request.source_types,
                 defining=defining,
+                phrases=phrases,
                 explain=request.explain,
                 limit=limit,
             )

@@ -68,6 +68,13 @@ def test_rank_definition_before_mention():
     assert order(rank([Hit(1, 9.0), Hit(2, 7.0)], known=known, query="parseHeader")) == [2, 1]
 
 
+def test_rank_contained_phrase_first_tests_after_code():
+    known = [metadata(1, "1.py"), metadata(2, "2.py"), metadata(3, "test_3.py", source_type="test")]
+    hits = [Hit(1, 9.0), Hit(2, 3.0), Hit(3, 8.0)]
+    assert order(rank(hits, (), known)) == [1, 2, 3]
+    assert order(rank(hits, (), known, phrases={2: 1.0, 3: 1.0})) == [2, 1, 3]
+
+
 def test_rank_filename_match_first():
     known = [metadata(1, "middleware/logger.go"), metadata(2, "middleware/throttle.go")]
     assert order(rank([Hit(1, 9.0), Hit(2, 8.5)], known=known, query="request throttling")) == [2, 1]
@@ -198,13 +205,13 @@ def test_rank_explain_adds_up_to_score():
         metadata(5, "examples/throttled.py"),
     ]
     hits = [Hit(key, 10.0 - key) for key in (1, 2, 3, 4, 5)]
-    ranked = rank(hits, VECTOR, known, query="throttle", explain=True)
+    ranked = rank(hits, VECTOR, known, query="throttle", phrases={2: 0.6}, explain=True)
     for item in ranked:
         assert sum(signal.contribution for signal in item.signals) == pytest.approx(item.score)
     names = {signal.name for item in ranked for signal in item.signals}
     assert names == {
-        "fused", "defines_name", "defines_bare_name", "filename_match", "heading_match", "path_depth",
-        "file_evidence", "is_test", "is_document", "is_peripheral", "is_further_chunk",
+        "fused", "defines_name", "defines_bare_name", "filename_match", "contains_phrase", "heading_match",
+        "path_depth", "file_evidence", "is_test", "is_document", "is_peripheral", "is_further_chunk",
     }  # fmt: skip
 
 

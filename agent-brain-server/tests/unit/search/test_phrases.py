@@ -1,0 +1,36 @@
+"""Texts that contain a query's words one after another."""
+
+import pytest
+
+from agent_brain_server.search.phrases import MAX_WORDS, find_runs, match_phrases
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("No name provided for attachment", 'raise TypeError(\n    "No name provided for attachment. Either set"\n)'),
+        ('It aborts with "ran out of type slots!". Why?', 'check(n, "%s: ran out of "\n     "type slots!", name);'),
+        ('I get "pool is exhausted" at night', 'raise PoolError("pool is exhausted")'),
+    ],
+)
+def test_match_phrases_finds_whole_message(query: str, text: str) -> None:
+    assert match_phrases(query, {1: text, 2: "def other(): pass"}) == {1: 1.0}
+
+
+def test_match_phrases_with_placeholder_returns_share() -> None:
+    text = "\"The decorator '%s' has been added after start!\""
+    assert match_phrases("The decorator 'x' has been added after start", {1: text}) == {1: 5 / 8}
+
+
+@pytest.mark.parametrize("query", ["attachment name", "no name provided", "word " * (MAX_WORDS + 1), "", '"a b"'])
+def test_find_runs_without_phrase_returns_nothing(query: str) -> None:
+    assert find_runs(query) == ()
+
+
+def test_match_phrases_with_scattered_words_returns_nothing() -> None:
+    assert match_phrases("which function reads the header", {1: "reads a header; the function which"}) == {}
+
+
+def test_find_runs_lists_longest_first() -> None:
+    runs = find_runs("one two three four five")
+    assert [run for run, _ in runs] == [" one two three four five ", " one two three four ", " two three four five "]
