@@ -7,6 +7,7 @@ import shlex
 
 from benchmarks.agent_tasks.question import Question
 from benchmarks.agent_tasks.rg_way import Policy, choose_identifiers
+from benchmarks.agent_tasks.scoring import SEPARATOR
 
 BUDGET = 1_500
 """Tokens of one answer: the default for agents."""
@@ -15,13 +16,13 @@ BUDGETS = {
     "definition": 600,
     "callers": 600,
     "implementers": 600,
-    "tests": 600,
-    "configuration": 900,
-    "error text": 500,
-    "where to add": 1_200,
+    "tests": 800,
+    "configuration": 1_200,
+    "error text": 700,
+    "where to add": 1_500,
     "data flow": 1_200,
     "documentation": 1_000,
-    "changelog": 600,
+    "changelog": 1_000,
 }
 """Tokens of the first answer, by category: an agent knows how much it is looking for."""
 CHANGELOGS = "--path '*[Cc][Hh][Aa][Nn][Gg][Ee]*' --path 'NEWS*' --path 'HISTORY*' --path '*[Mm]igrat*'"
@@ -45,21 +46,37 @@ def search_with_structure(question: Question) -> Policy:
     """Ask for uses of a name where the task is about uses, else as the user did; then follow names and ask for more."""
     files = FILES.get(question.category, "--type code")
     words = " ".join((*question.names, *question.words))
-    if question.category in USES:
-        for name in question.names:
-            yield f"agent-brain refs {USES[question.category]} {shlex.quote(name)}".replace("  ", " ")
     text = question.quoted[0] if question.category == "error text" and question.quoted else question.text
-    output = yield query(text, files, budget=BUDGETS[question.category])
+    asked = query(text, files, budget=BUDGETS[question.category])
+    about_names = [command for name in question.names for command in commands_about(name, question.category)]
+    if question.category in TOGETHER:
+        output = yield SEPARATOR.join((*about_names, asked))
+    else:
+        if about_names:
+            yield SEPARATOR.join(about_names)
+        output = yield asked
     for name in choose_identifiers(output, question)[:1]:
         yield f"agent-brain def {name}"
     yield query(words, files)
-    for name in question.names:
-        yield f"agent-brain refs {shlex.quote(name)}"
+    if question.names:
+        yield SEPARATOR.join(f"agent-brain refs {shlex.quote(name)}" for name in question.names)
     yield query(question.text, "-k 25", budget=LARGER_BUDGET)
 
 
-USES = {"callers": "--kind call", "implementers": "--kind inherit", "tests": "--path '*test*'", "data flow": ""}
-"""Options of `refs`, by category that it answers."""
+TOGETHER = ("configuration", "data flow")
+"""Categories where uses of a name are rarely enough: they are asked for in the same call as the question."""
+
+
+def commands_about(name: str, category: str) -> list[str]:
+    """Return the structural commands for a name, where a task of this category is about definitions and uses."""
+    quoted = shlex.quote(name)
+    return {
+        "callers": [f"agent-brain refs --kind call {quoted}"],
+        "implementers": [f"agent-brain refs --kind inherit {quoted}"],
+        "tests": [f"agent-brain refs --path '*test*' {quoted}"],
+        "configuration": [f"agent-brain def -k 5 {quoted}", f"agent-brain refs -k 10 {quoted}"],
+        "data flow": [f"agent-brain refs -k 15 {quoted}"],
+    }.get(category, [])
 
 
 def query(text: str, options: str = "", *, budget: int = BUDGET) -> str:

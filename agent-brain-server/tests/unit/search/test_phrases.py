@@ -31,6 +31,18 @@ def test_match_phrases_with_scattered_words_returns_nothing() -> None:
     assert match_phrases("which function reads the header", {1: "reads a header; the function which"}) == {}
 
 
-def test_find_runs_lists_longest_first() -> None:
-    runs = find_runs("one two three four five")
-    assert [run for run, _ in runs] == [" one two three four five ", " one two three four ", " two three four five "]
+def test_match_phrases_with_long_run_of_question_returns_share() -> None:
+    question = "Which version fixed the scheduler that stopped after scheduling twice during flush?"
+    text = "* scheduler: no longer stops after scheduling twice during flush"
+    assert match_phrases(question, {1: text}) == {1: 5 / 12}
+
+
+def test_match_phrases_with_stop_words_alone_returns_nothing() -> None:
+    assert match_phrases("is it what it is if it was not to be in this way", {1: "if it was not to be in this"}) == {}
+
+
+def test_find_runs_groups_by_length() -> None:
+    assert find_runs("one two three four five") == (
+        (" one two three four ", " two three four five "),
+        (" one two three four five ",),
+    )
