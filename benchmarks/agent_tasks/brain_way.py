@@ -5,7 +5,7 @@ Each way is a sequence of commands that depends on the question, its category an
 
 import shlex
 
-from benchmarks.agent_tasks.question import Question
+from benchmarks.agent_tasks.question import TaskQuestion
 from benchmarks.agent_tasks.rg_way import Policy, choose_identifiers
 from benchmarks.agent_tasks.scoring import SEPARATOR
 
@@ -30,7 +30,7 @@ FILES = {"documentation": "--type doc", "changelog": CHANGELOGS, "tests": "--typ
 """Filters, by category; the others look for code."""
 
 
-def search_with_query(question: Question) -> Policy:
+def search_with_query(question: TaskQuestion) -> Policy:
     """Ask as the user did, then for the names alone, then for more."""
     files = FILES.get(question.category, "--type code")
     words = " ".join((*question.names, *question.words))
@@ -42,7 +42,7 @@ def search_with_query(question: Question) -> Policy:
     yield query(words, "-k 25", budget=LARGER_BUDGET)
 
 
-def search_with_structure(question: Question) -> Policy:
+def search_with_structure(question: TaskQuestion) -> Policy:
     """Ask for uses of a name where the task is about uses, else as the user did; then follow names and ask for more."""
     files = FILES.get(question.category, "--type code")
     words = " ".join((*question.names, *question.words))

@@ -1,4 +1,4 @@
-"""What a way of searching may know of a task: its question and category, never its label."""
+"""The question of a task as a way of searching sees it; the label stays hidden."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ STOP_WORDS = frozenset(COMMON.split())
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TaskQuestion:
     """A question as a way of searching sees it.
 
     Attributes:
@@ -42,14 +42,14 @@ class Question:
     words: tuple[str, ...]
 
 
-def parse_question(text: str, category: str) -> Question:
+def parse_question(text: str, category: str) -> TaskQuestion:
     """Split a question into names, quoted text and words."""
     quoted = tuple(QUOTED.findall(text))
     rest = QUOTED.sub(" ", NAME.sub(" ", text))
     words = [word for word in WORD.findall(rest) if word.lower() not in STOP_WORDS]
     names = [*NAME.findall(text), *(word for word in words if "_" in word)]
     plain = dict.fromkeys(word for word in words if "_" not in word)
-    return Question(text.replace("`", ""), category, tuple(dict.fromkeys(names)), quoted, tuple(plain))
+    return TaskQuestion(text.replace("`", ""), category, tuple(dict.fromkeys(names)), quoted, tuple(plain))
 
 
 def stem(word: str) -> str:

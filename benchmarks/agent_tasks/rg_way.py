@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.agent_tasks.question import Question, stem
+from benchmarks.agent_tasks.question import TaskQuestion, stem
 from benchmarks.agent_tasks.scoring import SEPARATOR
 
 Policy = Generator[str, str, None]
@@ -45,12 +45,12 @@ class Hit:
     text: str
 
 
-def search_with_rg(question: Question) -> Policy:
+def search_with_rg(question: TaskQuestion) -> Policy:
     """Yield the commands for a question, by its category."""
     return POLICIES[question.category](question)
 
 
-def find_definition(question: Question) -> Policy:
+def find_definition(question: TaskQuestion) -> Policy:
     """Print the head and the beginning of the body of what is named, then further places."""
     output = yield _search(f"-A {BODY}", _definition_pattern(question.names), NO_TESTS, lines=2 * LINES)
     heads = [hit for hit in read_hits(output) if HEAD.search(hit.text)]
@@ -59,7 +59,7 @@ def find_definition(question: Question) -> Policy:
     yield from _read(_rank(read_hits(output), question), before=5, after=40)
 
 
-def find_callers(question: Question) -> Policy:
+def find_callers(question: TaskQuestion) -> Policy:
     """Print every use of the name, then what is above each use, to learn the function around it."""
     output = yield _search("-w", _any_of(question.names), f"{NO_DOCUMENTS} {NO_TESTS}")
     sites = [hit for hit in read_hits(output) if not _is_definition_or_import(hit, question.names)]
@@ -68,7 +68,7 @@ def find_callers(question: Question) -> Policy:
     yield from _read(sites, before=40, after=2)
 
 
-def find_implementers(question: Question) -> Policy:
+def find_implementers(question: TaskQuestion) -> Policy:
     """Print the classes whose head names the base, then every use of the name."""
     name = _any_of(question.names)
     heads = rf"class \w+.*[(:,< ]({name})\b|(extends|implements) .*\b({name})\b|impl\b.*\b({name})(<[^>]*>)? for\b"
@@ -77,7 +77,7 @@ def find_implementers(question: Question) -> Policy:
     yield from _read(_rank(read_hits(output), question), before=3, after=5)
 
 
-def find_tests(question: Question) -> Policy:
+def find_tests(question: TaskQuestion) -> Policy:
     """Print the tests whose name contains the words, then every use in tests, then what is above those."""
     wanted = [*question.names, *map(stem, question.words)]
     heads = shlex.quote(rf"(def |fn |function |test\(|it\(|describe\(|class ).*({_any_of(question.names or wanted)})")
@@ -86,7 +86,7 @@ def find_tests(question: Question) -> Policy:
     yield from _read(_rank(read_hits(output), question), before=20, after=5)
 
 
-def find_setting(question: Question) -> Policy:
+def find_setting(question: TaskQuestion) -> Policy:
     """Print the assignments of the name, then every use, then what is around them."""
     if not question.names:
         yield from find_by_words(question)
@@ -99,7 +99,7 @@ def find_setting(question: Question) -> Policy:
     yield from _read(_rank(read_hits(output), question), before=5, after=15)
 
 
-def find_error(question: Question) -> Policy:
+def find_error(question: TaskQuestion) -> Policy:
     """Print the place of the message, what is around it, and the uses of a name that stands for it."""
     if not question.quoted:
         yield from find_by_words(question)
@@ -117,7 +117,7 @@ def find_error(question: Question) -> Policy:
         yield from _read(read_hits(output), before=12, after=6, limit=1)
 
 
-def find_place(question: Question) -> Policy:
+def find_place(question: TaskQuestion) -> Policy:
     """Look for the names, or for the words if there is no name, and read around the most promising lines."""
     if not question.names:
         yield from find_by_words(question)
@@ -126,7 +126,7 @@ def find_place(question: Question) -> Policy:
     yield from find_by_words(question)
 
 
-def find_flow(question: Question) -> Policy:
+def find_flow(question: TaskQuestion) -> Policy:
     """Print every use of the names, read around the most promising of them and follow what is called there."""
     if not question.names:
         yield from find_by_words(question)
@@ -139,7 +139,7 @@ def find_flow(question: Question) -> Policy:
     yield from find_by_words(question)
 
 
-def find_document(question: Question) -> Policy:
+def find_document(question: TaskQuestion) -> Policy:
     """Look for the words in documents, headings first."""
     wanted = [*question.names, *map(stem, question.words)]
     output = yield _search("-i", _pairs(wanted), DOCUMENTS)
@@ -148,7 +148,7 @@ def find_document(question: Question) -> Policy:
     yield from _read(_rank(read_hits(output), question), before=3, after=25)
 
 
-def find_change(question: Question) -> Policy:
+def find_change(question: TaskQuestion) -> Policy:
     """Look for the words in changelogs, then for the version above the entry."""
     wanted = [*question.names, *map(stem, question.words)]
     output = yield _search("", _any_of(question.names) or _pairs(wanted), CHANGELOGS, lines=LINES // 3)
@@ -159,7 +159,7 @@ def find_change(question: Question) -> Policy:
     yield from _read(_rank(read_hits(output), question), before=30, after=3)
 
 
-def find_by_words(question: Question) -> Policy:
+def find_by_words(question: TaskQuestion) -> Policy:
     """Look for neighbouring words, then for files with several of the words, and read around the densest lines."""
     wanted = [*question.names, *map(stem, question.words)]
     output = yield _search("-i", _pairs(wanted), f"{NO_DOCUMENTS} {NO_TESTS}")
@@ -211,7 +211,7 @@ def _read(hits: Sequence[Hit], *, before: int, after: int, limit: int = 9) -> Ge
     return printed
 
 
-def _follow(hits: Sequence[Hit], question: Question, *, least: int = 2) -> Policy:
+def _follow(hits: Sequence[Hit], question: TaskQuestion, *, least: int = 2) -> Policy:
     """Print the definition of the identifiers in the hits that consist of the most of the question's words."""
     best = choose_identifiers("\n".join(hit.text for hit in hits), question, least=least)[:2]
     if best:
@@ -220,7 +220,7 @@ def _follow(hits: Sequence[Hit], question: Question, *, least: int = 2) -> Polic
         )
 
 
-def choose_identifiers(printed: str, question: Question, *, least: int = 2) -> list[str]:
+def choose_identifiers(printed: str, question: TaskQuestion, *, least: int = 2) -> list[str]:
     """Return identifiers in printed text that consist of at least so many of the question's words, best first."""
     wanted = [word.lower() for word in (*question.names, *map(stem, question.words))]
     identifiers = dict.fromkeys(re.findall(r"[A-Za-z_]\w{5,}", printed))
@@ -266,7 +266,7 @@ def _search_best_files(words: Sequence[str], globs: str) -> str:
     return f"{files} | xargs -r {FLAGS} -i -m 15 -e {shlex.quote(_any_of(words))} /dev/null | head -{LINES}"
 
 
-def _rank(hits: Sequence[Hit], question: Question) -> list[Hit]:
+def _rank(hits: Sequence[Hit], question: TaskQuestion) -> list[Hit]:
     """Return hits with the most promising first: many of the question's words, heads of definitions, assignments."""
     wanted = [word.lower() for word in (*question.names, *map(stem, question.words))]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.agent_tasks.brain_way import search_with_query, search_with_structure
-from benchmarks.agent_tasks.question import Question, parse_question
+from benchmarks.agent_tasks.question import TaskQuestion, parse_question
 from benchmarks.agent_tasks.rg_way import Policy, search_with_rg
 from benchmarks.agent_tasks.scoring import Encode, Progress, count_tokens, read_output
 from benchmarks.agent_tasks.task_set import Task, locate
@@ -17,7 +17,7 @@ from benchmarks.agent_tasks.task_set import Task, locate
 MAX_CALLS = 6
 TIMEOUT = 600.0  # seconds for one command: a loaded machine indexes a package slowly
 BIN = Path(sys.executable).parent
-WAYS: Mapping[str, Callable[[Question], Policy]] = {
+WAYS: Mapping[str, Callable[[TaskQuestion], Policy]] = {
     "rg": search_with_rg,
     "query": search_with_query,
     "query and structure": search_with_structure,
@@ -29,7 +29,7 @@ Shell = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How a way did on a task.
+    """The result of a way on a task.
 
     Attributes:
         way: Name of the way.
@@ -67,7 +67,7 @@ class Workplace:
 
 
 def attempt(way: str, task: Task, place: Workplace) -> Attempt:
-    """Let a way search until a task is solved or its calls are used up; keep a record of what it saw."""
+    """Run a way until a task is solved or its calls are used up; write a record of its commands and their output."""
     progress = Progress(locate(task, place.root), task.category)
     policy = WAYS[way](parse_question(task.question, task.category))
     record: list[str] = [f"{task.category}: {task.question}"]

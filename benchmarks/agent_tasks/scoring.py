@@ -1,4 +1,4 @@
-"""What the calls of a way have shown, and whether that solves its task.
+"""Lines that the calls of a way have shown, and whether they solve its task.
 
 A line counts as shown if its text was printed under its path, with its number where a number was printed. Where a task
 asks for locations (callers, implementers, tests), its path and number are enough, and the head of a definition counts
@@ -87,7 +87,7 @@ def _split_path(text: str, known: set[str]) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class Progress:
-    """What has been shown of the lines that a task needs."""
+    """The lines shown so far, compared with those that a task needs."""
 
     goals: Sequence[Goal]
     category: str

@@ -1,4 +1,4 @@
-"""What counts as shown, and when a task is solved."""
+"""Lines that count as shown, and solved tasks."""
 
 from benchmarks.agent_tasks.scoring import Progress, read_output
 from benchmarks.agent_tasks.task_set import Goal, SourceLine
