@@ -86,7 +86,6 @@ class ProjectServices:
     indexing: IndexingService
     queries: QueryService
     symbols: SymbolService
-    related: RelatedCode
     embedder: QueryEmbedder
     tokens: TokenCounter
     metrics: Metrics
@@ -179,8 +178,7 @@ class ProjectServices:
                 vectors=vectors,
                 indexing=indexing,
                 queries=queries,
-                related=RelatedCode(documents, bm25, lookup, files, queries.freshness),
-                symbols=SymbolService(lookup, files, Outlines(documents, files), queries.freshness),
+                symbols=make_symbols(documents, bm25, lookup, files, queries),
                 embedder=shared.embedder,
                 tokens=shared.tokens,
                 metrics=shared.metrics,
@@ -330,6 +328,14 @@ def make_readers(
     """Return what reads the indexed files, and what finds the definitions and uses of a name."""
     files = FileReader(documents, project_root, max_bytes=settings.max_file_bytes, index_secrets=settings.index_secrets)
     return files, SymbolLookup(documents.symbols, project_root, lambda path: is_test(path, ""))
+
+
+def make_symbols(
+    documents: DocumentStore, bm25: BM25IndexManager, lookup: SymbolLookup, files: FileReader, queries: QueryService
+) -> SymbolService:
+    """Return the service that answers about definitions and files."""
+    related = RelatedCode(documents, bm25, lookup, files, queries.freshness)
+    return SymbolService(lookup, files, Outlines(documents, files), related, queries.freshness)
 
 
 def make_watcher(

@@ -1,7 +1,5 @@
 """Write an answer in the format and within the budget that the request asks for."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 from agent_brain_server.models import DEFAULT_BUDGET
@@ -9,6 +7,7 @@ from agent_brain_server.models.query import CompactResponse, QueryRequest, Query
 from agent_brain_server.search.budget import CountTokens
 from agent_brain_server.search.compact import CompactEntry, render_compact
 from agent_brain_server.search.excerpting import Passage, make_passages
+from agent_brain_server.search.shown_paths import make_path_writer
 from agent_brain_server.search.small_json import JsonEntry, render_small_json
 from agent_brain_server.search.structure_text import render_structure, render_structure_json
 from agent_brain_server.support.text import visible
@@ -64,15 +63,6 @@ def write_compact(request: QueryRequest, answer: QueryResponse, root: Path, coun
         mode=answer.mode,
         index=answer.index,
     )
-
-
-def make_path_writer(root: Path, paths_from: str) -> Callable[[str], str]:
-    """Return a function that writes a path relative to a directory of the project, or absolute for `/`."""
-    if paths_from == "/":
-        return lambda source: str(root / source)
-    if os.path.normpath(paths_from or ".") == ".":
-        return lambda source: source
-    return lambda source: os.path.relpath(f"/{source}", f"/{paths_from}")
 
 
 def _number_queries(passage: Passage) -> str:

@@ -50,7 +50,7 @@ CLASS_WORDS = re.compile(r"class|struct|interface|trait|impl|enum|object|protoco
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What answers a question.
+    """The places that answer a question.
 
     Attributes:
         lines: In order.

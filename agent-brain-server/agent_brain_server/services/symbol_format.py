@@ -19,9 +19,9 @@ from agent_brain_server.models.symbols import (
     SymbolsAnswer,
 )
 from agent_brain_server.search.budget import CountTokens, count_line
+from agent_brain_server.search.shown_paths import make_path_writer
 from agent_brain_server.search.small_json import choose_extras, to_short_json
 from agent_brain_server.search.symbol_text import number_rows, render_answer
-from agent_brain_server.services.answer_format import make_path_writer
 
 RELATED_LISTS = ("callers", "callees", "tests", "documents", "members")
 """Lists of `RelatedAnswer`, the most useful first."""

@@ -22,6 +22,7 @@ from agent_brain_server.search.symbol_names import MAX_NAME_LENGTH, SymbolName, 
 from agent_brain_server.services.file_reader import FileReader, select_lines
 from agent_brain_server.services.freshness import Barrier
 from agent_brain_server.services.outlines import Outlines
+from agent_brain_server.services.related_code import RelatedCode
 from agent_brain_server.services.symbol_lookup import Lookup, SymbolFilter, SymbolLookup
 from agent_brain_server.services.symbol_models import make_sites, make_symbol
 from agent_brain_server.support.text import count_hidden
@@ -37,6 +38,7 @@ class SymbolService:
         lookup: Finds definitions and uses.
         files: Reads the project's files.
         outlines: Outlines files and directories.
+        related: Finds what belongs to a line; a caller uses it directly.
         freshness: Returns how fresh the index is, given a barrier after the changes to count.
     """
 
@@ -45,11 +47,13 @@ class SymbolService:
         lookup: SymbolLookup,
         files: FileReader,
         outlines: Outlines,
+        related: RelatedCode,
         freshness: Callable[[Barrier], IndexFreshness],
     ) -> None:
         self._lookup = lookup
         self._files = files
         self._outlines = outlines
+        self.related = related
         self._freshness = freshness
 
     def find_symbols(self, request: SymbolsRequest, barrier: Barrier) -> SymbolsAnswer:

@@ -70,7 +70,7 @@ async def find_related(request: Annotated[RelatedRequest, Query()], projects: Pr
         projects,
         request.project_id,
         request.wait_ms,
-        lambda services, barrier: write(services, request, services.related.find_related(request, barrier)),
+        lambda services, barrier: write(services, request, services.symbols.related.find_related(request, barrier)),
     )
 
 

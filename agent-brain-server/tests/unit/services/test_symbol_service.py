@@ -103,7 +103,7 @@ def outline(services: ProjectServices, path: str, **fields: object) -> OutlineAn
 
 def relate(services: ProjectServices, path: str, line: int) -> RelatedAnswer:
     barrier = services.queries.changes.barrier(may_wait=False)
-    return services.related.find_related(RelatedRequest(path=path, line=line), barrier)
+    return services.symbols.related.find_related(RelatedRequest(path=path, line=line), barrier)
 
 
 def places(answer: ReferencesAnswer) -> list[tuple[str, int, str | None]]:
