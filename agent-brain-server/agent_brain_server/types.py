@@ -114,8 +114,8 @@ class Chunk:
         symbols: Unqualified names that the chunk defines, outermost first (`Client`, `parse_header`).
         heading: Path of headings in a document ("Install > From source"), or the enclosing definition of code
             ("class Client"); `None` at top level.
-        context: Lines outside of the range that explain it, embedded and searched with the text: the signature above a
-            later part of a definition, and the signatures of the members below the head of a class.
+        context: Lines outside of the range that explain it: the signature above a later part of a definition, and the
+            signatures of the members below the head of a class.
         part: Which part of a long definition the chunk is, from 1.
         parts: Number of the definition's parts; 1 if it was not split.
     """
@@ -133,11 +133,10 @@ class Chunk:
     part: int = 1
     parts: int = 1
 
-    @property
-    def text_in_context(self) -> str:
-        """The context above the range, the text, and the context below, as embedded and searched."""
+    def text_in_context(self, *, has_members: bool) -> str:
+        """Return the text below its context, and above the signatures of the members if `has_members`."""
         above = [line.text for line in self.context if line.line < self.start_line]
-        below = [line.text for line in self.context if line.line >= self.start_line]
+        below = [line.text for line in self.context if line.line >= self.start_line and has_members]
         return "\n".join((*above, self.text, *below))
 
 

@@ -73,7 +73,7 @@ class SourceForms:
         if sum(bool(line.strip()) for line in lines) <= FEW_LINES and not shown.context:
             forms.add("few lines")
         if self._code_rows is not None:
-            if self._code_rows.isdisjoint(range(shown.start_line - 1, shown.end_line)):
+            if not shown.context and self._code_rows.isdisjoint(range(shown.start_line - 1, shown.end_line)):
                 forms.add("comment")
             if not any(line > shown.end_line for line in shown.context) and any(
                 shown.has(name + 1) and shown.end_line <= body and last > body for name, body, last in self._heads
@@ -103,7 +103,7 @@ def _list_code_rows(tree: Tree, rows: Sequence[str]) -> Iterator[int]:
             pending += node.named_children
     covered = set()
     for node in comments:
-        first, last = node.start_point[0], node.end_point[0]
+        first, last = node.start_point[0], node.end_point[0] - (node.end_point[1] == 0)
         begins_row = not rows[first].encode()[: node.start_point[1]].strip()
         covered.update(range(first if begins_row else first + 1, last + 1))
     yield from (row for row, text in enumerate(rows) if text.strip() and row not in covered)

@@ -60,7 +60,7 @@ def to_document(stored: StoredChunk) -> tantivy.Document:
     chunk = stored.chunk
     document = tantivy.Document()
     document.add_unsigned("key", stored.key)
-    document.add_text("body", index_text(chunk.text_in_context))
+    document.add_text("body", index_text(chunk.text_in_context(has_members=False)))
     document.add_text("symbols", index_text(" ".join(chunk.symbols)))
     document.add_text("path", _path_words(chunk))
     document.add_text("heading", index_text(chunk.heading or ""))

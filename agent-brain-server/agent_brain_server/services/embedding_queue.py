@@ -36,7 +36,7 @@ KEY_DIGITS = 32
 def embedding_text(chunk: Chunk) -> str:
     """Return the text that is embedded for a chunk: its path and enclosing definition, then its lines in context."""
     place = f"{chunk.path} > {chunk.heading}" if chunk.heading else chunk.path
-    return f"{place}\n{chunk.text_in_context}"
+    return f"{place}\n{chunk.text_in_context(has_members=True)}"
 
 
 def embedding_key(text: str) -> str:

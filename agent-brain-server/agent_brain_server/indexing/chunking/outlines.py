@@ -28,12 +28,15 @@ class Outlines:
             end: Row after the last one.
         """
         found = scope.definition
-        if found is None:
+        row = scope.first_row if found is None else found.row
+        if row is None:
             return ()
-        if not start <= found.row < end:
-            is_member = scope.has_members and self._definitions.find_symbols(start, end)
-            return () if is_member else (ContextLine(found.row + 1, self._read_signature(found)),)
-        return self._list_members(found, start, end) if scope.has_members else ()
+        if start <= row < end:
+            return self._list_members(found, start, end) if found and scope.has_members else ()
+        if scope.has_members and self._definitions.find_symbols(start, end):
+            return ()
+        text = " ".join(self._lines.rows[row].split()) if found is None else self._read_signature(found)
+        return (ContextLine(row + 1, shorten(text, MAX_MEMBER_CHARACTERS)),)
 
     def _list_members(self, found: DefiningNode, start: int, end: int) -> tuple[ContextLine, ...]:
         """Return the signatures of the members below the head of a class, shortened to fit into a chunk."""

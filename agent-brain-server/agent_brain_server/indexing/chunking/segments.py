@@ -5,7 +5,7 @@ Because segments are ranges of rows, each row belongs to exactly one chunk, what
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tree_sitter import Node
 
@@ -59,6 +59,11 @@ FIELD_KINDS = frozenset({"const", "constant", "let", "local", "static", "type", 
 NAMESPACE_KINDS = frozenset({"mod", "module", "namespace"})
 """Kinds of definitions that are often nothing but a name around others."""
 
+STATEMENT_TYPES = frozenset(
+    {"assignment_statement", "call", "call_expression", "expression_statement", "variable_declaration"}
+)
+"""Types of nodes whose first row says what is inside: `describe("close", () => {`."""
+
 MAX_COMMENT_GAP = 1  # blank rows between a comment and its definition
 MAX_SCOPES = 6  # enclosing definitions in a heading; deeper nesting is generated code
 BARE_HEAD_TOKENS = 40  # a shorter head, such as `namespace net {`, is joined with what follows
@@ -76,12 +81,14 @@ class Scope:
         outer: The scope around it.
         definition: The definition that was divided, if any.
         has_members: Whether its segments are members, each of which can be understood alone, rather than parts.
+        first_row: First row of the node, if that says what the segments belong to.
     """
 
     labels: tuple[str, ...] = ()
     outer: "Scope | None" = None
     definition: DefiningNode | None = None
     has_members: bool = True
+    first_row: int | None = None
 
     @property
     def heading(self) -> str | None:
@@ -119,8 +126,10 @@ class Segment:
 
     @property
     def heading_scope(self) -> Scope:
-        """The scope around its definitions."""
-        return (self.head_of.outer if self.head_of else None) or self.scope
+        """The class whose head it contains, or else the scope around its definitions."""
+        if self.head_of is None or self.head_of.outer is None:
+            return self.scope
+        return self.head_of if self.head_of.has_members else self.head_of.outer
 
     @property
     def whole_scope(self) -> Scope | None:
@@ -148,7 +157,7 @@ class Divider:
         self._joins_adjacent = language in ADJACENT_LANGUAGES
 
     def divide(self, segment: Segment) -> list[Segment]:
-        """Return at least two parts of a segment, or none if it cannot be divided."""
+        """Return the parts of a segment: one without nodes for a definition of one row, none if it has no nodes."""
         if not segment.nodes:
             return []
         parts = self._group(segment.nodes, segment, segment.scope, segment.start, joins=False)
@@ -156,7 +165,8 @@ class Divider:
 
     def _divide_node(self, segment: Segment) -> list[Segment]:
         """Divide a segment at the children of its largest node, or of the first descendant with several."""
-        node = max(segment.nodes, key=lambda node: (node.type not in LEADING_TYPES, _count_rows(node)))
+        node = _find_main(segment.nodes)
+        first_row = node.start_point[0] if node.type in STATEMENT_TYPES else None
         entered: list[DefiningNode] = []
         head_row = segment.start
         while True:
@@ -171,10 +181,10 @@ class Divider:
             children = _list_children(node)
             parts = self._group(children, segment, segment.scope, head_row, joins=self._joins_adjacent)
             if len(parts) > 1:
-                return self._enter(parts, entered, node)
+                return self._enter(parts, entered, node, first_row)
             if not children:
-                return []
-            node = max(children, key=_count_rows)
+                return self._enter([replace(segment, nodes=[])], entered, node, None) if entered else []
+            node = _find_main(children)
 
     def _unwrap(self, node: Node) -> Node:
         """Return the definition that a wrapper contains, or the node itself."""
@@ -184,12 +194,14 @@ class Divider:
                 return inner.node
         return node
 
-    def _enter(self, parts: list[Segment], entered: list[DefiningNode], node: Node) -> list[Segment]:
+    def _enter(
+        self, parts: list[Segment], entered: list[DefiningNode], node: Node, first_row: int | None
+    ) -> list[Segment]:
         """Give the parts of a node their scope, and join the head of a definition with what belongs to it."""
         outer = scope = parts[0].scope
         if not entered:
             if outer.has_members and _count_rows(node) < len(self._lines.rows) * FILE_SHARE:
-                scope = Scope(outer.labels, outer)
+                scope = Scope(outer.labels, outer, first_row=first_row)
             is_short = self._lines.count_tokens(parts[0].start, parts[0].end) < BARE_HEAD_TOKENS
             parts[0].is_bare = outer.has_members and node.parent is not None and is_short
         for found in entered:
@@ -263,6 +275,11 @@ def _find_outermost(scope: Scope, outer: Scope) -> Scope:
     while scope.outer is not None and scope.outer is not outer:
         scope = scope.outer
     return scope
+
+
+def _find_main(nodes: Iterable[Node]) -> Node:
+    """Return the longest node that is no comment or attribute, or the longest of those."""
+    return max(nodes, key=lambda node: (node.type not in LEADING_TYPES, node.end_point[0] - node.start_point[0]))
 
 
 def _is_docstring(node: Node) -> bool:

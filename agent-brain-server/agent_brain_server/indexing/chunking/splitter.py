@@ -56,6 +56,10 @@ class Splitter:
                 if parts:
                     pending.extend(reversed(parts))
                     continue
+                if current is not None and current.lacks_body and (shed := self._shed(current)):
+                    yield shed
+                    pending.append(item)
+                    continue
             if current is not None:
                 yield current
             current = item
@@ -65,23 +69,23 @@ class Splitter:
     def _belongs(self, current: Segment, item: Segment) -> bool:
         """Return whether a segment is joined with the preceding one."""
         is_same = current.scope is item.scope
-        if current.lacks_body or current.is_bare:
-            return (is_same or item.head_of is not None) and self._fits(current, item, self._limits.hard)
+        if current.lacks_body or current.is_bare or current.is_comment or self._is_trivial(current):
+            is_inside = item.head_of is not None and item.head_of.outer is current.scope
+            return (is_same or is_inside) and self._fits(current, item, self._limits.hard)
         if not is_same:
             return False
         if not item.scope.has_members:
-            return self._fits(current, item, self._limits.hard)
-        if current.is_comment:
             return self._fits(current, item, self._limits.hard)
         return self._fits(current, item, self._limits.soft) or self._is_tail(current, item)
 
     def _is_tail(self, current: Segment, item: Segment) -> bool:
         """Return whether a segment is a short remainder, which defines nothing."""
-        return (
-            self._lines.count_tokens(item.start, item.end) < TAIL_TOKENS
-            and self._fits(current, item, self._limits.hard)
-            and not self._definitions.find_symbols(item.start, item.end)
-        )
+        return self._is_trivial(item) and self._fits(current, item, self._limits.hard)
+
+    def _is_trivial(self, segment: Segment) -> bool:
+        """Return whether a segment is short and defines nothing, such as a single import."""
+        weight = self._lines.count_tokens(segment.start, segment.end)
+        return weight < TAIL_TOKENS and not self._definitions.find_symbols(segment.start, segment.end)
 
     def _fits(self, current: Segment, item: Segment, limit: int) -> bool:
         return self._lines.count_tokens(current.start, item.end) <= limit
@@ -99,6 +103,17 @@ class Splitter:
             not is_definition and self._lines.count_tokens(current.start, current.end) < self._limits.hard * FILL_SHARE
         )
 
+    def _shed(self, head: Segment) -> Segment | None:
+        """Cut off the comments and attributes above a head, which leave no room for the body, and return them."""
+        found = head.scope.definition
+        if found is None or not head.start < found.row < head.end:
+            return None
+        if self._lines.count_tokens(found.row, head.end) > self._limits.hard * FILL_SHARE:
+            return None
+        shed = Segment(head.start, found.row, head.scope)
+        head.start = found.row
+        return shed
+
     def _cut(self, current: Segment | None, item: Segment) -> list[Segment]:
         """Cut a segment without inner nodes between two rows, or return nothing if it is a single row."""
         start, end = item.start, item.end
@@ -111,8 +126,15 @@ class Splitter:
         for size in (room, limit):
             _, row = next(self._lines.split_rows(start, end, size), (start, end))
             if start < row < end and self._lines.count_tokens(start, row) <= size:
-                return [
-                    replace(item, end=row, nodes=[]),
-                    replace(item, start=row, nodes=[], head_of=None, lacks_body=False, is_bare=False),
-                ]
+                return _cut_at(item, row)
         return []
+
+
+def _cut_at(segment: Segment, row: int) -> list[Segment]:
+    """Cut a segment at a row; the part with the name of the definition remains its head."""
+    found = segment.scope.definition
+    bare = replace(segment, nodes=[], head_of=None, lacks_body=False, is_bare=False)
+    head = replace(segment, nodes=[])
+    if found is not None and found.row >= row:
+        return [replace(bare, end=row), replace(head, start=row)]
+    return [replace(head, end=row), replace(bare, start=row)]

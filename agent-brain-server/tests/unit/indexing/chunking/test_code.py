@@ -55,7 +55,7 @@ def test_chunk_source_splits_only_large_classes():
     pieces = cut(f"{small}\n\n{large}")
     assert [(piece.symbols, piece.heading) for piece in pieces] == [
         (("Small", "f"), None),
-        (("Large",), None),
+        (("Large",), "class Large"),
         (("first",), "class Large"),
         (("second",), "class Large"),
         (("third",), "class Large"),
@@ -67,7 +67,7 @@ def test_chunk_source_splits_long_function_at_statements():
     text = "class C:\n" + function("long", 60, "    ") + "\n" + function("short", 30, "    ")
     pieces = cut(text)
     assert [(piece.symbols, piece.heading, piece.part, piece.parts) for piece in pieces] == [
-        (("C",), None, 1, 1),
+        (("C",), "class C", 1, 1),
         (("long",), "class C", 1, 2),
         ((), "class C > def long", 2, 2),
         (("short",), "class C", 1, 1),
@@ -79,6 +79,75 @@ def test_chunk_source_splits_long_function_at_statements():
         (),
     ]
     assert all(estimate_tokens(piece.text) <= 512 for piece in pieces)
+
+
+def test_chunk_source_head_of_class_lists_members():
+    fields = "    limit = 3\n    # why\n    other = 4\n\n"
+    methods = "\n".join(f"    @cached\n{function(name, 20, '    ')}" for name in ("first", "second", "third"))
+    head, *members = cut(f"@final\nclass C(B):\n    '''Does much.'''\n\n{fields}{methods}")
+    assert (head.start_line, head.end_line) == (1, 7)
+    assert head.context == tuple(
+        ContextLine(10 + 23 * n, f"def {name}(self)") for n, name in enumerate(["first", "second", "third"])
+    )
+    assert all(piece.text.startswith("    @cached") for piece in members)
+
+
+def test_chunk_source_long_list_of_members_has_only_names():
+    methods = "".join(f"    def method_{number}(self, first: int, second: str): ...\n" for number in range(100))
+    head, *_ = cut(f"class C:\n{methods}")
+    assert head.context[0].text == f"def method_{head.end_line - 1}"
+    assert sum(estimate_tokens(line.text) for line in head.context) <= 512
+
+
+def test_chunk_source_long_function_has_head_docstring_and_body():
+    docstring = "    '''Explain.\n\n" + "    More words.\n" * 60 + "    '''\n"
+    first, *others = cut("@cached\n" + function("long", 60).replace(":\n", ":\n" + docstring, 1))
+    assert first.text.startswith("@cached\ndef long(self):")
+    assert "value_3 = " in first.text
+    assert (first.part, first.parts, first.context) == (1, 1 + len(others), ())
+    for number, piece in enumerate(others, 2):
+        assert (piece.part, piece.heading, piece.symbols) == (number, "def long", ())
+        assert piece.context == (ContextLine(2, "def long(self)"),)
+
+
+def test_chunk_source_long_first_statement_is_divided():
+    text = "def f():\n    if a:\n" + "        call(argument_of_some_length)\n" * 80
+    pieces = cut(text)
+    assert pieces[0].text.startswith("def f():\n    if a:\n        call")
+    assert all(piece.context for piece in pieces[1:])
+
+
+def test_chunk_source_long_decorator_list_leaves_body_with_head():
+    values = "".join(f"    ('some value', {number}),\n" for number in range(60))
+    pieces = cut(f"@parametrize([\n{values}])\ndef test_it(value):\n    check(value)\n    check_again(value)\n")
+    assert pieces[-1].text.endswith("def test_it(value):\n    check(value)\n    check_again(value)")
+    assert [piece.context for piece in pieces] == [(ContextLine(63, "def test_it(value)"),)] * (len(pieces) - 1) + [()]
+
+
+def test_chunk_source_comment_across_blank_line_stays():
+    text = function("other", 40) + "\n# Why it is so.\n\n" + function("f", 40)
+    assert cut(text)[-1].text.startswith("# Why it is so.\n\ndef f")
+
+
+def test_chunk_source_long_comment_carries_signature():
+    text = "/**\n" + " * Words about the function.\n" * 150 + " */\nint f() { return 1; }\n"
+    pieces = cut(text, "A.java")
+    assert pieces[-1].text.endswith("int f() { return 1; }")
+    assert all("int f()" in piece.context[0].text for piece in pieces[:-1])
+
+
+def test_chunk_source_bare_module_stays_with_class():
+    methods = "".join(f"    def m{number}(a)\n{'      call(a, b);' * 30}\n    end\n" for number in range(4))
+    first, *_ = cut(f"module Acme\n  class Response\n{methods}  end\nend\n", "a.rb")
+    assert first.symbols[:2] == ("Acme", "Response")
+    assert first.context
+
+
+def test_chunk_source_call_is_context_of_its_parts():
+    cases = "".join(f"  it('works {number}', () => {{\n    check({number})\n  }})\n" for number in range(60))
+    before = "import a from 'b'\n\n" + "use(a)\n" * 100
+    pieces = cut(f"{before}\ndescribe('closing', () => {{\n{cases}}})\n", "a.js")
+    assert pieces[-1].context[0].text == "describe('closing', () => {"
 
 
 def test_chunk_source_keeps_short_function_separate():
