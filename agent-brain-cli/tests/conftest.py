@@ -25,7 +25,7 @@ pytest_plugins = ["process_guard"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; child processes inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-COMMAND_TIMEOUT_S = 180  # far more than any command takes, so that a hang fails
+COMMAND_TIMEOUT_S = 600  # far more than any command takes, so that a hang fails
 
 LOCKING = '''"""One holder at a time."""
 

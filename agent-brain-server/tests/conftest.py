@@ -33,8 +33,8 @@ if (
 ):  # as in a background job of a shell; child processes would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-JOB_LIMIT_S = 180.0
-CHROMA_LIMIT_S = 120.0
+JOB_LIMIT_S = 600.0
+CHROMA_LIMIT_S = 600.0
 
 FILES = {
     "src/locks.py": (

@@ -8,7 +8,7 @@ import pytest
 
 from agent_brain_server import project_root
 
-LIMIT_S = 180
+LIMIT_S = 600.0
 
 
 def test_index_reads_only_changes_unless_forced(agent_brain):

@@ -10,7 +10,7 @@ import pytest
 
 from agent_brain_server.storage_paths import resolve_state_dir
 
-LIMIT_S = 120
+LIMIT_S = 600.0
 
 
 @pytest.fixture(scope="module")

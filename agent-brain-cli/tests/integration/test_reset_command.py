@@ -10,7 +10,7 @@ import pytest
 
 from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir
 
-LIMIT_S = 180
+LIMIT_S = 600.0
 INDEX_FILES = ("bm25_index", "chroma_db", "llamaindex", "scopes.json")
 
 

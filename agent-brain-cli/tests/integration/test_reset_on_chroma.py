@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT_S = 120
+LIMIT_S = 600.0
 COLLECTIONS = "/api/v2/tenants/default_tenant/databases/default_database/collections"
 
 

@@ -13,7 +13,7 @@ from agent_brain_server.discovery import request_json
 from agent_brain_server.runtime import RuntimeState
 
 OTHER_VERSION = "0.0.9"
-LIMIT_S = 120
+LIMIT_S = 600.0
 
 
 @pytest.fixture

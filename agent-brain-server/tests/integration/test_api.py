@@ -16,7 +16,7 @@ from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 
-JOB_LIMIT_S = 180
+JOB_LIMIT_S = 600.0
 
 
 @pytest.fixture(scope="module")

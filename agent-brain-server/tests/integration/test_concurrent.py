@@ -25,7 +25,7 @@ from agent_brain_server.storage_paths import (
     shared_project_home,
 )
 
-WAIT_LIMIT_S = 180.0
+WAIT_LIMIT_S = 600.0
 
 Call = Callable[..., httpx.Response]
 

@@ -31,7 +31,7 @@ from agent_brain_server.storage_paths import (
 
 REPOSITORY = Path(__file__).parents[3]
 SOAK_LIMIT_S = 300.0
-JOB_LIMIT_S = 180.0
+JOB_LIMIT_S = 600.0
 SERVED_AGAIN_S = 120.0
 FEW_FILES = 150
 

@@ -16,7 +16,7 @@ from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 
-LIMIT_S = 120
+LIMIT_S = 600.0
 FILES = 60
 
 

@@ -21,7 +21,7 @@ from agent_brain_server.indexing.files.walker import WalkOptions, walk_files
 from agent_brain_server.project_root import resolve_project_root
 from agent_brain_server.support import git as git_module
 
-LIMIT_S = 120
+LIMIT_S = 600.0
 STRANGER = 65533
 
 SOURCES = ["src/.gitignore", "src/walrus.py"]

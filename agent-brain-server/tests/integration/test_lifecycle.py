@@ -45,7 +45,7 @@ print(discover_or_start(Path(sys.argv[1])).instance_id)
 """
 
 NOBODY_UID = 65534
-WAIT_LIMIT_S = 120.0
+WAIT_LIMIT_S = 600.0
 
 
 def find_servers(root):

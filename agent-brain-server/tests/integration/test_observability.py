@@ -17,7 +17,7 @@ from agent_brain_server.shared.daemon import register_project
 from agent_brain_server.storage.document_store import DATABASE_NAME
 from agent_brain_server.storage_paths import default_state_dir, resolve_state_dir
 
-LIMIT_S = 180
+LIMIT_S = 600.0
 
 
 @pytest.fixture

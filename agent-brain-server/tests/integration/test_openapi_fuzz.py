@@ -50,7 +50,7 @@ EXAMPLES = -(-REQUESTS // (len(SERVERS) * len(GenerationMode) * len(OPERATIONS))
 OTHER_IDS = ("p_00000000", "p_zzzzzzzz", "../p_00000000", "", "\u2028", None)
 """Unknown and malformed project ids."""
 
-REQUEST_LIMIT_S = 120
+REQUEST_LIMIT_S = 600.0
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

@@ -18,7 +18,7 @@ from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.storage_paths import resolve_state_dir, runtime_path
 
 REPOSITORY = Path(__file__).parents[3]
-JOB_LIMIT_S = 180.0
+JOB_LIMIT_S = 600.0
 SOAK_LIMIT_S = 300.0
 
 CASES = ["starters=1", "restart=1", "kill-server=4", "kill-worker=3", "full-disk=2", "crosstalk=200"]

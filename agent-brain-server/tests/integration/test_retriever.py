@@ -15,7 +15,7 @@ from agent_brain_server.storage_paths import prepare_brain_home, resolve_state_d
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from the library's own imports
 
-VECTORS_LIMIT_S = 180.0
+VECTORS_LIMIT_S = 600.0
 
 ASYMMETRIC = """
 from llama_index.core.embeddings import BaseEmbedding

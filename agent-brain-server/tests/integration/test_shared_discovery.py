@@ -56,7 +56,7 @@ from agent_brain_server.discovery import discover_or_start
 state = discover_or_start(Path(sys.argv[1]))
 print(state.instance_id, state.project_id, state.mode)
 """
-PROCESS_LIMIT_S = 180.0
+PROCESS_LIMIT_S = 600.0
 
 
 @pytest.fixture(autouse=True)

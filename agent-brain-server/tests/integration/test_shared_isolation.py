@@ -16,7 +16,7 @@ from agent_brain_server.lifecycle.control import start_daemon, stop_daemon
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import brain_home, shared_project_home
 
-WAIT_LIMIT_S = 180.0
+WAIT_LIMIT_S = 600.0
 FILES = 5
 MANY_FILES = 1500
 ASKING_S = 2.0

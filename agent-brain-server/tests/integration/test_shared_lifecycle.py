@@ -21,7 +21,7 @@ from agent_brain_server.shared.daemon import find_daemon, register_project
 from agent_brain_server.storage_paths import brain_home, default_state_dir, lock_path, pid_path, runtime_path
 from agent_brain_server.support.processes import is_same_process
 
-WAIT_LIMIT_S = 120.0
+WAIT_LIMIT_S = 600.0
 FILES = 400
 
 

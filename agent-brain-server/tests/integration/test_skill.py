@@ -18,7 +18,7 @@ from agent_brain_server.storage_paths import brain_home, resolve_state_dir
 
 SKILL = Path(__file__).parents[3] / "agent-brain-skill" / "Agent Brain" / "SKILL.md"
 TEXT = SKILL.read_text(encoding="utf-8")
-EXAMPLE_LIMIT_S = 180
+EXAMPLE_LIMIT_S = 600.0
 
 PYTHON_EXAMPLES = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 SHELL_EXAMPLES = re.findall(r"^```sh\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)

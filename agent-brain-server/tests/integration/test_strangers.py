@@ -20,7 +20,7 @@ from agent_brain_server.lifecycle.control import start_server, stop_server
 from agent_brain_server.runtime import RuntimeState
 from agent_brain_server.storage_paths import resolve_state_dir
 
-LIMIT_S = 120
+LIMIT_S = 600.0
 STRANGER = 65534
 
 ROUTES = [

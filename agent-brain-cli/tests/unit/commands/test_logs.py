@@ -11,7 +11,7 @@ from agent_brain_cli.commands.logs import LineFilter, follow, open_log, parse_li
 from agent_brain_server.lifecycle import log
 
 EVERYTHING = LineFilter()
-FOLLOW_LIMIT_S = 120
+FOLLOW_LIMIT_S = 600.0
 
 
 @pytest.fixture

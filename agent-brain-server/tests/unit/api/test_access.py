@@ -18,7 +18,7 @@ from agent_brain_server.api.access import PEER_KEY, UNTRUSTED_BURST, AccessPolic
 from agent_brain_server.errors import ForbiddenError, UnauthorizedError
 from agent_brain_server.support.socket_owners import read_overflow_uid
 
-LIMIT_S = 120
+LIMIT_S = 600.0
 
 NAMESPACE_SCRIPT = """
 import asyncio, json, os, socket

@@ -20,7 +20,7 @@ from agent_brain_server.api.server import make_uvicorn_config
 from agent_brain_server.errors import RequestTimeoutError
 
 HOST = b"Host: 127.0.0.1\r\n"
-LIMIT_S = 120
+LIMIT_S = 600.0
 ARRIVAL_LIMIT_S = 0.5
 
 

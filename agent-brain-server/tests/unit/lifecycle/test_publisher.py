@@ -16,7 +16,7 @@ from agent_brain_server.runtime import RuntimeState, read_runtime
 from agent_brain_server.storage_paths import lock_path, pid_path, prepare_state_dir, registry_path, runtime_path
 from agent_brain_server.support.processes import read_start_time
 
-WAIT_LIMIT_S = 120.0
+WAIT_LIMIT_S = 600.0
 
 
 @pytest.fixture

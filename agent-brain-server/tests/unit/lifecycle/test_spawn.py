@@ -16,7 +16,7 @@ from agent_brain_server.locking import StateLock, is_stale
 from agent_brain_server.runtime import read_runtime
 from agent_brain_server.storage_paths import prepare_state_dir, resolve_state_dir, stderr_log_path
 
-LIMIT_S = 120.0
+LIMIT_S = 600.0
 NOTE_START = (
     "import json, os, sys\nopen({path!r}, 'a').write(json.dumps([sys.argv, dict(os.environ), os.getcwd()]) + '\\n')\n"
 )

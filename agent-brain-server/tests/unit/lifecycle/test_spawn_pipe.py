@@ -19,7 +19,7 @@ STATE = RuntimeState(
     mode="project", project_root="/srv/große Projekte\n", instance_id="ds_012345", base_url="http://127.0.0.1:4321",
     bind_host="127.0.0.1", port=4321, pid=1234, started_at="2026-01-02T03:04:05+00:00", token="geheim",
 )  # fmt: skip
-LIMIT_S = 120.0
+LIMIT_S = 600.0
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from agent_brain_server.lifecycle.registry import RegisteredProject, make_regist
 from agent_brain_server.project import pool as pool_module
 from agent_brain_server.project.pool import PoolEntry, ProjectPool, describe_failure, is_busy
 
-WAIT_LIMIT_S = 120.0
+WAIT_LIMIT_S = 600.0
 
 
 class Index:

@@ -12,7 +12,7 @@ import pytest
 
 from agent_brain_server.project.services import ProjectServices
 
-LIMIT_S = 180.0
+LIMIT_S = 600.0
 
 OpenBundle = Callable[..., ProjectServices]
 RunJob = Callable[..., Any]

@@ -30,7 +30,7 @@ from agent_brain_server.storage_paths import (
     shared_project_home,
 )
 
-WAIT_LIMIT_S = 120.0
+WAIT_LIMIT_S = 600.0
 STATE = RuntimeState(
     mode="shared", instance_id="ds_012345", base_url="http://127.0.0.1:45123", bind_host="127.0.0.1", port=45123,
     pid=1, started_at="2026-01-02T03:04:05+00:00",

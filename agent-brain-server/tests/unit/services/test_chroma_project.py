@@ -13,7 +13,7 @@ from agent_brain_server.storage import chroma_engine
 from agent_brain_server.storage.chroma_collections import delete_collection
 from agent_brain_server.types import ChromaServer
 
-LIMIT_S = 120
+LIMIT_S = 600.0
 HYBRID = QueryRequest(query="where is the lock released?")
 VECTOR = QueryRequest(query="where is the lock released?", mode="vector")
 

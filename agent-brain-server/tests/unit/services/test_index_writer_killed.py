@@ -12,7 +12,7 @@ from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
 
-LIMIT_S = 180.0
+LIMIT_S = 600.0
 
 CHANGE_AND_DIE = """
 import os, signal, sys, time

@@ -14,7 +14,7 @@ from agent_brain_server.models.index import IndexRequest, JobStatus
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
 
-IDLE_LIMIT_S = 180.0
+IDLE_LIMIT_S = 600.0
 
 RunJob = Callable[..., JobStatus]
 

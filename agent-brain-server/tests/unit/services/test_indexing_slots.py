@@ -12,7 +12,7 @@ from agent_brain_server.indexing.worker.client import WorkerProcess, Workers
 from agent_brain_server.services import jobs
 from agent_brain_server.services.jobs import IndexingSlots, Turn
 
-WAIT_LIMIT_S = 120.0
+WAIT_LIMIT_S = 600.0
 
 
 def never() -> bool:

@@ -11,7 +11,7 @@ from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
 
 RunJob = Callable[..., JobStatus]
-LIMIT_S = 120
+LIMIT_S = 600.0
 MARK = "-----BEGIN PRIVATE KEY-----"
 KEY = f"{MARK}\n{'crocodile' * 7}\n"
 

@@ -7,7 +7,7 @@ import pytest
 
 from agent_brain_server.services.query_service import SingleSlotExecutor
 
-WAIT_LIMIT_S = 120.0
+WAIT_LIMIT_S = 600.0
 
 asked: contextvars.ContextVar[str] = contextvars.ContextVar("asked")
 

@@ -38,7 +38,7 @@ def measure_all(shapes: list[Shape]) -> float:
     "def test_measure_all_of_nothing():\n    assert True\n\n\n"
     "def test_sum():\n    assert measure_all([Square()]) == 1.0\n",
 }
-JOB_LIMIT_S = 180
+JOB_LIMIT_S = 600.0
 
 
 @pytest.fixture(scope="module")

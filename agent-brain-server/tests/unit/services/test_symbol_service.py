@@ -64,7 +64,7 @@ FILES = {
     "tests/test_client.py": TEST,
     "user.py": USER,
 }
-JOB_LIMIT_S = 180
+JOB_LIMIT_S = 600.0
 
 
 @pytest.fixture(scope="module")

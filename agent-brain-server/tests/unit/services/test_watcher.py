@@ -15,7 +15,7 @@ from agent_brain_server.project.services import ProjectServices
 
 OpenBundle = Callable[..., ProjectServices]
 RunJob = Callable[..., JobStatus]
-LIMIT_S = 120.0
+LIMIT_S = 600.0
 
 
 @pytest.fixture

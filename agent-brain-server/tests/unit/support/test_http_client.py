@@ -13,7 +13,7 @@ from agent_brain_server.errors import DeadlineError, NotRunningError, ServerRefu
 from agent_brain_server.support import http_client as local_http
 from agent_brain_server.support.http_client import MAX_HEALTH_BYTES, fetch_instance_id, request_json
 
-LIMIT_S = 120
+LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)

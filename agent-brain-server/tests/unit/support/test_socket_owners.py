@@ -16,7 +16,7 @@ from agent_brain_server.support.socket_owners import Address, SocketDiag, Socket
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux has these tables")
 
 FOREIGN_UID = 65533
-LIMIT_S = 120
+LIMIT_S = 600.0
 Find = Callable[[Address, Address], int | None]
 
 

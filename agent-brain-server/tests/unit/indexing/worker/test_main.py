@@ -13,7 +13,7 @@ from agent_brain_server.indexing.worker.__main__ import LOWEST_PRIORITY, Worker
 from agent_brain_server.indexing.worker.protocol import Frame, decode_file, read_frames, write_frame
 from agent_brain_server.support.limits import allow_cpu
 
-LIMIT_S = 120.0
+LIMIT_S = 600.0
 
 
 @pytest.fixture(autouse=True)
