@@ -12,7 +12,9 @@ from functools import lru_cache
 from agent_brain_server.support.tokens import STOP_WORDS, find_words
 
 QUOTED = re.compile(r"\"([^\"\n]{8,300})\"|“([^”\n]{8,300})”")
-SEPARATORS = re.compile(r"\W+")
+WORD_BYTES = bytes(byte if byte >= 128 or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256))
+"""Translation of other ASCII characters to spaces: ten times as fast as a regular expression."""
+
 MIN_RUN = 4  # words of a query; fewer are in a text by chance
 MIN_QUOTED_RUN = 3  # words of a quotation
 LONG_RUN = 5  # so many words are no chance, whatever their share
@@ -23,24 +25,24 @@ MAX_TEXT = 20_000  # characters of a chunk that are searched
 
 
 @lru_cache(maxsize=256)
-def find_runs(query: str) -> tuple[tuple[str, ...], ...]:
+def find_runs(query: str) -> tuple[tuple[bytes, ...], ...]:
     """Return the runs of words to look for, by length, shortest first.
 
     Args:
         query: A quotation in it is looked for alone.
 
     Returns:
-        Words separated and surrounded by single spaces. The last group holds the whole phrase. Nothing if the query
-        has no phrase.
+        Words as UTF-8, separated and surrounded by single spaces. The last group holds the whole phrase. Nothing if the
+        query has no phrase.
     """
     quotation = QUOTED.search(query)
-    words = [word.lower() for word in find_words((quotation[1] or quotation[2]) if quotation else query)]
+    words = find_words(((quotation[1] or quotation[2]) if quotation else query).lower())
     least = max(MIN_QUOTED_RUN if quotation else MIN_RUN, min(LONG_RUN, math.ceil(MIN_SHARE * len(words))))
     if not least <= len(words) <= MAX_WORDS:
         return ()
     return tuple(
         tuple(
-            f" {' '.join(run)} "
+            f" {' '.join(run)} ".encode()
             for run in (words[start : start + length] for start in range(len(words) - length + 1))
             if sum(word not in STOP_WORDS for word in run) >= MIN_CONTENT
         )
@@ -57,10 +59,16 @@ def match_phrases(query: str, texts: Mapping[int, str]) -> dict[int, float]:
     words = least + len(runs) - 1
     shares = {}
     for key, text in texts.items():
-        normalized = f" {SEPARATORS.sub(' ', text[:MAX_TEXT].lower())} "
+        normalized = _normalize(text[:MAX_TEXT])
         longer = 0  # than the shortest runs; a text with a run has each part of it too, so that most are read once
         while longer < len(runs) and any(run in normalized for run in runs[longer]):
             longer += 1
         if longer:
             shares[key] = (least + longer - 1) / words
     return shares
+
+
+def _normalize(text: str) -> bytes:
+    """Return the words of a text in lower case as UTF-8, separated and surrounded by single spaces."""
+    words = text.lower().encode(errors="replace").translate(WORD_BYTES).split()
+    return b" %b " % b" ".join(words)

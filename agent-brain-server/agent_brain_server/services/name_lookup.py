@@ -11,7 +11,7 @@ from agent_brain_server.types import AllowedChunks, Hit
 MAX_QUALIFIER = 4
 """Innermost parts of a qualifier that are compared: each takes a look-up."""
 
-PHRASE_CANDIDATES = 30
+PHRASE_CANDIDATES = 15
 """Hits whose texts are read: a text with most of a query's words one after another is among the best by BM25."""
 
 

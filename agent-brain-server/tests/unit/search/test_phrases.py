@@ -10,6 +10,7 @@ from agent_brain_server.search.phrases import MAX_WORDS, find_runs, match_phrase
     [
         ("No name provided for attachment", 'raise TypeError(\n    "No name provided for attachment. Either set"\n)'),
         ('It aborts with "ran out of type slots!". Why?', 'check(n, "%s: ran out of "\n     "type slots!", name);'),
+        ("größte Zahl im Fenster überschritten", "throw Fehler('Größte Zahl im Fenster überschritten')"),
         ('I get "pool is exhausted" at night', 'raise PoolError("pool is exhausted")'),
     ],
 )
@@ -43,6 +44,6 @@ def test_match_phrases_with_stop_words_alone_returns_nothing() -> None:
 
 def test_find_runs_groups_by_length() -> None:
     assert find_runs("one two three four five") == (
-        (" one two three four ", " two three four five "),
-        (" one two three four five ",),
+        (b" one two three four ", b" two three four five "),
+        (b" one two three four five ",),
     )
