@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from agent_brain_server.indexing.chunking.source_lines import estimate_tokens
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
+from agent_brain_server.search.fusion import COVERED_ALPHA
 from agent_brain_server.search.qualified_name import NameMatch
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS, RankingWeights, rank_candidates
 from agent_brain_server.services.name_lookup import find_defining, find_phrases
-from agent_brain_server.services.query_service import POOL_SIZE
+from agent_brain_server.services.query_service import POOL_SIZE, weigh_vectors
 from agent_brain_server.types import ChunkMetadata, Hit, SearchMode, SourceType
 from benchmarks.retrieval.scoring import DEPTH, Passage
 
@@ -33,7 +34,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Everything that the ranking of a query depends on."""
+    """Everything that the ranking of a query depends on.
+
+    Attributes:
+        alpha: The weight of the vectors that the product chooses.
+    """
 
     query: str
     bm25_hits: tuple[Hit, ...]
@@ -41,6 +46,7 @@ class Candidates:
     metadata: Mapping[int, ChunkMetadata]
     defining: Mapping[int, NameMatch] = field(default_factory=dict)
     phrases: Mapping[int, float] = field(default_factory=dict)
+    alpha: float = COVERED_ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,8 @@ def gather_candidates(bundle: ProjectServices, query: str) -> Candidates:
     defining = find_defining(bundle.documents, query, None)
     metadata = bundle.documents.metadata_by_keys({*defining, *(hit.key for hit in (*bm25, *vector))})
     phrases = find_phrases(bundle.documents, query, bm25)
-    return Candidates(query, tuple(bm25), vector, metadata, defining, phrases)
+    alpha = weigh_vectors(bundle.documents, query, bm25)
+    return Candidates(query, tuple(bm25), vector, metadata, defining, phrases, alpha)
 
 
 def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
@@ -86,7 +93,7 @@ def rank(candidates: Candidates, setting: Setting) -> tuple[Passage, ...]:
         candidates.bm25_hits,
         candidates.vector_hits,
         candidates.metadata,
-        alpha=setting.alpha,
+        alpha=candidates.alpha if setting.alpha is None else setting.alpha,
         mode=setting.mode,
         weights=setting.weights,
         defining=candidates.defining if setting.names_first else {},

@@ -98,7 +98,7 @@ def _format_ablation(figures: dict[str, Any]) -> list[str]:
     return [
         "Loss of NDCG@10 when one weight of `search/ranking.py` is disabled:",
         format_table([["weight", "set to", "hybrid", "bm25"], *rows, names_first, ["all weights", "", *neutral]]),
-        f"NDCG@10 by `alpha`, the weight of the vectors in hybrid mode (default {weights['alpha']:g}):",
+        "NDCG@10 by `alpha`, the weight of the vectors in hybrid mode (by default chosen for each query):",
         format_alphas(ablation["alphas"]),
     ]
 

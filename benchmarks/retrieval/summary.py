@@ -7,7 +7,6 @@ from functools import partial
 from statistics import fmean, median
 from typing import Any
 
-from agent_brain_server.search.fusion import DEFAULT_ALPHA
 from agent_brain_server.search.ranking import DEFAULT_WEIGHTS
 from benchmarks.retrieval.ablation import measure_alphas, measure_losses, measure_names_first, measure_neutral
 from benchmarks.retrieval.answering import MODES
@@ -36,7 +35,7 @@ def summarize(evaluated: Sequence[EvaluatedRepository], *, folds: int) -> dict[s
         "questions": len(queries),
         "files": sum(each.files for each in evaluated),
         "chunks": sum(each.chunks for each in evaluated),
-        "weights": {**asdict(DEFAULT_WEIGHTS), "alpha": DEFAULT_ALPHA},
+        "weights": asdict(DEFAULT_WEIGHTS),
         "total": {name: fmean(mean_scores(evaluated, score).values()) for name, score in _scores().items()},
         "by_category": _by_category(queries),
         "by_repository": _by_repository(evaluated),

@@ -8,14 +8,28 @@ benchmarks/NOTES-quality.md compares both on labelled code queries.
 from collections.abc import Mapping
 
 from agent_brain_server.search.parsed_query import ParsedQuery
+from agent_brain_server.support.tokens import tokenize
 
-DEFAULT_ALPHA = 0.4
-"""Weight of the vectors in hybrid mode; measured, see docs/QUALITY.md."""
+UNCOVERED_ALPHA = 0.5
+COVERED_ALPHA = 0.1
+"""Weight of the vectors if the best keyword hit contains none or all of the query's terms; see docs/QUALITY.md."""
 
 
-def choose_alpha(query: ParsedQuery) -> float:
-    """Return the weight of the vectors for a query whose request does not set it."""
-    return DEFAULT_ALPHA
+def choose_alpha(coverage: float) -> float:
+    """Return the weight of the vectors for a query whose request does not set it.
+
+    If one chunk contains all words of a query, the keywords have found what is meant. The fewer are found, the more
+    likely the code uses other words.
+
+    Args:
+        coverage: Share of the query's terms in the best keyword hit, in [0, 1].
+    """
+    return UNCOVERED_ALPHA + (COVERED_ALPHA - UNCOVERED_ALPHA) * coverage**2
+
+
+def measure_coverage(query: ParsedQuery, text: str) -> float:
+    """Return the share of the query's terms that a text contains; 1 for a query without terms."""
+    return len(query.terms.intersection(tokenize(text))) / len(query.terms) if query.terms else 1.0
 
 
 def normalize_bm25(scores: Mapping[int, float]) -> dict[int, float]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from agent_brain_server.search import signals
-from agent_brain_server.search.fusion import choose_alpha, fuse_scores, normalize_bm25, normalize_cosines
+from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normalize_cosines
 from agent_brain_server.search.parsed_query import ParsedQuery, parse_query
 from agent_brain_server.search.qualified_name import NameMatch
 from agent_brain_server.types import ChunkMetadata, Hit, RankedChunk, SearchMode, Signal, SourceType
@@ -38,6 +38,7 @@ class RankingWeights:
         name_vector_factor: Multiplier of the vector weight if the query is one identifier, which a model trained on
             prose represents poorly.
         decay: Score multiplier for a file's second chunk, squared for its third, and so on.
+        decay_floor: Lower bound of that multiplier, so that the right file is not limited to two or three results.
     """
 
     defines_name: float = 0.3
@@ -52,6 +53,7 @@ class RankingWeights:
     peripheral_factor: float = 0.5
     name_vector_factor: float = 0.2
     decay: float = 0.5
+    decay_floor: float = 0.4
 
 
 DEFAULT_WEIGHTS = RankingWeights()
@@ -69,6 +71,7 @@ NEUTRAL_WEIGHTS = RankingWeights(
     peripheral_factor=1,
     name_vector_factor=1,
     decay=1,
+    decay_floor=0,
 )
 """Weights that leave the fused scores unchanged, as the baseline of benchmarks."""
 
@@ -99,7 +102,7 @@ def rank_candidates(
     vector_hits: Sequence[Hit],
     metadata: Mapping[int, ChunkMetadata],
     *,
-    alpha: float | None,
+    alpha: float,
     mode: SearchMode,
     source_types: Collection[SourceType] = (),
     defining: Mapping[int, NameMatch] = NO_DEFINITIONS,
@@ -115,8 +118,7 @@ def rank_candidates(
         bm25_hits: Hits of the keyword index, with BM25 scores.
         vector_hits: Hits of the vector index, with cosines.
         metadata: Metadata by chunk key; hits without metadata are dropped.
-        alpha: Weight of the vector scores in hybrid mode, in [0, 1]; `None` chooses it. Ignored if there are no vector
-            hits.
+        alpha: Weight of the vector scores in hybrid mode, in [0, 1]; ignored if there are no vector hits.
         mode: "bm25" and "vector" use one retriever alone.
         source_types: The kinds of files that the request is restricted to. A single kind is not penalized.
         defining: The chunks that define the name which the query consists of, by key. They come first, and need not
@@ -129,8 +131,6 @@ def rank_candidates(
     bm25 = _scores_by_key(bm25_hits, metadata) if mode != "vector" else {}
     vector = _scores_by_key(vector_hits, metadata) if mode != "bm25" else {}
     parsed = parse_query(query)
-    if alpha is None:
-        alpha = choose_alpha(parsed)
     if parsed.is_symbol:
         alpha = _scale_share(alpha, weights.name_vector_factor)
     fused = _fuse(bm25, vector, alpha if mode == "hybrid" else float(mode == "vector"))
@@ -188,7 +188,7 @@ class _Scorer:
 
         The chunks of a file after its best one are penalized, so that an answer covers several files.
         """
-        fused, defining, decay = self._fused, self._defining, self._weights.decay
+        fused, defining = self._fused, self._defining
         has_chunk_signals = bool(self._query.names or self._phrases)
         for path, chunks in self._files.items():
             file_score = self._file_scores[path]
@@ -204,8 +204,12 @@ class _Scorer:
                 scored.append((match, -score * factor if score > 0 else -score, chunk.start_line, chunk.key))
             scored.sort()
             for rank, (match, negated, start_line, key) in enumerate(scored):
-                decayed = negated * decay**rank if negated < 0 else negated
+                decayed = negated * self._decay(rank) if negated < 0 else negated
                 yield (decayed + DEFINITION_BONUS * match, path, start_line, key, rank)
+
+    def _decay(self, rank: int) -> float:
+        """Return the score multiplier of a chunk by its rank within its file, 0 for the best."""
+        return 1.0 if not rank else max(self._weights.decay_floor, self._weights.decay**rank)
 
     def explain(self, key: int, rank: int) -> Iterator[Signal]:
         """Yield the non-zero terms that add up to a chunk's score.
@@ -221,7 +225,7 @@ class _Scorer:
             if value and weight:
                 yield Signal(name, value, weight * value)
                 score += weight * value
-        further = ("is_further_chunk", self._weights.decay**rank)
+        further = ("is_further_chunk", self._decay(rank))
         for name, factor in (self._type_factors[chunk.source_type], ("is_peripheral", file_score.factor), further):
             scaled = _scale(score, factor)
             if scaled != score:

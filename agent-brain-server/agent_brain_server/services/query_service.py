@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -25,7 +25,9 @@ from agent_brain_server.models.query import (
 )
 from agent_brain_server.models.structure import StructureAnswer
 from agent_brain_server.search.budget import CountTokens
+from agent_brain_server.search.fusion import choose_alpha, measure_coverage
 from agent_brain_server.search.merging import interleave_results, merge_results
+from agent_brain_server.search.parsed_query import parse_query
 from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.services.answer_format import write_answer
 from agent_brain_server.services.freshness import Barrier, ChangeSource
@@ -326,6 +328,7 @@ class QueryService:
             defining = find_defining(self._documents, request.query, allowed)
             phrases = find_phrases(self._documents, request.query, bm25_hits)
             metadata = self._documents.metadata_by_keys({*defining, *(hit.key for hit in (*bm25_hits, *vector_hits))})
+            alpha = weigh_vectors(self._documents, request.query, bm25_hits) if request.alpha is None else request.alpha
         mode: SearchMode = "hybrid" if request.mode == "structure" else request.mode
         with self._metrics.time_stage("rank"):
             return rank_candidates(
@@ -333,7 +336,7 @@ class QueryService:
                 bm25_hits,
                 vector_hits,
                 metadata,
-                alpha=request.alpha,
+                alpha=alpha,
                 mode=mode,
                 source_types=request.source_types,
                 defining=defining,
@@ -359,6 +362,12 @@ class QueryService:
                     raise
                 return []  # keywords answer alone; `/health/status` reports the fault
         return [hit for hit in hits if hit.score >= request.similarity_threshold]
+
+
+def weigh_vectors(documents: DocumentStore, query: str, bm25_hits: Sequence[Hit]) -> float:
+    """Choose the weight of the vectors by how much of the query the best keyword hit contains."""
+    best = documents.chunks_by_keys([hit.key for hit in bm25_hits[:1]]).values()
+    return choose_alpha(max((measure_coverage(parse_query(query), chunk.text) for chunk in best), default=0.0))
 
 
 def _result(item: RankedChunk, chunk: Chunk, *, explain: bool) -> QueryResult:

@@ -2,7 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_brain_server.search.fusion import fuse_scores, normalize_bm25, normalize_cosines
+from agent_brain_server.search.fusion import (
+    COVERED_ALPHA,
+    UNCOVERED_ALPHA,
+    choose_alpha,
+    fuse_scores,
+    measure_coverage,
+    normalize_bm25,
+    normalize_cosines,
+)
+from agent_brain_server.search.parsed_query import parse_query
 
 SCORES = st.lists(st.floats(min_value=0.001, max_value=50), max_size=20)
 
@@ -35,3 +44,21 @@ def test_fuse_scores_weights_vectors_by_alpha():
 def test_fuse_scores_stays_in_unit_interval(keyword, cosine, alpha):
     fused = fuse_scores(normalize_bm25(by_key(keyword)), normalize_cosines(by_key(cosine)), alpha)
     assert all(-1e-9 <= score <= 1 + 1e-9 for score in fused.values())
+
+
+def test_choose_alpha_falls_with_coverage():
+    chosen = [choose_alpha(coverage / 10) for coverage in range(11)]
+    assert (chosen[0], chosen[-1]) == pytest.approx((UNCOVERED_ALPHA, COVERED_ALPHA))
+    assert chosen == sorted(chosen, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "coverage"),
+    [("def release_lock():", 2 / 3), ("the locks are released early", 1), ("", 0), ("unrelated", 0)],
+)
+def test_measure_coverage_share_of_terms(text, coverage):
+    assert measure_coverage(parse_query("release the lock early"), text) == pytest.approx(coverage)
+
+
+def test_measure_coverage_no_terms_is_complete():
+    assert measure_coverage(parse_query("?!"), "text") == 1

@@ -145,7 +145,7 @@ def test_rank_does_not_depend_on_keys():
 
 def test_definition_bonus_exceeds_other_signals():
     weights = [getattr(DEFAULT_WEIGHTS, field.name) for field in fields(DEFAULT_WEIGHTS)]
-    factors = ("factor", "decay")
+    factors = ("factor", "decay", "floor")
     summands = [w for w, f in zip(weights, fields(DEFAULT_WEIGHTS), strict=True) if not f.name.endswith(factors)]
     most, least = 1 + sum(w for w in summands if w > 0), sum(w for w in summands if w < 0)
     assert most - least < DEFINITION_BONUS
@@ -176,6 +176,15 @@ def test_rank_further_chunks_decay():
     known = [metadata(1, "a.py"), metadata(2, "a.py"), metadata(3, "b.py")]
     hits = [Hit(1, 9.0), Hit(2, 8.9), Hit(3, 8.0)]
     assert order(rank(hits, known=known)) == [1, 3, 2]
+
+
+def test_rank_further_chunks_keep_floor():
+    known = [*(metadata(key, "a.py", line=key) for key in range(1, 6)), metadata(6, "b.py")]
+    hits = [*(Hit(key, 9.0) for key in range(1, 6)), Hit(6, 2.0)]
+    ranked = rank(hits, known=known, explain=True)
+    assert order(ranked) == [1, 2, 3, 4, 5, 6]
+    best = ranked[0].score
+    assert [item.score / best for item in ranked[1:5]] == pytest.approx([0.5, 0.4, 0.4, 0.4])
 
 
 def test_rank_ties_by_path_and_line():
