@@ -20,7 +20,7 @@ from agent_brain_server.types import AllowedChunks, Chunk, Hit, StoredChunk
 
 logger = logging.getLogger(__name__)
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Version of the fields and of the tokenizer in `support/tokens.py`; an index of another version is rebuilt."""
 
 ANALYZER = "words"

@@ -10,6 +10,7 @@ from agent_brain_server.support.tokens import (
     STOP_WORDS,
     find_subject,
     find_words,
+    has_unspaced,
     normalize_name,
     query_terms,
     split_identifier,
@@ -62,7 +63,8 @@ def parse_query(query: str) -> ParsedQuery:
     words = find_words(query)
     content_words = [word for word in words if word.lower() not in STOP_WORDS] or words
     terms = frozenset(query_terms(query, limit=MAX_TERMS))
-    is_symbol = len(words) == 1 or QUALIFIED_NAME.fullmatch(query.strip()) is not None
+    is_unspaced = has_unspaced(query)  # a sentence without spaces, not a name
+    is_symbol = not is_unspaced and (len(words) == 1 or QUALIFIED_NAME.fullmatch(query.strip()) is not None)
     all_are_names = is_symbol or len(words) <= MAX_NAME_WORDS
     names = frozenset(normalize_name(word) for word in content_words if all_are_names or is_identifier(word))
     subject = find_subject(query) or query

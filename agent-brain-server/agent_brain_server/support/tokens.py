@@ -18,8 +18,8 @@ PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 OTHER_PART = re.compile(r"[^\W_0-9]+|[0-9]+")
 """A part of an identifier with letters of other scripts, which is not split at humps."""
 
-UNSPACED_RUN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]{2,}")
-"""A run of Chinese, Japanese or Korean characters. Words are not separated by spaces, so bigrams are indexed."""
+UNSPACED_RUN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]{1,32}")
+"""Up to 32 Chinese, Japanese or Korean characters. Words are not separated by spaces, so bigrams are indexed."""
 
 STEMMER = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.raw()).filter(tantivy.Filter.stemmer("english")).build()
 """The English Snowball stemmer; it hardly changes words of other languages."""
@@ -50,12 +50,17 @@ def normalize_name(word: str) -> str:
 
 def find_words(text: str) -> list[str]:
     """Return the words of a text as spelled, without overlong ones."""
-    return [word for word in WORD.findall(text) if len(word) <= MAX_WORD_LENGTH]
+    return [word for word in _split_words(text) if len(word) <= MAX_WORD_LENGTH]
+
+
+def has_unspaced(text: str) -> bool:
+    """Return whether a text has Chinese, Japanese or Korean characters, whose words are not separated by spaces."""
+    return not text.isascii() and UNSPACED_RUN.search(text) is not None
 
 
 def index_text(text: str) -> str:
     """Return the tokens of a text separated by spaces: the input of the keyword index."""
-    return " ".join(map(_expand, WORD.findall(text)))
+    return " ".join(map(_expand, _split_words(text)))
 
 
 def tokenize(text: str) -> list[str]:
@@ -96,21 +101,21 @@ def stem(word: str) -> str:
     return STEMMER.analyze(word)[0]
 
 
+def _split_words(text: str) -> list[str]:
+    """Return the words of a text; unspaced runs are separated from other words, as in `HTTPリクエスト`."""
+    return WORD.findall(UNSPACED_RUN.sub(r" \g<0> ", text) if has_unspaced(text) else text)
+
+
 @lru_cache(maxsize=MAX_CACHED_WORDS)
 def _expand(word: str) -> str:
     """Return the tokens of one word, separated by spaces."""
     if len(word) > MAX_WORD_LENGTH:
         return ""
+    if UNSPACED_RUN.fullmatch(word):
+        return word if len(word) == 1 else " ".join(word[at : at + 2] for at in range(len(word) - 1))
     whole = normalize_name(word)
     if word.islower() and word.isascii() and word.isalpha():
         return stem(whole)
     parts = [part for part in split_identifier(word) if len(part) > 1]
-    tokens = dict.fromkeys(stem(token) for token in (whole, *parts, *_bigrams(word)) if token)
+    tokens = dict.fromkeys(stem(token) for token in (whole, *parts) if token)
     return " ".join(tokens)
-
-
-def _bigrams(word: str) -> list[str]:
-    """Return the bigrams of the Chinese, Japanese and Korean runs in a word."""
-    if word.isascii():
-        return []
-    return [run[i : i + 2] for run in UNSPACED_RUN.findall(word) for i in range(len(run) - 1)]

@@ -31,6 +31,12 @@ def test_parse_query_single_name_is_symbol(query):
     assert parse_query(query).is_symbol
 
 
+def test_parse_query_unspaced_sentence_is_no_symbol():
+    parsed = parse_query("数据库连接在哪里关闭")
+    assert not parsed.is_symbol
+    assert {"数据", "据库", "关闭"} <= parsed.terms
+
+
 def test_parse_query_asks_tests_or_docs():
     assert parse_query("how are the tests run").asks_tests
     assert parse_query("which guides explain installing").asks_docs

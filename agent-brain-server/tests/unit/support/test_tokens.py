@@ -66,6 +66,18 @@ def test_tokenize_bigrams_of_unspaced_scripts():
     assert {"数据", "据库"} <= set(query_terms("数据库", limit=9)) & set(tokenize("关闭数据库连接"))
 
 
+def test_tokenize_separates_unspaced_runs_from_words():
+    assert tokenize("HTTPリクエスト") == ["http", "リク", "クエ", "エス", "スト"]
+    assert "python" in tokenize("Pythonで書く")
+    assert tokenize("锁 lock") == ["锁", "lock"]
+
+
+def test_tokenize_long_sentence_without_spaces():
+    text = "数据库" * 30
+    assert {"数据", "据库", "库数"} == {token for token in tokenize(text) if len(token) == 2}
+    assert query_terms(text, limit=9)
+
+
 def test_tokenize_omits_overlong_words():
     assert index_text("a" * (MAX_WORD_LENGTH + 1)) == ""
     assert find_words("x" * (MAX_WORD_LENGTH + 1) + " y") == ["y"]
