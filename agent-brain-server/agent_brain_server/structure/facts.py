@@ -13,7 +13,7 @@ from tree_sitter import Node, Query, QueryCursor, Tree
 from agent_brain_server.structure.heads import Heads
 from agent_brain_server.structure.ranges import Ranges
 from agent_brain_server.structure.reference_queries import MEMBER_CONDITIONS, REFERENCE_QUERIES
-from agent_brain_server.structure.references import Scopes, find_references
+from agent_brain_server.structure.references import Scopes, find_references, read_name
 from agent_brain_server.structure.syntax import Definitions, load_grammar, unqualify
 from agent_brain_server.support.limits import uncounted_cpu
 from agent_brain_server.types import NAMELESS_KINDS, Definition, SyntaxFacts
@@ -89,6 +89,8 @@ def _load_query(grammar: str) -> Query:
 def _list_defining(definitions: Definitions, data: bytes, grammar: str) -> Iterator[_Found]:
     for item in definitions.nodes:
         node, name = item.node, item.name_node
+        if not unqualify(item.name):  # a name that the parser supplied in broken code
+            continue
         spelled = _find_qualifier(node, name, data, grammar) + item.name
         yield _Found(
             node.start_byte, -node.end_byte, name.start_byte, name.end_byte, item.kind, spelled, node, is_member=False
@@ -125,8 +127,8 @@ def _find_members(captures: Captures, data: bytes, grammar: str, definitions: De
             node = name if index is None else nodes[index]
             if start not in known and end - start <= MAX_NAME_CHARACTERS and condition.match(data, node.start_byte):
                 known.add(start)
-                text = data[start:end].decode("utf-8", "replace").lstrip(":@$").partition("=")[0]
-                if text:
+                text = read_name(data[start:end], grammar).partition("=")[0]
+                if unqualify(text):
                     yield _Found(node.start_byte, -node.end_byte, start, end, kind, text, node, is_member=True)
 
 

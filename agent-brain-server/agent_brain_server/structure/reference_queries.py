@@ -5,7 +5,8 @@ Their captures are:
 - `bare`: a name that may be a local variable; `use`: a name that may not, of which some are also `bare`;
 - `call` or `inherit`: a name that is also one of these, with its kind;
 - `local`: a parameter or local variable, whose `bare` uses in the definition around it are no references;
-- `global`: a name that is not local in spite of that; `dollar`: a variable, which is local in every definition;
+- `global`: a name that is not local in spite of that; `dollar`: a variable, which is local in every definition,
+  unless it is also `static`;
 - `text`: a node in which all words are names, such as the body of a macro;
 - `imports`, `inherits`: nodes in which every `use` is of that kind, except inside a node of `plain`;
 - `comment`, `leading`: nodes that belong to the definition in the next row;
@@ -48,6 +49,7 @@ JAVASCRIPT = """
 (shorthand_property_identifier_pattern) @local
 (object_pattern (pair_pattern value: (identifier) @local))
 (variable_declarator name: (identifier) @local)
+(subscript_expression index: (string (string_fragment) @use))
 (for_in_statement left: (identifier) @local)
 (catch_clause parameter: (identifier) @local)
 """
@@ -58,6 +60,7 @@ JSX = """
 """
 
 TYPESCRIPT = """
+(lookup_type (literal_type (string (string_fragment) @use)))
 (program (ambient_declaration [
     (lexical_declaration (variable_declarator name: (identifier) @variable.name) @variable)
     (variable_declaration (variable_declarator name: (identifier) @variable.name) @variable)]))
@@ -341,7 +344,7 @@ REFERENCE_QUERIES: dict[str, str] = {
 (const_element . (name) @const.name) @const
 (namespace_definition name: (_) @namespace.name)
 (variable_name (name) @dollar)
-(scoped_property_access_expression name: (variable_name (name) @use))
+(scoped_property_access_expression name: (variable_name (name) @static))
 """,
     "python": """
 (identifier) @bare

@@ -83,6 +83,12 @@ class _Uses:
     bound: Set[int]
 
 
+def read_name(spelled: bytes, grammar: str) -> str:
+    """Return the text of a name, in Ruby without the marks of symbols and variables."""
+    text = spelled.decode("utf-8", "replace")
+    return text.lstrip(":@$") if grammar == "ruby" else text
+
+
 def find_references(
     captures: Captures, data: bytes, grammar: str, scopes: Scopes, line_starts: Sequence[int]
 ) -> tuple[Reference, ...]:
@@ -136,10 +142,11 @@ class _NameTexts(dict[bytes, str]):
 
     def __init__(self, grammar: str) -> None:
         super().__init__()
+        self._grammar = grammar
         self._ignored = IGNORED.get(grammar, frozenset())
 
     def __missing__(self, spelled: bytes) -> str:
-        text = spelled.decode("utf-8", "replace").lstrip(":@$")
+        text = read_name(spelled, self._grammar)
         self[spelled] = "" if text in self._ignored or len(spelled) > MAX_NAME_BYTES else text
         return self[spelled]
 
@@ -156,14 +163,21 @@ def _collect_uses(captures: Captures, data: bytes) -> _Uses:
         ends.update((node.start_byte, node.end_byte) for node in captures.get(capture, ()))
     kinds: dict[int, ReferenceKind] = {node.start_byte: "call" for node in captures.get("call", ())}
     kinds.update((node.start_byte, "inherit") for node in captures.get("inherit", ()))
-    return _Uses(ends, kinds, {node.start_byte for node in captures.get("use", ())})
+    bound = _starts(captures, "use") - _starts(captures, "dollar") | _starts(captures, "static")
+    return _Uses(ends, kinds, bound)
+
+
+def _starts(captures: Captures, capture: str) -> set[int]:
+    return {node.start_byte for node in captures.get(capture, ())}
 
 
 def _find_locals(captures: Captures, data: bytes, scopes: Scopes) -> list[Set[bytes]]:
     """Return the local variables of each definition, with those of the definitions around it."""
     own: list[set[bytes]] = [set() for _ in scopes.spans]
     variables = [(node.start_byte, node.end_byte) for node in captures.get("local", ())]
-    variables += ((node.start_byte, node.end_byte) for node in captures.get("dollar", ()))
+    static = _starts(captures, "static")
+    dollars = ((node.start_byte, node.end_byte) for node in captures.get("dollar", ()))
+    variables += (span for span in dollars if span[0] not in static)
     variables += scopes.variables
     for scope, name, end in _locate(variables, data, scopes):
         if end not in scopes.names:
