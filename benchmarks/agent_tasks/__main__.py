@@ -16,7 +16,18 @@ from pathlib import Path
 
 from benchmarks.__main__ import describe_machine
 from benchmarks.agent_tasks.packages import fetch_package, load_packages
-from benchmarks.agent_tasks.running import REFERENCE, WAYS, Attempt, Workplace, attempt, list_paths, open_package
+from benchmarks.agent_tasks.running import (
+    REFERENCE,
+    WAYS,
+    Attempt,
+    Workplace,
+    attempt,
+    judge,
+    list_paths,
+    open_package,
+    read_record,
+    record_path,
+)
 from benchmarks.agent_tasks.tables import format_tables, to_json
 from benchmarks.agent_tasks.task_set import Task, load_tasks, locate
 from benchmarks.report import update_document
@@ -34,6 +45,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--task", nargs="+", default=[], metavar="NAME", help="use only tasks whose name begins so")
     parser.add_argument(
         "--no-vectors", action="store_true", help="do not wait for vectors, for a quick look (answers differ)"
+    )
+    parser.add_argument(
+        "--records", action="store_true", help="score the records of an earlier run, without running commands"
     )
     parser.add_argument("--out", type=Path, help="write the results to this JSON file")
     parser.add_argument("--document", type=Path, help="rewrite the section of this Markdown file")
@@ -69,6 +83,23 @@ def measure(
     return attempts
 
 
+def score_records(tasks: Sequence[Task], ways: Sequence[str], work: Path, records: Path) -> list[Attempt]:
+    """Score what the ways were shown in an earlier run; tasks and ways without a record are left out."""
+    # late: it takes a second to import, and choosing tasks needs no tokenizer
+    from llama_index.core.utils import get_tokenizer  # noqa: PLC0415
+
+    packages = load_packages()
+    encode = get_tokenizer()
+    attempts = []
+    for name, group in groupby(tasks, key=lambda task: task.package):
+        root = fetch_package(packages[name], work / "sources")
+        place = Workplace(root, records, encode, lambda _: "", list_paths(root))
+        for task in group:
+            paths = {way: record_path(records, way, task) for way in ways}
+            attempts += [judge(way, task, read_record(path), place) for way, path in paths.items() if path.exists()]
+    return attempts
+
+
 def main() -> None:
     """Measure, print the tables and write the requested files."""
     arguments = parse_arguments()
@@ -76,7 +107,10 @@ def main() -> None:
     work = arguments.work.resolve()
     tasks = choose_tasks(name, arguments.task)
     records = work / "records" / name
-    attempts = measure(tasks, arguments.way, work, records, with_vectors=not arguments.no_vectors)
+    if arguments.records:
+        attempts = score_records(tasks, arguments.way, work, records)
+    else:
+        attempts = measure(tasks, arguments.way, work, records, with_vectors=not arguments.no_vectors)
     for each in attempts:
         if not each.is_solved:
             print(f"not solved: {each.way} {each.task.name} ({each.task.category}): {', '.join(each.missing)}")

@@ -17,10 +17,10 @@ BUDGETS = {
     "callers": 600,
     "implementers": 600,
     "tests": 800,
-    "configuration": 1_200,
+    "configuration": 700,
     "error text": 700,
-    "where to add": 1_500,
-    "data flow": 1_200,
+    "where to add": 1_200,
+    "data flow": 800,
     "documentation": 1_000,
     "changelog": 1_000,
 }
@@ -74,8 +74,8 @@ def commands_about(name: str, category: str) -> list[str]:
         "callers": [f"agent-brain refs --kind call {quoted}"],
         "implementers": [f"agent-brain refs --kind inherit {quoted}"],
         "tests": [f"agent-brain refs --path '*test*' {quoted}"],
-        "configuration": [f"agent-brain def -k 5 {quoted}", f"agent-brain refs -k 10 {quoted}"],
-        "data flow": [f"agent-brain refs -k 15 {quoted}"],
+        "configuration": [f"agent-brain def -k 3 {quoted}", f"agent-brain refs -k 8 {quoted}"],
+        "data flow": [f"agent-brain refs -k 10 {quoted}"],
     }.get(category, [])
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ WAYS: Mapping[str, Callable[[TaskQuestion], Policy]] = {
     "query and structure": search_with_structure,
 }
 REFERENCE = "rg"
+PROMPT = "$ "
+VERDICT = "solved: "
 
 Shell = Callable[[str], str]
 
@@ -68,24 +70,45 @@ class Workplace:
 
 def attempt(way: str, task: Task, place: Workplace) -> Attempt:
     """Run a way until a task is solved or its calls are used up; write a record of its commands and their output."""
-    progress = Progress(locate(task, place.root), task.category)
     policy = WAYS[way](parse_question(task.question, task.category))
     record: list[str] = [f"{task.category}: {task.question}"]
+
+    def run_and_record() -> Iterator[tuple[str, str]]:
+        for command, output in run_policy(policy, place.run):
+            record.append(f"{PROMPT}{command}\n{output}")
+            yield command, output
+
+    result = judge(way, task, run_and_record(), place)
+    solved, missing = result.is_solved, ", ".join(result.missing) or "nothing"
+    record.append(f"{VERDICT}{solved}, calls: {result.calls}, tokens: {result.tokens}, missing: {missing}")
+    path = record_path(place.records, way, task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(record) + "\n", encoding="utf-8")
+    return result
+
+
+def judge(way: str, task: Task, steps: Iterable[tuple[str, str]], place: Workplace) -> Attempt:
+    """Count the calls and tokens of commands, each with its output, until they solve a task."""
+    progress = Progress(locate(task, place.root), task.category)
     calls = tokens = 0
-    for command, output in run_policy(policy, place.run):
+    for command, output in steps:
         calls, tokens = calls + 1, tokens + count_tokens(place.encode, command, output)
-        record.append(f"$ {command}\n{output}")
         progress.add(read_output(command, output, place.paths))
         if progress.is_solved() or calls == MAX_CALLS:
             break
     missing = tuple(f"{goal.lines[0].path}:{goal.lines[0].number}" for goal in progress.missing())
-    record.append(
-        f"solved: {not missing}, calls: {calls}, tokens: {tokens}, missing: {', '.join(missing) or 'nothing'}"
-    )
-    path = place.records / way.replace(" ", "-") / f"{task.name}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n\n".join(record) + "\n", encoding="utf-8")
     return Attempt(way, task, not missing, calls, tokens, missing)
+
+
+def record_path(records: Path, way: str, task: Task) -> Path:
+    """Return the file with the record of a way on a task."""
+    return records / way.replace(" ", "-") / f"{task.name}.txt"
+
+
+def read_record(path: Path) -> list[tuple[str, str]]:
+    """Return the commands of a record, each with its output."""
+    calls = path.read_text(encoding="utf-8").rpartition(f"\n\n{VERDICT}")[0].split(f"\n\n{PROMPT}")[1:]
+    return [(command, output) for command, _, output in (call.partition("\n") for call in calls)]
 
 
 def run_policy(policy: Policy, run: Shell) -> Iterator[tuple[str, str]]:

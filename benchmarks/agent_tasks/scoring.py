@@ -13,6 +13,8 @@ from benchmarks.agent_tasks.task_set import Goal, SourceLine
 
 COMPARED = 80
 """Characters of a line that must be shown: tools cut long lines."""
+MIN_PART = 8
+"""Characters of a line that must be shown if the rest of it was left out, such as a comment behind it."""
 LOCATIONS_SUFFICE = ("callers", "implementers", "tests")
 SED = re.compile(r"sed -n '?(\d+),(\d+)p'? (?:'([^']+)'|(\S+))")
 HEAD_NAME = re.compile(r"\b(?:def|class|fn|func|function|struct|impl) +(\w+)")
@@ -125,9 +127,15 @@ class Progress:
         if shown.first is not None and shown.last is not None and not printed.startswith(wanted):
             if not shown.first <= line.number <= shown.last:
                 return False
-            if self.category in LOCATIONS_SUFFICE and shown.first == line.number:
+            if shown.first == line.number and (self.category in LOCATIONS_SUFFICE or _is_part(printed, wanted)):
                 return True
         return wanted in printed
+
+
+def _is_part(printed: str, wanted: str) -> bool:
+    """Return whether a line of the source contains what is printed after its place, such as a shortened definition."""
+    part = printed.partition(": ")[2].rstrip("…")
+    return len(part) >= MIN_PART and part in wanted
 
 
 def _squeeze(text: str) -> str:

@@ -74,3 +74,9 @@ def test_is_solved_by_name_of_enclosing_definition_works() -> None:
 def test_is_solved_by_heading_of_section_works() -> None:
     goal = Goal((SourceLine("src/shop.py", 3, "## Selling abroad"),), False, "")
     assert is_solved(goal, "agent-brain query x", "src/shop.py:5-9 Shop > Selling abroad\n  Fill in the form.\n")
+
+
+def test_is_solved_by_line_without_its_comment_works() -> None:
+    goal = Goal((SourceLine("src/shop.py", 3, "    limit: 1024 * 1024,  # 1 MiB"),), False, "")
+    assert is_solved(goal, "agent-brain def limit", "src/shop.py:3 in Shop: limit: 1024 * 1024\n")
+    assert not is_solved(goal, "agent-brain def limit", "src/shop.py:3 in Shop: other: 1024 * 1024\n")

@@ -6,7 +6,16 @@ import pytest
 
 from benchmarks.agent_tasks.question import parse_question
 from benchmarks.agent_tasks.rg_way import choose_windows, read_hits
-from benchmarks.agent_tasks.running import WAYS, Attempt, Workplace, attempt, run_policy
+from benchmarks.agent_tasks.running import (
+    WAYS,
+    Attempt,
+    Workplace,
+    attempt,
+    judge,
+    read_record,
+    record_path,
+    run_policy,
+)
 from benchmarks.agent_tasks.tables import format_tables, summarize
 from benchmarks.agent_tasks.task_set import CATEGORIES, Task, read_need
 
@@ -43,6 +52,8 @@ def test_attempt_stops_when_task_is_solved(tmp_path: Path) -> None:
     place = Workplace(tmp_path, tmp_path / "records", str.split, lambda command: next(outputs), ["shop.py"])
     result = attempt("rg", task, place)
     assert (result.is_solved, result.calls) == (True, 2)
+    steps = read_record(record_path(place.records, "rg", task))
+    assert judge("rg", task, steps, place).calls == 2
     assert "solved: True" in (tmp_path / "records" / "rg" / "shop-1.txt").read_text(encoding="utf-8")
 
 
