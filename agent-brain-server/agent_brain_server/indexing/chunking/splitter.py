@@ -74,9 +74,12 @@ class Splitter:
             return (is_same or is_inside) and self._fits(current, item, self._limits.hard)
         if not is_same:
             return False
-        if not item.scope.has_members:
-            return self._fits(current, item, self._limits.hard)
-        return self._fits(current, item, self._limits.soft) or self._is_tail(current, item)
+        return self._fits(current, item, self._limit_of(current)) or self._is_tail(current, item)
+
+    def _limit_of(self, segment: Segment) -> int:
+        """Return the length up to which a segment is joined: the hard limit for the first part of a definition."""
+        is_first_part = segment.head_of is not None and not segment.scope.has_members
+        return self._limits.hard if is_first_part else self._limits.soft
 
     def _is_tail(self, current: Segment, item: Segment) -> bool:
         """Return whether a segment is a short remainder, which defines nothing."""
@@ -99,9 +102,8 @@ class Splitter:
         if current.lacks_body:
             return True
         is_definition = bool(self._definitions.find_symbols(item.start, item.end))
-        return (
-            not is_definition and self._lines.count_tokens(current.start, current.end) < self._limits.hard * FILL_SHARE
-        )
+        weight = self._lines.count_tokens(current.start, current.end)
+        return not is_definition and weight < self._limit_of(current) * FILL_SHARE
 
     def _shed(self, head: Segment) -> Segment | None:
         """Cut off the comments and attributes above a head, which leave no room for the body, and return them."""
@@ -120,7 +122,7 @@ class Splitter:
         limit = float(self._limits.hard)
         room = 0.0
         if current is not None and (current.scope is item.scope or current.lacks_body) and not item.scope.has_members:
-            room = limit - self._lines.count_tokens(current.start, start)
+            room = self._limit_of(current) - self._lines.count_tokens(current.start, start)
         elif self._lines.count_tokens(start, end) <= limit:
             return []
         for size in (room, limit):
