@@ -8,22 +8,23 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import tantivy
 
 from agent_brain_server.errors import StateDirError, StoreError
+from agent_brain_server.indexing.keyword_documents import ANALYZER, build_schema, make_documents
+from agent_brain_server.indexing.keyword_statistics import KeywordStatistics
 from agent_brain_server.support.state_files import read_file, replace_file
-from agent_brain_server.support.tokens import find_subject, index_text, query_terms
-from agent_brain_server.types import AllowedChunks, Chunk, Hit, StoredChunk
+from agent_brain_server.support.tokens import find_subject, query_terms
+from agent_brain_server.types import AllowedChunks, Hit, StoredChunk
 
 logger = logging.getLogger(__name__)
 
-INDEX_VERSION = 2
-"""Version of the fields and of the tokenizer in `support/tokens.py`; an index of another version is rebuilt."""
+INDEX_VERSION = 3
+"""Version of the documents and of the tokenizer in `support/tokens.py`; an index of another version is rebuilt."""
 
-ANALYZER = "words"
 FIELD_BOOSTS = {"body": 1.0, "symbols": 0.7, "path": 1.0, "heading": 0.5}
 """Weight of a match by field."""
 
@@ -31,10 +32,18 @@ MAX_QUERY_TERMS = 64  # distinct terms of a query that are looked up, a bound on
 SUBJECT_BOOST = 1.5  # weight of the terms in a text's first line; the body of an issue has more words and says less
 OVERFETCH = 1.5  # hits fetched per hit that a filter is expected to keep, as matches are unevenly distributed
 MAX_OVERFETCHED = 1_000  # above it, passing the allowed files to tantivy is faster than filtering its hits
+MAX_TIED = 5_000  # hits fetched to order those with equal scores at the limit
+TIED_HITS = 50  # hits fetched beyond the limit at first
+SCORE_DIGITS = 4  # significant digits of a score; the last ones of a sum depend on its order, so on the index's history
 WRITER_MEMORY = 15_000_000  # bytes that tantivy buffers per segment: its minimum, and as fast here as ten times as much
 
 BINDING_NAME = "index.json"
 """File with the id of the document store and the `INDEX_VERSION` from which the index was built."""
+
+TINY = 1e-30  # a score; smaller ones do not occur
+
+_FieldWeights = Mapping[tuple[str, str], float]
+"""Weight by field and term."""
 
 MAX_BINDING_BYTES = 1_000  # two short values
 
@@ -42,37 +51,6 @@ RUST_PANIC = "PanicException"
 """Exception of the bindings for a panic in tantivy, for example on corruption; derived from `BaseException`."""
 
 META_NAME = "meta.json"
-
-
-def build_schema() -> tantivy.Schema:
-    """Return the schema of the index."""
-    builder = tantivy.SchemaBuilder()
-    builder.add_unsigned_field("key", fast=True)
-    for field in FIELD_BOOSTS:
-        builder.add_text_field(field, tokenizer_name=ANALYZER, index_option="freq")
-    for field in ("path_raw", "language", "source_type"):
-        builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
-    return builder.build()
-
-
-def to_document(stored: StoredChunk) -> tantivy.Document:
-    """Return the tantivy document of a chunk."""
-    chunk = stored.chunk
-    document = tantivy.Document()
-    document.add_unsigned("key", stored.key)
-    document.add_text("body", index_text(chunk.text_in_context(has_members=False)))
-    document.add_text("symbols", index_text(" ".join(chunk.symbols)))
-    document.add_text("path", _path_words(chunk))
-    document.add_text("heading", index_text(chunk.heading or ""))
-    document.add_text("path_raw", chunk.path)
-    document.add_text("language", chunk.language)
-    document.add_text("source_type", chunk.source_type)
-    return document
-
-
-def _path_words(chunk: Chunk) -> str:
-    """Return the tokens of a path without its extension, which only repeats the language."""
-    return index_text(str(PurePosixPath(chunk.path).with_suffix("")))
 
 
 class BM25IndexManager:
@@ -89,6 +67,8 @@ class BM25IndexManager:
         self._index: tantivy.Index | None = None
         self._writer: tantivy.IndexWriter | None = None
         self._failure: str | None = None
+        self._generation = 0  # increased when changes become visible
+        self._kept: tuple[int, tantivy.Searcher, KeywordStatistics] | None = None
 
     def bind_store(self, store_id: str) -> bool:
         """Open the index of a document store.
@@ -124,8 +104,8 @@ class BM25IndexManager:
             writer = self._get_writer()
             for path, chunks in batch:
                 writer.delete_documents_by_term("path_raw", path)
-                for stored in chunks:
-                    writer.add_document(to_document(stored))
+                for document in make_documents(path, chunks):
+                    writer.add_document(document)
 
     def delete_paths(self, paths: Iterable[str]) -> None:
         """Delete files; visible after `commit`."""
@@ -140,6 +120,7 @@ class BM25IndexManager:
             if self._writer is not None:
                 self._writer.commit()
                 self._require_index().reload()
+                self._generation += 1
 
     def search(self, query: str, limit: int, allowed: AllowedChunks | None = None) -> list[Hit]:
         """Return the chunks with the highest BM25 scores, best first.
@@ -157,11 +138,12 @@ class BM25IndexManager:
             return []
         try:
             with self._translate_errors():
-                searcher = self._require_index().searcher()
-                if not searcher.num_docs:
+                searcher, statistics = self._snapshot()
+                weights = self._weight_fields(terms, statistics)
+                if not weights:
                     return []
-                hits = None if allowed is None else self._search_and_filter(searcher, terms, limit, allowed)
-                return self._search_best(searcher, self._build_query(terms, allowed), limit) if hits is None else hits
+                hits = None if allowed is None else self._search_and_filter(searcher, weights, limit, allowed)
+                return self._search_best(searcher, self._build_query(weights, allowed), limit) if hits is None else hits
         except StoreError as exc:
             self._failure = exc.message
             raise
@@ -169,7 +151,7 @@ class BM25IndexManager:
     def count(self) -> int:
         """Return the number of chunks in the index."""
         with self._translate_errors():
-            return int(self._require_index().searcher().num_docs)
+            return self._snapshot()[1].chunks
 
     def clear(self) -> None:
         """Delete all chunks and commit."""
@@ -188,31 +170,55 @@ class BM25IndexManager:
             self._release()
 
     def _search_and_filter(
-        self, searcher: tantivy.Searcher, terms: Mapping[str, float], limit: int, allowed: AllowedChunks
+        self, searcher: tantivy.Searcher, weights: _FieldWeights, limit: int, allowed: AllowedChunks
     ) -> list[Hit] | None:
         """Search without a filter and drop the hits that are not allowed; `None` if too few hits remain.
 
         The order of hits is the same as that of a filtered search.
         """
-        wanted = math.ceil(limit * OVERFETCH * searcher.num_docs / max(1, len(allowed.keys)))
+        wanted = math.ceil(limit * OVERFETCH * self._snapshot()[1].chunks / max(1, len(allowed.keys)))
         if wanted > MAX_OVERFETCHED:
             return None
-        best = self._search_best(searcher, self._build_query(terms, None), wanted)
+        best = self._search_best(searcher, self._build_query(weights, None), wanted)
         is_allowed = np.isin([hit.key for hit in best], allowed.keys).tolist()
         hits = list(itertools.compress(best, is_allowed))
         return hits[:limit] if len(hits) >= limit or len(best) < wanted else None
 
     def _search_best(self, searcher: tantivy.Searcher, query: tantivy.Query, limit: int) -> list[Hit]:
-        found = searcher.search(query, limit, count=False).hits
-        keys = searcher.fast_field_values("key", [address for _, address in found])
-        return [Hit(int(key), score) for key, (score, _) in zip(keys, found, strict=True) if key is not None]
+        """Return the best hits; equal scores are ordered by content, also those at the limit."""
+        fetched = limit + TIED_HITS
+        while True:
+            found = searcher.search(query, fetched, count=False).hits
+            scores = round_scores([score for score, _ in found])
+            if len(found) < fetched or scores[-1] < scores[limit - 1] or fetched >= max(limit, MAX_TIED):
+                break
+            fetched *= 4
+        addresses = [address for _, address in found]
+        keys, ties = (searcher.fast_field_values(field, addresses) for field in ("key", "tie"))
+        hits = [(-score, tie, key) for score, tie, key in zip(scores, ties, keys, strict=True) if key is not None]
+        return [Hit(int(key), -negated) for negated, _, key in sorted(hits)[:limit]]
 
-    def _build_query(self, terms: Mapping[str, float], allowed: AllowedChunks | None) -> tantivy.Query:
-        parts = [
-            tantivy.Query.boost_query(tantivy.Query.term_query(self._schema, field, term, "freq"), boost * weight)
+    def _snapshot(self) -> tuple[tantivy.Searcher, KeywordStatistics]:
+        """Return a searcher and the statistics of the state that it sees."""
+        generation, kept = self._generation, self._kept
+        if kept is None or kept[0] != generation:
+            searcher = self._require_index().searcher()
+            kept = self._kept = (generation, searcher, KeywordStatistics(self._schema, searcher))
+        return kept[1:]
+
+    def _weight_fields(self, terms: Mapping[str, float], statistics: KeywordStatistics) -> _FieldWeights:
+        """Return the terms to look up in each field, with their weights."""
+        weights = {
+            (field, term): boost * weight * statistics.correction(field, term)
             for field, boost in FIELD_BOOSTS.items()
             for term, weight in terms.items()
-            if boost > 0
+        }
+        return {where: weight for where, weight in weights.items() if weight > 0}
+
+    def _build_query(self, weights: _FieldWeights, allowed: AllowedChunks | None) -> tantivy.Query:
+        parts = [
+            tantivy.Query.boost_query(tantivy.Query.term_query(self._schema, field, term, "freq"), weight)
+            for (field, term), weight in weights.items()
         ]
         query = tantivy.Query.boolean_query([(tantivy.Occur.Should, part) for part in parts])
         filters = [] if allowed is None else self._build_filters(allowed)
@@ -267,6 +273,7 @@ class BM25IndexManager:
     def _release(self) -> None:
         self._writer = None
         self._index = None
+        self._kept = None
 
     def _read_binding(self) -> object:
         try:
@@ -302,6 +309,14 @@ class BM25IndexManager:
                 raise
             message = f"The keyword index in {self._persist_dir} is damaged: {exc}."
             raise StoreError(message, code="store_damaged") from exc
+
+
+def round_scores(scores: Sequence[float]) -> list[float]:
+    """Return positive scores with `SCORE_DIGITS` significant digits."""
+    values = np.array(scores, dtype=np.float64)
+    steps = 10.0 ** (np.floor(np.log10(np.maximum(values, TINY))) + 1 - SCORE_DIGITS)
+    rounded: list[float] = (np.round(values / steps) * steps).tolist()
+    return rounded
 
 
 def _weight_terms(query: str) -> dict[str, float]:
