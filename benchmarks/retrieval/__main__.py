@@ -1,8 +1,8 @@
-"""Measure the quality of answers: `./task quality -- --set DIR --trees DIR`, and `--documents`.
+"""Measure the quality of answers: `./task quality -- --set DIR --trees DIR`, `--documents` and `--names TREE …`.
 
 A set of labelled queries and their source trees are on disk. The product indexes each tree once, into the work
 directory; then the queries are sent and the answers evaluated for the tables of docs/QUALITY.md. `--documents` uses the
-queries of documents.json about the documentation of packages.
+queries of documents.json about the documentation of packages, and `--names` the names that a tree defines.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from benchmarks.retrieval.code_tables import format_code
 from benchmarks.retrieval.documents import measure_documents
 from benchmarks.retrieval.evaluation import EvaluatedRepository, evaluate_repository
 from benchmarks.retrieval.indexes import ENGINES, make_shared_services, open_index
+from benchmarks.retrieval.names import format_names, measure_names
 from benchmarks.retrieval.prose_tables import format_documents
 from benchmarks.retrieval.query_set import load_query_set
 from benchmarks.retrieval.summary import summarize
 
 CODE_BEGIN = "<!-- begin: code, written by benchmarks/retrieval -->"
+NAMES_BEGIN = "<!-- begin: names, written by benchmarks/retrieval -->"
 DOCUMENTS_BEGIN = "<!-- begin: documents, written by benchmarks/retrieval -->"
 
 FOLDS = 5
@@ -41,6 +44,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repo", nargs="+", default=[], metavar="NAME", help="use only these repositories of the set")
     parser.add_argument(
         "--documents", action="store_true", help="query the documentation of packages, downloaded by pip"
+    )
+    parser.add_argument(
+        "--names",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="TREE",
+        help="query names of these source trees (needs ctags)",
+    )
+    parser.add_argument(
+        "--keywords-only", action="store_true", help="measure names without vectors, which take the longest"
     )
     parser.add_argument(
         "--work", type=Path, help="directory that keeps indexes for the next run (default: a temporary one)"
@@ -61,8 +75,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if (arguments.set is None) != (arguments.trees is None):
         parser.error("--set and --trees go together")
-    if arguments.set is None and not arguments.documents:
-        parser.error("nothing to measure: name --set and --trees, or --documents")
+    if arguments.set is None and not arguments.documents and not arguments.names:
+        parser.error("nothing to measure: name --set and --trees, --documents, or --names")
     return arguments
 
 
@@ -115,6 +129,12 @@ def main() -> None:
         if arguments.documents:
             results["documents"] = measure_documents(work, recut=arguments.recut, list_missed=arguments.poor)
             sections[DOCUMENTS_BEGIN] = format_documents(results["documents"])
+        if arguments.names:
+            figures = measure_names(arguments.names, work, keywords_only=arguments.keywords_only)
+            results["names"] = list(map(asdict, figures))
+            sections[NAMES_BEGIN] = format_names(figures)
+            if arguments.poor:
+                print(*(f"{each.tree} {missed}" for each in figures for missed in each.missed), sep="\n")
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     for begin, tables in sections.items():

@@ -35,6 +35,7 @@ def open_index(
     *,
     recut: bool = False,
     engine: VectorEngineName = "exact",
+    keywords_only: bool = False,
 ) -> Iterator[ProjectServices]:
     """Open the services of a tree after indexing it completely.
 
@@ -44,6 +45,7 @@ def open_index(
         shared: Parts shared by the run.
         recut: Cut unchanged files again, after a change of the chunkers; equal texts keep their vectors.
         engine: Vector engine. An index that is kept is moved to the engine.
+        keywords_only: Do not wait for vectors.
 
     Raises:
         RuntimeError: The tree cannot be indexed.
@@ -53,22 +55,25 @@ def open_index(
     own = default_state_dir(root)
     bundle = ProjectServices.open("project", root, state_dir.resolve(), settings, own_state_dir=own, shared=shared)
     try:
-        wait_for_job(bundle, bundle.indexing.submit(IndexRequest(folder_path=".", force=recut)).job_id)
-        if bundle.queries.freshness().vector_coverage < 1:
+        job_id = bundle.indexing.submit(IndexRequest(folder_path=".", force=recut)).job_id
+        wait_for_job(bundle, job_id, keywords_only=keywords_only)
+        if not keywords_only and bundle.queries.freshness().vector_coverage < 1:
             raise RuntimeError(f"{tree}: chunks are left without a vector")
         yield bundle
     finally:
         bundle.close()
 
 
-def wait_for_job(bundle: ProjectServices, job_id: str) -> None:
-    """Wait until a job is done.
+def wait_for_job(bundle: ProjectServices, job_id: str, *, keywords_only: bool = False) -> None:
+    """Wait until a job is done, or until keywords can be searched.
 
     Raises:
         RuntimeError: The job failed or makes no progress.
     """
     moved_at, seen = time.monotonic(), ""
     while (job := bundle.indexing.jobs.get(job_id)).state not in TERMINAL_STATES:
+        if keywords_only and job.progress.keywords_ready:
+            return
         if (progress := job.progress.model_dump_json()) != seen:
             moved_at, seen = time.monotonic(), progress
         if time.monotonic() - moved_at > STALL_LIMIT_S:
