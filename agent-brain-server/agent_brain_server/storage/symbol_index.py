@@ -17,6 +17,7 @@ from agent_brain_server.storage.fact_rows import (
 )
 from agent_brain_server.storage.fact_values import Site, count_sites, unpack_sites
 from agent_brain_server.types import (
+    NAMELESS_KINDS,
     Definition,
     FactCounts,
     FileDefinitions,
@@ -50,7 +51,7 @@ SELECT u.name, f.path, u.sites, u.checksum, u.file_id FROM uses u JOIN files f U
 """
 
 SELECT_DEFINING_KEYS = """
-SELECT coalesce(d.name, d.folded), d.enclosing, c.key
+SELECT coalesce(d.name, d.folded), d.enclosing, c.key, d.kind
 FROM definitions d JOIN chunks c ON c.file_id = d.file_id AND d.line BETWEEN c.start_line AND c.end_line
 WHERE d.folded = ? LIMIT ?
 """
@@ -238,6 +239,8 @@ class SymbolIndex:
     def defining_keys(self, name: str, qualifier: Sequence[str] = (), *, ignore_case: bool = False) -> list[int]:
         """Return the keys of the chunks with the line of the name in its definitions, ascending.
 
+        Definitions that extend a name, such as `impl` in Rust, count only if there are no others.
+
         Args:
             name: Unqualified name.
             qualifier: As for `definitions`.
@@ -245,8 +248,13 @@ class SymbolIndex:
         """
         with self._database.reading() as connection:
             rows = fetch_rows(connection, SELECT_DEFINING_KEYS, (fold(name), MAX_DEFINING))
-        spelled = rows if ignore_case else [row for row in rows if row[0] == name]
-        return sorted({row[2] for row in spelled if encloses(row[1], qualifier, ignore_case=ignore_case)})
+        chosen = [
+            row
+            for row in rows
+            if (ignore_case or row[0] == name) and encloses(row[1], qualifier, ignore_case=ignore_case)
+        ]
+        defining = [row for row in chosen if row[3] not in NAMELESS_KINDS]
+        return sorted({row[2] for row in defining or chosen})
 
     def counts(self) -> FactCounts:
         """Count what is stored."""

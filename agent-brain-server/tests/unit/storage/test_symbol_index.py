@@ -159,6 +159,16 @@ def test_defining_keys_returns_chunk_of_name(symbols, store, write):
     assert len(symbols.defining_keys("SEND", ["client"], ignore_case=True)) == 1
 
 
+def test_defining_keys_prefers_definitions_to_extensions(store, write):
+    write("a.rs", SyntaxFacts((define("Pool", 1, kind="struct"), define("Pool", 3, kind="impl"))))
+    write("b.rs", SyntaxFacts((define("Queue", 2, kind="impl"),)))
+    lines = [
+        [store.chunks_by_keys([key])[key].start_line for key in store.symbols.defining_keys(name)]
+        for name in ("Pool", "Queue")
+    ]
+    assert lines == [[1], [2]]
+
+
 def test_replace_files_replaces_facts(symbols, store, write):
     write("src/client.py", SERVER)
     assert symbols.definitions("close").total == 0
