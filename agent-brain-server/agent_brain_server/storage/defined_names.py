@@ -11,6 +11,8 @@ MAX_COMPARED = 2_000
 """Names whose edit distance is computed: those with the smallest lower bound of it."""
 
 MAX_COMPARED_BYTES = 48  # of a name; longer ones differ before that
+MAX_LENGTH = 100  # characters of a name; longer ones are generated, and would fill the memory
+MAX_LOADED = 500_000  # names; a project with more finds no similar names among the rest
 MAX_HITS = 20_000  # names with a text that are considered; a single letter is in most names
 SEPARATOR = b"\n"
 
@@ -48,12 +50,18 @@ class DefinedNames:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._table: _Table | None = None
+        self._is_collecting = False
         self._added: set[str] = set()
 
     @property
     def is_loaded(self) -> bool:
         """Whether `load` was called since the last `clear`."""
         return self._table is not None
+
+    def collect(self) -> None:
+        """Keep the names that are added from now on, because those of the store are about to be read."""
+        with self._lock:
+            self._is_collecting = True
 
     def load(self, joined: str) -> None:
         """Set the names.
@@ -66,14 +74,16 @@ class DefinedNames:
             self._table = table
 
     def add(self, folded: Iterable[str]) -> None:
-        """Add names in folded case, which may be known."""
+        """Add names in folded case, which may be known; without effect until the first name is looked up."""
         with self._lock:
-            self._added.update(folded)
+            if self._is_collecting:
+                self._added.update(name for name in folded if len(name) <= MAX_LENGTH)
 
     def clear(self) -> None:
         """Forget all names."""
         with self._lock:
             self._table = None
+            self._is_collecting = False
             self._added.clear()
 
     def containing(self, part: str) -> list[str]:

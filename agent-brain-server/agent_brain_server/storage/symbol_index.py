@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from agent_brain_server.storage.chunk_rows import as_json, fetch_rows
 from agent_brain_server.storage.database import Database
-from agent_brain_server.storage.defined_names import DefinedNames
+from agent_brain_server.storage.defined_names import MAX_LENGTH, MAX_LOADED, DefinedNames
 from agent_brain_server.storage.fact_rows import (
     SELECT_FACTS,
     FactsRow,
@@ -56,8 +56,11 @@ FROM definitions d JOIN chunks c ON c.file_id = d.file_id AND d.line BETWEEN c.s
 WHERE d.folded = ? LIMIT ?
 """
 
-ALL_NAMES = """
-SELECT group_concat(folded, char(10)) FROM (SELECT DISTINCT folded FROM definitions WHERE instr(folded, char(10)) = 0)
+ALL_NAMES = f"""
+SELECT group_concat(folded, char(10)) FROM (
+    SELECT DISTINCT folded FROM definitions WHERE instr(folded, char(10)) = 0 AND length(folded) <= {MAX_LENGTH}
+    LIMIT {MAX_LOADED}
+)
 """
 
 
@@ -271,6 +274,7 @@ class SymbolIndex:
 
     def _load_names(self, connection: sqlite3.Connection) -> None:
         if not self.names.is_loaded:
+            self.names.collect()  # before the first statement, which fixes what the connection sees
             self.names.load(connection.execute(ALL_NAMES).fetchone()[0] or "")
 
     def _read_files(self, connection: sqlite3.Connection, file_ids: Collection[int]) -> dict[int, FactsRow]:

@@ -151,6 +151,14 @@ def test_nearest_names_follows_changes(symbols, store, write):
     assert "ParseHeader" not in symbols.nearest_names("parse_header", 9)
 
 
+def test_nearest_names_ignores_overlong_names(symbols, write):
+    write("long.py", SyntaxFacts((define("client" * 20, 1),)))
+    assert len(symbols.nearest_names("x", 9)) == 4
+    write("longer.py", SyntaxFacts((define("server" * 20, 1), define("Worker", 2))))
+    assert symbols.nearest_names("workre", 1) == ["Worker"]
+    assert len(symbols.nearest_names("x", 9)) == 5
+
+
 def test_defining_keys_returns_chunk_of_name(symbols, store, write):
     keys = symbols.defining_keys("send", ["Client"])
     assert [store.chunks_by_keys(keys)[key].start_line for key in keys] == [2]
