@@ -1,6 +1,6 @@
 """Find the references of definitions in a Python package with jedi: python jedi_sites.py DIRECTORY NAMES.
 
-Runs in an environment of its own, in which jedi is installed, and prints JSON. The definitions are a sample of the
+Runs in a virtual environment with jedi, and prints JSON. The definitions are a sample of the
 classes, functions and variables of modules and classes that jedi itself finds.
 """
 
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jedi  # type: ignore[import-not-found]  # in an environment of its own
+import jedi  # type: ignore[import-not-found]  # in another environment
 
 SEED = 7
 

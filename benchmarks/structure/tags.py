@@ -78,7 +78,7 @@ REQUIRED: Mapping[tuple[str, str], Callable[[str], re.Pattern[str]]] = {
 }
 """Language and kind to what the line of a tag must contain.
 
-Where it does not, ctags took another construct for this kind, such as the parameter of a lambda for a method.
+Otherwise ctags took another construct for this kind, such as the parameter of a lambda for a method.
 """
 
 

@@ -56,6 +56,7 @@ class Heads:
         self._comments = self._find_leading(captures.get("comment", ()))
         self._leading = self._comments | self._find_leading(captures.get("leading", ()))
         self._extents: dict[int, _Extent] = {}
+        self._above: dict[int, tuple[int, str]] = {}
         self._docs = sorted((node.start_byte, node.end_byte) for node in captures.get("doc", ()))
 
     def read(self, node: Node, name_start: int, name_end: int) -> Head:
@@ -83,9 +84,12 @@ class Heads:
         start, end = node.start_byte, node.end_byte
         line = self._line_at(start)
         body = node.child_by_field_name("body")
-        first = self._find_start(line)
+        if line not in self._above:  # thousands of definitions may be in one line, below thousands of comments
+            first = self._find_start(line)
+            self._above[line] = (first, self._read_comment(first, line))
+        first, comment = self._above[line]
         end_line = self._line_at(max(start, end - 1))
-        return _Extent(line, first, end_line, -1 if body is None else body.start_byte, self._read_comment(first, line))
+        return _Extent(line, first, end_line, -1 if body is None else body.start_byte, comment)
 
     def _line_at(self, offset: int) -> int:
         return bisect_right(self.line_starts, offset)
