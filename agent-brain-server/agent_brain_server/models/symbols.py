@@ -1,6 +1,6 @@
 """Answers of the endpoints that read files and the syntax facts about them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -283,6 +283,15 @@ class RelatedAnswer(BaseModel):
     total_tests: int
     documents: list[DocumentMention]
     index: IndexFreshness
+
+
+class SmallSymbols(BaseModel):
+    """An answer with `max_tokens`: the fields of the whole answer that have a value, with as many entries as fit."""
+
+    model_config = ConfigDict(extra="allow")
+
+    omitted: int | None = Field(default=None, description="Number of entries, if the budget has no room for any.")
+    index: dict[str, Any] | None = Field(default=None, description="What the index lacks; left out if it is complete.")
 
 
 class CompactSymbols(BaseModel):

@@ -23,6 +23,9 @@ MAX_CLASSES = 300
 MAX_DEPTH = 12
 """Levels of subclasses; deeper hierarchies are generated, or circular."""
 
+MAX_METHODS = 20  # of an interface that are compared
+GO_INTERFACE = re.compile(r"^type \w+(\[.*\])? interface\b")
+
 MAX_TESTS = 300
 MIN_TEST_NAME = 4
 """Characters of a name that tests are found by; shorter ones are parts of too many words."""
@@ -152,9 +155,9 @@ class StructuralAnswers:
         return _Found(lines, found.total, f"{_count(found.total, 'definition')} of {name.qualified}")
 
     def _find_subclasses(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
-        found = list(self._walk_subclasses(name, paths))
+        found = [*self._walk_subclasses(name, paths), *self._list_implementers(name, paths)]
         direct = sum(not line.depth for line in found)
-        count = f"{len(found) or 'No'} subclass{'' if len(found) == 1 else 'es'} of {name.qualified}"
+        count = f"{len(found) or 'No'} subtype{'' if len(found) == 1 else 's'} of {name.qualified}"
         return _Found(found, len(found), f"{count}{f', {direct} of them direct' if direct < len(found) else ''}")
 
     def _walk_subclasses(self, name: SymbolName, paths: tuple[str, ...]) -> Iterator[StructureLine]:
@@ -187,6 +190,27 @@ class StructuralAnswers:
                     stored = StoredDefinition(file.path, file.language, file.source_type, each)
                     found.setdefault((file.path, each.name_line), stored)
         return list(found.values())
+
+    def _list_implementers(self, name: SymbolName, paths: tuple[str, ...]) -> list[StructureLine]:
+        """Return the types of Go that have all methods of an interface, which they do not name."""
+        named = self._lookup.find(name, SymbolFilter(languages=("go",)), limit=MAX_LINES).definitions
+        meanings = [each for each in named if GO_INTERFACE.search(each.definition.signature)]
+        file = self._documents.symbols.definitions_of(meanings[0].path) if meanings else None
+        if file is None or meanings[0].definition not in file.definitions:
+            return []
+        own = file.definitions.index(meanings[0].definition)
+        methods = [each.name for each in file.definitions if each.parent == own][:MAX_METHODS]
+        owners: set[tuple[str, str]] | None = None
+        for method in methods:
+            found = self._lookup.list_named(method, paths, limit=MAX_CLASSES)
+            having = {_find_owner(each) for each in found if each.definition.parent is None}
+            owners = having if owners is None else owners & having
+        lines = []
+        for directory, owner in sorted(owners or ()):
+            types = self._lookup.list_named(owner, paths, limit=MAX_CLASSES)
+            outermost = (each for each in types if each.definition.parent is None)
+            lines += [make_line(each) for each in outermost if _find_directory(each.path) == directory]
+        return lines
 
     def _find_tests(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
         """Find the definitions of test files that use a name, and those whose own name contains it."""
@@ -249,6 +273,16 @@ class StructuralAnswers:
             return None
         ending = [path for path in self._documents.file_records() if path.endswith(f"/{wanted}")]
         return ending[0] if len(ending) == 1 else None
+
+
+def _find_owner(method: StoredDefinition) -> tuple[str, str]:
+    """Return the directory, which is the package, and the type of a method of Go."""
+    qualified = method.definition.qualified_name.split(".")
+    return _find_directory(method.path), qualified[-2] if len(qualified) > 1 else ""
+
+
+def _find_directory(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def make_line(found: StoredDefinition, depth: int = 0) -> StructureLine:

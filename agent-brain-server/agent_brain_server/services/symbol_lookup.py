@@ -198,6 +198,19 @@ class SymbolLookup:
         """
         return self._find(SymbolName(part), "part", only, self._make_allows(only.paths))[:limit]
 
+    def list_named(self, name: str, paths: Sequence[str], *, limit: int) -> Sequence[StoredDefinition]:
+        """Return the definitions of an unqualified name in its case, ordered by path and line.
+
+        Args:
+            name: The name.
+            paths: Globs; empty for all files.
+            limit: Maximum number.
+
+        Raises:
+            InvalidRequestError: A glob is invalid.
+        """
+        return self._index.definitions(name, allows=self._make_allows(paths), limit=limit).definitions
+
     def find_exact(self, name: str, *, near: str) -> StoredDefinition | None:
         """Return the definition that a name most likely means in a file: in this file, or the only one in code.
 
@@ -263,9 +276,11 @@ class SymbolLookup:
         return exists if globs is None else lambda path: globs.match_file(path) and exists(path)
 
 
-def _rank(found: StoredDefinition) -> tuple[bool, bool]:
-    """Return a sort key: code before tests, definitions before what extends them."""
-    return (found.source_type == "test", found.definition.kind in NAMELESS_KINDS)
+def _rank(found: StoredDefinition) -> tuple[bool, bool, bool]:
+    """Return a sort key: code before tests, definitions before what extends them, outermost definitions first."""
+    definition = found.definition
+    is_inner = definition.qualified_name != definition.name
+    return (found.source_type == "test", definition.kind in NAMELESS_KINDS, is_inner)
 
 
 def _make_page(match: NameMatch, found: Sequence[StoredDefinition], limit: int, offset: int) -> Lookup:

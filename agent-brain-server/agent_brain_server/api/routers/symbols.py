@@ -17,6 +17,7 @@ from agent_brain_server.models.symbols import (
     ReferencesRequest,
     RelatedAnswer,
     RelatedRequest,
+    SmallSymbols,
     SymbolAnswer,
     SymbolRequest,
     SymbolsAnswer,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["symbols"])
 
 
-@router.get("/symbols", response_model=SymbolsAnswer | CompactSymbols)
+@router.get("/symbols", response_model=SymbolsAnswer | CompactSymbols | SmallSymbols)
 async def find_symbols(request: Annotated[SymbolsRequest, Query()], projects: ProjectsDep) -> Response:
     """Return where a name is defined; otherwise similar names that are defined."""
     return await answer_when_fresh(
@@ -41,7 +42,7 @@ async def find_symbols(request: Annotated[SymbolsRequest, Query()], projects: Pr
     )
 
 
-@router.get("/references", response_model=ReferencesAnswer | CompactSymbols)
+@router.get("/references", response_model=ReferencesAnswer | CompactSymbols | SmallSymbols)
 async def find_references(request: Annotated[ReferencesRequest, Query()], projects: ProjectsDep) -> Response:
     """Return where a name is used, by file, and what it may mean."""
     return await answer_when_fresh(
@@ -52,7 +53,7 @@ async def find_references(request: Annotated[ReferencesRequest, Query()], projec
     )
 
 
-@router.get("/outline", response_model=OutlineAnswer | CompactSymbols)
+@router.get("/outline", response_model=OutlineAnswer | CompactSymbols | SmallSymbols)
 async def outline(request: Annotated[OutlineRequest, Query()], projects: ProjectsDep) -> Response:
     """Return the definitions of a file, the headings of a document, or what a directory contains."""
     return await answer_when_fresh(
@@ -63,7 +64,7 @@ async def outline(request: Annotated[OutlineRequest, Query()], projects: Project
     )
 
 
-@router.get("/related", response_model=RelatedAnswer | CompactSymbols)
+@router.get("/related", response_model=RelatedAnswer | CompactSymbols | SmallSymbols)
 async def find_related(request: Annotated[RelatedRequest, Query()], projects: ProjectsDep) -> Response:
     """Return what belongs to the code at a line: its definition, uses, what it uses, tests and documents."""
     return await answer_when_fresh(
@@ -74,7 +75,7 @@ async def find_related(request: Annotated[RelatedRequest, Query()], projects: Pr
     )
 
 
-@router.get("/files/{path:path}", response_model=FileLines | CompactSymbols)
+@router.get("/files/{path:path}", response_model=FileLines | CompactSymbols | SmallSymbols)
 async def read_file(
     path: Annotated[str, Path(max_length=MAX_PATH_LENGTH, description="Relative to the project root.")],
     request: Annotated[FileRequest, Query()],

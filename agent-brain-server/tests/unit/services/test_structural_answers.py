@@ -38,6 +38,23 @@ def measure_all(shapes: list[Shape]) -> float:
     "def test_measure_all_of_nothing():\n    assert True\n\n\n"
     "def test_sum():\n    assert measure_all([Square()]) == 1.0\n",
 }
+FILES["render/render.go"] = """package render
+
+type Render interface {
+	Write(text string) error
+	Close() error
+}
+
+type JSON struct{}
+
+func (r JSON) Write(text string) error { return nil }
+
+func (r JSON) Close() error { return nil }
+
+type Half struct{}
+
+func (r Half) Write(text string) error { return nil }
+"""
 JOB_LIMIT_S = 600.0
 
 
@@ -84,8 +101,12 @@ def test_callers_come_from_the_structure(services: ProjectServices) -> None:
 def test_subclasses_are_transitive_with_depth(services: ProjectServices) -> None:
     answer = ask(services, "subclasses of Shape")
     assert answer.structure is not None
-    assert answer.structure.summary == "2 subclasses of Shape, 1 of them direct"
+    assert answer.structure.summary == "2 subtypes of Shape, 1 of them direct"
     assert lines(answer) == [("src/shapes.py", 9, 0), ("src/shapes.py", 13, 1)]
+
+
+def test_implementers_in_go_have_all_methods(services: ProjectServices) -> None:
+    assert lines(ask(services, "what implements Render")) == [("render/render.go", 8, 0)]
 
 
 def test_tests_use_the_name_or_contain_it(services: ProjectServices) -> None:
