@@ -85,7 +85,7 @@ def ask(root: Path, tasks: Sequence[Task]) -> Iterator[Asked]:
 
 def list_ways() -> Iterator[tuple[str, Render]]:
     """Yield the ways by name."""
-    yield "JSON, whole results", lambda _, answer: answer.model_dump_json()
+    yield "JSON, whole results (tokens only)", lambda _, answer: answer.model_dump_json()
     yield "every line of every result", lambda _, answer: write_whole(answer)
     for budget in BUDGETS:
         lines = [wanted_lines(rank, budget) for rank in range(10)]
