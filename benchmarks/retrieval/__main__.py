@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.__main__ import describe_machine
 from benchmarks.report import update_document
+from benchmarks.retrieval.chunks import count_forms, format_forms
 from benchmarks.retrieval.code_tables import format_code
 from benchmarks.retrieval.documents import measure_documents
 from benchmarks.retrieval.evaluation import EvaluatedRepository, evaluate_repository
@@ -26,6 +27,7 @@ from benchmarks.retrieval.prose_tables import format_documents
 from benchmarks.retrieval.query_set import load_query_set
 from benchmarks.retrieval.summary import summarize
 
+CHUNKS_BEGIN = "<!-- begin: chunks, written by benchmarks/retrieval -->"
 CODE_BEGIN = "<!-- begin: code, written by benchmarks/retrieval -->"
 NAMES_BEGIN = "<!-- begin: names, written by benchmarks/retrieval -->"
 DOCUMENTS_BEGIN = "<!-- begin: documents, written by benchmarks/retrieval -->"
@@ -57,6 +59,9 @@ def parse_arguments() -> argparse.Namespace:
         "--keywords-only", action="store_true", help="measure names without vectors, which take the longest"
     )
     parser.add_argument(
+        "--chunks", type=Path, nargs="+", default=[], metavar="DIR", help="count bare heads and parts in these sources"
+    )
+    parser.add_argument(
         "--work", type=Path, help="directory that keeps indexes for the next run (default: a temporary one)"
     )
     parser.add_argument(
@@ -75,8 +80,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if (arguments.set is None) != (arguments.trees is None):
         parser.error("--set and --trees go together")
-    if arguments.set is None and not arguments.documents and not arguments.names:
-        parser.error("nothing to measure: name --set and --trees, --documents, or --names")
+    if arguments.set is None and not (arguments.documents or arguments.names or arguments.chunks):
+        parser.error("nothing to measure: name --set and --trees, --documents, --names, or --chunks")
     return arguments
 
 
@@ -126,6 +131,10 @@ def main() -> None:
                 list_poor(evaluated)
             results["code"] = summarize(evaluated, folds=arguments.folds)
             sections[CODE_BEGIN] = format_code(results["code"])
+        if arguments.chunks:
+            forms = count_forms(arguments.chunks)
+            results["chunks"] = {language: counts.as_dict() for language, counts in forms.items()}
+            sections[CHUNKS_BEGIN] = format_forms(forms)
         if arguments.documents:
             results["documents"] = measure_documents(work, recut=arguments.recut, list_missed=arguments.poor)
             sections[DOCUMENTS_BEGIN] = format_documents(results["documents"])

@@ -101,7 +101,7 @@ def _list_code_rows(tree: Tree, rows: Sequence[str]) -> Iterator[int]:
             comments.append(node)
         else:
             pending += node.named_children
-    covered = set()
+    covered: set[int] = set()
     for node in comments:
         first, last = node.start_point[0], node.end_point[0] - (node.end_point[1] == 0)
         begins_row = not rows[first].encode()[: node.start_point[1]].strip()

@@ -15,8 +15,6 @@ from benchmarks.retrieval.chunk_forms import FORMS, PYTHON_FORMS, PythonForms, S
 
 MAX_FILE_BYTES = 1_000_000  # larger files are cut by lines, or not indexed
 
-CODE_LANGUAGES_TITLE = "language"
-
 
 @dataclass(slots=True)
 class FormCounts:

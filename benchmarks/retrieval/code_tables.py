@@ -25,6 +25,7 @@ def format_code(figures: dict[str, Any]) -> str:
         f"{figures['questions']} queries about {figures['repositories']} repositories in {figures['languages']} "
         f"languages, {figures['files']:,} files in {figures['chunks']:,} chunks. NDCG@10, ten results as returned:",
         _format_totals(figures),
+        *_format_lines(figures["lines"]),
         "By kind of query:",
         _format_groups("kind", "questions", figures["by_category"], CATEGORY_TITLES),
         "By language, mean over its repositories:",
@@ -37,6 +38,17 @@ def format_code(figures: dict[str, Any]) -> str:
         format_reading(figures["reading"]),
     ]
     return "\n\n".join(parts)
+
+
+def _format_lines(figures: dict[str, Any]) -> list[str]:
+    """Return a sentence about the queries whose labels have lines."""
+    if not figures["questions"]:
+        return []
+    shares = ", ".join(f"{mode} {figures[mode]:.0%}" for mode in MODES)
+    return [
+        f"{figures['questions']} queries have lines as labels. One of the ten results shows all these lines, not just "
+        f"their file, for: {shares}."
+    ]
 
 
 def format_reading(figures: dict[str, dict[str, float]]) -> str:

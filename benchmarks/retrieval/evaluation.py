@@ -19,7 +19,7 @@ from benchmarks.retrieval.answering import (
 )
 from benchmarks.retrieval.query_set import LabelledQuery, LabelledRepository, Target
 from benchmarks.retrieval.reading import Reading, load_files, read_in_order, read_like_grep
-from benchmarks.retrieval.scoring import existing_targets, score_ndcg, score_random_orders
+from benchmarks.retrieval.scoring import contains, existing_targets, score_ndcg, score_random_orders
 
 RANDOM_ORDERS = 200
 """Random orders of the files; the standard error of the floor is then some thousandths for a query."""
@@ -45,6 +45,16 @@ class EvaluatedQuery:
     def score(self, mode: SearchMode) -> float:
         """Return NDCG@10 of the answer."""
         return score_ndcg(self.answers[mode].passages, self.targets)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether a label has lines."""
+        return any(target.start_line is not None for target in self.targets)
+
+    def shows_lines(self, mode: SearchMode) -> bool:
+        """Return whether one result shows all lines of a label that has lines."""
+        targets = [target for target in self.targets if target.start_line is not None]
+        return any(contains(passage, target) for passage in self.answers[mode].passages for target in targets)
 
     def score_ranked(self, setting: Setting) -> float:
         """Return NDCG@10 of the candidates as ranked by a setting."""

@@ -44,6 +44,13 @@ def covers(result: Result, target: Target) -> bool:
     return result.start_line <= target.end_line and target.start_line <= result.end_line
 
 
+def contains(result: Result, target: Target) -> bool:
+    """Return whether a result shows all lines of a target that has lines."""
+    if not covers(result, target) or isinstance(result, WholeFile) or target.start_line is None:
+        return covers(result, target)
+    return result.start_line <= target.start_line and (target.end_line or target.start_line) <= result.end_line
+
+
 def existing_targets(targets: Iterable[Target], files: Sequence[str]) -> tuple[Target, ...]:
     """Return the targets that exist in the tree; a label may be of another revision."""
     return tuple(target for target in targets if any(is_same_path(path, target.path) for path in files))

@@ -39,6 +39,7 @@ def summarize(evaluated: Sequence[EvaluatedRepository], *, folds: int) -> dict[s
         "total": {name: fmean(mean_scores(evaluated, score).values()) for name, score in _scores().items()},
         "by_category": _by_category(queries),
         "by_repository": _by_repository(evaluated),
+        "lines": _summarize_lines(queries),
         "published": mean_published(evaluated),
         "ablation": {
             "losses": measure_losses(evaluated),
@@ -100,6 +101,15 @@ def summarize_folds(folds: Sequence[Fold]) -> dict[str, Any]:
 def _scores() -> dict[str, QueryScore]:
     """Return the scores of a query: each mode, and random order."""
     return {**{mode: partial(EvaluatedQuery.score, mode=mode) for mode in MODES}, FLOOR: lambda query: query.floor}
+
+
+def _summarize_lines(queries: Iterable[EvaluatedQuery]) -> dict[str, float]:
+    """Return the share of the queries whose labelled lines are completely in one result, by mode."""
+    labelled = [query for query in queries if query.has_lines]
+    if not labelled:
+        return {"questions": 0}
+    shares: dict[str, float] = {mode: fmean(query.shows_lines(mode) for query in labelled) for mode in MODES}
+    return {"questions": len(labelled), **shares}
 
 
 def _by_category(queries: Sequence[EvaluatedQuery]) -> dict[str, dict[str, float]]:
