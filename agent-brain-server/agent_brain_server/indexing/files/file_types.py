@@ -53,11 +53,14 @@ Translations repeat the messages of the source in each language; in Django they 
 
 UNWANTED_ENDS = tuple(UNWANTED_SUFFIXES)
 
-TEST_DIRECTORIES = frozenset({"tests", "__tests__", "test", "spec", "specs", "testdata", "__mocks__", "e2e"})
+TEST_DIRECTORIES = frozenset({"tests", "__tests__", "test", "spec", "specs", "testdata", "testing", "__mocks__", "e2e"})
 """Directories of test files."""
 
+LIBRARY_NAMES = frozenset({"testing"})
+"""Names of `TEST_DIRECTORIES` that, below the top level, are libraries for tests (`numpy/testing`)."""
+
 LIBRARY_TEST_DIRECTORIES: dict[str, frozenset[str]] = {"python": frozenset({"test", "spec", "specs", "e2e"})}
-"""Names of `TEST_DIRECTORIES` that, below the top level, are libraries for tests in a language (`django/test`)."""
+"""The same in one language (`django/test`)."""
 
 TEST_NAME = re.compile(
     r"""
@@ -129,7 +132,7 @@ def is_test(path: str, language: str) -> bool:
     *directories, name = path.split("/")
     if TEST_NAME.fullmatch(name):
         return True
-    library = LIBRARY_TEST_DIRECTORIES.get(language, frozenset())
+    library = LIBRARY_NAMES | LIBRARY_TEST_DIRECTORIES.get(language, frozenset())
     for depth, directory in enumerate(directories):
         lowered = directory.lower()
         if lowered in TEST_DIRECTORIES and (depth == 0 or lowered not in library):
