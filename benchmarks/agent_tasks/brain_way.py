@@ -3,10 +3,11 @@
 Each way is a sequence of commands that depends on the question, its category and what earlier commands printed.
 """
 
+import re
 import shlex
 
 from benchmarks.agent_tasks.question import TaskQuestion
-from benchmarks.agent_tasks.rg_way import Policy, choose_identifiers
+from benchmarks.agent_tasks.rg_way import WINDOWS, Hit, Policy, choose_identifiers, choose_windows, rank_hits
 from benchmarks.agent_tasks.scoring import SEPARATOR
 
 BUDGET = 1_500
@@ -55,14 +56,24 @@ def search_with_structure(question: TaskQuestion) -> Policy:
         if about_names:
             yield SEPARATOR.join(about_names)
         output = yield asked
-    for name in choose_identifiers(output, question)[:1]:
-        yield f"agent-brain def {name}"
+    if names := choose_identifiers(output, question)[:2]:
+        output += yield SEPARATOR.join(f"agent-brain def -k 3 {name}" for name in names)
+    places = rank_hits(read_places(output), question)
+    if windows := choose_windows(places, before=5, after=15)[:WINDOWS]:
+        yield SEPARATOR.join(f"agent-brain read -n {path}:{first}-{last}" for path, first, last in windows)
     yield query(words, files)
-    if question.names:
+    if question.names and question.category not in TOGETHER:
         yield SEPARATOR.join(f"agent-brain refs {shlex.quote(name)}" for name in question.names)
     yield query(question.text, "-k 25", budget=LARGER_BUDGET)
 
 
+def read_places(output: str) -> list[Hit]:
+    """Return the places that `refs`, `def` and the list of further results of `query` name."""
+    matches = map(PLACE.match, output.splitlines())
+    return [Hit(match[1], int(match[2]), match[3]) for match in matches if match]
+
+
+PLACE = re.compile(r"^([^\s:]+):(\d+)(?:-\d+)? (.*)$")
 TOGETHER = ("configuration", "data flow")
 """Categories where uses of a name are rarely enough: they are asked for in the same call as the question."""
 

@@ -56,7 +56,7 @@ def find_definition(question: TaskQuestion) -> Policy:
     heads = [hit for hit in read_hits(output) if HEAD.search(hit.text)]
     yield from _read([Hit(hit.path, hit.number + BODY, hit.text) for hit in heads], before=0, after=60)
     output = yield _search("-w", _any_of(question.names), NO_DOCUMENTS)
-    yield from _read(_rank(read_hits(output), question), before=5, after=40)
+    yield from _read(rank_hits(read_hits(output), question), before=5, after=40)
 
 
 def find_callers(question: TaskQuestion) -> Policy:
@@ -74,7 +74,7 @@ def find_implementers(question: TaskQuestion) -> Policy:
     heads = rf"class \w+.*[(:,< ]({name})\b|(extends|implements) .*\b({name})\b|impl\b.*\b({name})(<[^>]*>)? for\b"
     yield _search("", heads, NO_TESTS)
     output = yield _search("-w", name, NO_DOCUMENTS)
-    yield from _read(_rank(read_hits(output), question), before=3, after=5)
+    yield from _read(rank_hits(read_hits(output), question), before=3, after=5)
 
 
 def find_tests(question: TaskQuestion) -> Policy:
@@ -83,7 +83,7 @@ def find_tests(question: TaskQuestion) -> Policy:
     heads = shlex.quote(rf"(def |fn |function |test\(|it\(|describe\(|class ).*({_any_of(question.names or wanted)})")
     yield f"{FLAGS} -i {heads} | rg -i test | head -{LINES}"
     output = yield _search("-i", _any_of(question.names or wanted), TESTS)
-    yield from _read(_rank(read_hits(output), question), before=20, after=5)
+    yield from _read(rank_hits(read_hits(output), question), before=20, after=5)
 
 
 def find_setting(question: TaskQuestion) -> Policy:
@@ -93,10 +93,10 @@ def find_setting(question: TaskQuestion) -> Policy:
         return
     names = _any_of(question.names)
     output = yield _search("", rf"\b({names})\w*\b.*(=|:|\?\?|default)", f"{NO_DOCUMENTS} {NO_TESTS}")
-    yield from _read(_rank(read_hits(output), question), before=5, after=15)
+    yield from _read(rank_hits(read_hits(output), question), before=5, after=15)
     yield from _follow(read_hits(output), question)
     output = yield _search("-i", names, "")
-    yield from _read(_rank(read_hits(output), question), before=5, after=15)
+    yield from _read(rank_hits(read_hits(output), question), before=5, after=15)
 
 
 def find_error(question: TaskQuestion) -> Policy:
@@ -132,7 +132,7 @@ def find_flow(question: TaskQuestion) -> Policy:
         yield from find_by_words(question)
         return
     output = yield _search("-w", _any_of(question.names), f"{NO_DOCUMENTS} {NO_TESTS}")
-    hits = _rank(read_hits(output), question)
+    hits = rank_hits(read_hits(output), question)
     printed = yield from _read(hits, before=6, after=20, limit=1)
     yield from _follow([*hits, Hit("", 0, printed)], question, least=1)
     yield from _read(hits, before=6, after=20)
@@ -143,31 +143,31 @@ def find_document(question: TaskQuestion) -> Policy:
     """Look for the words in documents, headings first."""
     wanted = [*question.names, *map(stem, question.words)]
     output = yield _search("-i", _pairs(wanted), DOCUMENTS)
-    yield from _read(_rank(read_hits(output), question), before=3, after=25, limit=1)
+    yield from _read(rank_hits(read_hits(output), question), before=3, after=25, limit=1)
     output = yield _search_best_files(wanted, DOCUMENTS)
-    yield from _read(_rank(read_hits(output), question), before=3, after=25)
+    yield from _read(rank_hits(read_hits(output), question), before=3, after=25)
 
 
 def find_change(question: TaskQuestion) -> Policy:
     """Look for the words in changelogs, then for the version above the entry."""
     wanted = [*question.names, *map(stem, question.words)]
     output = yield _search("", _any_of(question.names) or _pairs(wanted), CHANGELOGS, lines=LINES // 3)
-    for hit in _rank(read_hits(output), question)[:2]:
+    for hit in rank_hits(read_hits(output), question)[:2]:
         above = f"sed -n '1,{hit.number}p' {shlex.quote(hit.path)}"
         yield f"{above} | rg -n -i {shlex.quote(VERSION)} | tail -3"
     output = yield _search("", _any_of(wanted), CHANGELOGS)
-    yield from _read(_rank(read_hits(output), question), before=30, after=3)
+    yield from _read(rank_hits(read_hits(output), question), before=30, after=3)
 
 
 def find_by_words(question: TaskQuestion) -> Policy:
     """Look for neighbouring words, then for files with several of the words, and read around the densest lines."""
     wanted = [*question.names, *map(stem, question.words)]
     output = yield _search("-i", _pairs(wanted), f"{NO_DOCUMENTS} {NO_TESTS}")
-    yield from _read(_rank(read_hits(output), question), before=5, after=20, limit=1)
+    yield from _read(rank_hits(read_hits(output), question), before=5, after=20, limit=1)
     yield from _follow(read_hits(output), question)
     output = yield _search_best_files(wanted, f"{NO_DOCUMENTS} {NO_TESTS}")
     yield from _follow(read_hits(output), question)
-    yield from _read(_rank(read_hits(output), question), before=5, after=20)
+    yield from _read(rank_hits(read_hits(output), question), before=5, after=20)
 
 
 POLICIES = {
@@ -266,7 +266,7 @@ def _search_best_files(words: Sequence[str], globs: str) -> str:
     return f"{files} | xargs -r {FLAGS} -i -m 15 -e {shlex.quote(_any_of(words))} /dev/null | head -{LINES}"
 
 
-def _rank(hits: Sequence[Hit], question: TaskQuestion) -> list[Hit]:
+def rank_hits(hits: Sequence[Hit], question: TaskQuestion) -> list[Hit]:
     """Return hits with the most promising first: many of the question's words, heads of definitions, assignments."""
     wanted = [word.lower() for word in (*question.names, *map(stem, question.words))]
 

@@ -17,6 +17,7 @@ MIN_PART = 8
 """Characters of a line that must be shown if the rest of it was left out, such as a comment behind it."""
 LOCATIONS_SUFFICE = ("callers", "implementers", "tests")
 SED = re.compile(r"sed -n '?(\d+),(\d+)p'? (?:'([^']+)'|(\S+))")
+RANGE = re.compile(r":\d+-\d+$")
 HEAD_NAME = re.compile(r"\b(?:def|class|fn|func|function|struct|impl) +(\w+)")
 HEADINGS = re.compile(r"[>·] ")
 NUMBER = re.compile(r"[\s:-]*(\d+)(?:\s*(?:-|to line )\s*(\d+))?(?=\D|$)")
@@ -65,7 +66,7 @@ def _read_part(command: str, output: str, known: set[str]) -> Iterable[ShownLine
         for number, text in enumerate(output.splitlines(), start=int(window[1])):
             yield ShownLine(path, number, number, text)
         return
-    words = (word.strip("'\"") for word in reversed(command.split()))
+    words = (RANGE.sub("", word.strip("'\"")) for word in reversed(command.split()))
     current = next((word for word in words if word in known), "")
     for text in output.splitlines():
         path, rest = _split_path(text, known)
