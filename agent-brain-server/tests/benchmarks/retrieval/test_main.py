@@ -93,7 +93,7 @@ def test_main_reports_unmeasurable_repository(measure: Callable[..., subprocess.
     command = [sys.executable, "-m", "benchmarks.retrieval"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 2
-    assert "--set and --trees, or --documents" in done.stderr
+    assert "name --set and --trees" in done.stderr
     assert "no repository three" in measure("--repo", "three").stderr
 
 
