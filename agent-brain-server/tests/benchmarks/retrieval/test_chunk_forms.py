@@ -8,7 +8,7 @@ from benchmarks.retrieval.chunks import count_forms, format_forms
 TEXT = '''# Why.
 
 class C:
-    """Does much."""
+    """Explain C."""
 
     @cached
     def f(self):
