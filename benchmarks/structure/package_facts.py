@@ -21,7 +21,7 @@ Site = tuple[str, int]
 """Path relative to the directory, and line."""
 
 MAX_FILE_BYTES = 1_000_000  # as the product's default
-UNREAD = frozenset({".git", "node_modules", "vendor", "third_party"})
+UNREAD = frozenset({".git", "build", "dist", "node_modules", "third_party", "vendor"})
 
 
 @dataclass

@@ -5,7 +5,7 @@ spelling, never by tag:
 
 - kinds of `EXCLUDED`: packages and modules that a file belongs to, imports and aliases of imports, names that ctags
   generates, sentences, and the kinds that ctags finds with regular expressions in comments and strings;
-- variables and properties in a function, and in a function in an expression: they are local;
+- variables and properties in a function, and in JavaScript and TypeScript those in indented lines: they are local;
 - names that contain a space, a quote, or a character that ctags puts in (`__anon`).
 """
 
@@ -30,7 +30,9 @@ LANGUAGES = (
 
 LOCAL_KINDS = frozenset({"variable", "constant", "property", "member", "field"})
 
-KEYWORDS = frozenset({"_", "async", "const", "export", "function", "unquote", "where"})
+KEYWORDS = frozenset(
+    {"_", "any", "as", "async", "const", "export", "extends", "from", "function", "new", "true", "unquote", "where"}
+)
 """Words that ctags takes for names."""
 
 UNNAMED = frozenset(" '\"()[]$<>!=")
@@ -130,7 +132,7 @@ def compare_tags(root: Path, scores: dict[str, TagScore], limit: int) -> None:
             score.excluded += 1
             continue
         score.tags += 1
-        name, line = unqualify(tag["name"]), tag["line"]
+        name, line = unqualify(tag["name"]).lstrip("#"), tag["line"]
         name = name.rpartition(":")[2] if tag["language"] == "Lua" else name
         if any(found.start_line <= line <= found.end_line for found in by_name[tag["path"]].get(name, ())):
             score.found += 1
@@ -142,7 +144,9 @@ def compare_tags(root: Path, scores: dict[str, TagScore], limit: int) -> None:
 def _index(definitions: Iterable[Definition]) -> dict[str, list[Definition]]:
     by_name: dict[str, list[Definition]] = {}
     for definition in definitions:
-        by_name.setdefault(definition.name, []).append(definition)
+        by_name.setdefault(definition.name.lstrip("#"), []).append(
+            definition
+        )  # ctags may omit the mark of private names
     return by_name
 
 
@@ -163,6 +167,9 @@ class FileRules:
         if any(mark in name for mark in UNNAMED) or line in self._quoted or name in KEYWORDS:
             return True
         if (rule := REQUIRED.get((tag["language"], kind))) and not rule(name).search(self._lines[line - 1]):
+            return True
+        is_script = tag["language"] in {"JavaScript", "TypeScript"} and kind in {"constant", "variable"}
+        if is_script and self._lines[line - 1][:1].isspace():
             return True
         return kind in LOCAL_KINDS and (line in self._local or "__anon" in tag.get("scope", ""))
 
