@@ -3,8 +3,8 @@
 BM25 needs the number of documents, the number with each term, and the mean length of each field. tantivy counts deleted
 documents in all three until it happens to merge their segment, so that an index that followed a tree would score
 differently from a new one. The two numbers can be corrected when a query is made (`keyword_statistics.py`). The mean
-length cannot, and is therefore the same in every index: each file adds filler documents that bring the mean of its own
-documents to `MEAN_LENGTHS`. They are deleted with the file, contain no word, and are never found.
+length cannot, and is therefore the same in every index: each file adds filler documents, so that the mean of its
+documents is `MEAN_LENGTHS`. They are deleted with the file, contain no word, and are never found.
 
 When tantivy merges segments with deleted documents, it takes lengths from one byte for each document and field, which
 rounds them. So all lengths are ones that the byte can represent; shorter texts are filled up.

@@ -80,6 +80,7 @@ def fit_lines(lines: Sequence[str], budget: int, count: CountTokens, note: Calla
     return [beginning, rest] if beginning else [rest]
 
 
+NUMBER_SLACK = 2  # tokens: a smaller number of omitted results can have more tokens than the number of all
 MAX_WIDTH = 300  # characters: one line of a minified file must not take the whole budget
 NARROW_WIDTHS = (120, 40)  # tried for the best result alone, if the budget has no room for a whole line
 MIN_EXCERPT = 3  # lines: a shorter excerpt of a longer text says less than its place in the list

@@ -4,18 +4,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent_brain_server.search.budget import ELLIPSIS, CountTokens, Spent, count_line, cut_line, spend
-from agent_brain_server.search.excerpting import Passage
+from agent_brain_server.search.budget import ELLIPSIS, NUMBER_SLACK, CountTokens, Spent, count_line, cut_line, spend
+from agent_brain_server.search.excerpting import MAX_COPIES, MAX_NAME, MAX_SIGNATURE, MAX_SYMBOLS, Passage
 from agent_brain_server.support.excerpts import dedent
 from agent_brain_server.support.text import pluralize, visible, visible_text
 
-MAX_SYMBOLS = 3  # in a heading: a chunk of constants may define hundreds
-MAX_NAME = 120  # characters of the names in a heading
-MAX_SIGNATURE = 160  # characters
-MAX_COPIES = 3
 INDENT = "  "
-
-NUMBER_SLACK = 2  # tokens: a smaller number of omitted results can have more tokens than the number of all
 
 LIST_HEADING = "Also found:"
 

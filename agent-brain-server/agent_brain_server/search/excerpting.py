@@ -14,6 +14,11 @@ from agent_brain_server.support.excerpts import (
     weigh_lines,
 )
 
+MAX_SYMBOLS = 3  # in a heading: a chunk of constants may define hundreds
+MAX_NAME = 120  # characters of the names in a heading
+MAX_SIGNATURE = 160  # characters
+MAX_COPIES = 3
+
 LINES_BY_RANK = (40, 16, 12, 12, 8)
 """Lines that a result gets within the default budget, by its rank: a whole definition for the best one. The others are
 listed only. docs/QUALITY.md has other choices."""

@@ -22,7 +22,7 @@ SELF_NAMES = frozenset(("self", "this", "cls", "super"))
 
 
 class NameMatch(IntEnum):
-    """How well a definition matches a name; a better match is a greater number."""
+    """Quality of the match of a definition and a name; a better match is a greater number."""
 
     PART = 1
     IGNORE_CASE = 2

@@ -4,29 +4,14 @@ The document has no nulls, no empty lists and short scores, and its texts are ex
 so that the tokens are the same wherever the document is printed.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agent_brain_server.models.query import IndexFreshness
-from agent_brain_server.search.budget import ELLIPSIS, CountTokens, count_line, spend
-from agent_brain_server.search.compact import MAX_COPIES, MAX_NAME, MAX_SIGNATURE, MAX_SYMBOLS, NUMBER_SLACK
-from agent_brain_server.search.excerpting import Passage
-from agent_brain_server.support.text import escape_hidden
-
-SCORE_DIGITS = 4
-ENVELOPE_SHARE = 0.4  # of the budget, at most, for what is not about a single result
-
-
-def to_short_json(value: object) -> str:
-    """Return JSON without spaces, with hidden characters escaped."""
-    return escape_hidden(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def shorten_score(score: float) -> float:
-    """Return a score with four significant digits."""
-    return float(f"{score:.{SCORE_DIGITS}g}")
+from agent_brain_server.search.budget import ELLIPSIS, NUMBER_SLACK, CountTokens, spend
+from agent_brain_server.search.excerpting import MAX_COPIES, MAX_NAME, MAX_SIGNATURE, MAX_SYMBOLS, Passage
+from agent_brain_server.search.short_json import choose_extras, count_envelope, shorten_score, to_short_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +89,7 @@ def render_small_json(
     """
     total = len(entries)
     extras = choose_extras(index, remark, budget, count)
-    left = budget - _count_envelope(extras, total, count) - NUMBER_SLACK
+    left = budget - count_envelope(extras, total, count) - NUMBER_SLACK
     spent = spend(entries, left, count)
     results = "".join(line for block in spent.shown for line in block).removesuffix(",")
     rest = "".join(spent.references).removesuffix(",")
@@ -116,38 +101,3 @@ def render_small_json(
         *([to_short_json(extras)[1:-1]] if extras else []),
     ]
     return f"{{{','.join(fields)}}}"
-
-
-def choose_extras(index: IndexFreshness, remark: str | None, budget: int, count: CountTokens) -> dict[str, object]:
-    """Return the note and the freshness, as much of them as a small budget allows.
-
-    Args:
-        index: Freshness of the index; left out if the index is complete, and empty if the budget is too small for it.
-        remark: A note about the answer.
-        budget: Tokens of the whole document.
-        count: Counts the tokens of a text.
-    """
-    missing = _describe_missing(index)
-    note: dict[str, object] = {"note": remark} if remark else {}
-    freshness: dict[str, object] = {"index": missing} if missing else {}
-    for extras in (note | freshness, freshness):
-        if _count_envelope(extras, 0, count) <= budget * ENVELOPE_SHARE:
-            return extras
-    return {"index": {}} if missing else {}
-
-
-def _count_envelope(extras: dict[str, object], total: int, count: CountTokens) -> int:
-    envelope = {"results": [], "rest": [], "omitted": total, "total_results": total, **extras}
-    return count_line(to_short_json(envelope), count)
-
-
-def _describe_missing(index: IndexFreshness) -> dict[str, object]:
-    """Return the values that say that the index is incomplete; none if it is complete."""
-    if index.last_indexed_at is None:
-        return {"files_pending": index.files_pending}
-    values = index.model_dump(exclude_defaults=True)
-    complete = {"files_pending": 0, "vector_coverage": 1.0, "watch": "on"}
-    lacking = {name: value for name, value in values.items() if complete.get(name) != value}
-    if "vector_coverage" in lacking:
-        lacking["vector_coverage"] = shorten_score(index.vector_coverage)
-    return lacking if len(lacking) > 1 else {}  # the time alone says nothing

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from agent_brain_server.models.query import IndexFreshness
 from agent_brain_server.models.structure import StructureAnswer, StructureLine
 from agent_brain_server.search.budget import ELLIPSIS, CountTokens, count_line, fit_lines
-from agent_brain_server.search.small_json import choose_extras, to_short_json
+from agent_brain_server.search.short_json import choose_extras, to_short_json
 from agent_brain_server.support.text import visible
 
 INDENT = "  "

@@ -19,8 +19,8 @@ from agent_brain_server.models.symbols import (
     SymbolsAnswer,
 )
 from agent_brain_server.search.budget import CountTokens, count_line
+from agent_brain_server.search.short_json import choose_extras, to_short_json
 from agent_brain_server.search.shown_paths import make_path_writer
-from agent_brain_server.search.small_json import choose_extras, to_short_json
 from agent_brain_server.search.symbol_text import number_rows, render_answer
 
 RELATED_LISTS = ("callers", "callees", "tests", "documents", "members")
@@ -37,13 +37,23 @@ def write_symbol_answer(request: SymbolRequest, answer: SymbolAnswer, root: Path
         count: Counts the tokens of a text; not called for JSON without a budget.
     """
     if request.format == "compact":
-        return _write_compact(request, answer, root, count).model_dump_json()
+        return write_compact_symbols(request, answer, root, count).model_dump_json()
     if request.max_tokens is None:
         return answer.model_dump_json()
     return fit_json(answer, request.max_tokens, getattr(request, "offset", 0), count)
 
 
-def _write_compact(request: SymbolRequest, answer: SymbolAnswer, root: Path, count: CountTokens) -> CompactSymbols:
+def write_compact_symbols(
+    request: SymbolRequest, answer: SymbolAnswer, root: Path, count: CountTokens
+) -> CompactSymbols:
+    """Return an answer as text, within the budget of the request or a default.
+
+    Args:
+        request: Its budget, and how it wants the text.
+        answer: The answer.
+        root: Canonical root of the project.
+        count: Counts the tokens of a text.
+    """
     # lines of a file were asked for: their number is limited anyway
     budget = request.max_tokens or (MAX_BUDGET if isinstance(answer, FileLines) else DEFAULT_BUDGET)
     by_file = isinstance(request, ReferencesRequest) and request.by_file
