@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "outline": ("outline:outline", "Show what a file or a directory defines."),
     "related": ("related:related", "Show what belongs to the code at a line."),
     "read": ("read:read", "Print lines of a file."),
+    "mcp": ("mcp:mcp", "Serve an agent over the Model Context Protocol."),
     "logs": ("logs:logs", "Show what the server has logged."),
     "config": ("config_cmd:config", "Show every setting and where its value comes from."),
     "trust": ("trust:trust", "Allow the project's own config.json to change every setting."),

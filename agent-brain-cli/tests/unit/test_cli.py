@@ -14,8 +14,9 @@ from agent_brain_server.errors import DeadlineError, NotRunningError, StateDirEr
 def test_command_help_lists_shared_options(name: str):
     result = CliRunner().invoke(group, [name, "--help"])
     assert result.exit_code == 0
-    for option in ("--project-root", "--state-dir", "--json"):
+    for option in ("--project-root", "--state-dir"):
         assert option in result.output
+    assert ("--json" in result.output) == (name != "mcp")
     assert COMMANDS[name][1] in result.output
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
+from starlette.routing import Route
 
 from agent_brain_server import __version__
 from agent_brain_server.api.access import AccessPolicy
 from agent_brain_server.api.deps import AppState, Projects, set_state
 from agent_brain_server.api.errors import PROBLEM_JSON, install_error_handlers
+from agent_brain_server.api.mcp_endpoint import McpEndpoint
 from agent_brain_server.api.middleware import AccessMiddleware, MetricsMiddleware
 from agent_brain_server.api.routers import docs, health, index, projects, query, symbols
 from agent_brain_server.models.index import Problem
@@ -38,13 +40,14 @@ def create_app(state: AppState, open_projects: Callable[[], Projects]) -> FastAP
         open_projects: Opens the stores; called when the application starts.
     """
     context = state.context
+    mcp = McpEndpoint(state)
     app = FastAPI(
         title="Agent Brain",
         version=__version__,
         description=DESCRIPTION,
         docs_url=None,  # FastAPI's page loads scripts from another site, which could read the index
         redoc_url=None,
-        lifespan=_make_lifespan(state, open_projects),
+        lifespan=_make_lifespan(state, open_projects, mcp),
         telemetry=NO_TELEMETRY,
         responses={"default": {"model": Problem, "description": "The error, and what to do next."}},
     )
@@ -56,6 +59,7 @@ def create_app(state: AppState, open_projects: Callable[[], Projects]) -> FastAP
     install_error_handlers(app)
     for part in (query, symbols, health, index, projects, docs):  # routes are tried in this order
         app.include_router(part.router)
+    app.router.routes.append(Route("/mcp", mcp))
     return app
 
 
@@ -74,7 +78,7 @@ def describe_api(app: FastAPI) -> dict[str, Any]:
 
 
 def _make_lifespan(
-    state: AppState, open_projects: Callable[[], Projects]
+    state: AppState, open_projects: Callable[[], Projects], mcp: McpEndpoint
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -88,6 +92,7 @@ def _make_lifespan(
         try:
             yield
         finally:
+            await mcp.close()
             state.guard.close()
             await run_in_threadpool(state.projects.close)
 

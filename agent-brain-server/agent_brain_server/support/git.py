@@ -247,6 +247,22 @@ def is_ignored(top: Path, path: Path) -> bool | None:
     return answer.code == IS_IGNORED
 
 
+def read_commit(directory: Path) -> str | None:
+    """Return the commit that is checked out in the work tree around a directory; `None` if there is none.
+
+    Args:
+        directory: Canonical.
+    """
+    top = find_own_work_tree(directory)
+    if top is None:
+        return None
+    try:
+        answer = run_git(top, THIS_WORK_TREE, "rev-parse", "--verify", "--quiet", "HEAD")
+    except GitMissingError:
+        return None
+    return answer.output.decode("ascii", "replace").strip() or None if answer is not None and not answer.code else None
+
+
 def read_version() -> str:
     """Return the version that git reports.
 

@@ -1,0 +1,1 @@
+"""The services of a project as tools of the Model Context Protocol."""
