@@ -11,6 +11,7 @@ line. Headers of the HTTP transport: the version from the handshake, or in 2026-
 import contextlib
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -166,7 +167,7 @@ class Relay:
             self._cancelled.add(identity)
             with contextlib.suppress(OSError):
                 if connection.sock is not None:
-                    connection.sock.close()
+                    connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads; `close` would not
 
     def _start(self, work: Callable[[], None]) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -185,7 +186,8 @@ class Relay:
                     reason = str(error) or type(error).__name__
                     self._write_error(message["id"], INTERNAL_ERROR, f"The server did not answer: {reason}.")
             else:
-                self._write(answer)
+                if message["id"] not in self._cancelled:
+                    self._write(answer)
             finally:
                 self._cancelled.discard(message["id"])
 
