@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-StructuralKind = Literal["callers", "uses", "imports", "subclasses", "tests", "outline", "definition"]
+StructuralKind = Literal["callers", "uses", "imports", "subclasses", "tests", "outline", "definition", "values"]
 
 
 class StructureLine(BaseModel):

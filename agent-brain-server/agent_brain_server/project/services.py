@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 MAX_UNWATCHED_SHOWN = 20
 
+MAX_WORD_HITS = 60
+"""Chunks with a word whose files are searched for a parameter of this name."""
+
 
 @dataclass(frozen=True, slots=True)
 class SharedServices:
@@ -165,7 +168,7 @@ class ProjectServices:
                 changes=watcher or Unwatched(),
                 count_unread=indexing.count_unread,
                 count_tokens=shared.tokens.count,
-                structure=StructuralAnswers(documents, lookup, files.read_rows),
+                structure=StructuralAnswers(documents, lookup, files.read_rows, partial(find_paths, documents, bm25)),
             )
             start_services(indexing, watcher, closers, is_behind=is_behind)
             return cls(
@@ -328,6 +331,13 @@ def make_readers(
     """Return what reads the indexed files, and what finds the definitions and uses of a name."""
     files = FileReader(documents, project_root, max_bytes=settings.max_file_bytes, index_secrets=settings.index_secrets)
     return files, SymbolLookup(documents.symbols, project_root, lambda path: is_test(path, ""))
+
+
+def find_paths(documents: DocumentStore, bm25: BM25IndexManager, word: str) -> list[str]:
+    """Return the files with the best chunks for a word, best first."""
+    keys = [hit.key for hit in bm25.search(word, MAX_WORD_HITS)]
+    found = documents.metadata_by_keys(keys)
+    return list(dict.fromkeys(found[key].path for key in keys if key in found))
 
 
 def make_symbols(

@@ -1,4 +1,4 @@
-"""Recognize questions about the structure of code: who calls X, subclasses of X, tests of X, outline of F.
+"""Recognize questions about the structure of code: who calls X, tests of X, default of X, outline of F.
 
 Only the form is recognized here; a caller has to check that X is defined, because "who calls back" has the same form.
 """
@@ -13,7 +13,8 @@ MAX_QUESTION_LENGTH = 300  # characters; longer texts describe something, and on
 
 FORMS = (
     "who calls X", "callers of X", "what uses X", "where is X used", "who imports X", "subclasses of X",
-    "what implements X", "tests of X", "where is X defined", "outline of F",
+    "what implements X", "tests of X", "where is X defined", "default of X", "where is X set",
+    "outline of F",
 )  # fmt: skip
 """Forms of questions, for messages."""
 
@@ -22,7 +23,17 @@ NOUN = r"(?:function|method|class|interface|trait|protocol|struct|type|enum|modu
 TARGET = rf"(?:the\s+|an?\s+)?(?:{NOUN}\s+)?[`'\"]?(?P<target>[^\s`'\",?]+)[`'\"]?(?:\s+{NOUN})?"
 WHO = rf"(?:who|what|(?:which|what)\s+(?:\w+\s+)?(?:{NOUN}s|{NOUN}es|classes|code|files|places|types))"
 
+IS = r"(?:'s|\s+is|\s+are)"
+BY_DEFAULT = r"(?:\s+by\s+default)?"
+
 PATTERNS: tuple[tuple[StructuralKind, str], ...] = (
+    ("values", rf"(?:what{IS}\s+)?{OPENING}(?:default|initial)(?:\s+(?:value|setting))?\s+(?:of|for)\s+{TARGET}"),
+    ("values", rf"(?:what{IS}\s+)?{OPENING}value\s+of\s+{TARGET}{BY_DEFAULT}"),
+    ("values", rf"what{IS}\s+{TARGET}\s+(?:(?:set|initiali[sz]ed|equal)\s+to{BY_DEFAULT}|by\s+default)"),
+    ("values", rf"what{IS}\s+{TARGET}'s\s+(?:default|initial)?\s*(?:value)?"),
+    ("values", rf"what\s+does\s+{TARGET}\s+default\s+to"),
+    ("values", rf"where\s+(?:is|are)\s+{TARGET}\s+(?:set|initiali[sz]ed|configured|assigned){BY_DEFAULT}"),
+    ("values", rf"(?:which|what)\s+value\s+(?:has|does)\s+{TARGET}(?:\s+have)?{BY_DEFAULT}"),
     ("callers", rf"{WHO}\s+(?:all\s+)?calls?\s+{TARGET}"),
     ("callers", rf"{OPENING}(?:callers?|call\s*sites?|calls|invocations)\s+(?:of|to)\s+{TARGET}"),
     ("callers", rf"where\s+(?:is|are|do\s+we|does\s+it)\s+{TARGET}\s+(?:called|invoked)(?:\s+from)?"),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent_brain_server.errors import InvalidRequestError
 from agent_brain_server.models.structure import StructuralKind, StructureAnswer, StructureLine
@@ -10,7 +10,8 @@ from agent_brain_server.models.symbols import FileSites
 from agent_brain_server.search.structural import FORMS, StructuralQuestion, parse_structural
 from agent_brain_server.search.symbol_names import SymbolName
 from agent_brain_server.services.symbol_lookup import Lookup, SymbolFilter, SymbolLookup
-from agent_brain_server.services.symbol_models import ReadRows, make_sites, shorten
+from agent_brain_server.services.symbol_models import ReadRows, make_line, make_sites, shorten
+from agent_brain_server.services.value_answers import CONTAINERS, FindPaths, ValueAnswers
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.support.text import count_hidden, pluralize
 from agent_brain_server.support.tokens import split_identifier
@@ -27,6 +28,8 @@ MAX_METHODS = 20  # of an interface that are compared
 GO_INTERFACE = re.compile(r"^type \w+(\[.*\])? interface\b")
 
 MAX_TESTS = 300
+MAX_NAMED = 2_000  # definitions whose name contains another one, among which tests are looked for
+TEST_NAME = re.compile(r"[Tt]est(?:[_A-Z\d]|$)")
 MIN_TEST_NAME = 4
 """Characters of a name that tests are found by; shorter ones are parts of too many words."""
 
@@ -73,12 +76,16 @@ class StructuralAnswers:
         documents: Holds the files and the syntax facts.
         lookup: Finds definitions and uses.
         read_rows: Reads an indexed file.
+        find_paths: Finds the files that contain a word.
     """
 
-    def __init__(self, documents: DocumentStore, lookup: SymbolLookup, read_rows: ReadRows) -> None:
+    def __init__(
+        self, documents: DocumentStore, lookup: SymbolLookup, read_rows: ReadRows, find_paths: FindPaths
+    ) -> None:
         self._documents = documents
         self._lookup = lookup
         self._read_rows = read_rows
+        self._values = ValueAnswers(documents, lookup, read_rows, find_paths)
         self._answers: dict[StructuralKind, Callable[[SymbolName, StructuralKind, tuple[str, ...]], _Found | None]] = {
             "callers": self._find_uses,
             "imports": self._find_uses,
@@ -116,6 +123,8 @@ class StructuralAnswers:
     def _answer(self, question: StructuralQuestion, paths: tuple[str, ...]) -> _Found | None:
         if question.kind == "outline":
             return self._outline(question)
+        if question.kind == "values":
+            return self._find_values(question, paths)
         name = question.name
         if name is None or not self._is_defined(question):
             return None
@@ -153,6 +162,13 @@ class StructuralAnswers:
         found = self._lookup.find(name, SymbolFilter(paths=paths), limit=MAX_LINES)
         lines = [make_line(each) for each in found.definitions]
         return _Found(lines, found.total, f"{_count(found.total, 'definition')} of {name.qualified}")
+
+    def _find_values(self, question: StructuralQuestion, paths: tuple[str, ...]) -> _Found | None:
+        name = question.name
+        lines = [] if name is None else self._values.find(name, paths)
+        if name is None or not lines:
+            return None
+        return _Found(lines, len(lines), f"{_count(len(lines), 'place')} where {name.qualified} may get its value")
 
     def _find_subclasses(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
         found = [*self._walk_subclasses(name, paths), *self._list_implementers(name, paths)]
@@ -213,31 +229,38 @@ class StructuralAnswers:
         return lines
 
     def _find_tests(self, name: SymbolName, kind: StructuralKind, paths: tuple[str, ...]) -> _Found:
-        """Find the definitions of test files that use a name, and those whose own name contains it."""
-        tests: dict[tuple[str, int], tuple[StoredDefinition, int]] = {}
-        for file in self._lookup.find_uses(name, (), paths, limit=MAX_TESTS, only="test").files:
+        """Find the tests whose own name contains a name, then those that use it, then files that use it elsewhere."""
+        tests = {(each.path, each.definition.name_line): each for each in self._list_tests_by_name(name, paths)}
+        lines = [
+            make_line(tests[place])
+            for place in sorted(tests, key=lambda place: (not _is_named_test(tests[place]), place))
+        ]
+        users: dict[tuple[str, int], StoredDefinition] = {}
+        others: list[StructureLine] = []
+        uses = self._lookup.find_uses(name, (), paths, limit=MAX_TESTS, only="test").files
+        for file in uses:
             for site in file.sites:
                 if site.enclosing is not None and site.kind != "import":
                     each = StoredDefinition(file.path, file.language, file.source_type, site.enclosing)
-                    place = (file.path, site.enclosing.name_line)
-                    tests[place] = (each, tests.get(place, (each, 0))[1] + 1)
-        for each in self._list_tests_by_name(name, paths):
-            place = (each.path, each.definition.name_line)
-            tests[place] = (each, tests.get(place, (each, 0))[1] + MAX_TESTS)
-        ranked = sorted(tests.items(), key=lambda item: (-(item[1][1] // MAX_TESTS), item[0]))
-        lines = [make_line(each) for _, (each, _) in ranked]
+                    users.setdefault((file.path, site.enclosing.name_line), each)
+            outside = [site for site in file.sites if site.enclosing is None and site.kind != "import"]
+            rest = make_sites([replace(file, sites=tuple(outside[:1]))], name.name, self._read_rows) if outside else []
+            others += _list_sites(rest)
+        lines += [make_line(each) for _, each in sorted(users.items()) if not _is_within(each, tests.values())]
+        lines += others
         files = len({line.source for line in lines})
         where = f" in {pluralize(files, 'file')}" if files else ""
         return _Found(lines, len(lines), f"{_count(len(lines), 'test')} of {name.qualified}{where}")
 
     def _list_tests_by_name(self, name: SymbolName, paths: tuple[str, ...]) -> Iterable[StoredDefinition]:
+        """Return the tests whose name contains the words of a name; tests beside the code by their own name alone."""
         words = split_identifier(name.name)
-        only = SymbolFilter(paths=paths, source_types=("test",))
         if sum(map(len, words)) < MIN_TEST_NAME:
             return []
         spellings = dict.fromkeys(("_".join(words), "".join(words)))
-        found = (self._lookup.find_part(spelling, only, limit=MAX_TESTS) for spelling in spellings)
-        return [each for page in found for each in page]
+        found = (self._lookup.find_part(spelling, SymbolFilter(paths=paths), limit=MAX_NAMED) for spelling in spellings)
+        named = (each for page in found for each in page)
+        return [each for each in named if each.source_type == "test" or _is_named_test(each)][:MAX_TESTS]
 
     def _outline(self, question: StructuralQuestion) -> _Found | None:
         """Return the outline of the file with a path, or of the class with a name."""
@@ -285,22 +308,6 @@ def _find_directory(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def make_line(found: StoredDefinition, depth: int = 0) -> StructureLine:
-    """Return the line of a definition."""
-    definition = found.definition
-    outer = definition.qualified_name.removesuffix(definition.name).removesuffix(".")
-    text = shorten(definition.signature)
-    return StructureLine(
-        source=found.path,
-        line=definition.start_line,
-        end_line=definition.end_line,
-        text=text,
-        enclosing=outer or None,
-        depth=depth,
-        hidden_characters=count_hidden(text) + count_hidden(outer) + count_hidden(found.path),
-    )
-
-
 def _make_outline_line(path: str, definitions: Sequence[Definition], each: Definition) -> StructureLine:
     depth, outer = 0, each
     while outer.parent is not None:
@@ -328,6 +335,19 @@ def _list_sites(files: Iterable[FileSites]) -> Iterator[StructureLine]:
                 enclosing=site.enclosing,
                 hidden_characters=site.hidden_characters,
             )
+
+
+def _is_named_test(found: StoredDefinition) -> bool:
+    return TEST_NAME.match(found.definition.name) is not None
+
+
+def _is_within(found: StoredDefinition, tests: Iterable[StoredDefinition]) -> bool:
+    """Return whether a definition is one of the tests, or a variable in one."""
+    own = found.definition
+    inside = [each.definition for each in tests if each.path == found.path and each.definition.end_line >= own.end_line]
+    if CONTAINERS.fullmatch(own.kind):
+        return any(each.name_line == own.name_line for each in inside)
+    return any(each.start_line <= own.name_line for each in inside)
 
 
 def _count(number: int, noun: str) -> str:

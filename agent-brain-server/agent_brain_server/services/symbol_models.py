@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from agent_brain_server.models.structure import StructureLine
 from agent_brain_server.models.symbols import (
     MAX_LINE_LENGTH,
     FileSites,
@@ -33,6 +34,22 @@ def make_symbol(found: StoredDefinition) -> Symbol:
         language=found.language,
         source_type=found.source_type,
         hidden_characters=_count_all((found.path, definition.qualified_name, signature, definition.documentation)),
+    )
+
+
+def make_line(found: StoredDefinition, depth: int = 0) -> StructureLine:
+    """Return the line of a definition."""
+    definition = found.definition
+    outer = definition.qualified_name.removesuffix(definition.name).removesuffix(".")
+    text = shorten(definition.signature)
+    return StructureLine(
+        source=found.path,
+        line=definition.start_line,
+        end_line=definition.end_line,
+        text=text,
+        enclosing=outer or None,
+        depth=depth,
+        hidden_characters=count_hidden(text) + count_hidden(outer) + count_hidden(found.path),
     )
 
 

@@ -55,6 +55,39 @@ type Half struct{}
 
 func (r Half) Write(text string) error { return nil }
 """
+FILES["src/options.py"] = """LIMIT = 400
+TABLE = {
+    "first": 1,
+}
+
+
+class Reader:
+    capacity: int = 30
+    unset: int
+
+    def __init__(self, meta, block_size=64, unset=None):
+        self.capacity = capacity_of(meta)
+        self.unset = max(
+            unset or 0,
+            5 * 60,
+        )
+        self.mode = "fast"
+"""
+FILES["tests/test_options.py"] = """from options import LIMIT, Reader
+
+reader = Reader({}, block_size=2)
+
+
+def test_limit_of_reader():
+    reader.capacity = 3
+"""
+FILES["src/inline.rs"] = """pub fn byte_fallback() {}
+
+mod tests {
+    #[test]
+    fn test_bpe_byte_fallback() {}
+}
+"""
 JOB_LIMIT_S = 600.0
 
 
@@ -114,6 +147,49 @@ def test_tests_use_the_name_or_contain_it(services: ProjectServices) -> None:
     assert lines(answer) == [("tests/test_shapes.py", 4, 0), ("tests/test_shapes.py", 8, 0)]
 
 
+def test_tests_beside_code_are_found_by_name(services: ProjectServices) -> None:
+    assert lines(ask(services, "tests of byte_fallback")) == [("src/inline.rs", 4, 0)]
+
+
+def test_uses_outside_of_tests_come_last(services: ProjectServices) -> None:
+    assert lines(ask(services, "tests of Reader")) == [("tests/test_options.py", 6, 0), ("tests/test_options.py", 3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("what is LIMIT set to?", ["src/options.py:1 LIMIT = 400"]),
+        ("default value of TABLE", ['src/options.py:2 TABLE = { "first": 1, }']),
+        (
+            "where is capacity initialized",
+            ["src/options.py:8 capacity: int = 30", "src/options.py:12 self.capacity = capacity_of(meta)"],
+        ),
+        (
+            "what is the default of unset",
+            [
+                "src/options.py:13 self.unset = max( unset or 0, 5 * 60, )",
+                "src/options.py:11 def __init__(self, meta, block_size=64, unset=None)",
+                "src/options.py:9 unset: int",
+            ],
+        ),
+        ("default of block_size", ["src/options.py:11 def __init__(self, meta, block_size=64, unset=None)"]),
+        (
+            "default of Reader",
+            [
+                "src/options.py:7 class Reader",
+                "src/options.py:8 capacity: int = 30",
+                "src/options.py:11 def __init__(self, meta, block_size=64, unset=None):",
+                'src/options.py:17 self.mode = "fast"',
+            ],
+        ),
+    ],
+)
+def test_values_come_from_the_structure(services: ProjectServices, query: str, expected: list[str]) -> None:
+    answer = ask(services, query)
+    assert answer.structure is not None
+    assert [f"{line.source}:{line.line} {line.text}" for line in answer.structure.lines] == expected
+
+
 def test_outline_of_file_suffix_and_class(services: ProjectServices) -> None:
     assert [line[1] for line in lines(ask(services, "outline of shapes.py"))] == [4, 5, 9, 13, 14, 18]
     assert [line[1:] for line in lines(ask(services, "outline of Square"))] == [(13, 0), (14, 1)]
@@ -122,7 +198,13 @@ def test_outline_of_file_suffix_and_class(services: ProjectServices) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["who calls nothing_of_this_name", "tests of equality", "outline of missing.py", "where is the area measured"],
+    [
+        "who calls nothing_of_this_name",
+        "tests of equality",
+        "outline of missing.py",
+        "where is the area measured",
+        "default of missing_name",
+    ],
 )
 def test_other_questions_are_searched(services: ProjectServices, query: str) -> None:
     answer = ask(services, query)

@@ -1,0 +1,224 @@
+"""Find where a name gets its value: constants, fields, assignments, defaults of parameters, values in a definition."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from agent_brain_server.models.structure import StructureLine
+from agent_brain_server.search.symbol_names import SymbolName
+from agent_brain_server.services.symbol_lookup import SymbolFilter, SymbolLookup
+from agent_brain_server.services.symbol_models import ReadRows, make_line, shorten, shorten_around
+from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.support.globs import compile_selection
+from agent_brain_server.support.text import count_hidden
+from agent_brain_server.types import Definition, StoredDefinition
+
+MAX_DEFINITIONS = 50  # of a name that are compared
+MAX_USES = 400  # among which assignments are looked for
+MAX_FILES = 100  # that are read for assignments
+MAX_SIGNATURES = 20_000  # that are searched for a parameter
+MAX_PARAMETERS = 10
+MAX_SIGNATURE = 120  # characters; of longer ones, only the parameter is shown
+MAX_PARAMETER = 60
+MAX_BODY_ROWS = 200  # of a function or class that are searched for values
+MAX_BODY_VALUES = 12
+MAX_VALUE_ROWS = 6
+"""Lines of a value that spans several."""
+MAX_ROW = 500
+"""Characters of a line that are compared; longer lines are minified."""
+
+CONTAINERS = re.compile(
+    r"class|struct|interface|trait|impl|object|protocol|record|module|def|fn|fun|func|function|method|constructor|init|"
+    r"test|enum|type|union|namespace|mod|extension|actor|instance|data|newtype|concept|delegate|local"
+)
+"""Kinds of definitions that are no value themselves, but may contain some."""
+
+EQUALS = r"(?::=|\?\?=|\|\|=|=(?![=>~]))"
+TYPE = r"(?:[?!]?\s*:(?:[^=,:\[(<{]|::|\[[^=]{0,100}\]|<[^=]{0,100}>){1,100})?"
+LITERAL = (
+    r"(?:[-+]?\.?\d|[frbu]?['\"`]|\[|\{|(?i:true|false|null|nil|none|undefined|nan|infinity)\b|[A-Z][A-Z0-9_]{2,}\b)"
+)
+BODY_VALUE = re.compile(rf"\w[\w.]*\s*(?:{EQUALS}|\?\?|:)\s*{LITERAL}")
+COMMENT = re.compile(r"\s*(?://|#|\*|/\*|--|\"\"\"|''')")
+CONTINUED = re.compile(r"(?:[=(\[{,?:+*|&]|\?\?|\bor|\band)\s*$")
+IDENTIFIER = re.compile(r"_|[a-z][A-Z]|\d")
+
+FindPaths = Callable[[str], Sequence[str]]
+"""Returns files that contain a word, the most relevant first."""
+
+
+class ValueAnswers:
+    """Finds the values of names in one project.
+
+    Args:
+        documents: Holds the syntax facts.
+        lookup: Finds definitions and uses.
+        read_rows: Reads an indexed file.
+        find_paths: Finds the files whose signatures are searched for a parameter.
+    """
+
+    def __init__(
+        self, documents: DocumentStore, lookup: SymbolLookup, read_rows: ReadRows, find_paths: FindPaths
+    ) -> None:
+        self._documents = documents
+        self._lookup = lookup
+        self._read_rows = read_rows
+        self._find_paths = find_paths
+
+    def find(self, name: SymbolName, paths: Sequence[str]) -> list[StructureLine]:
+        """Return the places where a name gets a value, the most direct first.
+
+        Args:
+            name: Of a constant, field, variable, parameter, function or class.
+            paths: Globs; empty for all files.
+        """
+        is_defined = self._documents.symbols.has_name(name.name)
+        if not is_defined and not IDENTIFIER.search(name.name):
+            return []
+        found: list[tuple[int, StructureLine]] = []
+        if is_defined:
+            found += self._list_definitions(name, tuple(paths))
+        found += self._list_assignments(name, paths)
+        found += ((2, _make_parameter(each, name.name)) for each in self._list_parameters(name, paths))
+        known: set[tuple[str, int]] = set()
+        lines = []
+        for _, line in sorted(found, key=lambda each: each[0]):
+            if (line.source, line.line) not in known:
+                known.add((line.source, line.line))
+                lines.append(line)
+        return lines
+
+    def _list_definitions(self, name: SymbolName, paths: tuple[str, ...]) -> Iterator[tuple[int, StructureLine]]:
+        found = self._lookup.find(name, SymbolFilter(paths=paths), limit=MAX_DEFINITIONS)
+        if found.match == "part":
+            return
+        for each in found.definitions:
+            after_code = 5 if each.source_type == "test" else 0
+            line = self._complete(each)
+            if _is_container(each.definition):
+                yield 4 + after_code, line
+                for row in self._list_body_values(each):
+                    yield 4 + after_code, row
+            else:
+                yield (0 if _has_value(line.text, each.definition.name) else 5) + after_code, line
+
+    def _complete(self, found: StoredDefinition) -> StructureLine:
+        """Return the line of a definition, with its value if the signature does not have it."""
+        line, definition = make_line(found), found.definition
+        if _is_container(definition):
+            return line
+        line = line.model_copy(update={"line": definition.name_line})
+        if definition.end_line == definition.name_line or _has_value(definition.signature, definition.name):
+            return line
+        rows = self._read_rows(found.path) or ()
+        text = shorten(
+            _join(rows, definition.name_line, min(definition.end_line, definition.name_line + MAX_VALUE_ROWS))
+        )
+        if definition.name not in text:
+            return line
+        return line.model_copy(update={"text": text, "hidden_characters": line.hidden_characters + count_hidden(text)})
+
+    def _list_body_values(self, found: StoredDefinition) -> Iterator[StructureLine]:
+        """Yield the lines of a function or class that give something a literal value."""
+        definition = found.definition
+        rows = self._read_rows(found.path) or ()
+        count = 0
+        last = min(definition.end_line, definition.name_line + MAX_BODY_ROWS)
+        for number in range(definition.name_line + 1, min(last, len(rows)) + 1):
+            row = rows[number - 1][:MAX_ROW]
+            if BODY_VALUE.search(row) and not COMMENT.match(row):
+                yield _make_row(found.path, number, number, row, definition)
+                count += 1
+                if count == MAX_BODY_VALUES:
+                    return
+
+    def _list_assignments(self, name: SymbolName, paths: Sequence[str]) -> Iterator[tuple[int, StructureLine]]:
+        """Yield the uses in code that assign a value, those with a literal first."""
+        spelled = re.escape(name.name)
+        assigns = re.compile(rf"(?<![\w$]){spelled}(?:\[[^\]]*\])?{TYPE}\s*{EQUALS}\s*(?P<value>.*)")
+        starts = re.compile(rf"\s*(?:if\b.*?\)\s*)?(?:[\w.$:>*&\[\]'\"-]*[.>:$@*&\s])?{spelled}\b")
+        sets_key = re.compile(rf"(?:^|[\s{{(,]){spelled}\s*:(?!:)\s*(?P<value>\S.*)")
+        for file in self._lookup.find_uses(name, (), paths, limit=MAX_USES, only="code").files[:MAX_FILES]:
+            rows = self._read_rows(file.path) or ()
+            for site in file.sites:
+                row = rows[site.line - 1][:MAX_ROW] if site.line <= len(rows) else ""
+                match = assigns.search(row) or sets_key.search(row)
+                if match is None or COMMENT.match(row):
+                    continue
+                last = _find_end(rows, site.line)
+                text = shorten_around(_join(rows, site.line, last), name.name)
+                is_literal = re.search(LITERAL, match["value"]) or last > site.line
+                rank = (1 if is_literal else 3) if starts.match(row) else 6
+                yield rank, _make_row(file.path, site.line, last, text, site.enclosing)
+
+    def _list_parameters(self, name: SymbolName, paths: Sequence[str]) -> Iterable[StoredDefinition]:
+        """Return the functions that have a parameter of this name with a default."""
+        has_default = re.compile(rf"[(,{{\s*]{re.escape(name.name)}{TYPE}\s*=(?![=>])")
+        globs = compile_selection(paths, "path")
+        found: list[StoredDefinition] = []
+        compared = 0
+        for path in self._find_paths(name.name):
+            file = self._documents.symbols.definitions_of(path)
+            if file is None or file.source_type == "test" or (globs is not None and not globs.match_file(path)):
+                continue
+            compared += len(file.definitions)
+            found += (
+                StoredDefinition(file.path, file.language, file.source_type, each)
+                for each in file.definitions
+                if _is_container(each) and name.name in each.signature and has_default.search(each.signature)
+            )
+            if len(found) >= MAX_PARAMETERS or compared > MAX_SIGNATURES:
+                break
+        return found[:MAX_PARAMETERS]
+
+
+def _make_parameter(found: StoredDefinition, name: str) -> StructureLine:
+    """Return the line of a function, with the part of a long signature around a parameter."""
+    line = make_line(found)
+    head, mark, rest = line.text.partition("(")
+    match = re.search(rf"(?<![\w.]){re.escape(name)}\b", rest)
+    if len(line.text) <= MAX_SIGNATURE or match is None:
+        return line
+    part = rest[match.start() :][:MAX_PARAMETER]
+    start, end = "…" if match.start() else "", "…" if len(rest) > match.start() + MAX_PARAMETER else ""
+    return line.model_copy(update={"text": f"{head}{mark}{start}{part}{end}"})
+
+
+def _is_container(definition: Definition) -> bool:
+    return CONTAINERS.fullmatch(definition.kind) is not None
+
+
+def _has_value(text: str, name: str) -> bool:
+    """Return whether a line gives a name a value, not only a type."""
+    spelled = re.escape(name)
+    if re.search(rf"(?<![\w$]){spelled}(?:\[[^\]]*\])*{TYPE}\s*{EQUALS}", text) or re.match(r"#\s*define\b", text):
+        return True
+    key = re.search(rf"(?<![\w$])['\"]?{spelled}['\"]?\s*(?::|=>|\{{)\s*(.*)", text)
+    return bool(key and re.match(LITERAL, key[1]))
+
+
+def _find_end(rows: Sequence[str], line: int) -> int:
+    """Return the last line of a value that begins in a line."""
+    depth = 0
+    for number in range(line, min(len(rows), line + MAX_VALUE_ROWS - 1) + 1):
+        row = rows[number - 1][:MAX_ROW]
+        depth += sum(map(row.count, "([{")) - sum(map(row.count, ")]}"))
+        if depth <= 0 and not CONTINUED.search(row.rstrip(",")):
+            return number
+    return line
+
+
+def _join(rows: Sequence[str], first: int, last: int) -> str:
+    return " ".join(" ".join(row[:MAX_ROW].split()) for row in rows[first - 1 : last])
+
+
+def _make_row(path: str, first: int, last: int, text: str, enclosing: Definition | None) -> StructureLine:
+    outer = None if enclosing is None else enclosing.qualified_name
+    shown = shorten(text.strip())
+    return StructureLine(
+        source=path,
+        line=first,
+        end_line=last,
+        text=shown,
+        enclosing=outer,
+        hidden_characters=count_hidden(shown) + count_hidden(outer or "") + count_hidden(path),
+    )
