@@ -81,23 +81,41 @@ def make_documents(path: str, chunks: Sequence[StoredChunk]) -> Iterator[tantivy
         chunks: All its chunks.
     """
     totals = dict.fromkeys(MEAN_LENGTHS, 0)
+    path_text = index_text(str(PurePosixPath(path).with_suffix("")))
     for stored in chunks:
         document = _describe(stored)
-        for field, text in _texts_of(stored.chunk).items():
-            tokens = text.split(maxsplit=MAX_TOKENS[field])[: MAX_TOKENS[field]]
-            length = round_up(len(tokens))
-            document.add_text(field, " ".join([*tokens, *itertools.repeat(FILLER_TOKEN, length - len(tokens))]))
+        for field, text in _texts_of(stored.chunk, path_text).items():
+            filled, length = _fill(text, MAX_TOKENS[field])
+            document.add_text(field, filled)
             totals[field] += length
         yield document
     if not chunks:
         return
+    made: dict[tuple[int, ...], tantivy.Document] = {}  # most fillers of a file are equal; the writer copies them
     for lengths in plan_fillers(len(chunks), totals):
-        document = tantivy.Document()
-        document.add_text("path_raw", path)
-        document.add_text(ROLE, FILLER_ROLE)
-        for field, length in lengths.items():
+        key = tuple(lengths.values())
+        if key not in made:
+            made[key] = _make_filler(path, lengths)
+        yield made[key]
+
+
+def _fill(text: str, limit: int) -> tuple[str, int]:
+    """Return at most `limit` tokens, filled up to a representable length, and that length."""
+    count = text.count(" ") + 1 if text else 0
+    if count > limit:
+        text, count = " ".join(text.split(maxsplit=limit)[:limit]), limit
+    length = round_up(count)
+    return text + f" {FILLER_TOKEN}" * (length - count), length
+
+
+def _make_filler(path: str, lengths: Mapping[str, int]) -> tantivy.Document:
+    document = tantivy.Document()
+    document.add_text("path_raw", path)
+    document.add_text(ROLE, FILLER_ROLE)
+    for field, length in lengths.items():
+        if length:
             document.add_text(field, f"{FILLER_TOKEN} " * length)
-        yield document
+    return document
 
 
 def plan_fillers(chunks: int, totals: Mapping[str, int]) -> list[dict[str, int]]:
@@ -125,9 +143,11 @@ def _split_length(length: int, count: int) -> list[int] | None:
         return None
     parts = []
     for _ in range(count):
+        if not length:
+            break
         parts.append(LENGTHS[bisect_right(LENGTHS, length) - 1])
         length -= parts[-1]
-    return parts if length == 0 else None
+    return parts + [0] * (count - len(parts)) if length == 0 else None
 
 
 def round_up(length: int) -> int:
@@ -157,11 +177,11 @@ def tie_of(chunk: Chunk) -> int:
         return int.from_bytes(digits.encode()[:7], "big")
 
 
-def _texts_of(chunk: Chunk) -> dict[str, str]:
+def _texts_of(chunk: Chunk, path_text: str) -> dict[str, str]:
     """Return the tokens of a chunk by field; a path without its extension, which only repeats the language."""
     return {
         "body": index_text(chunk.text_in_context(has_members=False)),
         "symbols": index_text(" ".join(chunk.symbols)),
-        "path": index_text(str(PurePosixPath(chunk.path).with_suffix(""))),
+        "path": path_text,
         "heading": index_text(chunk.heading or ""),
     }

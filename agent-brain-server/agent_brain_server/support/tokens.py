@@ -60,7 +60,7 @@ def has_unspaced(text: str) -> bool:
 
 def index_text(text: str) -> str:
     """Return the tokens of a text separated by spaces: the input of the keyword index."""
-    return " ".join(map(_expand, _split_words(text)))
+    return " ".join(filter(None, map(_expansions.__getitem__, _split_words(text))))
 
 
 def tokenize(text: str) -> list[str]:
@@ -77,7 +77,7 @@ def query_terms(query: str, *, limit: int) -> tuple[str, ...]:
     """
     words = find_words(query)
     content_words = [word for word in words if word.lower() not in STOP_WORDS]
-    terms = dict.fromkeys(term for word in content_words or words for term in _expand(word).split())
+    terms = dict.fromkeys(term for word in content_words or words for term in _expansions[word].split())
     return tuple(terms)[:limit]
 
 
@@ -106,11 +106,26 @@ def _split_words(text: str) -> list[str]:
     return WORD.findall(UNSPACED_RUN.sub(r" \g<0> ", text) if has_unspaced(text) else text)
 
 
-@lru_cache(maxsize=MAX_CACHED_WORDS)
+class _Expansions(dict[str, str]):
+    """Words to their tokens; unlike `lru_cache`, it costs hardly more than a lookup, of which an index needs millions.
+
+    It starts again when it is full. Threads may share it, because each operation is atomic.
+    """
+
+    def __missing__(self, word: str) -> str:
+        if len(word) > MAX_WORD_LENGTH:
+            return ""
+        if len(self) >= MAX_CACHED_WORDS:
+            self.clear()
+        tokens = self[word] = _expand(word)
+        return tokens
+
+
+_expansions = _Expansions()
+
+
 def _expand(word: str) -> str:
     """Return the tokens of one word, separated by spaces."""
-    if len(word) > MAX_WORD_LENGTH:
-        return ""
     if UNSPACED_RUN.fullmatch(word):
         return word if len(word) == 1 else " ".join(word[at : at + 2] for at in range(len(word) - 1))
     whole = normalize_name(word)
