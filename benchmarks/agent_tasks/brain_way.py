@@ -19,13 +19,15 @@ BUDGETS = {
     "implementers": 600,
     "tests": 800,
     "configuration": 700,
-    "error text": 700,
+    "error text": 450,
     "where to add": 1_200,
     "data flow": 800,
     "documentation": 1_000,
     "changelog": 1_000,
 }
 """Tokens of the first answer, by category: an agent knows how much it is looking for."""
+STRUCTURE_BUDGET = 400
+"""Tokens of an answer from the structure, which has one line for each place."""
 CHANGELOGS = "--path '*[Cc][Hh][Aa][Nn][Gg][Ee]*' --path 'NEWS*' --path 'HISTORY*' --path '*[Mm]igrat*'"
 FILES = {"documentation": "--type doc", "changelog": CHANGELOGS, "tests": "--type test"}
 """Filters, by category; the others look for code."""
@@ -57,7 +59,7 @@ def search_with_structure(question: TaskQuestion) -> Policy:
             yield SEPARATOR.join(about_names)
         output = yield asked
     if names := choose_identifiers(output, question)[:2]:
-        output += yield SEPARATOR.join(f"agent-brain def -k 3 {name}" for name in names)
+        output += yield SEPARATOR.join(follow(name, question.category) for name in names)
     places = rank_hits(read_places(output), question)
     if windows := choose_windows(places, before=5, after=15)[:WINDOWS]:
         yield SEPARATOR.join(f"agent-brain read -n {path}:{first}-{last}" for path, first, last in windows)
@@ -74,7 +76,7 @@ def read_places(output: str) -> list[Hit]:
 
 
 PLACE = re.compile(r"^([^\s:]+):(\d+)(?:-\d+)? (.*)$")
-TOGETHER = ("configuration", "data flow")
+TOGETHER = ("data flow",)
 """Categories where uses of a name are rarely enough: they are asked for in the same call as the question."""
 
 
@@ -84,10 +86,17 @@ def commands_about(name: str, category: str) -> list[str]:
     return {
         "callers": [f"agent-brain refs --kind call {quoted}"],
         "implementers": [f"agent-brain refs --kind inherit {quoted}"],
-        "tests": [f"agent-brain refs --path '*test*' {quoted}"],
-        "configuration": [f"agent-brain def -k 3 {quoted}", f"agent-brain refs -k 8 {quoted}"],
+        "tests": [query(f"tests of {name}", budget=STRUCTURE_BUDGET)],
+        "configuration": [query(f"default of {name}", budget=STRUCTURE_BUDGET)],
         "data flow": [f"agent-brain refs -k 10 {quoted}"],
     }.get(category, [])
+
+
+def follow(name: str, category: str) -> str:
+    """Return the command that looks up a name which an answer mentioned."""
+    if category == "configuration":
+        return query(f"default of {name}", budget=STRUCTURE_BUDGET)
+    return f"agent-brain def -k 3 {name}"
 
 
 def query(text: str, options: str = "", *, budget: int = BUDGET) -> str:

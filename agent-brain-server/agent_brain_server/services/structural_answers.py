@@ -11,7 +11,7 @@ from agent_brain_server.search.structural import FORMS, StructuralQuestion, pars
 from agent_brain_server.search.symbol_names import SymbolName
 from agent_brain_server.services.symbol_lookup import Lookup, SymbolFilter, SymbolLookup
 from agent_brain_server.services.symbol_models import ReadRows, make_line, make_sites, shorten
-from agent_brain_server.services.value_answers import CONTAINERS, FindPaths, ValueAnswers
+from agent_brain_server.services.value_answers import CONTAINERS, IDENTIFIER, FindPaths, ValueAnswers
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.support.text import count_hidden, pluralize
 from agent_brain_server.support.tokens import split_identifier
@@ -126,7 +126,8 @@ class StructuralAnswers:
         if question.kind == "values":
             return self._find_values(question, paths)
         name = question.name
-        if name is None or not self._is_defined(question):
+        is_known = self._is_defined(question) or (question.kind == "tests" and bool(IDENTIFIER.search(question.target)))
+        if name is None or not is_known:
             return None
         return self._answers[question.kind](name, question.kind, paths)
 
@@ -232,7 +233,7 @@ class StructuralAnswers:
         """Find the tests whose own name contains a name, then those that use it, then files that use it elsewhere."""
         tests = {(each.path, each.definition.name_line): each for each in self._list_tests_by_name(name, paths)}
         lines = [
-            make_line(tests[place])
+            _make_test_line(tests[place])
             for place in sorted(tests, key=lambda place: (not _is_named_test(tests[place]), place))
         ]
         users: dict[tuple[str, int], StoredDefinition] = {}
@@ -246,7 +247,7 @@ class StructuralAnswers:
             outside = [site for site in file.sites if site.enclosing is None and site.kind != "import"]
             rest = make_sites([replace(file, sites=tuple(outside[:1]))], name.name, self._read_rows) if outside else []
             others += _list_sites(rest)
-        lines += [make_line(each) for _, each in sorted(users.items()) if not _is_within(each, tests.values())]
+        lines += [_make_test_line(each) for _, each in sorted(users.items()) if not _is_within(each, tests.values())]
         lines += others
         files = len({line.source for line in lines})
         where = f" in {pluralize(files, 'file')}" if files else ""
@@ -339,6 +340,11 @@ def _list_sites(files: Iterable[FileSites]) -> Iterator[StructureLine]:
 
 def _is_named_test(found: StoredDefinition) -> bool:
     return TEST_NAME.match(found.definition.name) is not None
+
+
+def _make_test_line(found: StoredDefinition) -> StructureLine:
+    """Return the line of a test from its name on, without the comment above it."""
+    return make_line(found).model_copy(update={"line": found.definition.name_line})
 
 
 def _is_within(found: StoredDefinition, tests: Iterable[StoredDefinition]) -> bool:

@@ -148,7 +148,8 @@ def test_tests_use_the_name_or_contain_it(services: ProjectServices) -> None:
 
 
 def test_tests_beside_code_are_found_by_name(services: ProjectServices) -> None:
-    assert lines(ask(services, "tests of byte_fallback")) == [("src/inline.rs", 4, 0)]
+    assert lines(ask(services, "tests of byte_fallback")) == [("src/inline.rs", 5, 0)]
+    assert lines(ask(services, "tests of bpe_byte")) == [("src/inline.rs", 5, 0)]
 
 
 def test_uses_outside_of_tests_come_last(services: ProjectServices) -> None:
