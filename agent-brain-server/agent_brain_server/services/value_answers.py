@@ -41,7 +41,7 @@ BODY_VALUE = re.compile(rf"\w[\w.]*\s*(?:{EQUALS}|\?\?|:)\s*{LITERAL}")
 COMMENT = re.compile(r"\s*(?://|#|\*|/\*|--|\"\"\"|''')")
 CONTINUED = re.compile(r"(?:[=(\[{,?:+*|&]|\?\?|\bor|\band)\s*$")
 IDENTIFIER = re.compile(r"_|[a-z][A-Z]|\d")
-"""What tells a name from a word, where nothing of this name is defined."""
+"""Distinguishes a name from a word if nothing has this name."""
 
 FindPaths = Callable[[str], Sequence[str]]
 """Returns files that contain a word, the most relevant first."""
