@@ -17,9 +17,10 @@ MODIFIERS = re.compile(rb"[\w \t]*\Z")
 BRACKET = re.compile(rb"[()\[\]{}\n;]")
 COMMENT_LINE = re.compile(r"\s*(///?|//!|/\*+!?|\*+/?|#+|--+\s*\||--+|;+|\{-+\s*\|?|<!--)?\s?(.*?)\s*(\*/|-\})?\s*$")
 DOCUMENT_WORD = re.compile(r"^\s*@\w*doc\b\s*")
-STRING_MARKS = re.compile(r"^\s*(?:~[sS])?[A-Za-z]{0,2}[\"'`]+|[\"'`]+\s*$")
+STRING_START = re.compile(r"\s*(?:~[sS])?[A-Za-z]{0,2}[\"'`]+")
+QUOTES = "\"'`"
 TAGS = re.compile(r"</?[A-Za-z][^<>]{0,80}>")
-SENTENCE_END = re.compile(r"(?<=[.!?])\s")
+SENTENCE_END = re.compile(r"[.!?]\s")  # begins with a set, for which the search is fast
 
 
 class Head(NamedTuple):
@@ -86,7 +87,7 @@ class Heads:
         body = node.child_by_field_name("body")
         if line not in self._above:  # thousands of definitions may be in one line, below thousands of comments
             first = self._find_start(line)
-            self._above[line] = (first, self._read_comment(first, line))
+            self._above[line] = (first, self._read_comment(first, line) if first < line else "")
         first, comment = self._above[line]
         end_line = self._line_at(max(start, end - 1))
         return _Extent(line, first, end_line, -1 if body is None else body.start_byte, comment)
@@ -138,7 +139,7 @@ class Heads:
         between = self._data[start:doc_start]
         if len(between) > MAX_HEAD_BYTES or between.strip().removeprefix(b"do").strip().partition(b"@")[0]:
             return ""
-        return first_sentence(STRING_MARKS.sub("", self._read_text(doc_start, doc_end)))
+        return first_sentence(strip_marks(self._read_text(doc_start, doc_end)))
 
     def _read_comment(self, first: int, line: int) -> str:
         """Return the first sentence of the comment in the lines above a definition."""
@@ -149,7 +150,7 @@ class Heads:
         text: list[str] = []
         for row in rows:
             found = COMMENT_LINE.match(DOCUMENT_WORD.sub("", row))
-            words = STRING_MARKS.sub("", TAGS.sub("", found[2] if found else "")).strip(" -=*#/~_")
+            words = strip_marks(TAGS.sub("", found[2] if found else "")).strip(" -=*#/~_")
             if words:
                 text.append(words)
             elif text:
@@ -175,4 +176,13 @@ def shorten(text: str, limit: int) -> str:
 def first_sentence(text: str) -> str:
     """Return the first sentence of the first paragraph, on one line."""
     paragraph = " ".join(text.strip().partition("\n\n")[0].split())
-    return shorten(SENTENCE_END.split(paragraph, maxsplit=1)[0], MAX_DOCUMENTATION)
+    found = SENTENCE_END.search(paragraph)
+    return shorten(paragraph if found is None else paragraph[: found.start() + 1], MAX_DOCUMENTATION)
+
+
+def strip_marks(text: str) -> str:
+    """Return the text of a string literal without its quotation marks."""
+    found = STRING_START.match(text)
+    text = text if found is None else text[found.end() :]
+    stripped = text.rstrip()
+    return stripped.rstrip(QUOTES) if stripped.endswith(tuple(QUOTES)) else text

@@ -5,12 +5,15 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from operator import attrgetter
 
+import numpy as np
 from tree_sitter import Node
 
+from agent_brain_server.storage.fact_values import KIND_NUMBERS, ReferenceTable
 from agent_brain_server.structure.ranges import Ranges
 from agent_brain_server.structure.reference_queries import DIRECTIVES
-from agent_brain_server.types import Reference, ReferenceKind
+from agent_brain_server.types import ReferenceKind
 
 MAX_REFERENCES = 100_000  # of a file, of different name, line, kind and scope; the rest of the file has none
 MAX_INHERITED = 500  # local variables around a definition that has its own; more are not copied
@@ -48,6 +51,16 @@ IGNORED: dict[str, frozenset[str]] = {
 }
 """Names that are words of the language, and are used in nearly every line."""
 
+KIND_BITS = 2
+SCOPE_BITS = 16
+LINE_BITS = 28
+"""A reference is a number of its name, line, scope and kind, from the highest bits to the lowest."""
+
+USE = KIND_NUMBERS["use"]
+
+BYTE_RANGE = attrgetter("byte_range")
+START_BYTE = attrgetter("start_byte")
+
 Captures = Mapping[str, Sequence[Node]]
 
 
@@ -74,12 +87,12 @@ class _Uses:
 
     Attributes:
         ends: Start to end.
-        kinds: Start to kind, except for the kind `use`.
+        kinds: Start to the number of the kind, except for the kind `use`.
         bound: Starts of those that cannot be local variables.
     """
 
     ends: Mapping[int, int]
-    kinds: Mapping[int, ReferenceKind]
+    kinds: Mapping[int, int]
     bound: Set[int]
 
 
@@ -91,7 +104,7 @@ def read_name(spelled: bytes, grammar: str) -> str:
 
 def find_references(
     captures: Captures, data: bytes, grammar: str, scopes: Scopes, line_starts: Sequence[int]
-) -> tuple[Reference, ...]:
+) -> ReferenceTable:
     """Return the references in the order of the file, each once for its name, line, kind and scope.
 
     Local variables are left out, because they do not use a name that is defined elsewhere.
@@ -104,50 +117,69 @@ def find_references(
         line_starts: Offset of the first byte of each line.
     """
     uses = _collect_uses(captures, data)
-    ends, kinds, bound, defined = uses.ends, uses.kinds, uses.bound, scopes.names
+    kinds, bound, defined = uses.kinds, uses.bound, scopes.names
     chains = _find_locals(captures, data, scopes)
     area_kinds, areas = _find_areas(captures, data, grammar)
     spans = Ranges(scopes.spans)
-    names = _NameTexts(grammar)
-    found: dict[Reference, None] = {}
-    line = line_end = boundary = 0
+    names = _NameIndexes(grammar)
+    found: dict[int, None] = {}
+    line = line_end = boundary = place = 0
     scope: int | None = None
     hidden: Set[bytes] = frozenset()
-    area: ReferenceKind = "use"
-    for start in sorted(ends):
+    area, imported = USE, KIND_NUMBERS["import"]
+    for start, end in sorted(uses.ends.items()):
         if start >= boundary:
             scope = spans.find_innermost(start)
             index = areas.find_innermost(start)
-            area = "use" if index is None else area_kinds[index]
-            hidden = frozenset() if scope is None or area == "import" else chains[scope]
+            area = USE if index is None else KIND_NUMBERS[area_kinds[index]]
+            hidden = frozenset() if scope is None or area == imported else chains[scope]
             boundary = min(spans.next_boundary(), areas.next_boundary())
-        spelled = data[start : ends[start]]
-        if (spelled in hidden and start not in bound) or ends[start] in defined:
+            line_end = 0
+        spelled = data[start:end]
+        if end in defined or (spelled in hidden and start not in bound):
+            continue
+        name = names[spelled]
+        if name < 0:
             continue
         if start >= line_end:
             line = bisect_right(line_starts, start)
             line_end = line_starts[line] if line < len(line_starts) else sys.maxsize
-        kind = kinds.get(start, "use")
-        if area == "import" or (kind == "use" and area != "use"):
+            place = (line << SCOPE_BITS | (0 if scope is None else scope + 1)) << KIND_BITS
+        kind = kinds.get(start, USE)
+        if area == imported or (kind == USE and area != USE):
             kind = area
-        if name := names[spelled]:
-            found[Reference(name, line, kind, scope)] = None
-            if len(found) == MAX_REFERENCES:
-                break
-    return tuple(found)
+        found[name << LINE_BITS + SCOPE_BITS + KIND_BITS | place | kind] = None
+        if len(found) == MAX_REFERENCES:
+            break
+    return _make_table(names, found)
 
 
-class _NameTexts(dict[bytes, str]):
-    """Names as spelled to their texts; "" for those that are ignored or too long."""
+def _make_table(names: "_NameIndexes", found: Mapping[int, None]) -> ReferenceTable:
+    numbers = np.fromiter(found, np.int64, len(found))
+    kinds = numbers & (1 << KIND_BITS) - 1
+    scopes = (numbers >> KIND_BITS & (1 << SCOPE_BITS) - 1) - 1
+    lines = numbers >> KIND_BITS + SCOPE_BITS & (1 << LINE_BITS) - 1
+    owners = numbers >> KIND_BITS + SCOPE_BITS + LINE_BITS
+    return ReferenceTable(tuple(names.texts), np.stack((owners, lines, kinds, scopes), axis=1))
+
+
+class _NameIndexes(dict[bytes, int]):
+    """Names as spelled to the indexes of their texts; -1 for those that are ignored or too long.
+
+    Attributes:
+        texts: Texts to their indexes, in order.
+    """
 
     def __init__(self, grammar: str) -> None:
         super().__init__()
+        self.texts: dict[str, int] = {}
         self._grammar = grammar
         self._ignored = IGNORED.get(grammar, frozenset())
 
-    def __missing__(self, spelled: bytes) -> str:
+    def __missing__(self, spelled: bytes) -> int:
         text = read_name(spelled, self._grammar)
-        self[spelled] = "" if text in self._ignored or len(spelled) > MAX_NAME_BYTES else text
+        is_name = text and text not in self._ignored and len(spelled) <= MAX_NAME_BYTES
+        self[spelled] = self.texts.setdefault(text, len(self.texts)) if is_name else -1
         return self[spelled]
 
 
@@ -160,29 +192,29 @@ def _collect_uses(captures: Captures, data: bytes) -> _Uses:
             if start >= 0 and word["name"] not in KEYWORDS:
                 ends[start] = end
     for capture in ("bare", "dollar", "use", "call", "inherit"):
-        ends.update((node.start_byte, node.end_byte) for node in captures.get(capture, ()))
-    kinds: dict[int, ReferenceKind] = {node.start_byte: "call" for node in captures.get("call", ())}
-    kinds.update((node.start_byte, "inherit") for node in captures.get("inherit", ()))
+        ends.update(map(BYTE_RANGE, captures.get(capture, ())))
+    kinds = dict.fromkeys(_starts(captures, "call"), KIND_NUMBERS["call"])
+    kinds.update(dict.fromkeys(_starts(captures, "inherit"), KIND_NUMBERS["inherit"]))
     bound = _starts(captures, "use") - _starts(captures, "dollar") | _starts(captures, "static")
     return _Uses(ends, kinds, bound)
 
 
 def _starts(captures: Captures, capture: str) -> set[int]:
-    return {node.start_byte for node in captures.get(capture, ())}
+    return set(map(START_BYTE, captures.get(capture, ())))
 
 
 def _find_locals(captures: Captures, data: bytes, scopes: Scopes) -> list[Set[bytes]]:
     """Return the local variables of each definition, with those of the definitions around it."""
     own: list[set[bytes]] = [set() for _ in scopes.spans]
-    variables = [(node.start_byte, node.end_byte) for node in captures.get("local", ())]
+    variables = list(map(BYTE_RANGE, captures.get("local", ())))
     static = _starts(captures, "static")
-    dollars = ((node.start_byte, node.end_byte) for node in captures.get("dollar", ()))
+    dollars = map(BYTE_RANGE, captures.get("dollar", ()))
     variables += (span for span in dollars if span[0] not in static)
     variables += scopes.variables
     for scope, name, end in _locate(variables, data, scopes):
         if end not in scopes.names:
             own[scope].add(name)
-    declared = [(node.start_byte, node.end_byte) for node in captures.get("global", ())]
+    declared = list(map(BYTE_RANGE, captures.get("global", ())))
     for scope, name, _ in _locate(declared, data, scopes):
         own[scope].discard(name)
     visible: list[Set[bytes]] = []
