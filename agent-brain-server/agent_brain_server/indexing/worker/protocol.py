@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import orjson
 
-from agent_brain_server.storage.fact_values import COLUMNS, KINDS, MAX_LINE, ReferenceTable, list_numbers, list_values
+from agent_brain_server.storage.fact_values import COLUMNS, KINDS, MAX_LINE, ReferenceTable, list_values
 from agent_brain_server.types import (
     Chunk,
     ContextLine,
@@ -90,11 +90,11 @@ def decode_facts(facts: Any) -> SyntaxFacts:  # noqa: ANN401 - any JSON value, i
 
 def _encode_facts(facts: SyntaxFacts) -> dict[str, Any]:
     """Return facts as JSON values, with four numbers for each reference."""
-    names, numbers = list_numbers(facts.references)
+    table = ReferenceTable.make(facts.references)
     return {
         "definitions": list(map(list_values, facts.definitions)),
-        "names": names,
-        "references": numbers,
+        "names": list(table.names),
+        "references": table.numbers.ravel().tolist(),
         "is_partial": facts.is_partial,
     }
 
