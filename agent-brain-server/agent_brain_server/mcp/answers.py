@@ -103,7 +103,8 @@ def status(services: "ProjectServices", _arguments: "StatusArguments") -> str:
     state = services.status()
     lines = [
         f"{pluralize(state.total_documents, 'file')}, {pluralize(state.total_chunks, 'chunk')}, "
-        f"{state.vector_coverage:.0%} with vectors; last complete comparison: {state.last_indexed_at or 'never'}."
+        f"{state.vector_coverage:.0%} of them with a vector; "
+        f"last complete comparison: {state.last_indexed_at or 'never'}."
     ]
     if state.skipped:
         skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(state.skipped.items()))

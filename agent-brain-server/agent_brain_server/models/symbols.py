@@ -126,7 +126,7 @@ class FileRequest(SymbolRequest):
         alias="to",
         ge=1,
         le=MAX_LINE,
-        description=f"Last line, inclusive; by default {DEFAULT_READ_LINES} lines.",
+        description=f"Last line, inclusive; by default the last of {DEFAULT_READ_LINES}.",
     )
     numbers: bool = Field(default=False, description="Write the number of each line in a compact `text`.")
 

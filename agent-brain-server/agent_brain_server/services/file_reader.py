@@ -8,6 +8,7 @@ from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.indexing.reading.loader import load_file
 from agent_brain_server.models.symbols import MAX_PATH_LENGTH
 from agent_brain_server.storage.document_store import DocumentStore
+from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import FileStat, Skip, SourceText
 
 MAX_SHOWN_CHARACTERS = 200  # of a path in a message
@@ -155,7 +156,7 @@ def select_lines(text: str, path: str, first: int, last: int | None, limit: int)
         )
     if first > total:
         raise InvalidRequestError(
-            f"{show_path(path)} has {total} lines; line {first} is past its end.",
+            f"{show_path(path)} has {pluralize(total, 'line')}; line {first} is past its end.",
             code="invalid_range",
             hint=f"Name lines of 1 to {total}.",
         )

@@ -138,7 +138,8 @@ def _name_type(schema: Schema) -> str:
     if schema["type"] == "array":
         return f"list of {_name_type(schema['items'])}{bounds}"
     if schema["type"] == "object":
-        return f"map of strings to {_name_type(schema['additionalProperties'])}"
+        values = schema.get("additionalProperties", True)
+        return f"map of strings to {'any value' if isinstance(values, bool) else _name_type(values)}"
     return f"{schema['type']}{bounds}"
 
 
