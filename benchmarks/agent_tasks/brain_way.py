@@ -84,6 +84,7 @@ def commands_about(name: str, category: str) -> list[str]:
     """Return the structural commands for a name, where a task of this category is about definitions and uses."""
     quoted = shlex.quote(name)
     return {
+        "definition": [query(name, "--type code", budget=BUDGETS[category])],
         "callers": [f"agent-brain refs --kind call {quoted}"],
         "implementers": [f"agent-brain refs --kind inherit {quoted}"],
         "tests": [query(f"tests of {name}", budget=STRUCTURE_BUDGET)],
