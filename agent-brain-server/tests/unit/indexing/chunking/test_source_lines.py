@@ -19,6 +19,7 @@ from agent_brain_server.indexing.chunking.source_lines import (
 )
 from agent_brain_server.indexing.chunking.text import HEADING_FINDERS
 from agent_brain_server.indexing.worker.protocol import decode_file, encode_file
+from agent_brain_server.structure.facts import MAX_DEFINITIONS
 from agent_brain_server.structure.syntax import GRAMMARS
 from agent_brain_server.types import FileChunks, SourceText
 
@@ -49,6 +50,7 @@ def test_estimate_tokens_is_close_to_tokenizer():
 
 LANGUAGES = sorted({*GRAMMARS, *HEADING_FINDERS, "notebook", "text", "json"})
 CHUNK_SIZE = 512
+BYTES_OF_DEFINITION = 1_000  # at most: names, and the shortened signature and documentation
 
 
 def chunk(language: str, text: str, chunk_size: int = CHUNK_SIZE) -> FileChunks:
@@ -60,7 +62,9 @@ def assert_bounded(file: FileChunks, text: str, chunk_size: int) -> None:
     for piece in file.chunks:
         assert estimate_tenths(piece.text.encode()) <= 10 * chunk_size
         assert len(piece.text) <= chunk_size * MAX_CHARACTERS_PER_TOKEN
-    assert len(orjson.dumps(encode_file(file))) <= 8 * len(text.encode()) + 100_000
+    definitions = len(file.facts.definitions)
+    assert definitions <= MAX_DEFINITIONS
+    assert len(orjson.dumps(encode_file(file))) <= 8 * len(text.encode()) + BYTES_OF_DEFINITION * definitions + 100_000
 
 
 RUNS = st.lists(
