@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from agent_brain_server.errors import InvalidRequestError
 from agent_brain_server.mcp import answers
 from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
-from agent_brain_server.models.query import MAX_QUERIES, MAX_QUERY_LENGTH
-from agent_brain_server.models.symbols import MAX_LINE, MAX_NAME_TEXT, MAX_PATH_LENGTH
+from agent_brain_server.models.query import MAX_PATH_LENGTH, MAX_QUERIES, MAX_QUERY_LENGTH
+from agent_brain_server.models.symbols import MAX_LINE, MAX_NAME_TEXT
 
 if TYPE_CHECKING:
     from agent_brain_server.project.services import ProjectServices

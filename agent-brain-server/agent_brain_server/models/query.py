@@ -55,6 +55,25 @@ def check_language(name: str) -> str:
     return language
 
 
+WaitMs = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=MAX_WAIT_MS,
+        description="Maximum time to wait until changes made before the request are indexed; the answer counts missing "
+        "changes in `index.files_pending`.",
+    ),
+]
+AnswerFormat = Annotated[Literal["json", "compact"], Field(description="`compact`: the answer is one `text`.")]
+PathsFrom = Annotated[
+    str,
+    Field(
+        max_length=MAX_PATH_LENGTH,
+        description="Directory in the project to which paths in a compact `text` are relative; `/`: absolute paths.",
+    ),
+]
+
+
 class QueryRequest(BaseModel):
     """The body of `POST /query`: a query in words, names or both."""
 
@@ -87,14 +106,8 @@ class QueryRequest(BaseModel):
         default_factory=list, max_length=100, description="Globs on the project-relative path; empty: all."
     )
     explain: bool = Field(default=False, description="Include a score breakdown for each result.")
-    wait_ms: int = Field(
-        default=0,
-        ge=0,
-        le=MAX_WAIT_MS,
-        description="Maximum time to wait until changes made before the query are indexed; the answer counts missing "
-        "changes in `index.files_pending`.",
-    )
-    format: Literal["json", "compact"] = Field(default="json", description="`compact`: the answer is one `text`.")
+    wait_ms: WaitMs = 0
+    format: AnswerFormat = "json"
     max_tokens: int | None = Field(
         default=None,
         ge=MIN_BUDGET,
@@ -102,11 +115,7 @@ class QueryRequest(BaseModel):
         description="Maximum tokens of the answer: of the whole document, or of the `text` if the format is `compact` "
         f"(there by default {DEFAULT_BUDGET}). The best results are shown first, and the others are listed.",
     )
-    paths_from: str = Field(
-        default="",
-        max_length=MAX_PATH_LENGTH,
-        description="Directory in the project to which paths in a compact `text` are relative; `/`: absolute paths.",
-    )
+    paths_from: PathsFrom = ""
 
     @model_validator(mode="before")
     @classmethod

@@ -6,10 +6,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from agent_brain_server.models import DEFAULT_BUDGET, MAX_BUDGET, MIN_BUDGET
 from agent_brain_server.models.index import Glob
-from agent_brain_server.models.query import MAX_WAIT_MS, IndexFreshness, check_language
-
-MAX_PATH_LENGTH = 4096
-"""Characters; as many as Linux allows."""
+from agent_brain_server.models.query import (
+    MAX_PATH_LENGTH,
+    AnswerFormat,
+    IndexFreshness,
+    PathsFrom,
+    WaitMs,
+    check_language,
+)
 
 DEFAULT_READ_LINES = 400
 """Lines of a file that are returned if the request names no last line: some 4,000 tokens."""
@@ -51,14 +55,8 @@ class SymbolRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     project_id: str | None = Field(default=None, description="Required in shared mode, ignored in project mode.")
-    wait_ms: int = Field(
-        default=0,
-        ge=0,
-        le=MAX_WAIT_MS,
-        description="Maximum time to wait until changes made before the request are indexed; the answer counts missing "
-        "changes in `index.files_pending`.",
-    )
-    format: Literal["json", "compact"] = Field(default="json", description="`compact`: the answer is one `text`.")
+    wait_ms: WaitMs = 0
+    format: AnswerFormat = "json"
     max_tokens: int | None = Field(
         default=None,
         ge=MIN_BUDGET,
@@ -66,11 +64,7 @@ class SymbolRequest(BaseModel):
         description="Maximum tokens of the answer: of the whole document, or of the `text` if the format is `compact` "
         f"(there by default {DEFAULT_BUDGET}, except for lines of a file).",
     )
-    paths_from: str = Field(
-        default="",
-        max_length=MAX_PATH_LENGTH,
-        description="Directory in the project to which paths in a compact `text` are relative; `/`: absolute paths.",
-    )
+    paths_from: PathsFrom = ""
 
 
 class _PageRequest(SymbolRequest):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent_brain_server.errors import InvalidRequestError, NotFoundError
 from agent_brain_server.indexing.reading.loader import load_file
-from agent_brain_server.models.symbols import MAX_PATH_LENGTH
+from agent_brain_server.models.query import MAX_PATH_LENGTH
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.support.text import pluralize
 from agent_brain_server.types import FileStat, Skip, SourceText

@@ -328,7 +328,9 @@ class QueryService:
             defining = find_defining(self._documents, request.query, allowed)
             phrases = find_phrases(self._documents, request.query, bm25_hits)
             metadata = self._documents.metadata_by_keys({*defining, *(hit.key for hit in (*bm25_hits, *vector_hits))})
-            alpha = weigh_vectors(self._documents, request.query, bm25_hits) if request.alpha is None else request.alpha
+            alpha = request.alpha
+            if alpha is None:  # without vectors the weight is not used
+                alpha = weigh_vectors(self._documents, request.query, bm25_hits) if vector_hits else 0.0
         mode: SearchMode = "hybrid" if request.mode == "structure" else request.mode
         with self._metrics.time_stage("rank"):
             return rank_candidates(

@@ -146,21 +146,6 @@ class SymbolIndex:
             row = self._read_row(connection, path)
         return None if row is None else _list_definitions(row)
 
-    def definitions_below(self, directory: str, *, limit: int, after: str = "") -> list[FileDefinitions]:
-        """Return the definitions of the files below a directory, ordered by path.
-
-        Args:
-            directory: Relative to the project root; "" for all files.
-            limit: Maximum number of files.
-            after: Return files after this path: the last one of the previous page.
-        """
-        # '0' follows '/', so the range holds everything below the directory and nothing else
-        inside = "path > ?1 || '/' AND path < ?1 || '0'" if directory else "?1 = ''"
-        query = f"{SELECT_FACTS} WHERE {inside} AND path > ?2 ORDER BY path LIMIT ?3"
-        with self._database.snapshot() as connection:
-            rows = self._check(fetch_rows(connection, query, (directory, after, limit)))
-        return [_list_definitions(row) for row in rows]
-
     def references(
         self,
         name: str,

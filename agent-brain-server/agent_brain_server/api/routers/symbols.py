@@ -6,8 +6,8 @@ from fastapi import APIRouter, Path, Query, Response
 
 from agent_brain_server.api.deps import ProjectsDep
 from agent_brain_server.api.waiting import answer_when_fresh
+from agent_brain_server.models.query import MAX_PATH_LENGTH
 from agent_brain_server.models.symbols import (
-    MAX_PATH_LENGTH,
     CompactSymbols,
     FileLines,
     FileRequest,
