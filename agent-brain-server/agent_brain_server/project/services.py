@@ -215,7 +215,7 @@ class ProjectServices:
         """Return a summary of the index and the state of indexing."""
         is_busy = self.is_busy()  # read first, as in `status`
         counts = self.documents.counts()
-        freshness = self.queries.freshness()
+        freshness = self.queries.freshness(counts=counts)
         return ProjectStatus(
             project_id=self.project_id,
             project_root=str(self.project_root),
@@ -233,7 +233,7 @@ class ProjectServices:
         is_busy, current_job, last_job = self.is_busy(), self.indexing.jobs.current(), self.indexing.jobs.last_ended()
         counts = self.documents.counts()
         facts = self.documents.symbols.counts()
-        freshness = self.queries.freshness()
+        freshness = self.queries.freshness(counts=counts)
         fault = self.vectors.fault
         return IndexStatus(
             files_pending=freshness.files_pending,

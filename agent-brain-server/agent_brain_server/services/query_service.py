@@ -289,13 +289,14 @@ class QueryService:
             )
         return ChunkResponse(chunk_id=chunk.id, **_described(chunk))
 
-    def freshness(self, barrier: Barrier | None = None) -> IndexFreshness:
+    def freshness(self, barrier: Barrier | None = None, *, counts: StoreCounts | None = None) -> IndexFreshness:
         """Return how fresh the index is.
 
         Args:
             barrier: Count the changes before it; `None`: all changes until now.
+            counts: Counts to report with it, so that both come from one moment; `None`: count now.
         """
-        counts = self._documents.counts()
+        counts = counts or self._documents.counts()
         barrier = barrier or self.changes.barrier(may_wait=False)
         report = self.changes.report()
         return IndexFreshness(

@@ -190,6 +190,7 @@ RESULTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(RESULTS, st.integers(50, 400), st.sampled_from([FRESH, STALE]))
 def test_answers_never_exceed_budget(results: list[QueryResult], budget: int, index: IndexFreshness) -> None:

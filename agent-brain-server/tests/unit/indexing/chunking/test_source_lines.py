@@ -76,6 +76,7 @@ RUNS = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 @settings(max_examples=8, deadline=None)
 @given(runs=RUNS, chunk_size=st.sampled_from([32, 64, CHUNK_SIZE]))

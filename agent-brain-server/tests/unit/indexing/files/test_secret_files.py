@@ -115,6 +115,7 @@ def test_is_secret_path_rejects_sources_and_examples(path):
     assert not is_secret_path(path)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60))
 def test_is_secret_path_accepts_any_name(path):
     assert is_secret_path(path) in (True, False)
