@@ -1,7 +1,7 @@
 """Measure whether queries about documentation find the section that answers them."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -64,15 +64,17 @@ class EvaluatedQuestion:
         return any(covers(place, target) for place in places for target in self.question.targets)
 
 
-def measure_documents(work: Path, *, recut: bool, list_missed: bool) -> dict[str, Any]:
+def measure_documents(work: Path, *, recut: bool, list_missed: bool, names: Collection[str] = ()) -> dict[str, Any]:
     """Download and index the packages, and evaluate every query.
 
     Args:
         work: Keeps sources and indexes.
         recut: Cut unchanged files too.
         list_missed: Print the queries whose section is not among the first five.
+        names: Packages to use; empty for all.
     """
     packages, questions = load_questions()
+    packages = [package for package in packages if not names or package.name in names]
     shared = make_shared_services()
     evaluated: list[EvaluatedQuestion] = []
     files = chunks = 0
