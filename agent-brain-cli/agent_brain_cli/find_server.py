@@ -8,9 +8,12 @@ import json
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
-from agent_brain_server.discovery import discover_or_start
+from agent_brain_server.discovery import RuntimeState, discover_or_start
 from agent_brain_server.errors import AgentBrainError
+
+HTTP_PORT = 80
 
 
 def main(arguments: list[str]) -> int:
@@ -29,17 +32,21 @@ def main(arguments: list[str]) -> int:
         message = error.message if isinstance(error, AgentBrainError) else str(error)
         print(json.dumps({"error": " ".join(filter(None, (message, getattr(error, "hint", ""))))}))
         return 1
-    print(
-        json.dumps(
-            {
-                "host": state.bind_host,
-                "base_url": state.base_url,
-                "token": state.token,
-                "project_id": state.project_id if state.mode == "shared" else None,
-            }
-        )
-    )
+    print(json.dumps(_describe(state)))
     return 0
+
+
+def _describe(state: RuntimeState) -> dict[str, object]:
+    """Return what the relay needs: host, port, authority and path of the URL, and the token."""
+    address = urlsplit(state.base_url)
+    is_shared = state.mode == "shared" and state.project_id
+    return {
+        "host": address.hostname or state.bind_host,
+        "port": address.port or HTTP_PORT,
+        "authority": address.netloc,
+        "path": f"/mcp?{urlencode({'project_id': state.project_id})}" if is_shared else "/mcp",
+        "token": state.token,
+    }
 
 
 if __name__ == "__main__":

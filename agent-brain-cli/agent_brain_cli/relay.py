@@ -1,32 +1,39 @@
 """Relay the messages of the Model Context Protocol between stdin and stdout and the server's `/mcp`.
 
 The protocol is the server's: the relay finds or starts the server, sends each request to it, and writes the answer.
-It imports nothing of the product, because each session of an agent keeps one running for hours. A server that
-ended is started again, since the requests change nothing and can be repeated.
+It imports nothing of the product and little else, because each session of an agent starts one and keeps it for hours.
+A server that ended is started again, since the requests change nothing and can be repeated.
 
 Stdio transport: https://modelcontextprotocol.io/specification/2025-06-18/basic/transports: one JSON-RPC message per
 line. Headers of the HTTP transport: the version from the handshake, or in 2026-07-28 those of each request.
 """
 
+from __future__ import annotations
+
 import contextlib
-import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, BinaryIO
-from urllib.parse import quote, urlsplit
 
-Json = dict[str, Any]
+from agent_brain_cli.relay_http import post
+
+TYPE_CHECKING = False  # importing `typing` would cost 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, BinaryIO
+
+    Json = dict[str, Any]
 
 REQUEST_TIMEOUT_S = 120.0  # the first search of a project may wait for its index
 FIND_TIMEOUT_S = 90.0  # starting a server takes a second; on a busy machine many times as long
 LAST_ANSWERS_S = 10.0  # what a client that closes stdin may still want to read
 MAX_CONCURRENT = 8  # requests at once: the server handles as many
 MAX_LINE_BYTES = 4_000_000
+
+EXIT_INTERRUPTED = 128 + 2  # what a shell reports for a program ended by Ctrl-C
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -36,19 +43,30 @@ VERSION_META = "io.modelcontextprotocol/protocolVersion"
 ROUTED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Methods whose HTTP request repeats a parameter in the header `Mcp-Name`."""
 
+PATH_OPTIONS = ("--project-root", "--state-dir")
+
 
 class NoServerError(Exception):
     """No server can be found or started; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
 class Server:
-    """Address of the project's server: host, port, path of `/mcp` with its parameters, and token."""
+    """Address of the project's server.
 
-    host: str
-    port: int
-    path: str
-    token: str | None
+    Attributes:
+        address: Host and port.
+        authority: Both as the header `Host` has them.
+        path: Path of `/mcp` with its parameters.
+        token: Credential, if the server wants one.
+    """
+
+    __slots__ = ("address", "authority", "path", "token")
+
+    def __init__(self, found: Json) -> None:
+        self.address: tuple[str, int] = (found["host"], found["port"])
+        self.authority: str = found["authority"]
+        self.path: str = found["path"]
+        self.token: str | None = found["token"]
 
 
 class ServerFinder:
@@ -93,10 +111,7 @@ class ServerFinder:
             raise NoServerError(f"Finding the server failed: {error}. See: agent-brain doctor") from error
         if "error" in found:
             raise NoServerError(found["error"])
-        address = urlsplit(found["base_url"])
-        project = found["project_id"]
-        path = "/mcp" if project is None else f"/mcp?project_id={quote(project, safe='')}"
-        return Server(address.hostname or found["host"], address.port or 80, path, found["token"])
+        return Server(found)
 
 
 class Relay:
@@ -115,7 +130,7 @@ class Relay:
         self._writing = threading.Lock()
         self._slots = threading.Semaphore(MAX_CONCURRENT)
         self._version: str | None = None
-        self._open: dict[Any, http.client.HTTPConnection] = {}
+        self._open: dict[Any, socket.socket] = {}
         self._cancelled: set[Any] = set()
         self._threads: list[threading.Thread] = []
 
@@ -166,8 +181,7 @@ class Relay:
         if isinstance(identity, str | int | float) and (connection := self._open.get(identity)) is not None:
             self._cancelled.add(identity)
             with contextlib.suppress(OSError):
-                if connection.sock is not None:
-                    connection.sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads; `close` would not
+                connection.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads; `close` would not
 
     def _start(self, work: Callable[[], None]) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -181,7 +195,7 @@ class Relay:
                 answer = self._forward(message, line)
             except NoServerError as error:
                 self._write_error(message["id"], INTERNAL_ERROR, str(error))
-            except (OSError, http.client.HTTPException) as error:
+            except OSError as error:
                 if message["id"] not in self._cancelled:
                     reason = str(error) or type(error).__name__
                     self._write_error(message["id"], INTERNAL_ERROR, f"The server did not answer: {reason}.")
@@ -198,31 +212,38 @@ class Relay:
             return self._post(server, message, line)
         except TimeoutError:
             raise
-        except (OSError, http.client.HTTPException):
+        except OSError:
             if message["id"] in self._cancelled:
                 raise
         return self._post(self._finder.find(failed=server), message, line)
 
     def _post(self, server: Server, message: Json, line: bytes) -> bytes:
-        connection = http.client.HTTPConnection(server.host, server.port, timeout=REQUEST_TIMEOUT_S)
-        self._open[message["id"]] = connection
+        identity = message["id"]
         try:
-            connection.request("POST", server.path, line, self._make_headers(server, message))
-            response = connection.getresponse()
-            body = response.read()
+            status, body = post(
+                server.address,
+                server.path,
+                self._make_headers(server, message),
+                line,
+                timeout_s=REQUEST_TIMEOUT_S,
+                on_connect=lambda connection: self._open.update({identity: connection}),
+            )
         finally:
-            self._open.pop(message["id"], None)
-            connection.close()
+            self._open.pop(identity, None)
         answer = json.loads(body) if body.startswith(b"{") else {}
         if "jsonrpc" not in answer:  # the server refused the request before the protocol saw it
-            reason = answer.get("detail") or answer.get("title") or f"status {response.status}"
-            return _make_error(message["id"], INTERNAL_ERROR, f"The server refused the request: {reason}")
+            reason = answer.get("detail") or answer.get("title") or f"status {status}"
+            return _make_error(identity, INTERNAL_ERROR, f"The server refused the request: {reason}")
         if message["method"] == "initialize" and isinstance(answer.get("result"), dict):
             self._version = answer["result"].get("protocolVersion")
         return body
 
     def _make_headers(self, server: Server, message: Json) -> dict[str, str]:
-        headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        headers = {
+            "Host": server.authority,
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+        }
         if server.token:
             headers["Authorization"] = f"Bearer {server.token}"
         params = message.get("params")
@@ -248,6 +269,41 @@ class Relay:
         with self._writing, contextlib.suppress(BrokenPipeError):
             self._output.write(message.replace(b"\n", b" ").rstrip() + b"\n")
             self._output.flush()
+
+
+def parse_options(arguments: Sequence[str]) -> tuple[str, str] | None:
+    """Return the project's root and the state directory, "" for an option that is not given.
+
+    Args:
+        arguments: The arguments after `agent-brain mcp`.
+
+    Returns:
+        `None` if the arguments are not just these options with usable values: Click then writes the help or the error.
+    """
+    values = dict.fromkeys(PATH_OPTIONS, "")
+    rest = list(arguments)
+    while rest:
+        name, has_value, value = rest.pop(0).partition("=")
+        if name not in values or not (has_value or rest):
+            return None
+        values[name] = value if has_value else rest.pop(0)
+        if not values[name]:
+            return None
+    root, state_dir = values.values()
+    return None if root and not os.path.isdir(root) else (root, state_dir)
+
+
+def serve(project_root: str, state_dir: str) -> None:
+    """Relay between stdin and stdout until the end of input.
+
+    Args:
+        project_root: Root of the project; "" finds it from the current directory.
+        state_dir: Directory of the server's files; "" is the default one.
+    """
+    # nothing but the protocol may be written to stdout: whatever else is printed goes to stderr
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        Relay(ServerFinder(project_root, state_dir), sys.stdin.buffer, output).run()
 
 
 def _make_error(identity: object, code: int, text: str) -> bytes:

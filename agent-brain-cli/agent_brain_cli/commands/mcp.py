@@ -1,11 +1,8 @@
 """`agent-brain mcp`: serve an agent over the Model Context Protocol."""
 
-import os
-import sys
-
 import click
 
-from agent_brain_cli.relay import Relay, ServerFinder
+from agent_brain_cli.relay import serve
 
 
 @click.command()
@@ -25,7 +22,4 @@ def mcp(project_root: str | None, state_dir: str | None) -> None:
     The protocol uses stdin and stdout. The command is for the configuration of an agent's host, which starts it in the
     directory of a project. It finds or starts the project's server, and ends with its input.
     """
-    # nothing but the protocol may be written to stdout: whatever else is printed goes to stderr
-    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        Relay(ServerFinder(project_root or "", state_dir or ""), sys.stdin.buffer, output).run()
+    serve(project_root or "", state_dir or "")

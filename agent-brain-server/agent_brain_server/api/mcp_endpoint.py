@@ -53,15 +53,20 @@ class McpEndpoint:
     async def _start(self) -> "StreamableHTTPSessionManager":
         manager = await run_in_threadpool(self._make_manager)
         ready = asyncio.Event()
-
-        async def run() -> None:
-            async with manager.run():
-                ready.set()
-                await self._stop.wait()
-
-        self._task = asyncio.create_task(run())
-        await ready.wait()
+        self._task = asyncio.create_task(self._run(manager, ready))
+        waiting = asyncio.create_task(ready.wait())
+        await asyncio.wait((self._task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not ready.is_set():  # it failed: this request reports it, and the next one tries again
+            waiting.cancel()
+            task, self._task = self._task, None
+            await task
         return manager
+
+    async def _run(self, manager: "StreamableHTTPSessionManager", ready: asyncio.Event) -> None:
+        """Run the manager until `close`."""
+        async with manager.run():
+            ready.set()
+            await self._stop.wait()
 
     def _make_manager(self) -> "StreamableHTTPSessionManager":
         from mcp.server.lowlevel import Server  # noqa: PLC0415 - see the module's docstring

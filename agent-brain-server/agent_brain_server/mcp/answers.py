@@ -22,7 +22,6 @@ from agent_brain_server.models.symbols import (
 )
 from agent_brain_server.services.answer_format import write_compact
 from agent_brain_server.services.symbol_format import write_compact_symbols
-from agent_brain_server.support.git import read_commit
 from agent_brain_server.support.text import pluralize, visible
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def read(services: "ProjectServices", arguments: "ReadArguments") -> str:
 
 def status(services: "ProjectServices", _arguments: "StatusArguments") -> str:
     """Return what is indexed and skipped, and what the server is doing."""
-    state = services.status()
+    state, freshness = services.status_and_freshness()
     lines = [
         f"{pluralize(state.total_documents, 'file')}, {pluralize(state.total_chunks, 'chunk')}, "
         f"{state.vector_coverage:.0%} of them with a vector; "
@@ -116,7 +115,7 @@ def status(services: "ProjectServices", _arguments: "StatusArguments") -> str:
         lines.append(f"The last job failed: {state.last_job.error}")
     if state.vector_fault:
         lines.append(f"Searching by keywords only: {state.vector_fault}")
-    return _finish(services, "\n".join(lines), services.queries.freshness())
+    return _finish(services, "\n".join(lines), freshness)
 
 
 def _write(services: "ProjectServices", request: SymbolRequest, answer: SymbolAnswer) -> str:
@@ -167,7 +166,7 @@ def _await_first_index(services: "ProjectServices") -> None:
 
 def _finish(services: "ProjectServices", text: str, index: IndexFreshness) -> str:
     """Append the line about the index."""
-    commit = read_commit(services.project_root)
+    commit = services.commit.read()
     at = f" at commit {commit[:COMMIT_DIGITS]}" if commit else ""
     if index.last_indexed_at is None:
         state = "the first index is not complete: answers may lack files"

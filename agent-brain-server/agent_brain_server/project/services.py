@@ -17,6 +17,7 @@ from agent_brain_server.indexing.bm25_index import BM25IndexManager
 from agent_brain_server.indexing.files.file_types import is_test
 from agent_brain_server.indexing.files.walker import own_dirs_pattern
 from agent_brain_server.models import Mode
+from agent_brain_server.models.query import IndexFreshness
 from agent_brain_server.models.status import IndexStatus, ProjectStatus, WatchStatus
 from agent_brain_server.project.recovery import Repairs, open_documents, reconcile_stores
 from agent_brain_server.project_root import generate_project_id
@@ -37,6 +38,7 @@ from agent_brain_server.storage.database import REBUILDABLE_CODES
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
+from agent_brain_server.support.commit import CommitReader
 from agent_brain_server.types import ChromaServer
 
 logger = logging.getLogger(__name__)
@@ -92,6 +94,7 @@ class ProjectServices:
     embedder: QueryEmbedder
     tokens: TokenCounter
     metrics: Metrics
+    commit: CommitReader
     retired: threading.Event = field(default_factory=threading.Event)
     repairs: Repairs
     _closers: ExitStack
@@ -185,6 +188,7 @@ class ProjectServices:
                 embedder=shared.embedder,
                 tokens=shared.tokens,
                 metrics=shared.metrics,
+                commit=CommitReader(project_root),
                 repairs=repairs,
                 _closers=closers.pop_all(),
             )
@@ -229,13 +233,17 @@ class ProjectServices:
 
     def status(self) -> IndexStatus:
         """Return the contents of the index and the state of indexing."""
+        return self.status_and_freshness()[0]
+
+    def status_and_freshness(self) -> tuple[IndexStatus, IndexFreshness]:
+        """Return the contents of the index, the state of indexing, and the freshness of that moment."""
         # counts are read last: a status that reports the end of a job must not have counts from before it
         is_busy, current_job, last_job = self.is_busy(), self.indexing.jobs.current(), self.indexing.jobs.last_ended()
         counts = self.documents.counts()
         facts = self.documents.symbols.counts()
         freshness = self.queries.freshness(counts=counts)
         fault = self.vectors.fault
-        return IndexStatus(
+        status = IndexStatus(
             files_pending=freshness.files_pending,
             watch=self._watch_status(),
             total_documents=counts.files,
@@ -262,6 +270,7 @@ class ProjectServices:
             vector_fault=None if fault is None else f"{fault.code}: {fault.message} {fault.hint}",
             vectors_behind=counts.chunks - counts.embedded,
         )
+        return status, freshness
 
     def _watch_status(self) -> WatchStatus:
         watch = self.queries.changes.report()
