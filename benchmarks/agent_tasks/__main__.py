@@ -1,9 +1,9 @@
 """Measure tasks of a coding agent: `./task tasks -- --work DIR`.
 
 The packages of packages.toml are downloaded by version and hash, and each way searches for the lines that answer each
-task of `tasks/` (or of `unseen/`, with --unseen), with at most six calls. Tokens are those of every command and its
-output, counted with the tokenizer of GPT-4 (cl100k_base, which llama-index-core ships). What each way saw is written to
-DIR/records. The tasks of `unseen/` must never be used to change a way of searching.
+task of a set, with at most six calls. Tokens are those of every command and its output, counted with the tokenizer of
+GPT-4 (cl100k_base, which llama-index-core ships). What each way saw is written to DIR/records. The ways and the product
+were adjusted with `tasks/`, later with `unseen/` too; `held_out/` must never be used to change a way of searching.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from benchmarks.agent_tasks.tables import format_tables, to_json
 from benchmarks.agent_tasks.task_set import Task, load_tasks, locate
 from benchmarks.report import update_document
 
+SETS = ("tasks", "unseen", "held_out")
 DIRECTORY = Path(__file__).parent
 BEGIN = "<!-- begin: {name}, written by benchmarks/agent_tasks -->"
 
@@ -40,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="./task tasks --", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--work", type=Path, required=True, help="directory that keeps packages, indexes and records")
-    parser.add_argument("--unseen", action="store_true", help="use the tasks that no way was chosen by")
+    parser.add_argument("--set", choices=SETS, default=SETS[0], help="directory of the tasks")
     parser.add_argument("--way", nargs="+", choices=list(WAYS), default=list(WAYS), help="use only these ways")
     parser.add_argument("--task", nargs="+", default=[], metavar="NAME", help="use only tasks whose name begins so")
     parser.add_argument(
@@ -103,7 +104,7 @@ def score_records(tasks: Sequence[Task], ways: Sequence[str], work: Path, record
 def main() -> None:
     """Measure, print the tables and write the requested files."""
     arguments = parse_arguments()
-    name = "unseen" if arguments.unseen else "tasks"
+    name: str = arguments.set
     work = arguments.work.resolve()
     tasks = choose_tasks(name, arguments.task)
     records = work / "records" / name

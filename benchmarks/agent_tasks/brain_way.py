@@ -12,7 +12,8 @@ from benchmarks.agent_tasks.scoring import SEPARATOR
 
 BUDGET = 1_500
 """Tokens of one answer: the default for agents."""
-LARGER_BUDGET = 3_000
+SECOND_BUDGET = 800
+"""Tokens of a second answer, whose results were partly shown by the first."""
 BUDGETS = {
     "definition": 600,
     "callers": 600,
@@ -34,39 +35,43 @@ FILES = {"documentation": "--type doc", "changelog": CHANGELOGS, "tests": "--typ
 
 
 def search_with_query(question: TaskQuestion) -> Policy:
-    """Ask as the user did, then for the names alone, then for more."""
+    """Ask as the user did, read the rest of what was shown in part, then ask for the names alone, then for more."""
     files = FILES.get(question.category, "--type code")
     words = " ".join((*question.names, *question.words))
-    yield query(question.text, files, budget=BUDGETS[question.category])
+    output = yield query(question.text, files, budget=BUDGETS[question.category])
+    yield from read_rest(output)
     if question.names or question.quoted:
-        yield query(" ".join(question.quoted or question.names), files)
-    yield query(words, files)
-    yield query(question.text, "-k 25", budget=LARGER_BUDGET)
-    yield query(words, "-k 25", budget=LARGER_BUDGET)
+        yield query(" ".join(question.quoted or question.names), files, budget=SECOND_BUDGET)
+    yield query(words, files, budget=SECOND_BUDGET)
+    yield query(question.text, "-k 25", budget=BUDGET)
 
 
 def search_with_structure(question: TaskQuestion) -> Policy:
     """Ask for uses of a name where the task is about uses, else as the user did; then follow names and ask for more."""
     files = FILES.get(question.category, "--type code")
-    words = " ".join((*question.names, *question.words))
     text = question.quoted[0] if question.category == "error text" and question.quoted else question.text
     asked = query(text, files, budget=BUDGETS[question.category])
     about_names = [command for name in question.names for command in commands_about(name, question.category)]
-    if question.category in TOGETHER:
-        output = yield SEPARATOR.join((*about_names, asked))
-    else:
-        if about_names:
-            yield SEPARATOR.join(about_names)
-        output = yield asked
+    output = ""
+    if about_names:
+        output = yield SEPARATOR.join((*about_names, asked) if question.category in TOGETHER else about_names)
+        yield from read_rest(output)
+    if question.category not in TOGETHER or not about_names:
+        output += yield asked
+        yield from read_rest(output)
     if names := choose_identifiers(output, question)[:2]:
         output += yield SEPARATOR.join(follow(name, question.category) for name in names)
     places = rank_hits(read_places(output), question)
     if windows := choose_windows(places, before=5, after=15)[:WINDOWS]:
         yield SEPARATOR.join(f"agent-brain read -n {path}:{first}-{last}" for path, first, last in windows)
-    yield query(words, files)
-    if question.names and question.category not in TOGETHER:
-        yield SEPARATOR.join(f"agent-brain refs {shlex.quote(name)}" for name in question.names)
-    yield query(question.text, "-k 25", budget=LARGER_BUDGET)
+    yield query(" ".join((*question.names, *question.words)), files, budget=SECOND_BUDGET)
+
+
+def read_rest(output: str) -> Policy:
+    """Read the rest of the best result, if an answer showed a part of it and names the command for the rest."""
+    found = READ.search(output)
+    if found and "\n" + LIST_HEADING not in output[: found.start()] and int(found[3]) - int(found[2]) <= MAX_REST:
+        yield found[1]
 
 
 def read_places(output: str) -> list[Hit]:
@@ -74,6 +79,11 @@ def read_places(output: str) -> list[Hit]:
     matches = map(PLACE.match, output.splitlines())
     return [Hit(match[1], int(match[2]), match[3]) for match in matches if match]
 
+
+READ = re.compile(r"… (agent-brain read \S+?:(\d+)-(\d+))$", re.MULTILINE)
+LIST_HEADING = "Also found:"
+MAX_REST = 60
+"""Lines of a result that are read without a further look."""
 
 PLACE = re.compile(r"^([^\s:]+):(\d+)(?:-\d+)? (.*)$")
 TOGETHER = ("data flow",)

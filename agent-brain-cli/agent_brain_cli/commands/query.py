@@ -145,10 +145,11 @@ def render(answer: Json, questions: list[str], project_root: Path, *, full: bool
     if "text" in answer:
         return str(answer["text"])
     structure = answer.get("structure")
-    if structure and structure["lines"] and not full:
+    is_partial = structure is not None and structure.get("is_partial", False)
+    if structure and structure["lines"] and not full and not is_partial:
         return format_structure(structure, project_root)
     if structure:
-        print(visible(structure["summary"]))
+        print(format_structure(structure, project_root) if is_partial else visible(structure["summary"]))
     print_results(answer, questions, project_root, full=full)
     return None
 

@@ -27,3 +27,6 @@ class StructureAnswer(BaseModel):
     summary: str = Field(description="What was found, in a few words.")
     lines: list[StructureLine]
     total: int = Field(description="Number of places; more than `lines` if there are many.")
+    is_partial: bool = Field(
+        default=False, description="Whether the query asks for more than these places, so that results follow them."
+    )

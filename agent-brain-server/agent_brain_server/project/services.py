@@ -39,7 +39,7 @@ from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.storage.vector_store import VectorStoreManager
 from agent_brain_server.storage_paths import StoragePaths, resolve_storage_paths
 from agent_brain_server.support.commit import CommitReader
-from agent_brain_server.types import ChromaServer
+from agent_brain_server.types import ChromaServer, QueryFilter
 
 logger = logging.getLogger(__name__)
 
@@ -343,8 +343,9 @@ def make_readers(
 
 
 def find_paths(documents: DocumentStore, bm25: BM25IndexManager, word: str) -> list[str]:
-    """Return the files with the best chunks for a word, best first."""
-    keys = [hit.key for hit in bm25.search(word, MAX_WORD_HITS)]
+    """Return the files of code and settings with the best chunks for a word, best first."""
+    code = documents.resolve_filter(QueryFilter(source_types=("code",)))
+    keys = [hit.key for hit in bm25.search(word, MAX_WORD_HITS, code)]
     found = documents.metadata_by_keys(keys)
     return list(dict.fromkeys(found[key].path for key in keys if key in found))
 

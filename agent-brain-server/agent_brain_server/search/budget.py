@@ -86,6 +86,7 @@ NARROW_WIDTHS = (120, 40)  # tried for the best result alone, if the budget has 
 MIN_EXCERPT = 3  # lines: a shorter excerpt of a longer text says less than its place in the list
 MIN_ENTRY = 16  # tokens: less does not hold a path, a name and a line
 REFERENCES_SHARE = 0.35  # of the budget, at most, is kept for the list of the results that are not shown
+SHARE_BESIDE_BEST = 0.15  # the same if the best result then gets all its lines: they are worth more than the list
 
 
 class Entry(Protocol):
@@ -138,7 +139,8 @@ def spend(entries: Sequence[Entry], budget: int, count: CountTokens) -> Spent:
     left, unshown = budget, sum(costs)
     for index, entry in enumerate(entries):
         reserved = min(unshown - costs[index], int(budget * REFERENCES_SHARE))
-        lines = _fit_entry(entry, left - reserved, count, is_first=not shown)
+        lines = None if shown else _fit_wanted(entry, left - int(budget * SHARE_BESIDE_BEST), count)
+        lines = lines or _fit_entry(entry, left - reserved, count, is_first=not shown)
         if lines is None:
             listed.append(index)
         else:
@@ -154,9 +156,8 @@ def _fit_entry(entry: Entry, available: int, count: CountTokens, *, is_first: bo
     """Return a result with as many lines as are wanted and fit; `None` if it should be listed instead."""
     if available < MIN_ENTRY or entry.wanted < 1:
         return None
-    lines = entry.render(entry.wanted, MAX_WIDTH)
-    if _count_lines(lines, count) <= available:
-        return lines
+    if whole := _fit_wanted(entry, available, count):
+        return whole
     fewest, most = 0, entry.wanted - 1
     fitting: list[str] | None = None
     while fewest < most:  # bisect: the largest number of lines that fits
@@ -169,6 +170,14 @@ def _fit_entry(entry: Entry, available: int, count: CountTokens, *, is_first: bo
     if fewest >= MIN_EXCERPT or (is_first and fitting):
         return fitting
     return _fit_narrow(entry, available, count) if is_first else None
+
+
+def _fit_wanted(entry: Entry, available: int, count: CountTokens) -> list[str] | None:
+    """Return a result with all the lines that are wanted, or `None` if they do not fit."""
+    if entry.wanted < 1:
+        return None
+    lines = entry.render(entry.wanted, MAX_WIDTH)
+    return lines if _count_lines(lines, count) <= available else None
 
 
 def _fit_narrow(entry: Entry, available: int, count: CountTokens) -> list[str] | None:

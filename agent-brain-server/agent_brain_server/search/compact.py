@@ -50,7 +50,7 @@ class CompactEntry:
             limit: Maximum number of lines of the text.
             width: Maximum number of characters of a line.
         """
-        passage, result = self.passage, self.passage.result
+        passage = self.passage
         start, end = passage.choose(limit)
         body, signature = passage.lines[start:end], passage.signature
         heading = self._heading(start, end)
@@ -63,9 +63,16 @@ class CompactEntry:
             heading,
             *(f"{INDENT}{_shorten(line, width)}".rstrip() for line in shown),
             *self._list_members(limit - (end - start), width),
-            *([] if is_whole else [f"{INDENT}{ELLIPSIS} {self._command(result.start_line, result.end_line)}"]),
+            *([] if is_whole else [f"{INDENT}{ELLIPSIS} {self._command(*self._find_rest(start, end))}"]),
             *self._list_copies(),
         ]
+
+    def _find_rest(self, start: int, end: int) -> tuple[int, int]:
+        """Return the lines of the result that are not shown, or all of them if they are on both sides."""
+        result, last = self.passage.result, self.passage.locate(start, end)[1]
+        if start == 0 and last < result.end_line and self.passage.has_line_numbers:
+            return last + 1, result.end_line
+        return result.start_line, result.end_line
 
     def _heading(self, start: int, end: int) -> str:
         first, last = self.passage.locate(start, end)
@@ -98,7 +105,9 @@ class CompactEntry:
         return [f"{INDENT}also at {named}{more}"]
 
 
-def render_compact(entries: Sequence[CompactEntry], budget: int, count: CountTokens, remark: str | None = None) -> str:
+def render_compact(
+    entries: Sequence[CompactEntry], budget: int, count: CountTokens, remark: str | None = None, unlisted: int = 0
+) -> str:
     """Return the text of an answer; it never exceeds the budget.
 
     Args:
@@ -106,9 +115,10 @@ def render_compact(entries: Sequence[CompactEntry], budget: int, count: CountTok
         budget: Tokens of the whole text.
         count: Counts the tokens of a text.
         remark: A first line about the answer.
+        unlisted: Further results, which are only counted.
     """
     opening = [remark] if remark and count_line(remark, count) * 2 <= budget else []
-    fixed = sum(count_line(line, count) for line in (*opening, LIST_HEADING, describe_omitted(len(entries))))
+    fixed = sum(count_line(line, count) for line in (*opening, LIST_HEADING, describe_omitted(len(entries) + unlisted)))
     left = budget - fixed - NUMBER_SLACK
     spent = spend(entries, left, count)
     if entries and not spent.shown and not spent.references:
@@ -117,8 +127,8 @@ def render_compact(entries: Sequence[CompactEntry], budget: int, count: CountTok
     lines = [*opening, *(line for block in spent.shown for line in block)]
     if spent.references:
         lines += [*([LIST_HEADING] if spent.shown else []), *spent.references]
-    if spent.omitted:
-        lines.append(describe_omitted(spent.omitted))
+    if spent.omitted + unlisted:
+        lines.append(describe_omitted(spent.omitted + unlisted))
     return "\n".join(lines)
 
 

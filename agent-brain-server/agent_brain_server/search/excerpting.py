@@ -6,6 +6,7 @@ from functools import cached_property
 
 from agent_brain_server.models import DEFAULT_BUDGET
 from agent_brain_server.models.query import QueryResult
+from agent_brain_server.search.phrases import match_phrases
 from agent_brain_server.support.excerpts import (
     EXTRA_LINES,
     choose_window,
@@ -25,6 +26,16 @@ listed only. docs/QUALITY.md has other choices."""
 
 LINES_OF_OTHERS = 12
 """Lines that each of the others gets for every further default budget."""
+
+
+LINES_OF_PHRASE = (14, 6, 4)
+"""Lines of the results that contain the query word for word, as those with an error message do; no other is shown."""
+
+PHRASE_SHARE = 0.75
+"""Of the query's words that such a text has one after another; placeholders may separate the rest."""
+
+LISTED_BESIDE_PHRASE = 3
+"""Results without the phrase that are listed beside those with it; the rest is counted."""
 
 
 def wanted_lines(rank: int, budget: int) -> int:
@@ -97,11 +108,17 @@ class Passage:
 def make_passages(results: Sequence[QueryResult], queries: Sequence[str], budget: int) -> list[Passage]:
     """Return the results of an answer as passages.
 
+    Within the default budget, results that contain the only query word for word leave out most of the others.
+
     Args:
         results: Best first; those of several queries take turns.
         queries: The queries of the request.
         budget: Tokens of the answer.
     """
+    if len(queries) == 1 and budget <= DEFAULT_BUDGET and (exact := _find_phrase(results, queries[0])):
+        others = [rank for rank in range(len(results)) if rank not in exact][:LISTED_BESIDE_PHRASE]
+        lines = dict(zip(exact, LINES_OF_PHRASE, strict=False))
+        return [Passage(results[rank], queries[0], lines.get(rank, 0)) for rank in (*exact, *others)]
     return [
         Passage(
             result,
@@ -110,3 +127,10 @@ def make_passages(results: Sequence[QueryResult], queries: Sequence[str], budget
         )
         for rank, result in enumerate(results)
     ]
+
+
+def _find_phrase(results: Sequence[QueryResult], query: str) -> list[int]:
+    """Return the ranks of the results with the query's phrase; nothing unless the best result is among them."""
+    shares = match_phrases(query, {rank: result.text for rank, result in enumerate(results)})
+    exact = [rank for rank in sorted(shares) if shares[rank] >= PHRASE_SHARE]
+    return exact if exact[:1] == [0] else []

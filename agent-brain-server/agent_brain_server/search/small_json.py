@@ -76,7 +76,13 @@ class JsonEntry:
 
 
 def render_small_json(
-    entries: Sequence[JsonEntry], budget: int, count: CountTokens, *, index: IndexFreshness, remark: str | None
+    entries: Sequence[JsonEntry],
+    budget: int,
+    count: CountTokens,
+    *,
+    index: IndexFreshness,
+    remark: str | None,
+    unlisted: int = 0,
 ) -> str:
     """Return the JSON of an answer; the document never exceeds the budget.
 
@@ -86,8 +92,9 @@ def render_small_json(
         count: Counts the tokens of a text.
         index: Freshness of the index; left out if the index is complete.
         remark: A note about the answer.
+        unlisted: Further results, which are only counted.
     """
-    total = len(entries)
+    total = len(entries) + unlisted
     extras = choose_extras(index, remark, budget, count)
     left = budget - count_envelope(extras, total, count) - NUMBER_SLACK
     spent = spend(entries, left, count)
@@ -96,7 +103,7 @@ def render_small_json(
     fields = [
         f'"results":[{results}]',
         *([f'"rest":[{rest}]'] if rest else []),
-        *([f'"omitted":{spent.omitted}'] if spent.omitted else []),
+        *([f'"omitted":{spent.omitted + unlisted}'] if spent.omitted + unlisted else []),
         f'"total_results":{total}',
         *([to_short_json(extras)[1:-1]] if extras else []),
     ]

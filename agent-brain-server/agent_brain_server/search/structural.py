@@ -65,6 +65,15 @@ PATTERNS: tuple[tuple[StructuralKind, str], ...] = (
     ("definition", rf"{OPENING}(?:definition|declaration|implementation)\s+(?:of|for)\s+{TARGET}"),
 )
 
+ASKS_FOR_VALUE = re.compile(r"\b(?:defaults?|initial(?:ly)?|set to|configured)\b", re.IGNORECASE)
+IDENTIFIER = re.compile(
+    r"`([^`\s]{1,100})`|(?<![\w./-])((?:\w+[.:]{1,2})*\w*(?:[a-z]_?[A-Z]|[A-Za-z0-9]_[A-Za-z0-9])\w*)(?![\w/-])"
+)
+"""A name in a sentence: in backticks, or with an underscore or a capital letter inside."""
+
+MAX_NAMES = 3  # of a question about a value
+MIN_WORD = 4  # characters of a word that tells places apart
+
 _COMPILED = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in PATTERNS)
 
 
@@ -96,3 +105,17 @@ def parse_structural(query: str) -> StructuralQuestion | None:
         if found:
             return StructuralQuestion(kind, found["target"].rstrip(".,;:"))
     return None
+
+
+def find_value_names(query: str) -> tuple[SymbolName, ...]:
+    """Return the names in a sentence that asks for a default or another value; nothing for other sentences."""
+    if len(query) > MAX_QUESTION_LENGTH or not ASKS_FOR_VALUE.search(query):
+        return ()
+    found = (parse_symbol_name(quoted or plain) for quoted, plain in IDENTIFIER.findall(query))
+    return tuple(dict.fromkeys(name for name in found if name is not None))[:MAX_NAMES]
+
+
+def find_place_words(query: str, names: tuple[SymbolName, ...]) -> frozenset[str]:
+    """Return the words of a sentence, in lower case, that may name the place of a value: a file, class or function."""
+    words = {word.lower() for word in re.findall(r"\w+", query) if len(word) >= MIN_WORD}
+    return frozenset(words - {name.name.lower() for name in names} - {"default", "defaults", "value"})

@@ -4,13 +4,16 @@ from pathlib import Path
 
 from agent_brain_server.models import DEFAULT_BUDGET
 from agent_brain_server.models.query import CompactResponse, QueryRequest, QueryResponse
-from agent_brain_server.search.budget import CountTokens
+from agent_brain_server.search.budget import CountTokens, count_line
 from agent_brain_server.search.compact import CompactEntry, render_compact
 from agent_brain_server.search.excerpting import Passage, make_passages
 from agent_brain_server.search.shown_paths import make_path_writer
 from agent_brain_server.search.small_json import JsonEntry, render_small_json
 from agent_brain_server.search.structure_text import render_structure, render_structure_json
 from agent_brain_server.support.text import visible
+
+PLACES_SHARE = 0.4
+"""Of the budget, at most, is for the places of values that precede the results."""
 
 NO_RESULTS = "No results."
 NO_WORD_MATCHES = "No result contains a word of the query; these are the nearest in meaning."
@@ -29,11 +32,18 @@ def write_answer(request: QueryRequest, answer: QueryResponse, root: Path, count
         return write_compact(request, answer, root, count).model_dump_json()
     if request.max_tokens is None:
         return answer.model_dump_json()
-    if answer.structure is not None and answer.structure.lines:
+    if answer.structure is not None and answer.structure.lines and not answer.structure.is_partial:
         return render_structure_json(answer.structure, request.max_tokens, count, answer.index)
     passages = make_passages(answer.results, request.all_queries(), request.max_tokens)
     entries = [JsonEntry(passage, request.explain) for passage in passages]
-    return render_small_json(entries, request.max_tokens, count, index=answer.index, remark=_describe_answer(answer))
+    return render_small_json(
+        entries,
+        request.max_tokens,
+        count,
+        index=answer.index,
+        remark=_describe_answer(answer),
+        unlisted=len(answer.results) - len(entries),
+    )
 
 
 def write_compact(request: QueryRequest, answer: QueryResponse, root: Path, count: CountTokens) -> CompactResponse:
@@ -51,10 +61,17 @@ def write_compact(request: QueryRequest, answer: QueryResponse, root: Path, coun
         CompactEntry(passage, visible(show_path(passage.result.source)), _number_queries(passage))
         for passage in make_passages(answer.results, request.all_queries(), budget)
     ]
-    if answer.structure is not None and answer.structure.lines:
+    unlisted = len(answer.results) - len(entries)
+    if answer.structure is not None and answer.structure.is_partial:
+        places = render_structure(answer.structure, int(budget * PLACES_SHARE), count, show_path)
+        left = budget - count_line(places, count)
+        text = "\n".join(
+            filter(None, (places, render_compact(entries, left, count, unlisted=unlisted) if entries else ""))
+        )
+    elif answer.structure is not None and answer.structure.lines:
         text = render_structure(answer.structure, budget, count, show_path)
     else:
-        text = render_compact(entries, budget, count, _describe_answer(answer)) if entries else NO_RESULTS
+        text = render_compact(entries, budget, count, _describe_answer(answer), unlisted) if entries else NO_RESULTS
     return CompactResponse(
         text=text,
         tokens=count(text),

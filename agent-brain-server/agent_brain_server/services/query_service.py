@@ -232,17 +232,20 @@ class QueryService:
     def _answer_structure(self, request: QueryRequest) -> StructureAnswer | None:
         """Return the answer from the structure, if the only query of an unfiltered request asks about it."""
         is_required = request.mode == "structure"
-        is_other = request.mode != "hybrid" or bool(request.source_types or request.languages)
+        is_other = request.mode != "hybrid" or bool({*request.source_types} - {"code"} or request.languages)
         if not is_required and (is_other or len(request.all_queries()) > 1):
             return None
-        return self._structure.answer(request.query, request.file_paths, required=is_required)
+        answer = self._structure.answer(request.query, request.file_paths, required=is_required)
+        if answer is not None and request.source_types and answer.question != "values":
+            return None  # only values are of code alone
+        return answer
 
     def _retrieve_all(
         self, request: QueryRequest, allowed: AllowedChunks | None, structure: StructureAnswer | None
     ) -> list[QueryResult]:
         """Return the results of all queries of a request; those from the structure come first."""
         queries = request.all_queries()
-        if structure is not None:
+        if structure is not None and not structure.is_partial:
             chunks = self._documents.chunks_at((line.source, line.line) for line in structure.lines)
             first = [_structural_result(chunk) for chunk in chunks[: request.top_k]]
             known = {result.chunk_id for result in first}

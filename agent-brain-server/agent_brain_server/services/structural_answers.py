@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from agent_brain_server.errors import InvalidRequestError
 from agent_brain_server.models.structure import StructuralKind, StructureAnswer, StructureLine
 from agent_brain_server.models.symbols import FileSites
-from agent_brain_server.search.structural import FORMS, StructuralQuestion, parse_structural
+from agent_brain_server.search.structural import (
+    FORMS,
+    StructuralQuestion,
+    find_place_words,
+    find_value_names,
+    parse_structural,
+)
 from agent_brain_server.search.symbol_names import SymbolName
 from agent_brain_server.services.symbol_lookup import Lookup, SymbolFilter, SymbolLookup
 from agent_brain_server.services.symbol_models import ReadRows, make_line, make_sites, shorten
@@ -118,7 +124,34 @@ class StructuralAnswers:
             )
         if required:
             raise self._refuse(question)
-        return None
+        return self._find_named_values(query, tuple(paths))
+
+    def _find_named_values(self, query: str, paths: tuple[str, ...]) -> StructureAnswer | None:
+        """Return the values of the names in a sentence that asks for a default, those near its other words first."""
+        names = find_value_names(query)
+        found = {name: self._values.find(name, paths) for name in names}
+        named = {name: lines for name, lines in found.items() if lines}
+        if not named:
+            return None
+        if len(named) > 1:  # a class beside an option says where to look
+            options = {name: lines for name, lines in named.items() if not self._is_container(name)}
+            named = options or named
+        words = find_place_words(query, tuple(named))
+        lines = [line for lines in named.values() for line in lines]
+        lines.sort(key=lambda line: not any(word in f"{line.source} {line.enclosing}".lower() for word in words))
+        title = ", ".join(name.qualified for name in named)
+        return StructureAnswer(
+            question="values",
+            name=title,
+            summary=f"{_count(len(lines), 'place')} where {title} may get its value",
+            lines=lines[:MAX_LINES],
+            total=len(lines),
+            is_partial=True,
+        )
+
+    def _is_container(self, name: SymbolName) -> bool:
+        found = self._lookup.find(name, limit=1)
+        return found.match == "exact" and CONTAINERS.fullmatch(found.definitions[0].definition.kind) is not None
 
     def _answer(self, question: StructuralQuestion, paths: tuple[str, ...]) -> _Found | None:
         if question.kind == "outline":

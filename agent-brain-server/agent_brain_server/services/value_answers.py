@@ -7,38 +7,43 @@ from agent_brain_server.models.structure import StructureLine
 from agent_brain_server.search.symbol_names import SymbolName
 from agent_brain_server.services.symbol_lookup import SymbolFilter, SymbolLookup
 from agent_brain_server.services.symbol_models import ReadRows, make_line, shorten, shorten_around
+from agent_brain_server.services.value_rows import (
+    COMMENT,
+    EQUALS,
+    LITERAL,
+    MAX_ROW,
+    TYPE,
+    find_documented,
+    list_code_rows,
+    make_patterns,
+    rank_row,
+)
 from agent_brain_server.storage.document_store import DocumentStore
 from agent_brain_server.support.globs import compile_selection
 from agent_brain_server.support.text import count_hidden
+from agent_brain_server.support.tokens import split_identifier
 from agent_brain_server.types import Definition, StoredDefinition
 
 MAX_DEFINITIONS = 50  # of a name that are compared
 MAX_USES = 400  # among which assignments are looked for
 MAX_FILES = 100  # that are read for assignments
 MAX_SIGNATURES = 20_000  # that are searched for a parameter
+MAX_ROWS = 100_000  # that are searched for a default
+MAX_DEFAULTS = 20
 MAX_PARAMETERS = 10
 MAX_SIGNATURE = 120  # characters; of longer ones, only the parameter is shown
 MAX_PARAMETER = 60
-MAX_BODY_ROWS = 200  # of a function or class that are searched for values
 MAX_BODY_VALUES = 12
+VALUE_RANKS = (0, 1, 3)  # of lines that show a whole value
 MAX_VALUE_ROWS = 6
 """Lines of a value that spans several."""
-MAX_ROW = 500
-"""Characters of a line that are compared; longer lines are minified."""
-
 CONTAINERS = re.compile(
     r"class|struct|interface|trait|impl|object|protocol|record|module|def|fn|fun|func|function|method|constructor|init|"
     r"test|enum|type|union|namespace|mod|extension|actor|instance|data|newtype|concept|delegate|local"
 )
 """Kinds of definitions that are no value themselves, but may contain some."""
 
-EQUALS = r"(?::=|\?\?=|\|\|=|=(?![=>~]))"
-TYPE = r"(?:[?!]?\s*:(?:[^=,:\[(<{]|::|\[[^=]{0,100}\]|<[^=]{0,100}>){1,100})?"
-LITERAL = (
-    r"(?:[-+]?\.?\d|[frbu]?['\"`]|\[|\{|(?i:true|false|null|nil|none|undefined|nan|infinity)\b|[A-Z][A-Z0-9_]{2,}\b)"
-)
 BODY_VALUE = re.compile(rf"\w[\w.]*\s*(?:{EQUALS}|\?\?|:)\s*{LITERAL}")
-COMMENT = re.compile(r"\s*(?://|#|\*|/\*|--|\"\"\"|''')")
 CONTINUED = re.compile(r"(?:[=(\[{,?:+*|&]|\?\?|\bor|\band)\s*$")
 IDENTIFIER = re.compile(r"_|[a-z][A-Z]|\d")
 """Distinguishes a name from a word if nothing has this name."""
@@ -54,7 +59,7 @@ class ValueAnswers:
         documents: Holds the syntax facts.
         lookup: Finds definitions and uses.
         read_rows: Reads an indexed file.
-        find_paths: Finds the files whose signatures are searched for a parameter.
+        find_paths: Finds the files of code and settings that contain a word.
     """
 
     def __init__(
@@ -73,18 +78,23 @@ class ValueAnswers:
             paths: Globs; empty for all files.
         """
         is_defined = self._documents.symbols.has_name(name.name)
-        if not is_defined and not IDENTIFIER.search(name.name):
-            return []
         found: list[tuple[int, StructureLine]] = []
         if is_defined:
             found += self._list_definitions(name, tuple(paths))
-        found += self._list_assignments(name, paths)
+        if is_defined or IDENTIFIER.search(name.name):
+            found += self._list_assignments(name, paths)
         found += ((2, _make_parameter(each, name.name)) for each in self._list_parameters(name, paths))
+        found += self._list_defaults(name.name, paths)
+        for spelling in _spell_constants(name.name):
+            if self._documents.symbols.has_name(spelling):
+                found += ((rank, line) for rank, line in self._list_definitions(SymbolName(spelling), tuple(paths)))
         known: set[tuple[str, int]] = set()
         lines = []
-        for _, line in sorted(found, key=lambda each: each[0]):
+        for rank, line in sorted(found, key=lambda each: each[0]):
             if (line.source, line.line) not in known:
-                known.add((line.source, line.line))
+                # the other lines of a value are in its text; a function or class is shown by its head alone
+                last = line.end_line if rank in VALUE_RANKS else line.line
+                known.update((line.source, number) for number in range(line.line, last + 1))
                 lines.append(line)
         return lines
 
@@ -116,6 +126,12 @@ class ValueAnswers:
         )
         if definition.name not in text:
             return line
+        documented = (
+            None
+            if _has_value(text, definition.name)
+            else find_documented(rows, definition.start_line, definition.name_line)
+        )
+        text = shorten(f"{text} {documented}") if documented else text
         return line.model_copy(update={"text": text, "hidden_characters": line.hidden_characters + count_hidden(text)})
 
     def _list_body_values(self, found: StoredDefinition) -> Iterator[StructureLine]:
@@ -123,10 +139,8 @@ class ValueAnswers:
         definition = found.definition
         rows = self._read_rows(found.path) or ()
         count = 0
-        last = min(definition.end_line, definition.name_line + MAX_BODY_ROWS)
-        for number in range(definition.name_line + 1, min(last, len(rows)) + 1):
-            row = rows[number - 1][:MAX_ROW]
-            if BODY_VALUE.search(row) and not COMMENT.match(row):
+        for number, row in list_code_rows(rows, definition.name_line + 1, definition.end_line):
+            if BODY_VALUE.search(row):
                 yield _make_row(found.path, number, number, row, definition)
                 count += 1
                 if count == MAX_BODY_VALUES:
@@ -135,14 +149,13 @@ class ValueAnswers:
     def _list_assignments(self, name: SymbolName, paths: Sequence[str]) -> Iterator[tuple[int, StructureLine]]:
         """Yield the uses in code that assign a value, those with a literal first."""
         spelled = re.escape(name.name)
-        assigns = re.compile(rf"(?<![\w$]){spelled}(?:\[[^\]]*\])?{TYPE}\s*{EQUALS}\s*(?P<value>.*)")
+        patterns = make_patterns(name.name)
         starts = re.compile(rf"\s*(?:if\b.*?\)\s*)?(?:[\w.$:>*&\[\]'\"-]*[.>:$@*&\s])?{spelled}\b")
-        sets_key = re.compile(rf"(?:^|[\s{{(,]){spelled}\s*:(?!:)\s*(?P<value>\S.*)")
         for file in self._lookup.find_uses(name, (), paths, limit=MAX_USES, only="code").files[:MAX_FILES]:
             rows = self._read_rows(file.path) or ()
             for site in file.sites:
                 row = rows[site.line - 1][:MAX_ROW] if site.line <= len(rows) else ""
-                match = assigns.search(row) or sets_key.search(row)
+                match = patterns.assigns.search(row) or patterns.sets_key.search(row)
                 if match is None or COMMENT.match(row):
                     continue
                 last = _find_end(rows, site.line)
@@ -150,6 +163,30 @@ class ValueAnswers:
                 is_literal = re.search(LITERAL, match["value"]) or last > site.line
                 rank = (1 if is_literal else 3) if starts.match(row) else 6
                 yield rank, _make_row(file.path, site.line, last, text, site.enclosing)
+
+    def _list_defaults(self, name: str, paths: Sequence[str]) -> Iterator[tuple[int, StructureLine]]:
+        """Yield the lines that replace a missing value, or give one to a key or parameter, in files with the word."""
+        patterns = make_patterns(name)
+        globs = compile_selection(paths, "path")
+        left = MAX_ROWS
+        count = 0
+        for path in self._find_paths(name):
+            if globs is not None and not globs.match_file(path):
+                continue
+            rows = self._read_rows(path) or ()
+            left -= len(rows)
+            if left < 0:
+                return
+            file = self._documents.symbols.definitions_of(path)
+            definitions = () if file is None else file.definitions
+            for number, row in enumerate(rows, start=1):
+                rank = rank_row(row[:MAX_ROW], patterns) if name in row and not COMMENT.match(row) else None
+                if rank is not None:
+                    outer = _find_enclosing(definitions, number)
+                    yield rank, _make_row(path, number, number, shorten_around(row.strip(), name), outer)
+                    count += 1
+                    if count == MAX_DEFAULTS:
+                        return
 
     def _list_parameters(self, name: SymbolName, paths: Sequence[str]) -> Iterable[StoredDefinition]:
         """Return the functions that have a parameter of this name with a default."""
@@ -182,6 +219,22 @@ def _make_parameter(found: StoredDefinition, name: str) -> StructureLine:
     part = rest[match.start() :][:MAX_PARAMETER]
     start, end = "…" if match.start() else "", "…" if len(rest) > match.start() + MAX_PARAMETER else ""
     return line.model_copy(update={"text": f"{head}{mark}{start}{part}{end}"})
+
+
+def _spell_constants(name: str) -> list[str]:
+    """Return the names that a constant with the default of a name usually has."""
+    words = split_identifier(name)
+    if not words or any("default" in word for word in words):
+        return []
+    snake, upper = "_".join(words), "_".join(words).upper()
+    title = "".join(word.capitalize() for word in words)
+    return [f"DEFAULT_{upper}", f"{upper}_DEFAULT", f"default_{snake}", f"default{title}", f"Default{title}"]
+
+
+def _find_enclosing(definitions: Sequence[Definition], line: int) -> Definition | None:
+    """Return the innermost definition around a line."""
+    around = (each for each in definitions if each.start_line <= line <= each.end_line and _is_container(each))
+    return max(around, key=lambda each: each.start_line, default=None)
 
 
 def _is_container(definition: Definition) -> bool:

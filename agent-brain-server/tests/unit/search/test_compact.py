@@ -52,7 +52,7 @@ def compact(*results: QueryResult, query: str = "release", budget: int = 1500, r
     entries = [
         CompactEntry(passage, visible(passage.result.source), "") for passage in make_passages(results, [query], budget)
     ]
-    return render_compact(entries, budget, COUNTER.count, remark)
+    return render_compact(entries, budget, COUNTER.count, remark, len(results) - len(entries))
 
 
 def small_json(
@@ -105,6 +105,27 @@ def test_larger_budget_shows_more_results() -> None:
     text = compact(*results, budget=6000)
     assert text.count("def run_") == 8
     assert "Also found:" not in text
+
+
+def test_exact_phrase_leaves_out_most_others() -> None:
+    query = "the lock was not released in time"
+    body = "\n".join(["def check():", *["    pass"] * 30, f'    raise TimeoutError("{query}")', *["    pass"] * 30])
+    found = make_result(text=body, source="src/check.py", start_line=1, end_line=62, symbols=["check"])
+    others = [make_long(number) for number in range(6)]
+    text = compact(found, *others, query=query)
+    assert query in text
+    assert len(text.splitlines()) < 25
+    assert text.splitlines()[-4:-1] == [f"src/m{number}.py:1 run_{number}" for number in range(3)]
+    assert text.splitlines()[-1] == "… 3 more results: ask with a larger budget"
+    assert "src/m5.py" in compact(found, *others, query=query, budget=4000)
+    assert "src/m5.py" in compact(*others, found, query=query)
+
+
+def test_rest_of_result_begins_after_shown_lines() -> None:
+    text = compact(make_long(), query="run_0", budget=400)
+    shown = re.search(r"src/m0.py:1-(\d+) run_0", text)
+    assert shown
+    assert f"… agent-brain read src/m0.py:{int(shown[1]) + 1}-60" in text
 
 
 def test_compact_shows_copies_members_and_remark() -> None:

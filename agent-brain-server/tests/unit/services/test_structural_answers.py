@@ -232,3 +232,23 @@ def test_budget_limits_structural_answers(services: ProjectServices) -> None:
     assert small["results"] == []
     tight = request.model_copy(update={"max_tokens": 50})
     assert json.loads(services.queries.answer_body(tight))["tokens"] <= 50
+
+
+def test_sentence_about_default_gets_values_and_results(services: ProjectServices) -> None:
+    query = "Which block_size has a Reader by default?"
+    answer = ask(services, query, source_types=["code"])
+    assert answer.structure is not None
+    assert answer.structure.is_partial
+    assert lines(answer)[0][:2] == ("src/options.py", 11)
+    assert answer.results
+    request = QueryRequest(query=query, format="compact", max_tokens=300)
+    compact = json.loads(services.queries.answer_body(request))
+    text = compact["text"].splitlines()
+    assert text[0] == "1 place where block_size may get its value"
+    assert text[2].startswith("src/options.py:")
+    assert compact["tokens"] <= 300
+
+
+@pytest.mark.parametrize("query", ["How fast is block_size read?", "What is the default of everything?"])
+def test_sentence_without_value_question_is_searched(services: ProjectServices, query: str) -> None:
+    assert ask(services, query).structure is None
