@@ -29,7 +29,7 @@ class ValuePatterns:
         assigns: An assignment, or the default of a parameter; group `value`.
         sets_key: A key of an object or a named argument; group `value`.
         falls_back: An expression that replaces a missing value; group `value`.
-        names: The name as a word of its own.
+        names: The name as a whole word.
     """
 
     assigns: re.Pattern[str]
