@@ -77,7 +77,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_bundle(project: Path) -> Iterator[Callable[..., ProjectServices]]:
+def open_services(project: Path) -> Iterator[Callable[..., ProjectServices]]:
     """Return a function that opens the project's services, and close them afterwards.
 
     The tree is watched only where a test asks for it: the others decide themselves what is indexed when.
@@ -90,24 +90,24 @@ def open_bundle(project: Path) -> Iterator[Callable[..., ProjectServices]]:
         return opened[-1]
 
     yield open_now
-    for bundle in opened:
-        bundle.close()
+    for services in opened:
+        services.close()
 
 
 @pytest.fixture
-def bundle(open_bundle: Callable[[], ProjectServices]) -> ProjectServices:
+def services(open_services: Callable[[], ProjectServices]) -> ProjectServices:
     """Return the project's services, with nothing indexed."""
-    return open_bundle()
+    return open_services()
 
 
 @pytest.fixture
 def run_job(starts_processes: None) -> Callable[..., JobStatus]:
     """Return a function that runs an indexing job to its end."""
 
-    def run(bundle: ProjectServices, folder: str = ".", **options: Any) -> JobStatus:
-        job = bundle.indexing.submit(IndexRequest(folder_path=folder, **options))
+    def run(services: ProjectServices, folder: str = ".", **options: Any) -> JobStatus:
+        job = services.indexing.submit(IndexRequest(folder_path=folder, **options))
         deadline = time.monotonic() + JOB_LIMIT_S
-        while (job := bundle.indexing.jobs.get(job.job_id)).state not in TERMINAL_STATES:
+        while (job := services.indexing.jobs.get(job.job_id)).state not in TERMINAL_STATES:
             assert time.monotonic() < deadline, job
             time.sleep(0.01)
         return job

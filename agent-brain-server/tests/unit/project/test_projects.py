@@ -22,19 +22,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def single(bundle: ProjectServices) -> SingleProject:
-    return SingleProject(bundle)
+def single(services: ProjectServices) -> SingleProject:
+    return SingleProject(services)
 
 
 @pytest.mark.parametrize("project_id", [None, "", "p_00000000", "../../etc"])
-def test_single_lease_ignores_the_id(single: SingleProject, bundle: ProjectServices, project_id: str | None) -> None:
+def test_single_lease_ignores_the_id(single: SingleProject, services: ProjectServices, project_id: str | None) -> None:
     with single.lease(project_id) as lent:
-        assert lent is bundle
+        assert lent is services
 
 
-def test_single_exact_lease_checks_the_id(single: SingleProject, bundle: ProjectServices) -> None:
-    with single.lease(generate_project_id(bundle.project_root), exact=True) as lent:
-        assert lent is bundle
+def test_single_exact_lease_checks_the_id(single: SingleProject, services: ProjectServices) -> None:
+    with single.lease(generate_project_id(services.project_root), exact=True) as lent:
+        assert lent is services
     with pytest.raises(NotFoundError) as unknown, single.lease("p_00000000", exact=True):
         pass
     assert unknown.value.code == "unknown_project"
@@ -58,28 +58,28 @@ def test_single_refuses_registration(single: SingleProject, call: Callable[[Sing
     assert "agent-brain start --mode shared" in refused.value.hint
 
 
-def test_single_health_names_the_project(single: SingleProject, bundle: ProjectServices) -> None:
+def test_single_health_names_the_project(single: SingleProject, services: ProjectServices) -> None:
     health = single.health()
-    assert (health.project_id, health.active_projects) == (generate_project_id(bundle.project_root), None)
+    assert (health.project_id, health.active_projects) == (generate_project_id(services.project_root), None)
     assert health.fault is None
 
 
 def test_single_is_busy_while_a_job_is_queued_or_running(
-    single: SingleProject, bundle: ProjectServices, run_job: Callable[..., JobStatus]
+    single: SingleProject, services: ProjectServices, run_job: Callable[..., JobStatus]
 ) -> None:
     assert not single.is_busy()
-    bundle.indexing.submit(IndexRequest(folder_path="."))
+    services.indexing.submit(IndexRequest(folder_path="."))
     assert single.is_busy()
-    run_job(bundle)
+    run_job(services)
     assert not single.is_busy()
     assert b"agent_brain_documents 4.0" in single.render_metrics()
 
 
-def test_single_publish_adds_the_project_to_the_registry(single: SingleProject, bundle: ProjectServices) -> None:
+def test_single_publish_adds_the_project_to_the_registry(single: SingleProject, services: ProjectServices) -> None:
     assert registry.entries() == []
     state = RuntimeState(
         mode="project",
-        project_root=str(bundle.project_root),
+        project_root=str(services.project_root),
         instance_id="ds_012345",
         base_url="http://127.0.0.1:1",
         bind_host="127.0.0.1",
@@ -88,11 +88,11 @@ def test_single_publish_adds_the_project_to_the_registry(single: SingleProject, 
         started_at="2026-01-02T03:04:05+00:00",
     )
     single.publish(state)
-    assert registry.entries() == [RegistryEntry(bundle.project_root, bundle.state_dir)]
+    assert registry.entries() == [RegistryEntry(services.project_root, services.state_dir)]
 
 
-def test_single_close_closes_the_stores(open_bundle: Callable[[], ProjectServices]) -> None:
-    bundle = open_bundle()
-    SingleProject(bundle).close()
+def test_single_close_closes_the_stores(open_services: Callable[[], ProjectServices]) -> None:
+    services = open_services()
+    SingleProject(services).close()
     with pytest.raises(StoreError):
-        bundle.documents.set_meta("after", "the end")
+        services.documents.set_meta("after", "the end")

@@ -17,26 +17,26 @@ from agent_brain_server.storage.origin import ensure_key, make_origin
 from agent_brain_server.storage_paths import resolve_storage_paths
 
 RunJob = Callable[..., JobStatus]
-OpenBundle = Callable[..., ProjectServices]
+OpenServices = Callable[..., ProjectServices]
 
 
-def test_status_and_summary_agree_with_the_stores(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
-    short, whole, counts = bundle.project_status(), bundle.status(), bundle.documents.counts()
+def test_status_and_summary_agree_with_the_stores(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
+    short, whole, counts = services.project_status(), services.status(), services.documents.counts()
     assert (short.total_documents, short.total_chunks) == (counts.files, counts.chunks)
-    assert (whole.total_documents, whole.total_vectors) == (counts.files, bundle.vectors.count())
-    assert short.project_id == whole.project_id == bundle.project_id
+    assert (whole.total_documents, whole.total_vectors) == (counts.files, services.vectors.count())
+    assert short.project_id == whole.project_id == services.project_id
     assert short.last_indexed_at == whole.last_indexed_at is not None
-    assert not bundle.is_busy()
+    assert not services.is_busy()
 
 
-def test_close_closes_every_store_and_can_be_repeated(open_bundle: OpenBundle) -> None:
-    bundle = open_bundle()
-    bundle.retire()
-    bundle.close()
-    bundle.close()
-    assert bundle.retired.is_set()
-    for use in (bundle.documents.file_records, lambda: bundle.documents.set_meta("a", "b")):
+def test_close_closes_every_store_and_can_be_repeated(open_services: OpenServices) -> None:
+    services = open_services()
+    services.retire()
+    services.close()
+    services.close()
+    assert services.retired.is_set()
+    for use in (services.documents.file_records, lambda: services.documents.set_meta("a", "b")):
         with pytest.raises(StoreError):
             use()
 
@@ -44,13 +44,13 @@ def test_close_closes_every_store_and_can_be_repeated(open_bundle: OpenBundle) -
 def test_open_uses_the_shared_services(project: Path, tmp_path: Path) -> None:
     shared = SharedServices.make(ProjectConfig().embedding_model, max_concurrent_indexing=1)
     with ExitStack() as opened:
-        bundles = []
+        all_services = []
         for name in ("one", "two"):
             arguments = ("shared", project, tmp_path / name, ProjectConfig(watch=False))
-            bundles.append(ProjectServices.open(*arguments, shared=shared))
-            opened.callback(bundles[-1].close)
-        assert bundles[0].embedder is bundles[1].embedder is shared.embedder
-        assert bundles[0].documents.store_id != bundles[1].documents.store_id
+            all_services.append(ProjectServices.open(*arguments, shared=shared))
+            opened.callback(all_services[-1].close)
+        assert all_services[0].embedder is all_services[1].embedder is shared.embedder
+        assert all_services[0].documents.store_id != all_services[1].documents.store_id
 
 
 def test_open_documents_sets_a_later_version_aside(tmp_path: Path) -> None:
@@ -85,8 +85,10 @@ def test_failed_open_closes_what_was_opened(project: Path, tmp_path: Path) -> No
     assert [path for path in opened if path.startswith(str(state_dir))] == []
 
 
-def test_reconcile_stores_returns_whether_work_remains(open_bundle: OpenBundle, project: Path, run_job: RunJob) -> None:
-    first = open_bundle()
+def test_reconcile_stores_returns_whether_work_remains(
+    open_services: OpenServices, project: Path, run_job: RunJob
+) -> None:
+    first = open_services()
     run_job(first)
     first.close()
     model = ProjectConfig().embedding_model
@@ -112,13 +114,13 @@ def test_data_and_logs_in_the_tree_are_not_indexed(project: Path, run_job: RunJo
     (project / "index data").mkdir(mode=0o700)
     (project / "index data" / "readme.md").write_text("# Not for the index\n")
     with ExitStack() as opened:
-        bundle = ProjectServices.open("project", project, state_dir, settings)
-        opened.callback(bundle.close)
-        run_job(bundle)
+        services = ProjectServices.open("project", project, state_dir, settings)
+        opened.callback(services.close)
+        run_job(services)
         (project / "my logs" / "more.md").write_text("# Not for the index\n")
-        run_job(bundle)
-        assert [file for file in bundle.documents.file_records() if "readme" in file or "more" in file] == []
-        assert bundle.documents.counts().files > 0
+        run_job(services)
+        assert [file for file in services.documents.file_records() if "readme" in file or "more" in file] == []
+        assert services.documents.counts().files > 0
 
 
 @pytest.mark.parametrize("settings", [{"data_dir": ".."}, {"log_dir": ".."}])

@@ -166,9 +166,9 @@ def test_lease_uses_the_settings_of_the_project(projects: SharedProjects, projec
     place = tmp_path / "Ort"
     project_id = projects.register(str(project), str(place))[0].project_id
     (place / "config.json").write_text('{"chunk_size": 64, "chunk_overlap": 8, "port": 1}')
-    with projects.lease(project_id) as bundle:
-        assert (bundle.settings.chunk_size, bundle.settings.chunk_overlap) == (64, 8)
-        assert bundle.state_dir == shared_project_home(project_id)
+    with projects.lease(project_id) as services:
+        assert (services.settings.chunk_size, services.settings.chunk_overlap) == (64, 8)
+        assert services.state_dir == shared_project_home(project_id)
     assert projects.list_projects()[0].is_open
 
 
@@ -194,8 +194,8 @@ def test_unregister_withdraws_and_forgets_if_asked(
     projects: SharedProjects, project: Path, run_job: Callable[..., JobStatus]
 ) -> None:
     project_id = projects.register(str(project))[0].project_id
-    with projects.lease(project_id) as bundle:
-        assert run_job(bundle).state == "done"
+    with projects.lease(project_id) as services:
+        assert run_job(services).state == "done"
     assert b"agent_brain_documents 4.0" in projects.render_metrics()
     kept = projects.unregister(project_id, forget=False)
     assert (kept.data_removed, shared_project_home(project_id).exists()) == (False, True)
@@ -204,8 +204,8 @@ def test_unregister_withdraws_and_forgets_if_asked(
     with pytest.raises(NotFoundError):
         projects.unregister(project_id, forget=True)
     projects.register(str(project))
-    with projects.lease(project_id) as bundle:
-        assert bundle.documents.counts().files == 4
+    with projects.lease(project_id) as services:
+        assert services.documents.counts().files == 4
     assert projects.unregister(project_id, forget=True).data_removed
     assert not shared_project_home(project_id).exists()
 
@@ -228,11 +228,11 @@ def test_close_withdraws_pointers_but_no_runtime_file(
 def test_unfinished_job_is_resumed_after_a_restart(open_projects: Callable[..., SharedProjects], project: Path) -> None:
     projects = open_projects()
     project_id = projects.register(str(project))[0].project_id
-    with projects.lease(project_id) as bundle:
-        bundle.indexing.submit(IndexRequest(folder_path="."))
+    with projects.lease(project_id) as services:
+        services.indexing.submit(IndexRequest(folder_path="."))
         assert projects.is_busy()
     again = open_projects()
     wait_until(lambda: again.list_projects()[0].is_open)
     wait_until(lambda: not again.is_busy())
-    with again.lease(project_id) as bundle:
-        assert bundle.documents.counts().files == 4
+    with again.lease(project_id) as services:
+        assert services.documents.counts().files == 4

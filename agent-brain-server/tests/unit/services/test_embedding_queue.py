@@ -27,39 +27,39 @@ def test_embedding_keys_differ_for_different_texts() -> None:
     assert {len(key) for key in keys} == {32}
 
 
-def test_known_text_is_not_embedded_again(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
-    before = bundle.metrics.chunks_embedded._value.get()
-    run_job(bundle, force=True)
-    bundle.documents.mark_unembedded(bundle.documents.embedded_keys())
-    run_job(bundle)
-    assert bundle.documents.counts().embedded == bundle.documents.counts().chunks
-    assert bundle.metrics.chunks_embedded._value.get() == before
+def test_known_text_is_not_embedded_again(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
+    before = services.metrics.chunks_embedded._value.get()
+    run_job(services, force=True)
+    services.documents.mark_unembedded(services.documents.embedded_keys())
+    run_job(services)
+    assert services.documents.counts().embedded == services.documents.counts().chunks
+    assert services.metrics.chunks_embedded._value.get() == before
 
 
-def test_each_chunk_has_the_vector_of_its_text(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
-    assert_vectors_are_of_their_texts(bundle)
+def test_each_chunk_has_the_vector_of_its_text(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
+    assert_vectors_are_of_their_texts(services)
 
 
-def test_changed_heading_changes_the_vector(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_changed_heading_changes_the_vector(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     guide = project / "docs/guide.md"
     words = "It waits until the door opens, takes what lies behind it, and goes away again. " * 3
     guide.write_text(f"# Whales\n\n{words}\n\n## Feeding\n\nAll day. {words}\n")
-    run_job(bundle)
+    run_job(services)
     guide.write_text(guide.read_text().replace("Whales", "Cranes"))
-    run_job(bundle)
-    chunks = bundle.documents.chunks_by_keys(bundle.documents.embedded_keys())
+    run_job(services)
+    chunks = services.documents.chunks_by_keys(services.documents.embedded_keys())
     headings = [chunk.heading for chunk in chunks.values()]
     assert "Cranes > Feeding" in headings
-    assert_vectors_are_of_their_texts(bundle)
+    assert_vectors_are_of_their_texts(services)
 
 
-def assert_vectors_are_of_their_texts(bundle: ProjectServices) -> None:
-    keys = bundle.documents.embedded_keys()
-    chunks = bundle.documents.chunks_by_keys(keys)
-    model = bundle.embedder.open()
+def assert_vectors_are_of_their_texts(services: ProjectServices) -> None:
+    keys = services.documents.embedded_keys()
+    chunks = services.documents.chunks_by_keys(keys)
+    model = services.embedder.open()
     for key, chunk in chunks.items():
-        nearest = bundle.vectors.search(model.embed([embedding_text(chunk)])[0], 1)[0]
+        nearest = services.vectors.search(model.embed([embedding_text(chunk)])[0], 1)[0]
         assert nearest.key == key
         assert nearest.score > 0.999

@@ -15,8 +15,8 @@ def make_file(path: str, *texts: str) -> FileChunks:
 
 
 @pytest.fixture
-def writer(bundle: ProjectServices) -> IndexWriter:
-    return IndexWriter(bundle.documents, bundle.bm25, bundle.vectors)
+def writer(services: ProjectServices) -> IndexWriter:
+    return IndexWriter(services.documents, services.bm25, services.vectors)
 
 
 def write(writer: IndexWriter, *files: FileChunks, binary: str | None = None) -> None:
@@ -31,45 +31,45 @@ def commit(writer: IndexWriter) -> None:
     writer.mark_indexed()
 
 
-def is_pending(bundle: ProjectServices, path: str) -> bool:
-    return bundle.documents.file_records()[path].state == "pending"
+def is_pending(services: ProjectServices, path: str) -> bool:
+    return services.documents.file_records()[path].state == "pending"
 
 
-def test_file_is_pending_until_keywords_are_committed(bundle: ProjectServices, writer: IndexWriter) -> None:
+def test_file_is_pending_until_keywords_are_committed(services: ProjectServices, writer: IndexWriter) -> None:
     write(writer, make_file("a.py", "zebra", "giraffe"))
-    assert is_pending(bundle, "a.py")
-    assert bundle.bm25.search("zebra", 5) == []
+    assert is_pending(services, "a.py")
+    assert services.bm25.search("zebra", 5) == []
     writer.commit_keywords()
-    assert is_pending(bundle, "a.py")
+    assert is_pending(services, "a.py")
     writer.mark_indexed()
-    assert not is_pending(bundle, "a.py")
-    assert len(bundle.bm25.search("zebra", 5)) == 1
+    assert not is_pending(services, "a.py")
+    assert len(services.bm25.search("zebra", 5)) == 1
 
 
-def test_write_replaces_earlier_chunks(bundle: ProjectServices, writer: IndexWriter) -> None:
+def test_write_replaces_earlier_chunks(services: ProjectServices, writer: IndexWriter) -> None:
     for texts in (("zebra", "giraffe"), ("giraffe",)):
         write(writer, make_file("a.py", *texts))
         commit(writer)
-    assert bundle.bm25.search("zebra", 5) == []
-    assert bundle.bm25.count() == bundle.documents.counts().chunks == 1
+    assert services.bm25.search("zebra", 5) == []
+    assert services.bm25.count() == services.documents.counts().chunks == 1
 
 
-def test_file_that_became_binary_is_removed_everywhere(bundle: ProjectServices, writer: IndexWriter) -> None:
+def test_file_that_became_binary_is_removed_everywhere(services: ProjectServices, writer: IndexWriter) -> None:
     write(writer, make_file("a.py", "zebra"))
     commit(writer)
     write(writer, binary="a.py")
     commit(writer)
-    assert bundle.bm25.count() == bundle.documents.counts().chunks == 0
-    assert bundle.documents.file_records()["a.py"].state == "skipped"
-    assert bundle.documents.skip_counts() == {"binary": 1}
+    assert services.bm25.count() == services.documents.counts().chunks == 0
+    assert services.documents.file_records()["a.py"].state == "skipped"
+    assert services.documents.skip_counts() == {"binary": 1}
 
 
-def test_remove_and_clear_delete_from_every_store(bundle: ProjectServices, writer: IndexWriter) -> None:
+def test_remove_and_clear_delete_from_every_store(services: ProjectServices, writer: IndexWriter) -> None:
     write(writer, make_file("a.py", "zebra"), make_file("b.py", "giraffe"))
     commit(writer)
     writer.remove(["a.py"])
-    assert set(bundle.documents.file_records()) == {"b.py"}
-    assert bundle.bm25.search("zebra", 5) == []
+    assert set(services.documents.file_records()) == {"b.py"}
+    assert services.bm25.search("zebra", 5) == []
     writer.remove([])
     writer.clear()
-    assert bundle.bm25.count() == bundle.documents.counts().files == 0
+    assert services.bm25.count() == services.documents.counts().files == 0

@@ -39,8 +39,8 @@ def test_merge_roots_replaces_roots_inside_the_new_one(jobs: list[IndexRequest],
     assert merged == roots
 
 
-def test_load_roots_ignores_an_unknown_format(bundle: ProjectServices) -> None:
-    remember_root(bundle.documents, SRC_PYTHON)
-    assert load_roots(bundle.documents) == [SRC_PYTHON]
-    bundle.documents.set_meta(ROOTS_META, '[{"unknown": 1}]')
-    assert load_roots(bundle.documents) == []
+def test_load_roots_ignores_an_unknown_format(services: ProjectServices) -> None:
+    remember_root(services.documents, SRC_PYTHON)
+    assert load_roots(services.documents) == [SRC_PYTHON]
+    services.documents.set_meta(ROOTS_META, '[{"unknown": 1}]')
+    assert load_roots(services.documents) == []

@@ -19,74 +19,74 @@ IDLE_LIMIT_S = 600.0
 RunJob = Callable[..., JobStatus]
 
 
-def sources(bundle: ProjectServices, query: str, mode: str = "bm25") -> list[str]:
-    return [result.source for result in bundle.queries.answer(QueryRequest(query=query, mode=mode)).results]  # type: ignore[arg-type]
+def sources(services: ProjectServices, query: str, mode: str = "bm25") -> list[str]:
+    return [result.source for result in services.queries.answer(QueryRequest(query=query, mode=mode)).results]  # type: ignore[arg-type]
 
 
-def wait_until_idle(bundle: ProjectServices) -> None:
+def wait_until_idle(services: ProjectServices) -> None:
     deadline = time.monotonic() + IDLE_LIMIT_S
-    while bundle.is_busy():
+    while services.is_busy():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_job_writes_every_file_to_all_three_stores(bundle: ProjectServices, run_job: RunJob) -> None:
-    job = run_job(bundle)
-    counts = bundle.documents.counts()
+def test_job_writes_every_file_to_all_three_stores(services: ProjectServices, run_job: RunJob) -> None:
+    job = run_job(services)
+    counts = services.documents.counts()
     assert job.state == "done"
     assert job.progress.files_total == job.progress.files_done == counts.files == 4
-    assert counts.chunks == counts.embedded == bundle.bm25.count() == bundle.vectors.count() > 3
+    assert counts.chunks == counts.embedded == services.bm25.count() == services.vectors.count() > 3
     assert job.progress.vectors_done == job.progress.vectors_total == counts.chunks
     assert job.progress.keywords_ready
-    status = bundle.status()
+    status = services.status()
     assert (status.total_documents, status.total_chunks, status.vector_coverage) == (4, counts.chunks, 1.0)
     assert status.last_job is not None
     assert status.last_job.job_id == job.job_id
     assert status.last_indexed_at is not None
 
 
-def test_job_without_changes_reads_nothing(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
-    again = run_job(bundle)
+def test_job_without_changes_reads_nothing(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
+    again = run_job(services)
     assert (again.state, again.progress.files_changed, again.progress.chunks_written) == ("done", 0, 0)
-    assert run_job(bundle, force=True).progress.files_changed == 4
+    assert run_job(services, force=True).progress.files_changed == 4
 
 
-def test_job_indexes_changed_new_and_deleted_files(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_job_indexes_changed_new_and_deleted_files(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     (project / "src/parser.py").write_text("def decode_trailer(line):\n    return line\n")
     (project / "src/new.py").write_text("def freshly_added():\n    pass\n")
     (project / "src/locks.py").unlink()
-    job = run_job(bundle)
+    job = run_job(services)
     assert (job.progress.files_changed, job.progress.files_removed) == (2, 1)
-    assert sources(bundle, "decode_trailer") == ["src/parser.py"]
-    assert sources(bundle, "freshly_added") == ["src/new.py"]
+    assert sources(services, "decode_trailer") == ["src/parser.py"]
+    assert sources(services, "freshly_added") == ["src/new.py"]
     for mode in ("bm25", "vector", "hybrid"):
-        assert "src/locks.py" not in sources(bundle, "FileLock release", mode)
-    counts = bundle.documents.counts()
-    assert counts.chunks == bundle.bm25.count() == bundle.vectors.count()
+        assert "src/locks.py" not in sources(services, "FileLock release", mode)
+    counts = services.documents.counts()
+    assert counts.chunks == services.bm25.count() == services.vectors.count()
 
 
-def test_job_of_a_folder_changes_only_that_folder(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_job_of_a_folder_changes_only_that_folder(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     shutil.rmtree(project / "docs")
     (project / "src/parser.py").unlink()
-    assert run_job(bundle, "src").progress.files_removed == 1
-    assert "docs/guide.md" in bundle.documents.file_records()
-    assert sources(bundle, "installing") == []
-    assert run_job(bundle).progress.files_removed == 1
-    assert "docs/guide.md" not in bundle.documents.file_records()
+    assert run_job(services, "src").progress.files_removed == 1
+    assert "docs/guide.md" in services.documents.file_records()
+    assert sources(services, "installing") == []
+    assert run_job(services).progress.files_removed == 1
+    assert "docs/guide.md" not in services.documents.file_records()
 
 
-def test_patterns_select_the_files(bundle: ProjectServices, run_job: RunJob) -> None:
-    assert run_job(bundle, include_patterns=["*.md"]).progress.files_total == 1
-    assert run_job(bundle, exclude_patterns=["tests/"]).progress.files_total == 3
-    assert run_job(bundle, exclude_patterns=["docs/"]).progress.files_removed == 1
-    assert run_job(bundle, "src", recursive=False).progress.files_total == 2
+def test_patterns_select_the_files(services: ProjectServices, run_job: RunJob) -> None:
+    assert run_job(services, include_patterns=["*.md"]).progress.files_total == 1
+    assert run_job(services, exclude_patterns=["tests/"]).progress.files_total == 3
+    assert run_job(services, exclude_patterns=["docs/"]).progress.files_removed == 1
+    assert run_job(services, "src", recursive=False).progress.files_total == 2
 
 
 def test_job_counts_skipped_files_and_indexes_the_others(
-    bundle: ProjectServices, project: Path, run_job: RunJob
+    services: ProjectServices, project: Path, run_job: RunJob
 ) -> None:
     (project / "picture.xyz").write_bytes(b"\0\1\2\3" * 1000)
     (project / "empty.py").write_bytes(b"")
@@ -98,42 +98,42 @@ def test_job_counts_skipped_files_and_indexes_the_others(
     (project / "leaving.py").symlink_to("/etc/hostname")
     (project / "loop").symlink_to(".")
     os.mkfifo(project / "fifo.py")
-    job = run_job(bundle)
+    job = run_job(services)
     assert job.state == "done", job.error
     assert job.progress.files_total == 5  # the four and latin.py
     assert {"empty", "too_large", "undecodable_name", "binary"} <= job.progress.files_skipped.keys()
-    assert sources(bundle, "größe")[:1] == ["latin.py"]
-    assert bundle.status().skipped["too_large"] == 2
-    again = run_job(bundle)
+    assert sources(services, "größe")[:1] == ["latin.py"]
+    assert services.status().skipped["too_large"] == 2
+    again = run_job(services)
     assert (again.progress.files_changed, again.progress.files_total) == (0, 5)
-    assert bundle.status().skipped == job.progress.files_skipped
+    assert services.status().skipped == job.progress.files_skipped
 
 
-def test_damaged_chunk_is_replaced_with_its_vector(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
-    with bundle.documents.database.writing() as connection:
+def test_damaged_chunk_is_replaced_with_its_vector(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
+    with services.documents.database.writing() as connection:
         connection.execute("UPDATE texts SET text = 'damaged' WHERE key = 1")
-    assert bundle.documents.chunks_by_keys([1]) == {}
+    assert services.documents.chunks_by_keys([1]) == {}
     deadline = time.monotonic() + IDLE_LIMIT_S
-    vectors, documents = bundle.vectors, bundle.documents
-    while bundle.is_busy() or not vectors.count() == bundle.bm25.count() == documents.counts().embedded:
+    vectors, documents = services.vectors, services.documents
+    while services.is_busy() or not vectors.count() == services.bm25.count() == documents.counts().embedded:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    counts = bundle.documents.counts()
-    assert counts.chunks == counts.embedded == bundle.vectors.count()
+    counts = services.documents.counts()
+    assert counts.chunks == counts.embedded == services.vectors.count()
     assert counts.files_pending == 0
 
 
 def test_damaged_document_store_is_rebuilt(
-    open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob
+    open_services: Callable[[], ProjectServices], project: Path, run_job: RunJob
 ) -> None:
-    first = open_bundle()
+    first = open_services()
     run_job(first)
     first.close()
     documents = project / ".claude/Agent Brain/data/llamaindex"
     for file in documents.iterdir():
         file.write_bytes(b"not a database at all" * 1000)
-    second = open_bundle()
+    second = open_services()
     assert "set aside" in second.status().repairs[0]
     wait_until_idle(second)  # the indexed roots are backed up beside the store
     assert sources(second, "FileLock")[:1] == ["src/locks.py"]
@@ -155,22 +155,22 @@ def test_damaged_document_store_is_rebuilt(
     ],
 )
 def test_submit_refuses_invalid_folders(
-    bundle: ProjectServices, project: Path, folder: str, error: type[Exception]
+    services: ProjectServices, project: Path, folder: str, error: type[Exception]
 ) -> None:
     (project / "leaving").symlink_to("/etc")
     (project / "dangling").symlink_to("nowhere")
     (project / "loop").symlink_to("loop")
     os.mkfifo(project / "fifo")
     with pytest.raises(error):
-        bundle.indexing.submit(IndexRequest(folder_path=folder))
-    assert bundle.indexing.jobs.newest() == []
+        services.indexing.submit(IndexRequest(folder_path=folder))
+    assert services.indexing.jobs.newest() == []
 
 
-def test_submit_refuses_invalid_glob_and_overlap(bundle: ProjectServices) -> None:
+def test_submit_refuses_invalid_glob_and_overlap(services: ProjectServices) -> None:
     with pytest.raises(InvalidRequestError, match="include_patterns"):
-        bundle.indexing.submit(IndexRequest(folder_path=".", include_patterns=["!"]))
+        services.indexing.submit(IndexRequest(folder_path=".", include_patterns=["!"]))
     with pytest.raises(InvalidRequestError, match="chunk_overlap"):
-        bundle.indexing.submit(IndexRequest(folder_path=".", chunk_size=100, chunk_overlap=100))
+        services.indexing.submit(IndexRequest(folder_path=".", chunk_size=100, chunk_overlap=100))
 
 
 def write_many(project: Path, count: int) -> None:
@@ -179,76 +179,76 @@ def write_many(project: Path, count: int) -> None:
         (project / f"src/module_{number}.py").write_text(f"def routine_{number}():\n{body}\n")
 
 
-def test_cancelled_job_keeps_indexed_files(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_cancelled_job_keeps_indexed_files(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     write_many(project, 300)
-    job = bundle.indexing.submit(IndexRequest(folder_path="."))
+    job = services.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
-    while not bundle.indexing.jobs.get(job.job_id).progress.keywords_ready:
+    while not services.indexing.jobs.get(job.job_id).progress.keywords_ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert bundle.indexing.jobs.cancel(job.job_id).state == "cancelled"
+    assert services.indexing.jobs.cancel(job.job_id).state == "cancelled"
     with pytest.raises(ConflictError):
-        bundle.indexing.jobs.cancel(job.job_id)
-    assert sources(bundle, "routine_7")[:1] == ["src/module_7.py"]
-    assert run_job(bundle).progress.files_changed == 0
+        services.indexing.jobs.cancel(job.job_id)
+    assert sources(services, "routine_7")[:1] == ["src/module_7.py"]
+    assert run_job(services).progress.files_changed == 0
 
 
 @pytest.mark.process
-def test_next_job_does_not_wait_for_vectors(bundle: ProjectServices, project: Path) -> None:
+def test_next_job_does_not_wait_for_vectors(services: ProjectServices, project: Path) -> None:
     write_many(project, 300)
-    first = bundle.indexing.submit(IndexRequest(folder_path="."))
+    first = services.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
-    while not bundle.indexing.jobs.get(first.job_id).progress.keywords_ready:
+    while not services.indexing.jobs.get(first.job_id).progress.keywords_ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     (project / "src/late.py").write_text("def latecomer():\n    pass\n")
-    second = bundle.indexing.submit(IndexRequest(folder_path="src/late.py"))
-    while not bundle.indexing.jobs.get(second.job_id).progress.keywords_ready:
+    second = services.indexing.submit(IndexRequest(folder_path="src/late.py"))
+    while not services.indexing.jobs.get(second.job_id).progress.keywords_ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert bundle.indexing.jobs.get(first.job_id).state == "running"
-    assert sources(bundle, "latecomer") == ["src/late.py"]
+    assert services.indexing.jobs.get(first.job_id).state == "running"
+    assert sources(services, "latecomer") == ["src/late.py"]
     with pytest.raises(ConflictError):
-        bundle.indexing.clear()
+        services.indexing.clear()
 
 
 @pytest.mark.process
-def test_submit_returns_equal_queued_job(bundle: ProjectServices, project: Path) -> None:
+def test_submit_returns_equal_queued_job(services: ProjectServices, project: Path) -> None:
     write_many(project, 100)
-    bundle.indexing.submit(IndexRequest(folder_path="."))
-    waiting = [bundle.indexing.submit(IndexRequest(folder_path="src")).job_id for _ in range(3)]
+    services.indexing.submit(IndexRequest(folder_path="."))
+    waiting = [services.indexing.submit(IndexRequest(folder_path="src")).job_id for _ in range(3)]
     assert len(set(waiting)) < 3
 
 
 @pytest.mark.process
-def test_job_survives_killed_reader(bundle: ProjectServices, project: Path) -> None:
+def test_job_survives_killed_reader(services: ProjectServices, project: Path) -> None:
     write_many(project, 200)
-    job = bundle.indexing.submit(IndexRequest(folder_path="."))
+    job = services.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
     killed = 0
-    while (status := bundle.indexing.jobs.get(job.job_id)).progress.phase in ("queued", "scanning", "chunking"):
+    while (status := services.indexing.jobs.get(job.job_id)).progress.phase in ("queued", "scanning", "chunking"):
         assert time.monotonic() < deadline
-        pid = bundle.indexing.worker_pids.get("reader")
+        pid = services.indexing.worker_pids.get("reader")
         if pid is not None and status.progress.files_done and not killed:
             os.kill(pid, signal.SIGKILL)
             killed += 1
         time.sleep(0.005)
     assert killed
-    assert bundle.documents.counts().files == 204
-    assert bundle.documents.counts().files_pending == 0
+    assert services.documents.counts().files == 204
+    assert services.documents.counts().files_pending == 0
 
 
 @pytest.mark.process
-def test_restart_resumes_unfinished_job(open_bundle: Callable[[], ProjectServices], project: Path) -> None:
+def test_restart_resumes_unfinished_job(open_services: Callable[[], ProjectServices], project: Path) -> None:
     write_many(project, 200)
-    first = open_bundle()
+    first = open_services()
     job = first.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
     while first.indexing.jobs.get(job.job_id).progress.files_done == 0:
         assert time.monotonic() < deadline
         time.sleep(0.002)
     first.close()
-    second = open_bundle()
+    second = open_services()
     while second.indexing.jobs.get(job.job_id).state != "done":
         assert time.monotonic() < deadline, second.indexing.jobs.get(job.job_id)
         time.sleep(0.02)
@@ -257,23 +257,23 @@ def test_restart_resumes_unfinished_job(open_bundle: Callable[[], ProjectService
     assert counts.chunks == counts.embedded == second.bm25.count() == second.vectors.count()
 
 
-def test_clear_removes_everything(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
-    assert bundle.indexing.clear().removed_documents == 4
-    assert bundle.documents.counts().chunks == bundle.bm25.count() == bundle.vectors.count() == 0
-    assert sources(bundle, "FileLock", "hybrid") == []
-    assert run_job(bundle).progress.files_changed == 4
+def test_clear_removes_everything(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
+    assert services.indexing.clear().removed_documents == 4
+    assert services.documents.counts().chunks == services.bm25.count() == services.vectors.count() == 0
+    assert sources(services, "FileLock", "hybrid") == []
+    assert run_job(services).progress.files_changed == 4
 
 
 @pytest.mark.parametrize("lost", ["bm25_index", "chroma_db"])
 def test_lost_index_is_rebuilt(
-    open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob, lost: str
+    open_services: Callable[[], ProjectServices], project: Path, run_job: RunJob, lost: str
 ) -> None:
-    first = open_bundle()
+    first = open_services()
     run_job(first)
     first.close()
     shutil.rmtree(project / ".claude/Agent Brain/data" / lost)
-    second = open_bundle()
+    second = open_services()
     deadline = time.monotonic() + 180
     while second.indexing.is_busy():
         assert time.monotonic() < deadline
@@ -284,14 +284,14 @@ def test_lost_index_is_rebuilt(
 
 
 def test_moved_project_is_indexed_again(
-    open_bundle: Callable[[], ProjectServices], project: Path, run_job: RunJob
+    open_services: Callable[[], ProjectServices], project: Path, run_job: RunJob
 ) -> None:
-    first = open_bundle()
+    first = open_services()
     run_job(first)
     first.documents.set_meta("project_root", "/somewhere/else")
     first.close()
     (project / "src/locks.py").unlink()
-    second = open_bundle()
+    second = open_services()
     deadline = time.monotonic() + 180
     while second.indexing.is_busy():
         assert time.monotonic() < deadline
@@ -301,13 +301,13 @@ def test_moved_project_is_indexed_again(
     assert sources(second, "FileLock") == []
 
 
-def test_incomplete_keyword_index_is_rebuilt(open_bundle: Callable[[], ProjectServices], run_job: RunJob) -> None:
-    first = open_bundle()
+def test_incomplete_keyword_index_is_rebuilt(open_services: Callable[[], ProjectServices], run_job: RunJob) -> None:
+    first = open_services()
     run_job(first)
     first.bm25.delete_paths(["src/locks.py"])
     first.bm25.commit()
     first.close()
-    second = open_bundle()
+    second = open_services()
     deadline = time.monotonic() + 180
     while second.indexing.is_busy():
         assert time.monotonic() < deadline
@@ -317,27 +317,27 @@ def test_incomplete_keyword_index_is_rebuilt(open_bundle: Callable[[], ProjectSe
 
 
 def test_job_end_is_kept_until_it_can_be_saved(
-    bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    services: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as full:
         full.setattr("agent_brain_server.storage.job_store.JobStore.mark_finished", refuse)
-        job = run_job(bundle)
+        job = run_job(services)
         assert job.state == "done"
-        assert bundle.indexing.jobs.last_ended() == job
-        assert not bundle.indexing.is_busy()
-    assert run_job(bundle).state == "done"
-    assert [listed.state for listed in bundle.indexing.jobs.newest()] == ["done", "done"]
-    assert bundle.indexing.jobs.newest()[1].finished_at
+        assert services.indexing.jobs.last_ended() == job
+        assert not services.indexing.is_busy()
+    assert run_job(services).state == "done"
+    assert [listed.state for listed in services.indexing.jobs.newest()] == ["done", "done"]
+    assert services.indexing.jobs.newest()[1].finished_at
 
 
 def test_failure_outside_of_a_job_is_retried(
-    bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    services: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent_brain_server.services.indexing_service.RETRY_S", 0.01)
-    mark_running = bundle.indexing.jobs._store.mark_running
+    mark_running = services.indexing.jobs._store.mark_running
     failures = iter([StoreError("the disk is full")] * 3)
 
     def fail_at_first(job_id: str) -> None:
@@ -345,34 +345,34 @@ def test_failure_outside_of_a_job_is_retried(
             raise failure
         mark_running(job_id)
 
-    monkeypatch.setattr(bundle.indexing.jobs._store, "mark_running", fail_at_first)
-    assert run_job(bundle).state == "done"
+    monkeypatch.setattr(services.indexing.jobs._store, "mark_running", fail_at_first)
+    assert run_job(services).state == "done"
 
 
 def test_failed_keyword_commit_leaves_files_pending(
-    bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    services: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        bundle.bm25._writer = None  # as after a failed write
+        services.bm25._writer = None  # as after a failed write
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as full:
-        full.setattr(bundle.bm25, "commit", refuse)
-        assert run_job(bundle).state == "failed"
-    assert bundle.documents.counts().files_pending == 4
-    assert run_job(bundle).state == "done"
-    assert bundle.bm25.count() == bundle.documents.counts().chunks
+        full.setattr(services.bm25, "commit", refuse)
+        assert run_job(services).state == "failed"
+    assert services.documents.counts().files_pending == 4
+    assert run_job(services).state == "done"
+    assert services.bm25.count() == services.documents.counts().chunks
 
 
 @pytest.mark.process
-def test_job_survives_killed_embedder(bundle: ProjectServices, project: Path) -> None:
+def test_job_survives_killed_embedder(services: ProjectServices, project: Path) -> None:
     write_many(project, 100)
-    job = bundle.indexing.submit(IndexRequest(folder_path="."))
+    job = services.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
     killed = False
-    while (status := bundle.indexing.jobs.get(job.job_id)).state not in ("done", "failed"):
+    while (status := services.indexing.jobs.get(job.job_id)).state not in ("done", "failed"):
         assert time.monotonic() < deadline, status
-        if status.progress.vectors_done and not killed and (pid := bundle.indexing.worker_pids.get("embedder")):
+        if status.progress.vectors_done and not killed and (pid := services.indexing.worker_pids.get("embedder")):
             os.kill(pid, signal.SIGKILL)
             killed = True
         time.sleep(0.005)

@@ -81,19 +81,19 @@ SOURCES = {
 
 
 @pytest.fixture
-def named(project: Path, bundle: ProjectServices, run_job: RunJob) -> Iterator[ProjectServices]:
+def named(project: Path, services: ProjectServices, run_job: RunJob) -> Iterator[ProjectServices]:
     for path, text in FILES.items():
         target = project / path
         target.parent.mkdir(parents=True, exist_ok=True)
         lines = text.removeprefix("\n").split("\n")
         indent = len(lines[0]) - len(lines[0].lstrip())
         target.write_text("\n".join(line[indent:] for line in lines) + "\n")
-    run_job(bundle)
-    yield bundle
+    run_job(services)
+    yield services
 
 
-def ask(bundle: ProjectServices, query: str, **options: object) -> list[QueryResult]:
-    return bundle.queries.answer(QueryRequest(query=query, **options)).results  # type: ignore[arg-type]
+def ask(services: ProjectServices, query: str, **options: object) -> list[QueryResult]:
+    return services.queries.answer(QueryRequest(query=query, **options)).results  # type: ignore[arg-type]
 
 
 def test_answer_begins_with_definition(named: ProjectServices) -> None:
@@ -116,13 +116,13 @@ def test_answer_explains_definition_and_filters(named: ProjectServices) -> None:
 
 
 @pytest.mark.slow
-def test_answer_adds_definition_beyond_candidates(project: Path, bundle: ProjectServices, run_job: RunJob) -> None:
+def test_answer_adds_definition_beyond_candidates(project: Path, services: ProjectServices, run_job: RunJob) -> None:
     for number in range(200):
         words = "handle " * 30
         (project / f"use{number}.py").write_text(f"def user_{number}():\n    return '{words}'\n")
     filler = "\n".join(f"    value_{number} = compute(value_{number})" for number in range(60))
     (project / "examples").mkdir()
     (project / "examples" / "one.py").write_text(f"def handle():\n{filler}\n")
-    run_job(bundle)
+    run_job(services)
     for mode in ("hybrid", "bm25", "vector"):
-        assert ask(bundle, "handle", mode=mode)[0].source == "examples/one.py"
+        assert ask(services, "handle", mode=mode)[0].source == "examples/one.py"

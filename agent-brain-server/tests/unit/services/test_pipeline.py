@@ -32,7 +32,7 @@ class Bench:
     """A pipeline with its stores, for runs that the test starts itself."""
 
     pipeline: Pipeline
-    bundle: ProjectServices
+    services: ProjectServices
 
     def run(self, *, stop_after: int | None = None, **fields: object) -> Counters:
         request = IndexRequest.model_validate({"folder_path": ".", **fields})
@@ -54,18 +54,18 @@ class Bench:
 
 
 @pytest.fixture
-def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Bench]:
+def bench(services: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Bench]:
     worker = WorkerClient(tmp_path / "worker.log")
     pipeline = Pipeline(
         project,
         (project / ".claude" / "Agent Brain",),
         ProjectConfig(),
-        documents=bundle.documents,
-        writer=IndexWriter(bundle.documents, bundle.bm25, bundle.vectors),
+        documents=services.documents,
+        writer=IndexWriter(services.documents, services.bm25, services.vectors),
         worker=worker,
-        metrics=bundle.metrics,
+        metrics=services.metrics,
     )
-    yield Bench(pipeline, bundle)
+    yield Bench(pipeline, services)
     worker.close()
     worker.release()
 
@@ -74,8 +74,8 @@ def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Be
 def test_index_writes_and_counts_new_files(bench: Bench) -> None:
     job = bench.run()
     assert (job.files_total, job.files_changed, job.files_done, job.files_removed) == (4, 4, 4, 0)
-    assert job.chunks_written == bench.bundle.documents.counts().chunks == bench.bundle.bm25.count()
-    assert bench.bundle.documents.counts().files_pending == 0
+    assert job.chunks_written == bench.services.documents.counts().chunks == bench.services.bm25.count()
+    assert bench.services.documents.counts().files_pending == 0
     again = bench.run()
     assert (again.files_total, again.files_changed, again.chunks_written) == (4, 0, 0)
 
@@ -86,10 +86,10 @@ def test_cancelled_job_keeps_what_it_wrote(bench: Bench, project: Path) -> None:
         (project / f"src/extra_{number}.py").write_text(f"def extra_{number}(): pass\n")
     with pytest.raises(JobCancelledError):
         bench.run(stop_after=1)
-    counts = bench.bundle.documents.counts()
+    counts = bench.services.documents.counts()
     assert BATCH_FILES <= counts.files < 3 * BATCH_FILES
     assert counts.files_pending == 0
-    assert bench.bundle.bm25.count() == counts.chunks
+    assert bench.services.bm25.count() == counts.chunks
     assert bench.run().files_total == 3 * BATCH_FILES + 4
 
 
@@ -99,12 +99,12 @@ def test_skipped_file_is_not_read_again_until_it_changes(bench: Bench, project: 
     job = bench.run()
     assert dict(job.skipped) == {"binary": 1}
     assert (job.files_total, job.files_done) == (4, 5)
-    assert bench.bundle.documents.file_records()["src/noise.py"].state == "skipped"
+    assert bench.services.documents.file_records()["src/noise.py"].state == "skipped"
     again = bench.run()
     assert (again.files_changed, again.files_total) == (0, 4)
     (project / "src/noise.py").write_text("def music(): pass\n")
     assert bench.run().files_changed == 1
-    assert bench.bundle.documents.skip_counts() == {}
+    assert bench.services.documents.skip_counts() == {}
 
 
 @pytest.mark.process
@@ -114,19 +114,19 @@ def test_include_patterns_limit_which_files_are_removed(bench: Bench, project: P
     (project / "src/locks.py").unlink()
     assert bench.run(include_patterns=["*.py"]).files_removed == 1
     assert bench.run(include_patterns=["!src/"]).files_removed == 1
-    assert set(bench.bundle.documents.file_records()) == {"src/parser.py", "tests/test_parser.py"}
+    assert set(bench.services.documents.file_records()) == {"src/parser.py", "tests/test_parser.py"}
 
 
 @pytest.mark.process
 def test_sync_compares_only_the_given_paths(bench: Bench, project: Path) -> None:
     bench.run()
-    before = bench.bundle.documents.file_records()
+    before = bench.services.documents.file_records()
     (project / "src/parser.py").write_text("def changed(): pass\n")
     (project / "src/new.py").write_text("def new(): pass\n")
     (project / "docs/guide.md").unlink()
     bench.sync(b"src/parser.py", b"tests")
     assert [file.path for file in bench.difference.changed] == ["src/parser.py", "tests/test_parser.py"]
-    after = bench.bundle.documents.file_records()
+    after = bench.services.documents.file_records()
     assert {path for path in after if after[path] != before.get(path)} == {"src/parser.py"}
     assert before.keys() == after.keys()
 
@@ -141,8 +141,8 @@ def test_sync_of_many_changes_indexes_only_the_newest(
     os.utime(newest, (newest.stat().st_atime, newest.stat().st_mtime + 10))
     run = bench.sync(everything=True)
     assert {file.path for file in run.unread} == {"docs/guide.md", "src/parser.py", "tests/test_parser.py"}
-    assert set(bench.bundle.documents.file_records()) == {"src/locks.py"}
-    assert bench.bundle.bm25.count() == bench.bundle.documents.counts().chunks > 0
+    assert set(bench.services.documents.file_records()) == {"src/locks.py"}
+    assert bench.services.bm25.count() == bench.services.documents.counts().chunks > 0
 
 
 @pytest.mark.process
@@ -152,14 +152,14 @@ def test_job_with_known_difference_does_not_walk_the_tree(bench: Bench, project:
         (project / f"src/{name}.py").write_text("def changed(): pass\n")
         os.utime(project / f"src/{name}.py", ns=(1, 1))  # a file that was just written is always read again
     bench.sync(b"src/parser.py", b"src/locks.py")
-    left = bench.bundle.documents.file_records()["src/locks.py"]
-    bench.bundle.documents.mark_pending(["src/locks.py"])
+    left = bench.services.documents.file_records()["src/locks.py"]
+    bench.services.documents.mark_pending(["src/locks.py"])
     (project / "src/unnoticed.py").write_text("def unnoticed(): pass\n")
     (project / "docs/guide.md").unlink()
     counters = Counters()
     run = JobRun(request=ROOT_REQUEST, counters=counters, should_stop=never, known=bench.difference)
     assert [file.path for file in bench.pipeline.index(run).changed] == ["src/locks.py"]
-    records = bench.bundle.documents.file_records()
+    records = bench.services.documents.file_records()
     assert records["src/locks.py"] == left
     assert "src/unnoticed.py" not in records
     assert "docs/guide.md" in records

@@ -15,81 +15,81 @@ from agent_brain_server.services.query_service import SingleSlotExecutor
 RunJob = Callable[..., JobStatus]
 
 
-def test_answer_drops_hits_without_a_chunk(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
-    bundle.documents.remove_files(["src/locks.py"])  # but from neither index, as after a kill between the writes
+def test_answer_drops_hits_without_a_chunk(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
+    services.documents.remove_files(["src/locks.py"])  # but from neither index, as after a kill between the writes
     for mode in ("bm25", "vector", "hybrid"):
-        answer = bundle.queries.answer(QueryRequest(query="FileLock release", mode=mode))
+        answer = services.queries.answer(QueryRequest(query="FileLock release", mode=mode))
         assert "src/locks.py" not in [result.source for result in answer.results]
 
 
-def test_answer_reports_freshness(bundle: ProjectServices, run_job: RunJob) -> None:
-    empty = bundle.queries.answer(QueryRequest(query="anything"))
+def test_answer_reports_freshness(services: ProjectServices, run_job: RunJob) -> None:
+    empty = services.queries.answer(QueryRequest(query="anything"))
     assert (empty.results, empty.total_results, empty.index.last_indexed_at) == ([], 0, None)
-    run_job(bundle)
-    fresh = bundle.queries.answer(QueryRequest(query="FileLock")).index
+    run_job(services)
+    fresh = services.queries.answer(QueryRequest(query="FileLock")).index
     assert (fresh.files_pending, fresh.vector_coverage) == (0, 1.0)
-    bundle.documents.mark_all_pending()
-    bundle.documents.mark_unembedded(bundle.documents.embedded_keys())
-    stale = bundle.queries.answer(QueryRequest(query="FileLock", mode="bm25")).index
+    services.documents.mark_all_pending()
+    services.documents.mark_unembedded(services.documents.embedded_keys())
+    stale = services.queries.answer(QueryRequest(query="FileLock", mode="bm25")).index
     assert (stale.files_pending, stale.vector_coverage) == (4, 0.0)
 
 
-def test_answer_returns_at_most_top_k_results(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_answer_returns_at_most_top_k_results(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
     for top_k in (1, 2, 100):
-        answer = bundle.queries.answer(QueryRequest(query="header lock installer", top_k=top_k))
+        answer = services.queries.answer(QueryRequest(query="header lock installer", top_k=top_k))
         assert answer.total_results == len(answer.results) <= top_k
 
 
-def test_vector_search_finds_text_without_common_words(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
-    by_meaning = bundle.queries.answer(QueryRequest(query="put up the program", alpha=1.0)).results
+def test_vector_search_finds_text_without_common_words(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
+    by_meaning = services.queries.answer(QueryRequest(query="put up the program", alpha=1.0)).results
     assert by_meaning[0].source == "docs/guide.md"
     assert by_meaning[0].bm25_score is None
 
 
 def test_answer_does_not_depend_on_the_executor(
-    bundle: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    services: ProjectServices, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_job(bundle)
+    run_job(services)
     request = QueryRequest(query="put up the program")
-    with_two_threads = bundle.queries.answer(request).results
+    with_two_threads = services.queries.answer(request).results
     monkeypatch.setattr(SingleSlotExecutor, "try_submit", lambda *_: None)  # as while another query uses it
-    with_one = bundle.queries.answer(request).results
+    with_one = services.queries.answer(request).results
     assert with_one == with_two_threads
     assert any(result.vector_score is not None for result in with_one)
 
 
-def test_unknown_chunk_and_invalid_glob_raise(bundle: ProjectServices, project: Path) -> None:
+def test_unknown_chunk_and_invalid_glob_raise(services: ProjectServices, project: Path) -> None:
     with pytest.raises(NotFoundError):
-        bundle.queries.get_chunk("0" * 24)
+        services.queries.get_chunk("0" * 24)
     with pytest.raises(InvalidRequestError):
-        bundle.queries.answer(QueryRequest(query="x", file_paths=["["]))
+        services.queries.answer(QueryRequest(query="x", file_paths=["["]))
 
 
-def test_several_queries_share_one_answer(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_several_queries_share_one_answer(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
     request = QueryRequest.model_validate({"queries": ["FileLock", "parse_http_header", "FileLock"], "top_k": 2})
-    answer = bundle.queries.answer(request)
+    answer = services.queries.answer(request)
     assert [result.answers[0] for result in answer.results[:2]] == [0, 1]
     assert [result.source for result in answer.results[:2]] == ["src/locks.py", "src/parser.py"]
     ids = [result.chunk_id for result in answer.results]
     assert len(set(ids)) == len(ids)
 
 
-def test_answer_body_stays_within_budget(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_answer_body_stays_within_budget(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
     for budget in (50, 80, 200, 1500):
         request = QueryRequest(query="header lock installer", max_tokens=budget)
-        body = bundle.queries.answer_body(request)
-        assert bundle.tokens.count(body) <= budget
-        compact = json.loads(bundle.queries.answer_body(request.model_copy(update={"format": "compact"})))
-        assert compact["tokens"] == bundle.tokens.count(compact["text"]) <= budget
+        body = services.queries.answer_body(request)
+        assert services.tokens.count(body) <= budget
+        compact = json.loads(services.queries.answer_body(request.model_copy(update={"format": "compact"})))
+        assert compact["tokens"] == services.tokens.count(compact["text"]) <= budget
 
 
-def test_compact_paths_are_relative_to_a_directory(bundle: ProjectServices, run_job: RunJob, project: Path) -> None:
-    run_job(bundle)
+def test_compact_paths_are_relative_to_a_directory(services: ProjectServices, run_job: RunJob, project: Path) -> None:
+    run_job(services)
     for paths_from, shown in (
         ("", "src/locks.py:"),
         ("src", "locks.py:"),
@@ -97,23 +97,23 @@ def test_compact_paths_are_relative_to_a_directory(bundle: ProjectServices, run_
         ("/", f"{project}/"),
     ):
         request = QueryRequest(query="FileLock", format="compact", paths_from=paths_from)
-        assert json.loads(bundle.queries.answer_body(request))["text"].startswith(shown)
+        assert json.loads(services.queries.answer_body(request))["text"].startswith(shown)
 
 
-def test_compact_answer_without_results_says_so(bundle: ProjectServices, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_compact_answer_without_results_says_so(services: ProjectServices, run_job: RunJob) -> None:
+    run_job(services)
     request = QueryRequest(query="zebra", format="compact", mode="bm25")
-    assert json.loads(bundle.queries.answer_body(request))["text"] == "No results."
+    assert json.loads(services.queries.answer_body(request))["text"] == "No results."
     far = QueryRequest(query="zebra giraffe", format="compact")
-    assert json.loads(bundle.queries.answer_body(far))["text"].startswith("No result contains a word of the query")
+    assert json.loads(services.queries.answer_body(far))["text"].startswith("No result contains a word of the query")
 
 
-def test_touching_chunks_are_merged(bundle: ProjectServices, run_job: RunJob, project: Path) -> None:
+def test_touching_chunks_are_merged(services: ProjectServices, run_job: RunJob, project: Path) -> None:
     body = "    turnip = [turnip, (turnip + 1)]\n" * 16
     functions = [f"def turnip_{number}():\n{body}" for number in range(3)]
     (project / "src/roots.py").write_text("\n\n".join(functions))
-    run_job(bundle)
-    answer = bundle.queries.answer(QueryRequest(query="turnip", source_types=["code"]))
+    run_job(services)
+    answer = services.queries.answer(QueryRequest(query="turnip", source_types=["code"]))
     merged = next(result for result in answer.results if result.source == "src/roots.py")
     assert (merged.start_line, merged.end_line) == (1, 55)
     assert merged.text == "\n\n".join(functions).rstrip("\n")

@@ -39,24 +39,24 @@ def write_tree(project: Path, version: int) -> None:
         extra.unlink(missing_ok=True)
 
 
-def answers(bundle: ProjectServices) -> list[list[tuple[str, int]]]:
+def answers(services: ProjectServices) -> list[list[tuple[str, int]]]:
     requests = [QueryRequest(query=query, mode=mode) for query in QUERIES for mode in ("hybrid", "bm25", "vector")]
-    return [[(r.source, r.start_line) for r in bundle.queries.answer(request).results] for request in requests]
+    return [[(r.source, r.start_line) for r in services.queries.answer(request).results] for request in requests]
 
 
 @pytest.mark.slow
 def test_followed_index_answers_as_new_one(
-    bundle: ProjectServices, project: Path, tmp_path: Path, run_job: RunJob
+    services: ProjectServices, project: Path, tmp_path: Path, run_job: RunJob
 ) -> None:
     for version in (0, 1, 2, 3, 0):
         write_tree(project, version)
-        run_job(bundle)
+        run_job(services)
     settings = ProjectConfig(watch=False)
     own = project / ".claude" / "Agent Brain"
     new = ProjectServices.open("project", project, tmp_path / "other state", settings, own_state_dir=own)
     try:
         run_job(new)
-        assert bundle.documents.counts() == new.documents.counts()
-        assert answers(bundle) == answers(new)
+        assert services.documents.counts() == new.documents.counts()
+        assert answers(services) == answers(new)
     finally:
         new.close()

@@ -16,13 +16,13 @@ MARK = "-----BEGIN PRIVATE KEY-----"
 KEY = f"{MARK}\n{'crocodile' * 7}\n"
 
 
-def indexed(bundle: ProjectServices) -> set[str]:
-    records = bundle.documents.file_records().values()
+def indexed(services: ProjectServices) -> set[str]:
+    records = services.documents.file_records().values()
     return {record.path for record in records if record.state == "indexed"}
 
 
-def answers(bundle: ProjectServices, query: str) -> list[str]:
-    return [result.source for result in bundle.queries.answer(QueryRequest(query=query, mode="bm25")).results]
+def answers(services: ProjectServices, query: str) -> list[str]:
+    return [result.source for result in services.queries.answer(QueryRequest(query=query, mode="bm25")).results]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -32,14 +32,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def obeys(bundle: ProjectServices, secrets: set[str], *, index_secrets: bool) -> bool:
-    left_out = {skip.path for skip in bundle.documents.skips() if skip.reason == "secret"}
-    found = (left_out, indexed(bundle) & secrets)
-    return not bundle.is_busy() and found == ((set(), secrets) if index_secrets else (secrets, set()))
+def obeys(services: ProjectServices, secrets: set[str], *, index_secrets: bool) -> bool:
+    left_out = {skip.path for skip in services.documents.skips() if skip.reason == "secret"}
+    found = (left_out, indexed(services) & secrets)
+    return not services.is_busy() and found == ((set(), secrets) if index_secrets else (secrets, set()))
 
 
-def answers_with(bundle: ProjectServices, paths: set[str]) -> bool:
-    return not bundle.is_busy() and set(answers(bundle, "CROCODILE")) == paths
+def answers_with(services: ProjectServices, paths: set[str]) -> bool:
+    return not services.is_busy() and set(answers(services, "CROCODILE")) == paths
 
 
 def open_with(project: Path, *, index_secrets: bool) -> ProjectServices:
@@ -47,60 +47,60 @@ def open_with(project: Path, *, index_secrets: bool) -> ProjectServices:
     return ProjectServices.open("project", project, project / ".claude" / "Agent Brain", settings)
 
 
-def test_secrets_are_skipped_and_counted(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_secrets_are_skipped_and_counted(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     (project / ".env").write_text("PASSWORD=crocodile\n")
     (project / "deploy_key").write_text(KEY)
-    job = run_job(bundle)
+    job = run_job(services)
     assert job.progress.files_skipped == {"secret": 2}
-    assert bundle.status().skipped == {"secret": 2}
-    assert answers(bundle, "crocodile PASSWORD") == []
-    assert run_job(bundle, ".env").progress.files_total == 0
+    assert services.status().skipped == {"secret": 2}
+    assert answers(services, "crocodile PASSWORD") == []
+    assert run_job(services, ".env").progress.files_total == 0
     assert (
-        run_job(bundle, include_patterns=[".env", "deploy_key"], force=True).progress.files_done == 1
+        run_job(services, include_patterns=[".env", "deploy_key"], force=True).progress.files_done == 1
     )  # read, skipped
-    assert answers(bundle, "crocodile PASSWORD") == []
+    assert answers(services, "crocodile PASSWORD") == []
 
 
 def test_file_that_becomes_a_secret_is_removed(
-    open_bundle: Callable[..., ProjectServices], project: Path, run_job: RunJob
+    open_services: Callable[..., ProjectServices], project: Path, run_job: RunJob
 ) -> None:
     (project / "notes.txt").write_text("crocodile notes\n")
     (project / "settings.txt").write_text("crocodile settings\n")
-    bundle = open_bundle(watch=True)
-    run_job(bundle)
-    assert set(answers(bundle, "crocodile")) == {"notes.txt", "settings.txt"}
+    services = open_services(watch=True)
+    run_job(services)
+    assert set(answers(services, "crocodile")) == {"notes.txt", "settings.txt"}
     (project / "notes.txt").write_text(KEY)
     (project / "settings.txt").rename(project / ".env")
-    wait_until(lambda: answers(bundle, "crocodile") == [])
-    wait_until(lambda: bundle.status().skipped == {"secret": 2})
-    wait_until(lambda: bundle.documents.counts().chunks == bundle.bm25.count())
+    wait_until(lambda: answers(services, "crocodile") == [])
+    wait_until(lambda: services.status().skipped == {"secret": 2})
+    wait_until(lambda: services.documents.counts().chunks == services.bm25.count())
 
 
 def test_changed_secret_setting_applies_to_indexed_files(project: Path, run_job: RunJob) -> None:
     (project / ".env").write_text("PASSWORD=crocodile\n")
     (project / "deploy_key").write_text(KEY)
     for index_secrets in (True, False, True):
-        bundle = open_with(project, index_secrets=index_secrets)
+        services = open_with(project, index_secrets=index_secrets)
         try:
-            if not bundle.documents.file_records():
-                run_job(bundle)
-            is_applied = partial(obeys, bundle, {".env", "deploy_key"}, index_secrets=index_secrets)
+            if not services.documents.file_records():
+                run_job(services)
+            is_applied = partial(obeys, services, {".env", "deploy_key"}, index_secrets=index_secrets)
             wait_until(is_applied)
-            assert bundle.documents.counts().files_pending == 0
+            assert services.documents.counts().files_pending == 0
         finally:
-            bundle.close()
+            services.close()
 
 
 def test_unchanged_secret_setting_reads_nothing(project: Path, run_job: RunJob) -> None:
-    bundle = open_with(project, index_secrets=False)
-    run_job(bundle)
-    bundle.close()
-    bundle = open_with(project, index_secrets=False)
+    services = open_with(project, index_secrets=False)
+    run_job(services)
+    services.close()
+    services = open_with(project, index_secrets=False)
     try:
-        assert bundle.documents.counts().files_pending == 0
-        assert len(bundle.indexing.jobs.newest()) == 1
+        assert services.documents.counts().files_pending == 0
+        assert len(services.indexing.jobs.newest()) == 1
     finally:
-        bundle.close()
+        services.close()
 
 
 def test_generated_files_are_left_out_and_counted(project: Path, run_job: RunJob) -> None:
@@ -110,12 +110,12 @@ def test_generated_files_are_left_out_and_counted(project: Path, run_job: RunJob
     (project / "plugin.py").write_text('"""Writes headers: Generated by the plugin. DO NOT EDIT!"""\nCROCODILE = 2\n')
     for index_generated in (False, True, False):
         settings = ProjectConfig(watch=False, index_generated=index_generated)
-        bundle = ProjectServices.open("project", project, project / ".claude" / "Agent Brain", settings)
+        services = ProjectServices.open("project", project, project / ".claude" / "Agent Brain", settings)
         try:
-            if not bundle.documents.file_records():
-                assert run_job(bundle).progress.files_skipped == {"generated": 1}
+            if not services.documents.file_records():
+                assert run_job(services).progress.files_skipped == {"generated": 1}
             expected = {"client_pb2.py", "plugin.py"} if index_generated else {"plugin.py"}
-            wait_until(partial(answers_with, bundle, expected))
-            assert bundle.status().skipped == ({} if index_generated else {"generated": 1})
+            wait_until(partial(answers_with, services, expected))
+            assert services.status().skipped == ({} if index_generated else {"generated": 1})
         finally:
-            bundle.close()
+            services.close()

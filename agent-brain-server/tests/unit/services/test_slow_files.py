@@ -25,17 +25,17 @@ NO_CPU_S = 0.02
 class Bench:
     """A project with a pipeline that the test runs itself."""
 
-    def __init__(self, bundle: ProjectServices, root: Path, log: Path) -> None:
-        self.bundle, self.root = bundle, root
+    def __init__(self, services: ProjectServices, root: Path, log: Path) -> None:
+        self.services, self.root = services, root
         self.worker = WorkerClient(log)
         self.pipeline = Pipeline(
             root,
             [root / ".claude" / "Agent Brain"],
             ProjectConfig(),
-            documents=bundle.documents,
-            writer=IndexWriter(bundle.documents, bundle.bm25, bundle.vectors),
+            documents=services.documents,
+            writer=IndexWriter(services.documents, services.bm25, services.vectors),
             worker=self.worker,
-            metrics=bundle.metrics,
+            metrics=services.metrics,
         )
 
     def start(self, **fields: object) -> Counters:
@@ -50,12 +50,12 @@ class Bench:
         return job
 
     def skips(self) -> dict[str, str]:
-        return {skip.path: skip.reason for skip in self.bundle.documents.skips()}
+        return {skip.path: skip.reason for skip in self.services.documents.skips()}
 
 
 @pytest.fixture
-def bench(bundle: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(bundle, project, tmp_path / "worker.log")
+def bench(services: ProjectServices, project: Path, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(services, project, tmp_path / "worker.log")
     yield made
     made.worker.close()
     made.worker.release()
@@ -70,12 +70,12 @@ def no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_slow_file_waits_for_others_and_is_pending(bench: Bench, no_cpu: None) -> None:
     (bench.root / "a_costly.js").write_text(COSTLY)
     job = bench.start()
-    counts = bench.bundle.documents.counts()
+    counts = bench.services.documents.counts()
     assert (counts.files, counts.files_pending, job.files_done) == (5, 1, 4)
     assert bench.pipeline.slow
     bench.pipeline.index_slow_files(lambda: False)
     assert not bench.pipeline.slow
-    assert bench.bundle.documents.counts().files_pending == 0
+    assert bench.services.documents.counts().files_pending == 0
     assert (job.files_total, job.files_changed, job.files_done) == (5, 5, 5)
     assert bench.skips() == {}
 
@@ -88,7 +88,7 @@ def test_large_file_is_read_after_all_others(bench: Bench) -> None:
     bench.pipeline.index_slow_files(lambda: True)
     assert bench.pipeline.slow
     bench.pipeline.index_slow_files(lambda: False)
-    assert bench.bundle.documents.counts().files_pending == 0
+    assert bench.services.documents.counts().files_pending == 0
 
 
 @pytest.mark.process
@@ -103,7 +103,7 @@ def test_file_over_limit_is_cut_by_lines_and_remembered(
         job = bench.run()
     assert bench.skips() == {"costly.html": "cpu_limit"}
     assert dict(job.skipped) == {"cpu_limit": 1}
-    assert bench.bundle.documents.counts().files == 5
+    assert bench.services.documents.counts().files == 5
     assert bench.run().files_changed == 0
     assert bench.skips() == {"costly.html": "cpu_limit"}
     os.utime(page, ns=(1, 1))
@@ -130,7 +130,7 @@ def test_force_parses_remembered_content_again(bench: Bench) -> None:
     page.write_text("<h1>Title</h1>\n")
     bench.run()
     limited = bench.pipeline.slow.limited
-    record = bench.bundle.documents.file_records()["page.html"]
+    record = bench.services.documents.file_records()["page.html"]
     limited.remember(record.content_hash, record.size, "memory_limit")
     os.utime(page, ns=(1, 1))
     bench.run()
@@ -140,18 +140,18 @@ def test_force_parses_remembered_content_again(bench: Bench) -> None:
 
 
 def test_limited_contents_survive_restart_of_same_version(
-    bundle: ProjectServices, monkeypatch: pytest.MonkeyPatch
+    services: ProjectServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slow_files, "MAX_REMEMBERED", 2)
-    contents = LimitedContents(bundle.documents)
+    contents = LimitedContents(services.documents)
     for number in range(3):
         contents.remember(str(number), 5, "cpu_limit")
-    assert LimitedContents(bundle.documents).find(5) == {"1": "cpu_limit", "2": "cpu_limit"}
-    assert LimitedContents(bundle.documents).find(6) == {}
+    assert LimitedContents(services.documents).find(5) == {"1": "cpu_limit", "2": "cpu_limit"}
+    assert LimitedContents(services.documents).find(6) == {}
     monkeypatch.setattr(slow_files, "LIMITS_VERSION", -1)
-    assert LimitedContents(bundle.documents).find(5) == {}
-    bundle.documents.set_meta(slow_files.LIMITED_CONTENTS_META, "[torn")
-    assert LimitedContents(bundle.documents).find(5) == {}
+    assert LimitedContents(services.documents).find(5) == {}
+    services.documents.set_meta(slow_files.LIMITED_CONTENTS_META, "[torn")
+    assert LimitedContents(services.documents).find(5) == {}
 
 
 @pytest.mark.process
@@ -172,9 +172,9 @@ def test_file_is_left_for_next_job_if_reader_is_killed_twice(bench: Bench) -> No
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(bench.worker, "read_files", kill_reader)
         bench.pipeline.index_slow_files(lambda: False)
-    assert "large.txt" not in bench.bundle.documents.file_records()
+    assert "large.txt" not in bench.services.documents.file_records()
     assert bench.run().files_done == 1
-    assert bench.bundle.documents.file_records()["large.txt"].state == "indexed"
+    assert bench.services.documents.file_records()["large.txt"].state == "indexed"
 
 
 @pytest.mark.process
@@ -193,8 +193,8 @@ def test_job_syncs_between_slices_and_reads_all_files(bench: Bench) -> None:
     bench.pipeline.index(run)
     assert len(between) >= 4
     bench.pipeline.index_slow_files(lambda: False)
-    assert bench.bundle.documents.counts().files == 204
-    assert bench.bundle.documents.counts().files_pending == 0
+    assert bench.services.documents.counts().files == 204
+    assert bench.services.documents.counts().files_pending == 0
 
 
 @pytest.mark.process
@@ -204,7 +204,7 @@ def test_removed_file_no_longer_waits(bench: Bench) -> None:
     (bench.root / "large.txt").unlink()
     bench.start()
     assert not bench.pipeline.slow
-    assert "large.txt" not in bench.bundle.documents.file_records()
+    assert "large.txt" not in bench.services.documents.file_records()
 
 
 @pytest.mark.process
@@ -227,5 +227,5 @@ def test_file_that_changes_while_it_is_read_is_read_again(bench: Bench, no_cpu: 
     bench.pipeline.index_slow_files(change_during_read)
     assert len(checks) > 2
     assert not bench.pipeline.slow
-    assert bench.bundle.documents.counts().files_pending == 0
-    assert bench.bundle.documents.file_records()["a_costly.js"].size == path.stat().st_size
+    assert bench.services.documents.counts().files_pending == 0
+    assert bench.services.documents.file_records()["a_costly.js"].size == path.stat().st_size

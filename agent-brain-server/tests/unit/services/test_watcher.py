@@ -13,18 +13,18 @@ from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
 
-OpenBundle = Callable[..., ProjectServices]
+OpenServices = Callable[..., ProjectServices]
 RunJob = Callable[..., JobStatus]
 LIMIT_S = 600.0
 
 
 @pytest.fixture
-def bundle(open_bundle: OpenBundle) -> ProjectServices:
-    return open_bundle(watch=True)
+def services(open_services: OpenServices) -> ProjectServices:
+    return open_services(watch=True)
 
 
-def find(bundle: ProjectServices, name: str) -> list[str]:
-    results = bundle.queries.answer(QueryRequest(query=name, mode="bm25")).results
+def find(services: ProjectServices, name: str) -> list[str]:
+    results = services.queries.answer(QueryRequest(query=name, mode="bm25")).results
     return [result.source for result in results if name in result.symbols]
 
 
@@ -36,76 +36,76 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_saved_file_is_found_and_its_old_content_is_not(
-    bundle: ProjectServices, project: Path, run_job: RunJob
+    services: ProjectServices, project: Path, run_job: RunJob
 ) -> None:
-    run_job(bundle)
+    run_job(services)
     (project / "src/parser.py").write_text("def decode_trailer(line):\n    return line\n")
-    wait_for(lambda: find(bundle, "decode_trailer") == ["src/parser.py"])
-    assert find(bundle, "parse_http_header") == []
-    wait_for(lambda: bundle.queries.freshness().files_pending == 0)
+    wait_for(lambda: find(services, "decode_trailer") == ["src/parser.py"])
+    assert find(services, "parse_http_header") == []
+    wait_for(lambda: services.queries.freshness().files_pending == 0)
 
 
-def test_save_by_rename_is_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_save_by_rename_is_found(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     (project / "src/.parser.py.new").write_text("def renamed_into_place():\n    pass\n")
     os.replace(project / "src/.parser.py.new", project / "src/parser.py")
-    wait_for(lambda: find(bundle, "renamed_into_place") == ["src/parser.py"])
+    wait_for(lambda: find(services, "renamed_into_place") == ["src/parser.py"])
 
 
-def test_new_directories_are_watched_recursively(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_new_directories_are_watched_recursively(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     (project / "lib/inner").mkdir(parents=True)
     (project / "lib/inner/fresh.py").write_text("def first_in_new_directory():\n    pass\n")
-    wait_for(lambda: find(bundle, "first_in_new_directory") == ["lib/inner/fresh.py"])
+    wait_for(lambda: find(services, "first_in_new_directory") == ["lib/inner/fresh.py"])
     (project / "lib/inner/second.py").write_text("def second_in_new_directory():\n    pass\n")
-    wait_for(lambda: find(bundle, "second_in_new_directory") == ["lib/inner/second.py"])
+    wait_for(lambda: find(services, "second_in_new_directory") == ["lib/inner/second.py"])
 
 
-def test_deleted_directory_is_removed_from_index(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_deleted_directory_is_removed_from_index(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     shutil.rmtree(project / "src")
-    wait_for(lambda: bundle.documents.counts().files == 2)
-    assert find(bundle, "parse_http_header") == []
+    wait_for(lambda: services.documents.counts().files == 2)
+    assert find(services, "parse_http_header") == []
 
 
-def test_thousand_new_files_are_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_thousand_new_files_are_found(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     for number in range(1000):
         (project / f"src/bulk_{number}.py").write_text(f"def bulk_{number}():\n    pass\n")
-    wait_for(lambda: bundle.documents.counts().files == 1004 and bundle.documents.counts().files_pending == 0)
-    wait_for(lambda: find(bundle, "bulk_999") == ["src/bulk_999.py"])
+    wait_for(lambda: services.documents.counts().files == 1004 and services.documents.counts().files_pending == 0)
+    wait_for(lambda: find(services, "bulk_999") == ["src/bulk_999.py"])
 
 
-def test_start_indexes_changes_made_while_stopped(open_bundle: OpenBundle, project: Path, run_job: RunJob) -> None:
-    first = open_bundle()
+def test_start_indexes_changes_made_while_stopped(open_services: OpenServices, project: Path, run_job: RunJob) -> None:
+    first = open_services()
     run_job(first)
     first.close()
     (project / "src/parser.py").write_text("def changed_while_stopped():\n    pass\n")
-    second = open_bundle(watch=True)
+    second = open_services(watch=True)
     wait_for(lambda: find(second, "changed_while_stopped") == ["src/parser.py"])
 
 
-def test_files_outside_of_indexed_roots_stay_out(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle, "src", include_patterns=["*.py"])
+def test_files_outside_of_indexed_roots_stay_out(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services, "src", include_patterns=["*.py"])
     (project / "docs/guide.md").write_text("# Changed\n")
     (project / "src/notes.md").write_text("# New\n")
     (project / "src/parser.py").write_text("def the_expected_one():\n    pass\n")
-    wait_for(lambda: find(bundle, "the_expected_one") == ["src/parser.py"])
-    assert set(bundle.documents.file_records()) == {"src/locks.py", "src/parser.py"}
+    wait_for(lambda: find(services, "the_expected_one") == ["src/parser.py"])
+    assert set(services.documents.file_records()) == {"src/locks.py", "src/parser.py"}
 
 
-def test_project_without_indexed_roots_is_not_indexed(bundle: ProjectServices, project: Path) -> None:
+def test_project_without_indexed_roots_is_not_indexed(services: ProjectServices, project: Path) -> None:
     (project / "src/parser.py").write_text("def unasked():\n    pass\n")
     time.sleep(1.0)
-    assert bundle.indexing.jobs.newest() == []
+    assert services.indexing.jobs.newest() == []
 
 
-def ask(bundle: ProjectServices, word: str) -> list[str]:
+def ask(services: ProjectServices, word: str) -> list[str]:
     """Return the files that contain a word, from the first answer without pending files."""
     deadline = time.monotonic() + 6 * LIMIT_S
     while True:
         request = QueryRequest(query=word, mode="bm25", wait_ms=10_000)
-        answer = bundle.queries.answer(request)
+        answer = services.queries.answer(request)
         if answer.index.files_pending == 0:
             return sorted({result.source for result in answer.results if word in result.text})
         assert time.monotonic() < deadline, answer.index
@@ -121,205 +121,207 @@ def git(project: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=project, check=True, capture_output=True)
 
 
-def test_query_after_each_save_finds_it(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_query_after_each_save_finds_it(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     for number in range(20):
         write(project / "src/parser.py", f"savedword{number:02}")
-        assert ask(bundle, f"savedword{number:02}") == ["src/parser.py"]
+        assert ask(services, f"savedword{number:02}") == ["src/parser.py"]
         if number:
-            assert ask(bundle, f"savedword{number - 1:02}") == []
+            assert ask(services, f"savedword{number - 1:02}") == []
 
 
-def test_query_without_waiting_counts_the_save(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
-    assert ask(bundle, "nothing") == []
+def test_query_without_waiting_counts_the_save(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
+    assert ask(services, "nothing") == []
     write(project / "src/parser.py", "notwaitedfor")
-    answer = bundle.queries.answer(QueryRequest(query="notwaitedfor", mode="bm25"))
+    answer = services.queries.answer(QueryRequest(query="notwaitedfor", mode="bm25"))
     assert answer.results or answer.index.files_pending > 0
 
 
-def test_deleted_file_is_never_answered(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_deleted_file_is_never_answered(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     (project / "src/parser.py").unlink()
-    assert find(bundle, "parse_http_header") == []
+    assert find(services, "parse_http_header") == []
 
 
-def test_second_save_with_equal_mtime_is_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_second_save_with_equal_mtime_is_found(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     path = project / "src/parser.py"
     write(path, "firstsave")
-    assert ask(bundle, "firstsave") == ["src/parser.py"]
+    assert ask(services, "firstsave") == ["src/parser.py"]
     before = path.stat()
     write(path, "nextssave")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert ask(bundle, "nextssave") == ["src/parser.py"]
+    assert ask(services, "nextssave") == ["src/parser.py"]
 
 
-def test_new_directory_is_watched_before_it_has_files(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_new_directory_is_watched_before_it_has_files(
+    services: ProjectServices, project: Path, run_job: RunJob
+) -> None:
+    run_job(services)
     (project / "lib/deep").mkdir(parents=True)
-    assert ask(bundle, "nothing") == []
+    assert ask(services, "nothing") == []
     write(project / "lib/deep/one.py", "firstindirectory")
-    assert ask(bundle, "firstindirectory") == ["lib/deep/one.py"]
+    assert ask(services, "firstindirectory") == ["lib/deep/one.py"]
     (project / "lib/deep/one.py").unlink()
-    assert ask(bundle, "firstindirectory") == []
+    assert ask(services, "firstindirectory") == []
     write(project / "lib/deep/two.py", "secondindirectory")
-    assert ask(bundle, "secondindirectory") == ["lib/deep/two.py"]
+    assert ask(services, "secondindirectory") == ["lib/deep/two.py"]
 
 
-def test_package_with_empty_init_is_watched(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_package_with_empty_init_is_watched(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     (project / "pkg").mkdir()
     (project / "pkg/__init__.py").touch()
-    assert ask(bundle, "nothing") == []
+    assert ask(services, "nothing") == []
     write(project / "pkg/module.py", "inthepackage")
-    assert ask(bundle, "inthepackage") == ["pkg/module.py"]
+    assert ask(services, "inthepackage") == ["pkg/module.py"]
 
 
-def test_empty_project_is_watched(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_empty_project_is_watched(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     for name in ("src", "tests", "docs"):
         shutil.rmtree(project / name)
-    run_job(bundle)
+    run_job(services)
     write(project / "first.py", "firstofall")
-    assert ask(bundle, "firstofall") == ["first.py"]
+    assert ask(services, "firstofall") == ["first.py"]
 
 
-def test_swapped_directory_is_watched_by_inode(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_swapped_directory_is_watched_by_inode(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     for number in range(3):
         write(project / "gen.new/out.py", f"generated{number}")
         shutil.rmtree(project / "gen", ignore_errors=True)
         os.rename(project / "gen.new", project / "gen")
-        assert ask(bundle, f"generated{number}") == ["gen/out.py"]
+        assert ask(services, f"generated{number}") == ["gen/out.py"]
         write(project / "gen/out.py", f"savedagain{number}")
-        assert ask(bundle, f"savedagain{number}") == ["gen/out.py"]
+        assert ask(services, f"savedagain{number}") == ["gen/out.py"]
 
 
-def test_file_replaced_by_directory_is_updated(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_file_replaced_by_directory_is_updated(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     (project / "src/parser.py").unlink()
     write(project / "src/parser.py/inner.py", "insidenow")
-    assert ask(bundle, "insidenow") == ["src/parser.py/inner.py"]
-    assert find(bundle, "parse_http_header") == []
+    assert ask(services, "insidenow") == ["src/parser.py/inner.py"]
+    assert find(services, "parse_http_header") == []
 
 
-def test_branch_switches_and_stashes_are_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_branch_switches_and_stashes_are_found(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q", "-b", "main")
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "base")
-    run_job(bundle)
+    run_job(services)
     git(project, "checkout", "-q", "-b", "other")
     for number in range(150):
         write(project / f"many/dir_{number}/file.py", f"branchword{number:03}")
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "many")
     git(project, "checkout", "-q", "main")
-    assert ask(bundle, "branchword077") == []
+    assert ask(services, "branchword077") == []
     git(project, "checkout", "-q", "other")
     git(project, "checkout", "-q", "main")
     git(project, "checkout", "-q", "other")
-    assert ask(bundle, "branchword077") == ["many/dir_77/file.py"]
+    assert ask(services, "branchword077") == ["many/dir_77/file.py"]
     write(project / "many/dir_77/file.py", "savedafterwards")
     write(project / "fresh/new.py", "untrackedword")
     git(project, "stash", "-q", "-u")
     git(project, "stash", "pop", "-q")
-    assert ask(bundle, "savedafterwards") == ["many/dir_77/file.py"]
+    assert ask(services, "savedafterwards") == ["many/dir_77/file.py"]
     write(project / "fresh/new.py", "aftertheestash")
-    assert ask(bundle, "aftertheestash") == ["fresh/new.py"]
+    assert ask(services, "aftertheestash") == ["fresh/new.py"]
 
 
-def test_changed_ignore_rules_are_applied(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_changed_ignore_rules_are_applied(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q")
-    run_job(bundle)
+    run_job(services)
     write(project / "maybe/file.py", "maybeignored")
-    assert ask(bundle, "maybeignored") == ["maybe/file.py"]
+    assert ask(services, "maybeignored") == ["maybe/file.py"]
     for rules in (project / ".gitignore", project / ".git/info/exclude"):
         rules.parent.mkdir(exist_ok=True)
         rules.write_text("maybe/\n")
-        assert ask(bundle, "maybeignored") == []
+        assert ask(services, "maybeignored") == []
         rules.write_text("")
-        assert ask(bundle, "maybeignored") == ["maybe/file.py"]
+        assert ask(services, "maybeignored") == ["maybe/file.py"]
 
 
-def test_forced_add_of_ignored_file_is_found(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_forced_add_of_ignored_file_is_found(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     (project / ".gitignore").write_text("ignored/\n")
     git(project, "init", "-q")
-    run_job(bundle)
+    run_job(services)
     write(project / "ignored/file.py", "forcedin")
-    assert ask(bundle, "forcedin") == []
+    assert ask(services, "forcedin") == []
     git(project, "add", "-f", "ignored/file.py")
-    assert ask(bundle, "forcedin") == ["ignored/file.py"]
+    assert ask(services, "forcedin") == ["ignored/file.py"]
     write(project / "ignored/file.py", "changedinside")
-    assert ask(bundle, "changedinside") == ["ignored/file.py"]
+    assert ask(services, "changedinside") == ["ignored/file.py"]
     git(project, "rm", "-q", "-f", "--cached", "ignored/file.py")
-    assert ask(bundle, "changedinside") == []
+    assert ask(services, "changedinside") == []
 
 
-def test_growing_log_does_not_delay_other_saves(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
+def test_growing_log_does_not_delay_other_saves(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q")
     (project / ".gitignore").write_text("ignored.log\n")
-    run_job(bundle)
+    run_job(services)
     for number in range(15):
         for name in ("ignored.log", "listed.log"):
             with (project / name).open("a") as file:
                 file.write("tick tick\n" * 100)
         write(project / "src/parser.py", f"besidethelog{number:02}")
-        wait_for(lambda word=f"besidethelog{number:02}": find(bundle, word) == ["src/parser.py"])  # type: ignore[misc]
+        wait_for(lambda word=f"besidethelog{number:02}": find(services, word) == ["src/parser.py"])  # type: ignore[misc]
 
 
 def test_unwatched_directories_are_compared_and_reported(
-    open_bundle: OpenBundle, project: Path, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
+    open_services: OpenServices, project: Path, run_job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent_brain_server.services.tree_watch.MAX_WATCHES", 1)
-    bundle = open_bundle(watch=True)
-    run_job(bundle)
+    services = open_services(watch=True)
+    run_job(services)
     write(project / "src/parser.py", "notwatched")
-    assert ask(bundle, "notwatched") == ["src/parser.py"]
-    status = bundle.status().watch
+    assert ask(services, "notwatched") == ["src/parser.py"]
+    status = services.status().watch
     assert (status.state, status.unwatched_directories > 0) == ("partial", True)
     assert "max_user_watches" in status.unwatched["src"]
-    assert bundle.queries.answer(QueryRequest(query="x")).index.watch == "partial"
+    assert services.queries.answer(QueryRequest(query="x")).index.watch == "partial"
     write(project / "src/parser.py", "polledinstead")  # found within seconds, also if no query waits
-    wait_for(lambda: find(bundle, "polledinstead") == ["src/parser.py"])
+    wait_for(lambda: find(services, "polledinstead") == ["src/parser.py"])
 
 
-def test_restored_project_root_is_watched_again(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_restored_project_root_is_watched_again(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     away = project.with_name("away")
     os.rename(project, away)
-    answer = bundle.queries.answer(QueryRequest(query="parse_http_header"))
+    answer = services.queries.answer(QueryRequest(query="parse_http_header"))
     assert (answer.results, answer.index.files_pending > 0) == ([], True)
     os.rename(away, project)
     write(project / "src/parser.py", "backagain")
-    assert ask(bundle, "backagain") == ["src/parser.py"]
+    assert ask(services, "backagain") == ["src/parser.py"]
 
 
 def test_save_during_a_long_job_is_indexed_before_its_end(
-    bundle: ProjectServices, project: Path, run_job: RunJob
+    services: ProjectServices, project: Path, run_job: RunJob
 ) -> None:
-    run_job(bundle)
+    run_job(services)
     for number in range(600):
         write(project / f"bulk/file_{number}.py", f"bulkword{number}")
-    wait_for(lambda: bundle.documents.counts().files > 10)
+    wait_for(lambda: services.documents.counts().files > 10)
     write(project / "src/parser.py", "besidethejob")
-    assert ask(bundle, "besidethejob") == ["src/parser.py"]
-    assert ask(bundle, "bulkword599") == ["bulk/file_599.py"]
+    assert ask(services, "besidethejob") == ["src/parser.py"]
+    assert ask(services, "bulkword599") == ["bulk/file_599.py"]
 
 
-def test_directory_with_kept_times_is_read_again(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_directory_with_kept_times_is_read_again(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     for number in range(3):
         write(project / "new/out.py", f"sametimes{number}")
         os.utime(project / "new/out.py", (1_000_000_000, 1_000_000_000))
         shutil.rmtree(project / "gen", ignore_errors=True)
         os.rename(project / "new", project / "gen")
-        assert ask(bundle, f"sametimes{number}") == ["gen/out.py"]
+        assert ask(services, f"sametimes{number}") == ["gen/out.py"]
 
 
-def test_name_that_is_not_utf8_is_skipped(bundle: ProjectServices, project: Path, run_job: RunJob) -> None:
-    run_job(bundle)
+def test_name_that_is_not_utf8_is_skipped(services: ProjectServices, project: Path, run_job: RunJob) -> None:
+    run_job(services)
     Path(os.fsdecode(os.fsencode(project) + b"/src/bad\xff.py")).write_text("x = 1\n")
     Path(os.fsdecode(os.fsencode(project) + b"/dir\xff")).mkdir()
     write(project / "src/parser.py", "besidebadname")
-    assert ask(bundle, "besidebadname") == ["src/parser.py"]
-    assert bundle.status().skipped.get("undecodable_name") == 1
+    assert ask(services, "besidebadname") == ["src/parser.py"]
+    assert services.status().skipped.get("undecodable_name") == 1
