@@ -77,8 +77,9 @@ def measure(
         for task in of_package:
             locate(task, root)  # a wrong label is an error before anything is measured
         needs_server = list(ways) != [REFERENCE]
-        with open_package(root, work / "home", needs_server=needs_server, with_vectors=with_vectors) as run:
-            place = Workplace(root, records, encode, run, list_paths(root))
+        with open_package(root, work / "home", needs_server=needs_server, with_vectors=with_vectors) as shells:
+            run, run_mcp = shells
+            place = Workplace(root, records, encode, run, list_paths(root), run_mcp)
             attempts += [attempt(way, task, place) for way in ways for task in of_package]
         print(f"measured: {name}", file=sys.stderr)
     return attempts

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.agent_tasks.brain_way import search_with_query, search_with_structure
+from benchmarks.agent_tasks.mcp_way import WAY as MCP
+from benchmarks.agent_tasks.mcp_way import open_session, spell
 from benchmarks.agent_tasks.question import TaskQuestion, parse_question
 from benchmarks.agent_tasks.rg_way import Policy, search_with_rg
 from benchmarks.agent_tasks.scoring import Encode, Progress, count_tokens, read_output
@@ -21,6 +23,7 @@ WAYS: Mapping[str, Callable[[TaskQuestion], Policy]] = {
     "rg": search_with_rg,
     "query": search_with_query,
     "query and structure": search_with_structure,
+    MCP: search_with_structure,
 }
 REFERENCE = "rg"
 PROMPT = "$ "
@@ -59,6 +62,7 @@ class Workplace:
         encode: Tokenizer.
         run: Runs a shell command in it and returns its output.
         paths: Every file.
+        run_mcp: Runs a command of `agent-brain` through its MCP server.
     """
 
     root: Path
@@ -66,6 +70,7 @@ class Workplace:
     encode: Encode
     run: Shell
     paths: Sequence[str]
+    run_mcp: Shell = lambda _: ""
 
 
 def attempt(way: str, task: Task, place: Workplace) -> Attempt:
@@ -74,7 +79,7 @@ def attempt(way: str, task: Task, place: Workplace) -> Attempt:
     record: list[str] = [f"{task.category}: {task.question}"]
 
     def run_and_record() -> Iterator[tuple[str, str]]:
-        for command, output in run_policy(policy, place.run):
+        for command, output in run_policy(policy, place.run_mcp if way == MCP else place.run):
             record.append(f"{PROMPT}{command}\n{output}")
             yield command, output
 
@@ -92,7 +97,7 @@ def judge(way: str, task: Task, steps: Iterable[tuple[str, str]], place: Workpla
     progress = Progress(locate(task, place.root), task.category)
     calls = tokens = 0
     for command, output in steps:
-        calls, tokens = calls + 1, tokens + count_tokens(place.encode, command, output)
+        calls, tokens = calls + 1, tokens + count_tokens(place.encode, spell(way, command), output)
         progress.add(read_output(command, output, place.paths))
         if progress.is_solved() or calls == MAX_CALLS:
             break
@@ -132,8 +137,10 @@ def list_paths(root: Path) -> list[str]:
 
 
 @contextmanager
-def open_package(root: Path, home: Path, *, needs_server: bool, with_vectors: bool = True) -> Iterator[Shell]:
-    """Index a package and yield a shell in it; stop its server at the end.
+def open_package(
+    root: Path, home: Path, *, needs_server: bool, with_vectors: bool = True
+) -> Iterator[tuple[Shell, Shell]]:
+    """Index a package, and yield a shell in it and its MCP server; stop its server at the end.
 
     Args:
         root: The unpacked package.
@@ -164,10 +171,11 @@ def open_package(root: Path, home: Path, *, needs_server: bool, with_vectors: bo
         return done.stdout.decode(errors="replace")
 
     if not needs_server:
-        yield run
+        yield run, run
         return
     try:
         run(f"agent-brain index {'--wait ' if with_vectors else ''}.")
-        yield run
+        with open_session(root, environment) as run_mcp:
+            yield run, run_mcp
     finally:
         run("agent-brain stop")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from agent_brain_server.mcp import tools
+from benchmarks.agent_tasks.mcp_way import translate
 from benchmarks.agent_tasks.question import parse_question
 from benchmarks.agent_tasks.rg_way import choose_windows, read_hits
 from benchmarks.agent_tasks.running import (
@@ -16,9 +18,11 @@ from benchmarks.agent_tasks.running import (
     record_path,
     run_policy,
 )
+from benchmarks.agent_tasks.scoring import SEPARATOR
 from benchmarks.agent_tasks.tables import format_tables, summarize
 from benchmarks.agent_tasks.task_set import CATEGORIES, Task, read_need
 
+TOOLS = {tool.name: tool.arguments for tool in tools.TOOLS}
 OUTPUT = "src/shop.py:12:    total = price(item)\nsrc/shop.py:40:    price(other)\n"
 
 
@@ -62,3 +66,12 @@ def test_tables_compare_ways_with_rg() -> None:
     attempts = [Attempt("rg", task, True, 4, 1000), Attempt("query", task, True, 1, 500)]
     assert summarize(attempts)["query"]["calls"] == 1
     assert "| query | 1 of 1 (100%) | 1.00 | 500 | 0.25 | 0.50 |" in format_tables(attempts)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+@pytest.mark.parametrize("text", ["Where is `price` called?", 'Who says "sold out today"?', "How are parcels sent?"])
+def test_mcp_way_translates_every_command_to_tools(category: str, text: str) -> None:
+    for command, _ in run_policy(WAYS["mcp"](parse_question(text, category)), lambda command: OUTPUT):
+        calls = translate(command)
+        assert len(calls) == len(command.split(SEPARATOR))
+        assert all(TOOLS[call["name"]].model_validate(call["arguments"]) for call in calls)
