@@ -23,6 +23,7 @@ from agent_brain_server.support.atomic_file import (
     read_document,
     write_atomic,
 )
+from agent_brain_server.support.process_facts import UNKNOWN_START
 from agent_brain_server.support.processes import MAX_PID, read_start_time
 from agent_brain_server.support.state_files import create_file, read_file, remove_temporaries
 
@@ -292,7 +293,7 @@ def _exists(path: Path) -> bool:
 
 def _describe_holder() -> bytes:
     pid = os.getpid()
-    return f"{pid} {read_start_time(pid) or ''}\n".encode()
+    return f"{pid} {read_start_time(pid) or UNKNOWN_START}\n".encode()
 
 
 def _parse_holder(content: bytes) -> tuple[int, str] | None:

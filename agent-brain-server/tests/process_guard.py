@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+PROC = Path(os.environ.get("AGENT_BRAIN_TEST_PROC", "/proc"))  # elsewhere if it is hidden from the tested processes
 SESSION_VARIABLE = "TEST_SESSION_MARK"
 TEST_VARIABLE = b"PYTEST_CURRENT_TEST="
 PROCESS_FIXTURE = "starts_processes"
@@ -127,7 +128,7 @@ def find_session_processes(session: str) -> dict[int, str]:
     """Return the running processes of a test session, as pid and description."""
     wanted = f"{SESSION_VARIABLE}={session}".encode()
     found: dict[int, str] = {}
-    for directory in Path("/proc").iterdir():
+    for directory in PROC.iterdir():
         with contextlib.suppress(OSError):  # the process has ended
             if directory.name.isdigit() and wanted in (variables := _read_environment(directory)):
                 found[int(directory.name)] = _describe(directory, variables)

@@ -325,7 +325,10 @@ def _require_same_project(state: RuntimeState, plan: LaunchPlan) -> None:
 
 
 def _find_holder(state_dir: Path) -> ProcessHandle | None:
-    """Return this user's process that holds the lock, if start time and instance id prove that it is the server."""
+    """Return this user's process that holds the lock, if start time and instance id prove that it is the server.
+
+    Where the system tells neither start times nor open files, the runtime file must name the same process.
+    """
     holder = read_holder(state_dir)
     # a planted lock file may name any process
     if holder is None or not has_file_open(holder[0], lock_path(state_dir)):
@@ -336,7 +339,11 @@ def _find_holder(state_dir: Path) -> ProcessHandle | None:
     state = None
     with contextlib.suppress(AgentBrainError):  # a runtime file of another version proves nothing against the process
         state = read_runtime(state_dir)
-    if state is not None and state.pid == process.pid:
+    is_named = state is not None and state.pid == process.pid
+    if not is_named and process.is_unknown():
+        process.close()
+        return None
+    if state is not None and is_named:
         answer = fetch_instance_id(state.base_url, timeout=PROOF_TIMEOUT_S)
         if answer is not None and answer != state.instance_id:
             process.close()

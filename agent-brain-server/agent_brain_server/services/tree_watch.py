@@ -63,6 +63,10 @@ Event = tuple[int, int, bytes]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+HAS_INOTIFY = hasattr(
+    _libc, "inotify_init1"
+)  # otherwise `platform_watch` reports changes, and directories are compared
+
 MOUNTS = Path("/proc/self/mountinfo")
 REMOTE_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs", "prl_fs"}
@@ -75,10 +79,12 @@ class Inotify:
     """An inotify instance. The caller serializes the calls.
 
     Raises:
-        OSError: `EMFILE` if the user's limit on instances is reached.
+        OSError: `EMFILE` if the user's limit on instances is reached, `ENOSYS` if the system has no inotify.
     """
 
     def __init__(self) -> None:
+        if not HAS_INOTIFY:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         self._fd = _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def fileno(self) -> int:
@@ -227,7 +233,7 @@ class TreeWatch:
         scan_directories(self._root, directories, self._is_excluded, lambda path: self._visit(path, set()))
 
     def watch_with_parents(self, directories: Iterable[bytes], wanted: set[bytes] | None = None) -> set[bytes]:
-        """Watch directories and their parents; return those that were not watched before."""
+        """Watch directories and their parents; return those that are watched now and were not before."""
         added = set()
         known = self._descriptors.keys() if wanted is None else wanted
         for directory in directories:
@@ -237,7 +243,7 @@ class TreeWatch:
                 path = os.path.dirname(path)
         for path in sorted(added):
             self._visit(path, added if wanted is None else wanted)
-        return added
+        return added & self._descriptors.keys()  # a comparison of those that cannot be watched would never end
 
     def drain(self) -> Events:
         """Read every queued event without waiting."""
@@ -362,6 +368,8 @@ def describe_watch_error(error: OSError) -> str:
             return f"the limit on inotify instances is reached ({LIMITS / 'max_user_instances'})"
         case errno.EACCES:
             return "permission denied"
+        case errno.ENOSYS:
+            return "this system cannot prove that every change was reported"
     return error.strerror or str(error)
 
 

@@ -5,6 +5,7 @@ queue, a changed ignore rule or an error, every file is compared. No error ends 
 again and everything is compared again.
 """
 
+import contextlib
 import logging
 import os
 import select
@@ -18,8 +19,9 @@ from agent_brain_server.lifecycle.log import project_id
 from agent_brain_server.project_root import generate_project_id
 from agent_brain_server.services.freshness import Barrier, ChangeBatch, ChangeLog, WatchReport
 from agent_brain_server.services.jobs import JobQueue
+from agent_brain_server.services.platform_watch import PlatformWatch
 from agent_brain_server.services.runs import SyncOutcome, TreeChanges
-from agent_brain_server.services.tree_watch import ROOT, TreeWatch
+from agent_brain_server.services.tree_watch import HAS_INOTIFY, ROOT, TreeWatch
 from agent_brain_server.storage.document_store import DocumentStore
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ MAX_RETRY_S = 10.0
 """Longest pause after repeated failures."""
 
 STOP_LIMIT_S = 5.0
+
+WAKEUP_BYTES = 4096
 
 DELEGATED_CHECK_S = 0.05
 """Interval at which jobs and slow files of a batch are checked."""
@@ -95,7 +99,10 @@ class TreeWatcher:
         self._watch = TreeWatch(root, is_excluded)
         self._log = ChangeLog()
         self._stopping = threading.Event()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._platform = None if HAS_INOTIFY else PlatformWatch(root, is_excluded, self._take_report)
+        self._wakeup, self._wake_end = os.pipe()  # macOS has no eventfd
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(self._wake_end, False)
         self._drain_lock = threading.Lock()
         self._ignored: set[bytes] = set()
         self._rules_generation = -1
@@ -110,17 +117,22 @@ class TreeWatcher:
     def start(self) -> None:
         """Start to watch; first, changes made while no server ran are compared."""
         self._log.record((), recheck=True, rescan=True)
+        if self._platform is not None:
+            self._platform.start()
         self._thread.start()
 
     def close(self) -> None:
         """Stop watching."""
         self._stopping.set()
+        if self._platform is not None:
+            self._platform.close()
         self._wake()
         if self._thread.is_alive():
             self._thread.join(STOP_LIMIT_S)
         if not self._thread.is_alive():  # otherwise the thread still polls the descriptors
             self._watch.close()
-            os.close(self._wake_fd)
+            os.close(self._wakeup)
+            os.close(self._wake_end)
 
     def barrier(self, *, may_wait: bool) -> Barrier:
         """Return a barrier after every change made before this call.
@@ -202,16 +214,28 @@ class TreeWatcher:
     def _wait(self, timeout_s: float) -> bool:
         """Wait for an event or a wake-up; return whether there was one."""
         poll = select.poll()
-        poll.register(self._wake_fd, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
         if (fd := self._watch.fileno()) is not None:
             poll.register(fd, select.POLLIN)
         ready = poll.poll(timeout_s * 1000)
-        if any(descriptor == self._wake_fd for descriptor, _ in ready):
-            os.eventfd_read(self._wake_fd)
+        if any(descriptor == self._wakeup for descriptor, _ in ready):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wakeup, WAKEUP_BYTES)
         return bool(ready)
 
     def _wake(self) -> None:
-        os.eventfd_write(self._wake_fd, 1)
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so a wake-up is already pending
+            os.write(self._wake_end, b"\0")
+
+    def _take_report(self, paths: set[bytes], is_rule_changed: bool) -> None:
+        """Record what the platform reports, except ignored files."""
+        with self._drain_lock:
+            if is_rule_changed or self._rules_generation != self._indexing.rules_generation:
+                self._forget_ignored()
+            known = {path for path in paths if path not in self._ignored}
+        if known or is_rule_changed:
+            self._log.record(known, recheck=is_rule_changed, rescan=is_rule_changed)
+            self._wake()
 
     def _drain(self) -> None:
         """Read all queued events and record their changes, in the same order."""

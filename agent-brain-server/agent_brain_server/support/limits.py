@@ -1,9 +1,11 @@
 """CPU and memory limits for reading and chunking one file; the kernel kills a reader process that exceeds them.
 
 A project's files may be hostile, and parsers run native code that cannot be interrupted from Python. The limits
-therefore apply to the process: an interval timer with an unhandled signal for CPU time, `RLIMIT_DATA` for memory.
+therefore apply to the process: an interval timer with an unhandled signal for CPU time, `RLIMIT_DATA` for memory. The
+kernel of macOS does not enforce the second one.
 """
 
+import contextlib
 import resource
 import signal
 from collections.abc import Iterator
@@ -27,7 +29,8 @@ def confine_process() -> None:
 def _lower_limit(kind: int, limit: int) -> None:
     _, hard = resource.getrlimit(kind)
     allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    resource.setrlimit(kind, (allowed, hard))
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses some values of limits that it does not enforce
+        resource.setrlimit(kind, (allowed, hard))
 
 
 def allow_cpu(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Identify processes reliably. Pids are reused, so a process is identified by its pid and its start time (Linux)."""
+"""Identify processes reliably. Pids are reused, so a process is identified by its pid and its start time."""
 
 import contextlib
 import ctypes
@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent_brain_server.support.process_facts import UNKNOWN_START, process_facts
+
 MAX_PID = 2**31 - 1  # pid_t; larger values overflow in system calls
 
 RETURN_INTERVAL_S = 60.0
@@ -19,17 +21,7 @@ RETURN_INTERVAL_S = 60.0
 
 POLL_INTERVAL_S = 0.005  # where the kernel has no process descriptors
 
-# Fields of /proc/<pid>/stat after the closing parenthesis of the command: fields 3, 14, 15 and 22 of proc(5).
-_STATE_FIELD = 0
-_CPU_FIELDS = (11, 12)  # user and system time in clock ticks
-_START_FIELD = 19
-
-_UID_KEY = "Uid:"
-_EFFECTIVE_UID = 2  # words of that line of /proc/<pid>/status: key, real, effective, saved, file system: proc(5)
-
-_RESIDENT_FIELD = 1  # of /proc/<pid>/statm, in pages: proc(5)
-
-_DEAD_STATES = ("Z", "X")  # zombie, dead
+_UNKNOWN = (None, UNKNOWN_START)
 
 
 def return_free_memory() -> None:
@@ -49,77 +41,59 @@ def _load_c_library() -> ctypes.CDLL | None:
 
 
 def read_start_time(pid: int) -> str | None:
-    """Return the start time of a process as an opaque text, or `None` if it does not run. A zombie does not run."""
-    if not 0 < pid <= MAX_PID:
-        return None
-    fields = _read_proc_stat(pid)
-    return None if fields is None else fields[_START_FIELD]
+    """Return the start time of a process as an opaque text, or `None` if it does not run. A zombie does not run.
+
+    `UNKNOWN_START` is the start time of every process where the system does not tell it.
+    """
+    return process_facts().start_time(pid) if 0 < pid <= MAX_PID else None
 
 
 def measure_process_age(pid: int | None = None) -> float | None:
-    """Return the seconds since a process started; changes of the clock have no effect.
+    """Return the seconds since a process started.
 
     Args:
         pid: The process; this one by default.
 
     Returns:
-        `None` if there is no such process.
+        `None` if there is no such process, or if the system does not tell its age.
     """
-    ticks = read_start_time(os.getpid() if pid is None else pid)
-    if ticks is None:
-        return None
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(ticks) / os.sysconf("SC_CLK_TCK"))
+    return process_facts().age(os.getpid() if pid is None else pid)
 
 
 def read_resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process in bytes, or 0 if it has ended."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[_RESIDENT_FIELD]
-    except (OSError, IndexError):
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    """Return the resident memory of a process in bytes, or 0 if it has ended or the system does not tell."""
+    return process_facts().resident_bytes(pid)
 
 
 def read_cpu_seconds(pid: int) -> float | None:
-    """Return the CPU time that a process has used, or `None` if it has ended."""
-    fields = _read_proc_stat(pid)
-    if fields is None:
-        return None
-    return sum(int(fields[field]) for field in _CPU_FIELDS) / os.sysconf("SC_CLK_TCK")
+    """Return the CPU time that a process has used, or `None` if it has ended or the system does not tell."""
+    return process_facts().cpu_seconds(pid)
 
 
 def is_same_process(pid: int, started_at: str | None) -> bool:
-    """Return whether `pid` runs and, if `started_at` is known, started then."""
+    """Return whether `pid` runs and, as far as both start times are known, started at `started_at`."""
     now = read_start_time(pid)
-    return now is not None and (started_at is None or now == started_at)
+    return now is not None and (now in (started_at, UNKNOWN_START) or started_at in _UNKNOWN)
 
 
 def is_own_process(pid: int) -> bool:
     """Return whether a process runs as the current user."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    line = next((line for line in status.splitlines() if line.startswith(_UID_KEY)), "")
-    return line.split()[_EFFECTIVE_UID : _EFFECTIVE_UID + 1] == [str(os.geteuid())]
+    return process_facts().is_own(pid)
 
 
 def has_file_open(pid: int, path: Path) -> bool:
-    """Return whether a process has a file open; `True` if the process may not be inspected.
+    """Return whether a process has a file open; `True` if the process cannot be inspected.
 
     Args:
         pid: A process of the current user.
         path: The file that has this name now.
     """
     try:
-        facts = path.stat(follow_symlinks=False)
-        # a server's lock is among the first files that it opens
-        descriptors = sorted(os.listdir(f"/proc/{pid}/fd"), key=int)
+        return process_facts().has_open(pid, path.stat(follow_symlinks=False))
     except FileNotFoundError:
         return False
-    except OSError:  # for example a program with capabilities
+    except OSError:
         return True
-    return any(_is_open_as(f"/proc/{pid}/fd/{number}", facts) for number in descriptors)
 
 
 def is_own_holder(pid: int, started_at: str | None, path: Path | None = None) -> bool:
@@ -131,27 +105,6 @@ def is_own_holder(pid: int, started_at: str | None, path: Path | None = None) ->
         path: The file; `None` to check the process only.
     """
     return is_same_process(pid, started_at) and is_own_process(pid) and (path is None or has_file_open(pid, path))
-
-
-def _is_open_as(descriptor: str, facts: os.stat_result) -> bool:
-    try:
-        found = os.stat(descriptor)
-    except OSError:  # closed since it was listed
-        return False
-    return (found.st_dev, found.st_ino) == (facts.st_dev, facts.st_ino)
-
-
-def _read_proc_stat(pid: int) -> list[str] | None:
-    """Return the fields of /proc/<pid>/stat from the third on, or `None` if the process has ended or is a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    # the name of the command may contain parentheses and spaces
-    fields = text.rpartition(")")[2].split()
-    if len(fields) <= _START_FIELD or fields[_STATE_FIELD] in _DEAD_STATES:
-        return None
-    return fields
 
 
 @dataclass
@@ -176,6 +129,10 @@ class ProcessHandle:
             return handle
         handle.close()
         return None
+
+    def is_unknown(self) -> bool:
+        """Return whether the system does not tell the start time, so that only the pid identifies the process."""
+        return read_start_time(self.pid) == UNKNOWN_START
 
     def send(self, signal_number: signal.Signals) -> None:
         """Send a signal. Does nothing if the process has ended.

@@ -44,6 +44,7 @@ from agent_brain_server.discovery import discover_or_start
 print(discover_or_start(Path(sys.argv[1])).instance_id)
 """
 
+PROC = Path(os.environ.get("AGENT_BRAIN_TEST_PROC", "/proc"))
 NOBODY_UID = 65534
 WAIT_LIMIT_S = 600.0
 
@@ -51,7 +52,7 @@ WAIT_LIMIT_S = 600.0
 def find_servers(root):
     """Pids of all server processes of a project."""
     pids = []
-    for directory in Path("/proc").iterdir():
+    for directory in PROC.iterdir():
         if directory.name.isdigit():
             with contextlib.suppress(OSError):
                 command = (directory / "cmdline").read_bytes().split(b"\0")
@@ -152,7 +153,7 @@ def test_server_outlives_starter_with_captured_output(project):
     assert state is not None
     assert answer.stdout == f"{state.instance_id}\n"
     assert os.getsid(state.pid) != os.getsid(0)
-    assert os.readlink(f"/proc/{state.pid}/cwd") == "/"
+    assert os.readlink(PROC / str(state.pid) / "cwd") == "/"
 
 
 def test_two_projects_have_two_servers(project, other_project):
@@ -417,7 +418,7 @@ def test_server_listens_on_loopback_only(project):
     connection.request("GET", "/health")
     assert connection.getresponse().status == 200
     connection.close()
-    listeners = Path("/proc/net/tcp").read_text()
+    listeners = (PROC / "net/tcp").read_text()
     assert f"0100007F:{state.port:04X}" in listeners
     assert f"00000000:{state.port:04X}" not in listeners
 

@@ -196,6 +196,13 @@ def test_directories_over_the_limit_are_unwatched(open_watch: OpenWatch, monkeyp
     assert watch.polled() == list(watch.unwatched())
 
 
+def test_watch_with_parents_omits_what_cannot_be_watched(
+    open_watch: OpenWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent_brain_server.services.tree_watch.MAX_WATCHES", 0)
+    assert open_watch().watch_with_parents([b"src"]) == set()  # otherwise each comparison would request the next
+
+
 def test_queue_overflow_requests_recheck(root: Path, open_watch: OpenWatch) -> None:
     watch = open_watch()
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())

@@ -12,14 +12,24 @@ import pytest
 from agent_brain_server.models.index import JobStatus
 from agent_brain_server.models.query import QueryRequest
 from agent_brain_server.project.services import ProjectServices
+from agent_brain_server.services import tree_watch, watcher
 
 OpenServices = Callable[..., ProjectServices]
 RunJob = Callable[..., JobStatus]
 LIMIT_S = 600.0
 
 
+ON_EVERY_SYSTEM = pytest.mark.parametrize("services", ["inotify", "other"], indirect=True)
+
+
 @pytest.fixture
-def services(open_services: OpenServices) -> ProjectServices:
+def services(
+    open_services: OpenServices, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> ProjectServices:
+    """Services that watch, once as on Linux and once as on systems without inotify."""
+    if getattr(request, "param", "inotify") == "other":
+        monkeypatch.setattr(tree_watch, "HAS_INOTIFY", False)
+        monkeypatch.setattr(watcher, "HAS_INOTIFY", False)
     return open_services(watch=True)
 
 
@@ -35,6 +45,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@ON_EVERY_SYSTEM
 def test_saved_file_is_found_and_its_old_content_is_not(
     services: ProjectServices, project: Path, run_job: RunJob
 ) -> None:
@@ -45,6 +56,7 @@ def test_saved_file_is_found_and_its_old_content_is_not(
     wait_for(lambda: services.queries.freshness().files_pending == 0)
 
 
+@ON_EVERY_SYSTEM
 def test_save_by_rename_is_found(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(services)
     (project / "src/.parser.py.new").write_text("def renamed_into_place():\n    pass\n")
@@ -52,6 +64,7 @@ def test_save_by_rename_is_found(services: ProjectServices, project: Path, run_j
     wait_for(lambda: find(services, "renamed_into_place") == ["src/parser.py"])
 
 
+@ON_EVERY_SYSTEM
 def test_new_directories_are_watched_recursively(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(services)
     (project / "lib/inner").mkdir(parents=True)
@@ -61,6 +74,7 @@ def test_new_directories_are_watched_recursively(services: ProjectServices, proj
     wait_for(lambda: find(services, "second_in_new_directory") == ["lib/inner/second.py"])
 
 
+@ON_EVERY_SYSTEM
 def test_deleted_directory_is_removed_from_index(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(services)
     shutil.rmtree(project / "src")
@@ -121,6 +135,7 @@ def git(project: Path, *arguments: str) -> None:
     subprocess.run(command, cwd=project, check=True, capture_output=True)
 
 
+@ON_EVERY_SYSTEM
 def test_query_after_each_save_finds_it(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(services)
     for number in range(20):
@@ -138,6 +153,7 @@ def test_query_without_waiting_counts_the_save(services: ProjectServices, projec
     assert answer.results or answer.index.files_pending > 0
 
 
+@ON_EVERY_SYSTEM
 def test_deleted_file_is_never_answered(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     run_job(services)
     (project / "src/parser.py").unlink()
@@ -205,6 +221,7 @@ def test_file_replaced_by_directory_is_updated(services: ProjectServices, projec
     assert find(services, "parse_http_header") == []
 
 
+@ON_EVERY_SYSTEM
 def test_branch_switches_and_stashes_are_found(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q", "-b", "main")
     git(project, "add", "-A")
@@ -230,6 +247,7 @@ def test_branch_switches_and_stashes_are_found(services: ProjectServices, projec
     assert ask(services, "aftertheestash") == ["fresh/new.py"]
 
 
+@ON_EVERY_SYSTEM
 def test_changed_ignore_rules_are_applied(services: ProjectServices, project: Path, run_job: RunJob) -> None:
     git(project, "init", "-q")
     run_job(services)
