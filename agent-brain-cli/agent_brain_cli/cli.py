@@ -39,6 +39,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "related": ("related:related", "Show what belongs to the code at a line."),
     "read": ("read:read", "Print lines of a file."),
     "mcp": ("mcp:mcp", "Serve an agent over the Model Context Protocol."),
+    "install": ("install:install", "Write Agent Brain into the configuration of coding agents."),
+    "uninstall": ("uninstall:uninstall", "Remove Agent Brain from the configuration of coding agents."),
     "logs": ("logs:logs", "Show what the server has logged."),
     "config": ("config_cmd:config", "Show every setting and where its value comes from."),
     "trust": ("trust:trust", "Allow the project's own config.json to change every setting."),
@@ -75,7 +77,7 @@ SYNONYMS: dict[str, str] = {
     **dict.fromkeys(("settings", "configure"), "config"),
     **dict.fromkeys(("check", "diagnose"), "doctor"),
     **dict.fromkeys(("clear", "clean", "delete", "remove"), "reset"),
-    **dict.fromkeys(("setup", "install"), "init"),
+    **dict.fromkeys(("setup",), "init"),
 }
 """Names that other programs use for these commands."""
 

@@ -1,0 +1,1 @@
+"""Write Agent Brain into the configuration of coding agents' hosts, and remove it again."""
