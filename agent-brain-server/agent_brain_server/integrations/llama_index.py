@@ -4,22 +4,18 @@ Example:
     nodes = AgentBrainRetriever(Path.cwd(), top_k=5).retrieve("where is the lock released?")
 """
 
-import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from agent_brain_server.discovery import request_json, resolve_server
-from agent_brain_server.errors import DeadlineError, ServerRefusedError
-from agent_brain_server.models import TERMINAL_STATES
+from agent_brain_server.client import AgentBrain, AsyncAgentBrain
+from agent_brain_server.client.blocking import FIRST_INDEX_TIMEOUT_S
+from agent_brain_server.models.query import QueryResult
 from agent_brain_server.project_root import locate_project, make_too_wide_error
-from agent_brain_server.runtime import RuntimeState
 
-FIRST_INDEX_TIMEOUT_S = 600.0  # keyword answers for 100,000 files take minutes
-POLL_INTERVAL_S = 0.1
+DESCRIBED = frozenset({"source", "start_line", "end_line", "language", "source_type", "symbols", "heading"})
 
 
 class AgentBrainRetriever(BaseRetriever):
@@ -58,49 +54,16 @@ class AgentBrainRetriever(BaseRetriever):
         Raises:
             AgentBrainError: The server cannot be started or refuses the query, or the first index failed.
         """
-        server = resolve_server(self._project, start=True).require_state()
-        query = {"query": query_bundle.query_str, **self._fields, "project_id": server.project_id}
-        answer = request_json(server, "POST", "/query", query)
-        if answer["index"]["last_indexed_at"] is None:
-            await_first_index(server, time.monotonic() + self._index_timeout_s)
-            answer = request_json(server, "POST", "/query", query)
-        return [_node_of(result) for result in answer["results"]]
+        with AgentBrain(self._project, index_timeout_s=self._index_timeout_s) as brain:
+            return [_node_of(result) for result in brain.query(query_bundle.query_str, **self._fields).results]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        """Run `_retrieve` in a thread, as starting a server would block the event loop."""
-        return await asyncio.to_thread(self._retrieve, query_bundle)
+        """As `_retrieve`, without blocking the event loop."""
+        async with AsyncAgentBrain(self._project, index_timeout_s=self._index_timeout_s) as brain:
+            answer = await brain.query(query_bundle.query_str, **self._fields)
+        return [_node_of(result) for result in answer.results]
 
 
-def await_first_index(server: RuntimeState, deadline: float) -> None:
-    """Wait until keyword search works in a project that was never indexed; start a job if none runs.
-
-    Args:
-        server: The server of the project.
-        deadline: On the monotonic clock.
-
-    Raises:
-        DeadlineError: The index was not ready in time; the job continues in the server.
-        ServerRefusedError: The job failed.
-    """
-    parameters = f"?project_id={server.project_id}"
-    job = request_json(server, "GET", f"/health/status{parameters}")["current_job"]
-    if job is None:
-        submitted = {"folder_path": ".", "project_id": server.project_id}
-        job = request_json(server, "POST", "/index", submitted)
-    path = f"/index/jobs/{job['job_id']}{parameters}"
-    while (job := request_json(server, "GET", path))["state"] not in TERMINAL_STATES:
-        if job["progress"]["keywords_ready"]:
-            return
-        if time.monotonic() >= deadline:
-            raise DeadlineError("The project is still being indexed.", hint="See how far it is: agent-brain status")
-        time.sleep(POLL_INTERVAL_S)
-    if job["state"] == "failed":
-        raise ServerRefusedError(job["error"] or "The first index failed.", code="job_failed")
-
-
-def _node_of(result: dict[str, Any]) -> NodeWithScore:
-    described = ("source", "start_line", "end_line", "language", "source_type", "symbols", "heading")
-    metadata = {name: result[name] for name in described}
-    return NodeWithScore(
-        node=TextNode(id_=result["chunk_id"], text=result["text"], metadata=metadata), score=result["score"]
-    )
+def _node_of(result: QueryResult) -> NodeWithScore:
+    node = TextNode(id_=result.chunk_id, text=result.text, metadata=result.model_dump(include=set(DESCRIBED)))
+    return NodeWithScore(node=node, score=result.score)
