@@ -139,7 +139,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 def test_simultaneous_projects_have_separate_servers(
     make_project: Callable[..., Path],
 ) -> None:
-    roots = [make_project(name) for name in "abcde"]
+    roots = [make_project(name) for name in "abc"]
     with ThreadPoolExecutor(len(roots)) as pool:
         states = list(pool.map(lambda root: start_server(root).state, roots))
     assert len({state.pid for state in states}) == len({state.port for state in states}) == len(roots)
@@ -154,7 +154,7 @@ def test_simultaneous_projects_have_separate_servers(
 
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(index_and_ask, range(len(roots))))
-    for name, root, found in zip("abcde", roots, answers, strict=True):
+    for name, root, found in zip("abc", roots, answers, strict=True):
         for store in ("llamaindex", "chroma_db", "bm25_index"):
             assert any((default_state_dir(root) / "data" / store).iterdir())
         assert len(found) == 3
@@ -349,14 +349,14 @@ def test_daemon_limits_open_projects_and_closes_idle(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
     daemon = start(max_open_projects=2, project_idle_seconds=2)
-    ids = [register(daemon, make_project(name)) for name in "abcd"]
+    ids = [register(daemon, make_project(name)) for name in "abc"]
     for project_id in ids:
         follow(daemon, index(daemon, project_id), project_id)
 
     def count_open() -> int:
         return sum(project["is_open"] for project in daemon.get("/projects").json()["projects"])
 
-    for project_id in ids * 3:
+    for project_id in ids * 2:
         assert len(texts(daemon, project_id)) == 3
         assert count_open() <= 2
     wait_until(lambda: count_open() == 0)
@@ -365,7 +365,7 @@ def test_daemon_limits_open_projects_and_closes_idle(
 
 def test_daemon_after_kill_resumes_jobs(start: Callable[..., httpx.Client], make_project: Callable[..., Path]) -> None:
     daemon = start()
-    ids = [register(daemon, make_project(name, files=60)) for name in "abc"]
+    ids = [register(daemon, make_project(name, files=20)) for name in "abc"]
     jobs = [(index(daemon, project_id), project_id) for project_id in ids]
     state = read_runtime(brain_home())
     assert state is not None
@@ -380,7 +380,7 @@ def test_daemon_after_kill_resumes_jobs(start: Callable[..., httpx.Client], make
     wait_until(all_were_open)
     for job_id, project_id in jobs:
         assert follow(again, job_id, project_id)["state"] == "done"
-        assert again.get(f"/projects/{project_id}/status").json()["total_documents"] == 60
+        assert again.get(f"/projects/{project_id}/status").json()["total_documents"] == 20
 
 
 def find_workers(pid: int) -> set[int]:
@@ -402,7 +402,7 @@ def test_small_project_overtakes_embedding_of_large_one(
     daemon = start(max_concurrent_indexing=1)
     state = read_runtime(brain_home())
     assert state is not None
-    large, small = (register(daemon, make_project(name, files=files)) for name, files in (("a", 1000), ("b", 3)))
+    large, small = (register(daemon, make_project(name, files=files)) for name, files in (("a", 500), ("b", 3)))
     large_job, workers = index(daemon, large), set()
 
     def is_embedding() -> bool:
@@ -426,7 +426,7 @@ def test_small_project_overtakes_embedding_of_large_one(
 def test_unregister_during_event_stream_succeeds(
     start: Callable[..., httpx.Client], make_project: Callable[..., Path]
 ) -> None:
-    daemon, root = start(), make_project("a", files=150)
+    daemon, root = start(), make_project("a", files=60)
     project_id = register(daemon, root)
     job_id = index(daemon, project_id)
     with daemon.stream("GET", f"/index/jobs/{job_id}/events", params={"project_id": project_id}) as stream:

@@ -21,7 +21,8 @@ REPOSITORY = Path(__file__).parents[3]
 JOB_LIMIT_S = 600.0
 SOAK_LIMIT_S = 300.0
 
-CASES = ["starters=1", "restart=1", "kill-server=4", "kill-worker=3", "full-disk=2", "crosstalk=200"]
+CASES = ["restart=1", "kill-server=1", "full-disk=1"]
+"""Loops of the soak whose promise no other test proves with a whole server, with the fewest rounds."""
 
 
 @pytest.fixture(autouse=True)
@@ -139,16 +140,14 @@ def test_idle_server_of_agent_ends_after_its_job(
 ) -> None:
     monkeypatch.setenv("AGENT_BRAIN_IDLE_STOP_SECONDS", "1")
     root = make_project(files=0)
-    for number in range(800):
-        (root / f"module_{number}.py").write_text(make_module(number, lines=40))
+    for number in range(400):
+        (root / f"module_{number}.py").write_text(make_module(number, lines=20))
     state = discover_or_start(root)
     begin_job(state)
-    began = time.monotonic()
+    deadline = time.monotonic() + JOB_LIMIT_S
     while runtime_path(resolve_state_dir(root)).exists():  # a request would keep the server running
-        assert time.monotonic() - began < JOB_LIMIT_S
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    worked_s = time.monotonic() - began
-    assert worked_s > 2
     stop_server(resolve_state_dir(root))
     status = request_json(start_server(root).state, "GET", "/health/status")
     assert status["last_job"]["state"] == "done"
@@ -209,7 +208,7 @@ def test_copied_project_serves_its_own_files(make_project: Callable[..., Path], 
 
 
 def test_status_during_indexing_agrees_with_stores(make_project: Callable[..., Path]) -> None:
-    root = make_project(files=120)
+    root = make_project(files=60)
     state = start_server(root).state
     job_id = begin_job(state)
     seen: list[tuple[int, int, int]] = []
@@ -228,7 +227,7 @@ def test_status_during_indexing_agrees_with_stores(make_project: Callable[..., P
     assert seen == sorted(seen)  # the index was empty, so counts only grow
     assert status["last_job"]["state"] == "done"
     progress = status["last_job"]["progress"]
-    assert (progress["files_total"], progress["files_done"]) == (121 - progress["files_skipped"].get("empty", 0),) * 2
+    assert (progress["files_total"], progress["files_done"]) == (61 - progress["files_skipped"].get("empty", 0),) * 2
     assert status["total_documents"] == progress["files_done"]
     assert status["total_chunks"] == progress["chunks_written"] == status["total_vectors"]
 

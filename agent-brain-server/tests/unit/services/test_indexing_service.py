@@ -180,7 +180,7 @@ def write_many(project: Path, count: int) -> None:
 
 
 def test_cancelled_job_keeps_indexed_files(services: ProjectServices, project: Path, run_job: RunJob) -> None:
-    write_many(project, 300)
+    write_many(project, 150)
     job = services.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
     while not services.indexing.jobs.get(job.job_id).progress.keywords_ready:
@@ -214,7 +214,7 @@ def test_next_job_does_not_wait_for_vectors(services: ProjectServices, project: 
 
 @pytest.mark.process
 def test_submit_returns_equal_queued_job(services: ProjectServices, project: Path) -> None:
-    write_many(project, 100)
+    write_many(project, 40)
     services.indexing.submit(IndexRequest(folder_path="."))
     waiting = [services.indexing.submit(IndexRequest(folder_path="src")).job_id for _ in range(3)]
     assert len(set(waiting)) < 3
@@ -222,7 +222,7 @@ def test_submit_returns_equal_queued_job(services: ProjectServices, project: Pat
 
 @pytest.mark.process
 def test_job_survives_killed_reader(services: ProjectServices, project: Path) -> None:
-    write_many(project, 200)
+    write_many(project, 120)
     job = services.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
     killed = 0
@@ -234,13 +234,13 @@ def test_job_survives_killed_reader(services: ProjectServices, project: Path) ->
             killed += 1
         time.sleep(0.005)
     assert killed
-    assert services.documents.counts().files == 204
+    assert services.documents.counts().files == 124
     assert services.documents.counts().files_pending == 0
 
 
 @pytest.mark.process
 def test_restart_resumes_unfinished_job(open_services: Callable[[], ProjectServices], project: Path) -> None:
-    write_many(project, 200)
+    write_many(project, 100)
     first = open_services()
     job = first.indexing.submit(IndexRequest(folder_path="."))
     deadline = time.monotonic() + 180
@@ -253,7 +253,7 @@ def test_restart_resumes_unfinished_job(open_services: Callable[[], ProjectServi
         assert time.monotonic() < deadline, second.indexing.jobs.get(job.job_id)
         time.sleep(0.02)
     counts = second.documents.counts()
-    assert (counts.files, counts.files_pending) == (204, 0)
+    assert (counts.files, counts.files_pending) == (104, 0)
     assert counts.chunks == counts.embedded == second.bm25.count() == second.vectors.count()
 
 

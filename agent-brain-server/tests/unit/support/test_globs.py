@@ -33,7 +33,7 @@ def choose(globs, *paths):
 
 @pytest.mark.slow
 @given(glob=GLOBS, path=PATHS)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_glob_matches_like_pathspec(glob, path):
     assert choose([glob], path) == ([path] if GitIgnoreSpec.from_lines([glob]).match_file(path) else [])
 

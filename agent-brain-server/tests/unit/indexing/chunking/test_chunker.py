@@ -42,7 +42,7 @@ def chunk(text: str, language: str = "python", path: str = "a.py", chunk_size: i
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     text=st.one_of(st.text(max_size=300), CODE_LIKE, st.text(alphabet=string.printable, max_size=500)),
     language=st.sampled_from(LANGUAGES),
