@@ -7,6 +7,7 @@ process that cannot become the server exits at once. Started by the user, it sta
 import argparse
 import contextlib
 import errno
+import gc
 import logging
 import os
 import resource
@@ -206,6 +207,7 @@ def serve_locked(
     try:
         with bind_socket(settings.bind_host, settings.port) as sock:
             leave_directory()
+            gc.disable()  # until the server is ready: loading modules leaves almost no garbage to find
             from agent_brain_server.api.server import run_server  # noqa: PLC0415 - heavy, needed by the server only
             from agent_brain_server.project.projects import open_projects  # noqa: PLC0415 - likewise
 

@@ -9,6 +9,7 @@ inherits. Each pytest worker has its own value.
 """
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ LOAD_LIMIT_S = 2.0
 SLOW_CPU_S = 1.0
 
 os.environ[SESSION_VARIABLE] = uuid.uuid4().hex
+gc.disable()  # until all tests are collected: loading modules leaves almost no garbage to find
 
 
 class StartRecorder:
@@ -73,6 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "integration" in item.path.parts or PROCESS_FIXTURE in getattr(item, "fixturenames", ()):
             item.add_marker("process")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the collected tests and loaded modules out of garbage collections, which would scan them all."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

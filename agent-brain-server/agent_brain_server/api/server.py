@@ -145,6 +145,7 @@ def run_server(
 
     def publish() -> None:
         gc.freeze()  # loaded modules stay: scanning them for garbage takes 50 ms each time
+        gc.enable()
         publisher.publish()
         elapsed_s = time.monotonic() - context.process_began
         app_state.metrics.start_seconds.set(elapsed_s)
