@@ -101,6 +101,14 @@ MAX_QUERIES = 8
     help="text, compact (path, lines, symbol and signature, then the lines that match), or json.  [default: text; "
     f"compact if no terminal reads the output and {', '.join(AGENT_VARIABLES[:-1])} or {AGENT_VARIABLES[-1]} is set]",
 )
+@click.option("--all-projects", is_flag=True, help="Search every project of the shared daemon.")
+@click.option(
+    "--project",
+    "projects",
+    multiple=True,
+    metavar="NAME",
+    help="Search this project of the shared daemon: a directory's name or its path. Repeatable.",
+)
 @target_options
 def query(
     target: Target,
@@ -109,6 +117,8 @@ def query(
     file_paths: tuple[str, ...],
     full: bool,
     chosen: Format | None,
+    all_projects: bool,
+    projects: tuple[str, ...],
     **options: object,
 ) -> None:
     """Search the project for the lines that answer a question.
@@ -121,6 +131,12 @@ def query(
     questions = [join_words(text), *(join_words((words,)) for words in queries)]
     if len(questions) > MAX_QUERIES + 1:
         raise click.UsageError(f"--also can be given at most {MAX_QUERIES} times.")
+    if all_projects or projects:
+        if all_projects and projects:
+            raise click.UsageError("--all-projects and --project contradict each other.")
+        options["file_paths"] = file_paths
+        query_projects(projects, questions, named_options({"queries": tuple(questions[1:]), **options}), output, full)
+        return
     # before a server is started: a path outside the project is an error of usage
     options["file_paths"] = file_paths and resolve_globs(file_paths, target.project_root, Path.cwd().resolve())
     request = {"query": questions[0], **named_options({"queries": tuple(questions[1:]), **options})}
@@ -138,6 +154,36 @@ def query(
     for remark in list_remarks(answer, options):
         note(remark)
     note_version(client.state)
+
+
+def query_projects(
+    names: tuple[str, ...], questions: list[str], fields: dict[str, object], output: Format, full: bool
+) -> None:
+    """Search projects of the shared daemon, and show the results of each below its root.
+
+    Args:
+        names: Names of the projects; empty: all.
+        questions: The queries.
+        fields: Further fields of the request; globs start at the root of each project.
+        output: The format.
+        full: Show every line of each result.
+    """
+    # late: a query of one project does not need the daemon
+    from agent_brain_cli import many_projects  # noqa: PLC0415
+
+    request = {"query": questions[0], **fields, **({"format": "compact"} if output == "compact" else {})}
+    answers = many_projects.ask_projects(names, request)
+
+    def render_each(_: Json) -> None:
+        for each in answers:
+            print(f"== {visible(str(each.root))}")
+            text = render(each.answer, questions, each.root, full=full)
+            print("" if text is None else f"{text}\n")
+
+    document = many_projects.to_document(answers)
+    show(shorten_answer(document) if output == "json" else document, render_each, as_json=output == "json")
+    for remark in many_projects.list_remarks(answers):
+        note(remark)
 
 
 def render(answer: Json, questions: list[str], project_root: Path, *, full: bool) -> str | None:

@@ -13,7 +13,9 @@ from starlette.types import Receive, Scope, Send
 
 from agent_brain_server import __version__
 from agent_brain_server.api.deps import AppState
-from agent_brain_server.errors import AgentBrainError
+from agent_brain_server.errors import AgentBrainError, InvalidRequestError
+from agent_brain_server.models import MIN_BUDGET
+from agent_brain_server.shared.names import choose_projects
 
 if TYPE_CHECKING:
     import mcp_types as protocol
@@ -122,7 +124,34 @@ class McpEndpoint:
         from agent_brain_server.mcp.tools import call_tool  # noqa: PLC0415 - see the module's docstring
 
         try:
-            with self._state.projects.lease(project_id) as services:
-                return call_tool(services, name, arguments), False
+            chosen, shared = self._choose_projects(project_id, name, arguments)
+            texts = []
+            for each in chosen:
+                with self._state.projects.lease(each) as services:
+                    texts.append(call_tool(services, name, shared))
+            return "\n\n".join(texts), False
         except AgentBrainError as error:
             return f"{error.message} {error.hint}".rstrip(), True
+
+    def _choose_projects(
+        self, project_id: str | None, name: str, arguments: dict[str, Any]
+    ) -> tuple[list[str | None], dict[str, Any]]:
+        """Return the projects that a call concerns, and the arguments for each of them.
+
+        Raises:
+            AgentBrainError: An argument is invalid, or this server serves one project only.
+        """
+        from agent_brain_server.mcp.tools import ALL_PROJECTS, SEARCH, check_arguments  # noqa: PLC0415 - as above
+
+        if name != SEARCH or not arguments.get("projects"):
+            return [project_id], arguments
+        checked = check_arguments(name, arguments)
+        if self._state.context.mode != "shared":
+            raise InvalidRequestError(
+                "This server serves one project.", hint="Leave `projects` out, or use the shared daemon."
+            )
+        roots = {each.project_id: each.project_root for each in self._state.projects.list_projects()}
+        names = [] if ALL_PROJECTS in checked.projects else checked.projects
+        chosen = choose_projects(roots, names)
+        budget = max(MIN_BUDGET, checked.max_tokens // max(1, len(chosen)))
+        return list(chosen), {**arguments, "projects": [], "max_tokens": budget}

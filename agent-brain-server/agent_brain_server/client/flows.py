@@ -1,4 +1,4 @@
-"""What the client sends and how it continues, without input and output.
+"""The sequence of requests of each method of the client, without input and output.
 
 A flow is a generator: it yields calls and pauses, and receives the answers of the calls. The two clients run the same
 flows, one blocking and one in an event loop.

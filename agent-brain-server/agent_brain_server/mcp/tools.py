@@ -34,6 +34,10 @@ Answers name path and lines, so that no second search is needed to open a file. 
 fresh the index is; if files are pending, ask again in a second.
 """
 
+MAX_PROJECTS = 50
+ALL_PROJECTS = "*"
+SEARCH = "search"
+
 MAX_TOKENS = "Longest answer in tokens; what does not fit is listed by path and line."
 
 Budget = Annotated[int, Field(ge=MIN_BUDGET, le=MAX_BUDGET, description=MAX_TOKENS)]
@@ -58,6 +62,14 @@ class SearchArguments(_Arguments):
     ] = ""
     language: Annotated[str, Field(max_length=40, description="Only this language, for example python.")] = ""
     type: Annotated[Literal["any", "code", "test", "doc"], Field(description="Only this type of file.")] = "any"
+    projects: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_PATH_LENGTH)]],
+        Field(
+            max_length=MAX_PROJECTS,
+            description="Only with the shared daemon: names or roots of other registered projects to search instead "
+            "of this one; * for all.",
+        ),
+    ] = []
     max_tokens: Budget = DEFAULT_BUDGET
 
 
@@ -129,7 +141,7 @@ class Tool:
 
 TOOLS = (
     Tool(
-        "search",
+        SEARCH,
         "Search the project",
         "Find where something is done in this project: pass a question (`where is the lock released`), keywords or a "
         "name. Returns the best lines of code, tests and documents with path and line numbers, within a budget of "
@@ -176,14 +188,28 @@ def call_tool(services: "ProjectServices", name: str, arguments: Mapping[str, An
     Raises:
         AgentBrainError: The tool does not exist, an argument is invalid, or the call failed.
     """
-    tool = next((tool for tool in TOOLS if tool.name == name), None)
-    if tool is None:
-        names = ", ".join(tool.name for tool in TOOLS)
-        raise InvalidRequestError(f"There is no tool {name[:40]!r}.", hint=f"The tools are {names}.")
+    tool = _find_tool(name)
+    return tool.answer(services, check_arguments(name, arguments))
+
+
+def check_arguments(name: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the model of the tool
+    """Return the arguments of a tool.
+
+    Raises:
+        InvalidRequestError: The tool does not exist, or an argument is invalid.
+    """
+    tool = _find_tool(name)
     try:
-        checked = tool.arguments.model_validate(dict(arguments))
+        return tool.arguments.model_validate(dict(arguments))
     except ValidationError as error:
         raise InvalidRequestError(
             answers.describe_invalid(error), hint=f"See the schema of the tool {name}."
         ) from error
-    return tool.answer(services, checked)
+
+
+def _find_tool(name: str) -> Tool:
+    tool = next((tool for tool in TOOLS if tool.name == name), None)
+    if tool is None:
+        names = ", ".join(tool.name for tool in TOOLS)
+        raise InvalidRequestError(f"There is no tool {name[:40]!r}.", hint=f"The tools are {names}.")
+    return tool
