@@ -69,7 +69,17 @@ def public_tmp_path(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Write the small project."""
-    root = tmp_path / "mein Projekt ä"
+    return write_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the small project for the tests of a module, which do not change it."""
+    return write_project(tmp_path_factory.mktemp("shared"))
+
+
+def write_project(directory: Path) -> Path:
+    root = directory / "mein Projekt ä"
     for path, text in FILES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")
@@ -94,6 +104,18 @@ def open_services(project: Path) -> Iterator[Callable[..., ProjectServices]]:
         services.close()
 
 
+@pytest.fixture(scope="module")
+def indexed_services(shared_project: Path, starts_processes: None) -> Iterator[ProjectServices]:
+    """Return the services of an indexed project that the tests of a module share; they do not change it."""
+    state_dir = shared_project / ".claude" / "Agent Brain"
+    services = ProjectServices.open("project", shared_project, state_dir, ProjectConfig(watch=False))
+    try:
+        assert run_to_end(services, IndexRequest(folder_path=".")).state == "done"
+        yield services
+    finally:
+        services.close()
+
+
 @pytest.fixture
 def services(open_services: Callable[[], ProjectServices]) -> ProjectServices:
     """Return the project's services, with nothing indexed."""
@@ -105,14 +127,18 @@ def run_job(starts_processes: None) -> Callable[..., JobStatus]:
     """Return a function that runs an indexing job to its end."""
 
     def run(services: ProjectServices, folder: str = ".", **options: Any) -> JobStatus:
-        job = services.indexing.submit(IndexRequest(folder_path=folder, **options))
-        deadline = time.monotonic() + JOB_LIMIT_S
-        while (job := services.indexing.jobs.get(job.job_id)).state not in TERMINAL_STATES:
-            assert time.monotonic() < deadline, job
-            time.sleep(0.01)
-        return job
+        return run_to_end(services, IndexRequest(folder_path=folder, **options))
 
     return run
+
+
+def run_to_end(services: ProjectServices, request: IndexRequest) -> JobStatus:
+    job = services.indexing.submit(request)
+    deadline = time.monotonic() + JOB_LIMIT_S
+    while (job := services.indexing.jobs.get(job.job_id)).state not in TERMINAL_STATES:
+        assert time.monotonic() < deadline, job
+        time.sleep(0.01)
+    return job
 
 
 class ChromaRun:

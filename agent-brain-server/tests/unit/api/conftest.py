@@ -71,16 +71,26 @@ def daemon(home: Path) -> Iterator[TestClient]:
 @pytest.fixture
 def index_all(client: TestClient, starts_processes: None) -> Callable[..., dict[str, Any]]:
     """Return a function that indexes a folder, and waits for the end of the event stream."""
+    return partial(index_folder, client)
 
-    def index(**fields: Any) -> dict[str, Any]:
-        accepted = client.post("/index", json={"folder_path": ".", **fields})
-        assert accepted.status_code == 202, accepted.text
-        job_id = accepted.json()["job_id"]
-        assert "event: end" in client.get(f"/index/jobs/{job_id}/events").text
-        job: dict[str, Any] = client.get(f"/index/jobs/{job_id}").json()
-        return job
 
-    return index
+def index_folder(client: TestClient, **fields: Any) -> dict[str, Any]:
+    accepted = client.post("/index", json={"folder_path": ".", **fields})
+    assert accepted.status_code == 202, accepted.text
+    job_id = accepted.json()["job_id"]
+    assert "event: end" in client.get(f"/index/jobs/{job_id}/events").text
+    job: dict[str, Any] = client.get(f"/index/jobs/{job_id}").json()
+    return job
+
+
+@pytest.fixture(scope="module")
+def indexed_client(shared_project: Path, starts_processes: None) -> Iterator[TestClient]:
+    """Return a client of an indexed project that the tests of a module share; they do not change it."""
+    settings = ProjectConfig(watch=False, token=TOKEN)
+    context = ServerContext.make(shared_project, shared_project / ".claude" / "Agent Brain", settings, None)
+    with make_client(AppState(context)) as client:
+        index_folder(client)
+        yield client
 
 
 @pytest.fixture

@@ -35,16 +35,14 @@ def test_answer_reports_freshness(services: ProjectServices, run_job: RunJob) ->
     assert (stale.files_pending, stale.vector_coverage) == (4, 0.0)
 
 
-def test_answer_returns_at_most_top_k_results(services: ProjectServices, run_job: RunJob) -> None:
-    run_job(services)
+def test_answer_returns_at_most_top_k_results(indexed_services: ProjectServices) -> None:
     for top_k in (1, 2, 100):
-        answer = services.queries.answer(QueryRequest(query="header lock installer", top_k=top_k))
+        answer = indexed_services.queries.answer(QueryRequest(query="header lock installer", top_k=top_k))
         assert answer.total_results == len(answer.results) <= top_k
 
 
-def test_vector_search_finds_text_without_common_words(services: ProjectServices, run_job: RunJob) -> None:
-    run_job(services)
-    by_meaning = services.queries.answer(QueryRequest(query="put up the program", alpha=1.0)).results
+def test_vector_search_finds_text_without_common_words(indexed_services: ProjectServices) -> None:
+    by_meaning = indexed_services.queries.answer(QueryRequest(query="put up the program", alpha=1.0)).results
     assert by_meaning[0].source == "docs/guide.md"
     assert by_meaning[0].bm25_score is None
 
@@ -68,44 +66,42 @@ def test_unknown_chunk_and_invalid_glob_raise(services: ProjectServices, project
         services.queries.answer(QueryRequest(query="x", file_paths=["["]))
 
 
-def test_several_queries_share_one_answer(services: ProjectServices, run_job: RunJob) -> None:
-    run_job(services)
+def test_several_queries_share_one_answer(indexed_services: ProjectServices) -> None:
     request = QueryRequest.model_validate({"queries": ["FileLock", "parse_http_header", "FileLock"], "top_k": 2})
-    answer = services.queries.answer(request)
+    answer = indexed_services.queries.answer(request)
     assert [result.answers[0] for result in answer.results[:2]] == [0, 1]
     assert [result.source for result in answer.results[:2]] == ["src/locks.py", "src/parser.py"]
     ids = [result.chunk_id for result in answer.results]
     assert len(set(ids)) == len(ids)
 
 
-def test_answer_body_stays_within_budget(services: ProjectServices, run_job: RunJob) -> None:
-    run_job(services)
+def test_answer_body_stays_within_budget(indexed_services: ProjectServices) -> None:
     for budget in (50, 80, 200, 1500):
         request = QueryRequest(query="header lock installer", max_tokens=budget)
-        body = services.queries.answer_body(request)
-        assert services.tokens.count(body) <= budget
-        compact = json.loads(services.queries.answer_body(request.model_copy(update={"format": "compact"})))
-        assert compact["tokens"] == services.tokens.count(compact["text"]) <= budget
+        body = indexed_services.queries.answer_body(request)
+        assert indexed_services.tokens.count(body) <= budget
+        compact = json.loads(indexed_services.queries.answer_body(request.model_copy(update={"format": "compact"})))
+        assert compact["tokens"] == indexed_services.tokens.count(compact["text"]) <= budget
 
 
-def test_compact_paths_are_relative_to_a_directory(services: ProjectServices, run_job: RunJob, project: Path) -> None:
-    run_job(services)
+def test_compact_paths_are_relative_to_a_directory(indexed_services: ProjectServices, shared_project: Path) -> None:
     for paths_from, shown in (
         ("", "src/locks.py:"),
         ("src", "locks.py:"),
         ("docs", "../src/locks.py:"),
-        ("/", f"{project}/"),
+        ("/", f"{shared_project}/"),
     ):
         request = QueryRequest(query="FileLock", format="compact", paths_from=paths_from)
-        assert json.loads(services.queries.answer_body(request))["text"].startswith(shown)
+        assert json.loads(indexed_services.queries.answer_body(request))["text"].startswith(shown)
 
 
-def test_compact_answer_without_results_says_so(services: ProjectServices, run_job: RunJob) -> None:
-    run_job(services)
+def test_compact_answer_without_results_says_so(indexed_services: ProjectServices) -> None:
     request = QueryRequest(query="zebra", format="compact", mode="bm25")
-    assert json.loads(services.queries.answer_body(request))["text"] == "No results."
+    assert json.loads(indexed_services.queries.answer_body(request))["text"] == "No results."
     far = QueryRequest(query="zebra giraffe", format="compact")
-    assert json.loads(services.queries.answer_body(far))["text"].startswith("No result contains a word of the query")
+    assert json.loads(indexed_services.queries.answer_body(far))["text"].startswith(
+        "No result contains a word of the query"
+    )
 
 
 def test_touching_chunks_are_merged(services: ProjectServices, run_job: RunJob, project: Path) -> None:

@@ -3,15 +3,14 @@
 from fastapi.testclient import TestClient
 
 
-def test_read_returns_lines_of_an_indexed_file(client: TestClient, index_all, project) -> None:
-    index_all()
-    whole = client.get("/files/src/locks.py").json()
-    assert whole["text"] + "\n" == (project / "src/locks.py").read_text()
+def test_read_returns_lines_of_an_indexed_file(indexed_client: TestClient, shared_project) -> None:
+    whole = indexed_client.get("/files/src/locks.py").json()
+    assert whole["text"] + "\n" == (shared_project / "src/locks.py").read_text()
     assert (whole["start_line"], whole["end_line"], whole["total_lines"]) == (1, 11, 11)
     assert (whole["language"], whole["source_type"], whole["next_line"]) == ("python", "code", None)
-    part = client.get("/files/src/locks.py", params={"from": 4, "to": 5}).json()
+    part = indexed_client.get("/files/src/locks.py", params={"from": 4, "to": 5}).json()
     assert part["text"] == 'class FileLock:\n    """An exclusive lock on a file."""'
-    assert client.get(f"/files/{project}/src/locks.py").json()["source"] == "src/locks.py"
+    assert indexed_client.get(f"/files/{shared_project}/src/locks.py").json()["source"] == "src/locks.py"
 
 
 def test_read_shows_the_file_as_it_is_now(client: TestClient, index_all, project) -> None:
@@ -59,10 +58,9 @@ def test_read_refuses_other_paths(client: TestClient, index_all, project, refusa
         assert "\x1b" not in answer.json()["detail"]
 
 
-def test_read_refuses_invalid_ranges(client: TestClient, index_all, refusal) -> None:
-    index_all()
+def test_read_refuses_invalid_ranges(indexed_client: TestClient, refusal) -> None:
     for lines in ({"from": 9, "to": 4}, {"from": 12}, {"from": 12, "to": 14}):
-        assert refusal(client.get("/files/src/locks.py", params=lines)) == (422, "invalid_range"), lines
+        assert refusal(indexed_client.get("/files/src/locks.py", params=lines)) == (422, "invalid_range"), lines
 
 
 def test_read_refuses_a_file_that_became_secret(client: TestClient, index_all, project, refusal) -> None:
@@ -87,19 +85,18 @@ def test_read_returns_markup_of_a_page(client: TestClient, index_all, project) -
     assert client.get("/files/docs/page.html").json()["text"] == page
 
 
-def test_symbol_endpoints_answer_with_freshness(client: TestClient, index_all) -> None:
-    index_all()
-    symbols = client.get("/symbols", params={"name": "FileLock.release", "wait_ms": 100}).json()
+def test_symbol_endpoints_answer_with_freshness(indexed_client: TestClient) -> None:
+    symbols = indexed_client.get("/symbols", params={"name": "FileLock.release", "wait_ms": 100}).json()
     assert [(each["source"], each["line"]) for each in symbols["symbols"]] == [("src/locks.py", 10)]
-    references = client.get("/references", params={"name": "parse_http_header"}).json()
+    references = indexed_client.get("/references", params={"name": "parse_http_header"}).json()
     assert references["files"][0]["references"][0]["enclosing"] == "test_header_is_parsed"
-    outline = client.get("/outline", params={"path": "src/locks.py"}).json()
+    outline = indexed_client.get("/outline", params={"path": "src/locks.py"}).json()
     assert [item["name"] for item in outline["files"][0]["items"]] == ["FileLock", "acquire", "release"]
-    related = client.get("/related", params={"path": "src/parser.py", "line": 2}).json()
+    related = indexed_client.get("/related", params={"path": "src/parser.py", "line": 2}).json()
     assert (related["definition"]["name"], related["total_tests"]) == ("parse_http_header", 1)
     for answer in (symbols, references, outline, related):
         assert answer["index"]["files_pending"] == 0
-    compact = client.get("/references", params={"name": "parse_http_header", "format": "compact"}).json()
+    compact = indexed_client.get("/references", params={"name": "parse_http_header", "format": "compact"}).json()
     assert compact["text"].startswith("tests/test_parser.py:2 in test_header_is_parsed: assert parse_http_header(")
     assert compact["tokens"] > 0
 
@@ -124,10 +121,9 @@ REFUSED_CALLS = [
 ]
 
 
-def test_symbol_endpoints_refuse_bad_input(client: TestClient, index_all, refusal) -> None:
-    index_all()
+def test_symbol_endpoints_refuse_bad_input(indexed_client: TestClient, refusal) -> None:
     for call, code in REFUSED_CALLS:
-        assert refusal(client.get(call)) == (422, code), call
+        assert refusal(indexed_client.get(call)) == (422, code), call
 
 
 def test_shared_mode_answers_about_one_project_only(daemon: TestClient, tmp_path, starts_processes, refusal) -> None:
