@@ -26,7 +26,7 @@ class Reader:
         return line.rstrip()
 
     def short(self):
-        """Return nothing that anybody would want to have."""
+        """Return no value that a caller could use."""
         return None
 '''
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import END
-from benchmarks.retrieval.__main__ import CODE_BEGIN, DOCUMENTS_BEGIN
+from benchmarks.retrieval.__main__ import CODE_BEGIN, DOCUMENTS_BEGIN, KINDS_BEGIN
 
 REPOSITORY = Path(__file__).parents[4]
 LIMIT_S = 600.0
@@ -99,7 +99,7 @@ def test_main_reports_unmeasurable_repository(measure: Callable[..., subprocess.
 
 def test_quality_document_has_the_sections() -> None:
     text = (REPOSITORY / "docs" / "QUALITY.md").read_text()
-    for begin in (CODE_BEGIN, DOCUMENTS_BEGIN):
+    for begin in (CODE_BEGIN, DOCUMENTS_BEGIN, KINDS_BEGIN):
         _, found, rest = text.partition(begin)
         assert found
         assert END in rest
