@@ -41,6 +41,7 @@ DOCUMENTS = sorted(
 API = REPOSITORY / "docs" / "API.md"
 OPENAPI = REPOSITORY / ".speckit/features/109-multi-instance-architecture/contracts/openapi.json"
 SKILL = REPOSITORY / "agent-brain-skill" / "Agent Brain" / "SKILL.md"
+PROGRAMS = REPOSITORY / "docs" / "PYTHON.md"
 
 
 def test_settings_are_documented_with_default_and_limits() -> None:
@@ -142,7 +143,7 @@ def test_document_links_resolve(path: Path) -> None:
 
 def test_skill_imports_resolve() -> None:
     imported = 0
-    for block in re.findall(r"```python\n(.*?)```", SKILL.read_text(), flags=re.DOTALL):
+    for block in re.findall(r"```python\n(.*?)```", SKILL.read_text() + PROGRAMS.read_text(), flags=re.DOTALL):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("agent_brain_server"):
                 module = importlib.import_module(node.module)

@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 BUILD_LIMIT_S = 300  # compressing the model takes seconds
 PACKAGES = ["agent-brain-server", "agent-brain-cli"]
 SKILL = "agent_brain_cli/skill/SKILL.md"
+PLUGINS = "agent_brain_cli/plugins"
 SETUP = (REPOSITORY / "scripts" / "setup.sh").read_text(encoding="utf-8")
 
 
@@ -35,8 +36,15 @@ def list_sources(package: str) -> set[str]:
     directory = REPOSITORY / package
     module = package.replace("-", "_")
     found = (path for path in (directory / module).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    built = {SKILL} if package == "agent-brain-cli" else set()
+    built = {SKILL, *list_plugins()} if package == "agent-brain-cli" else set()
     return {path.relative_to(directory).as_posix() for path in found} | built
+
+
+def list_plugins() -> dict[str, Path]:
+    """Return the files of the plugins by their path in the wheel."""
+    skills = REPOSITORY / "agent-brain-skill"
+    found = (path for name in ("agent-plugin", "claude-plugin") for path in (skills / name).rglob("*"))
+    return {f"{PLUGINS}/{path.relative_to(skills).as_posix()}": path for path in found if path.is_file()}
 
 
 @pytest.mark.process
@@ -89,6 +97,9 @@ def test_cli_wheel_holds_skill(tmp_path: Path) -> None:
     for directory in (REPOSITORY / "agent-brain-cli", unpacked):
         with zipfile.ZipFile(build(directory, "wheel", tmp_path / f"wheel of {directory.name}")) as wheel:
             assert wheel.read(SKILL) == skill
+            assert len(list_plugins()) >= 7
+            for name, path in list_plugins().items():
+                assert wheel.read(name) == path.read_bytes()
 
 
 def test_cli_requires_server_of_its_own_version() -> None:

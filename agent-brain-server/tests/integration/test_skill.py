@@ -1,4 +1,4 @@
-"""The commands and examples of SKILL.md, run verbatim in a real project in both modes."""
+"""The commands and examples of SKILL.md and docs/PYTHON.md, run verbatim in a real project in both modes."""
 
 import json
 import os
@@ -18,9 +18,10 @@ from agent_brain_server.storage_paths import brain_home, resolve_state_dir
 
 SKILL = Path(__file__).parents[3] / "agent-brain-skill" / "Agent Brain" / "SKILL.md"
 TEXT = SKILL.read_text(encoding="utf-8")
+PROGRAMS = (SKILL.parents[2] / "docs" / "PYTHON.md").read_text(encoding="utf-8")
 EXAMPLE_LIMIT_S = 600.0
 
-PYTHON_EXAMPLES = re.findall(r"^```python\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+PYTHON_EXAMPLES = re.findall(r"^```python\n(.*?)^```", PROGRAMS + TEXT, flags=re.MULTILINE | re.DOTALL)
 SHELL_EXAMPLES = re.findall(r"^```sh\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -53,12 +54,13 @@ def run(directory, *command):
 
 
 def test_skill_python_examples_run(project_in_mode, mode):
-    asking, looking, in_a_loop = PYTHON_EXAMPLES
+    asking, looking, in_a_loop, short = PYTHON_EXAMPLES
     assert run(project_in_mode, sys.executable, "-c", looking) == "No server runs.\n"
     first = run(project_in_mode / "src", sys.executable, "-W", "error", "-c", asking)
     assert first.startswith("src/locks.py:")
     assert "FileLock" in first
     assert run(project_in_mode, sys.executable, "-c", asking).startswith("src/locks.py:")
+    assert "src/locks.py:" in run(project_in_mode, sys.executable, "-W", "error", "-c", short)
     found = run(project_in_mode, sys.executable, "-c", looking)
     assert re.fullmatch(rf"{mode} at http://127\.0\.0\.1:\d+: 4 files\n", found)
     assert int(run(project_in_mode, sys.executable, "-W", "error", "-c", in_a_loop).split()[0]) > 0
@@ -77,7 +79,7 @@ def test_skill_http_example_runs(project_in_mode, mode):
 
 
 def test_skill_sends_no_token_to_project_address():
-    section = TEXT.partition("## Over HTTP")[2]
+    section = PROGRAMS.partition("## Over HTTP")[2] + TEXT.partition("For HTTP, ")[2]
     assert "agent-brain start --json" in section
     assert ".claude/" not in section
 
@@ -96,7 +98,7 @@ def test_skill_shell_example_runs(project, tmp_path, monkeypatch):
 
 
 def test_skill_names_existing_commands():
-    assert set(re.findall(r"`(discover\w*)", TEXT)) <= set(discovery.__all__)
+    assert set(re.findall(r"`(discover\w*)", PROGRAMS + TEXT)) <= set(discovery.__all__)
     assert {"base_url", "token", "instance_id", "mode", "project_root", "project_id", "pid", "version"} <= set(
         runtime.RuntimeState.model_fields
     )
