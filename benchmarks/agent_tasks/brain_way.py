@@ -12,7 +12,7 @@ from benchmarks.agent_tasks.scoring import SEPARATOR
 
 BUDGET = 1_500
 """Tokens of one answer: the default for agents."""
-SECOND_BUDGET = 800
+SECOND_BUDGET = 1_200
 """Tokens of a second answer, whose results were partly shown by the first."""
 BUDGETS = {
     "definition": 600,
@@ -20,11 +20,11 @@ BUDGETS = {
     "implementers": 600,
     "tests": 800,
     "configuration": 700,
-    "error text": 450,
-    "where to add": 1_200,
+    "error text": 350,
+    "where to add": 1_000,
     "data flow": 800,
-    "documentation": 1_000,
-    "changelog": 1_000,
+    "documentation": 800,
+    "changelog": 700,
 }
 """Tokens of the first answer, by category: an agent knows how much it is looking for."""
 STRUCTURE_BUDGET = 400
@@ -39,11 +39,12 @@ def search_with_query(question: TaskQuestion) -> Policy:
     files = FILES.get(question.category, "--type code")
     words = " ".join((*question.names, *question.words))
     output = yield query(question.text, files, budget=BUDGETS[question.category])
-    yield from read_rest(output)
+    if question.category == "definition":
+        yield from read_rest(output)
     if question.names or question.quoted:
         yield query(" ".join(question.quoted or question.names), files, budget=SECOND_BUDGET)
     yield query(words, files, budget=SECOND_BUDGET)
-    yield query(question.text, "-k 25", budget=BUDGET)
+    yield query(question.text, "-k 25")
 
 
 def search_with_structure(question: TaskQuestion) -> Policy:
@@ -55,16 +56,17 @@ def search_with_structure(question: TaskQuestion) -> Policy:
     output = ""
     if about_names:
         output = yield SEPARATOR.join((*about_names, asked) if question.category in TOGETHER else about_names)
-        yield from read_rest(output)
+        if question.category == "definition":
+            yield from read_rest(output)
     if question.category not in TOGETHER or not about_names:
         output += yield asked
-        yield from read_rest(output)
     if names := choose_identifiers(output, question)[:2]:
         output += yield SEPARATOR.join(follow(name, question.category) for name in names)
     places = rank_hits(read_places(output), question)
     if windows := choose_windows(places, before=5, after=15)[:WINDOWS]:
         yield SEPARATOR.join(f"agent-brain read -n {path}:{first}-{last}" for path, first, last in windows)
     yield query(" ".join((*question.names, *question.words)), files, budget=SECOND_BUDGET)
+    yield query(question.text, "-k 25")
 
 
 def read_rest(output: str) -> Policy:

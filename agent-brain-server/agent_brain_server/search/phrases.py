@@ -21,6 +21,7 @@ LONG_RUN = 5  # so many words are no chance, whatever their share
 MIN_SHARE = 0.6  # of the words, for shorter runs: the others are names and numbers where the code has placeholders
 MIN_CONTENT = 2  # words of a run that are no stop words
 MAX_WORDS = 24  # of a phrase: bounds the number of runs
+MAX_PHRASE_LINES = 1_000  # of a text that are compared one by one
 MAX_TEXT = 20_000  # characters of a chunk that are searched
 
 
@@ -66,6 +67,12 @@ def match_phrases(query: str, texts: Mapping[int, str]) -> dict[int, float]:
         if longer:
             shares[key] = (least + longer - 1) / words
     return shares
+
+
+def find_phrase_line(query: str, text: str) -> int | None:
+    """Return the index of the line of a text that has the most of a query's phrase, or `None` if none has a run."""
+    shares = match_phrases(query, dict(enumerate(text.split("\n")[:MAX_PHRASE_LINES])))
+    return max(shares, key=lambda index: shares[index], default=None)
 
 
 def _normalize(text: str) -> bytes:

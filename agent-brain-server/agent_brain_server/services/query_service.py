@@ -28,6 +28,7 @@ from agent_brain_server.search.budget import CountTokens
 from agent_brain_server.search.fusion import choose_alpha, measure_coverage
 from agent_brain_server.search.merging import interleave_results, merge_results
 from agent_brain_server.search.parsed_query import parse_query
+from agent_brain_server.search.phrases import find_phrase_line
 from agent_brain_server.search.ranking import rank_candidates
 from agent_brain_server.services.answer_format import write_answer
 from agent_brain_server.services.freshness import Barrier, ChangeSource
@@ -214,6 +215,8 @@ class QueryService:
         )
         structure = self._answer_structure(request)
         results = merge_results(self._retrieve_all(request, allowed, structure), self._is_blank)
+        if structure is None:
+            structure = self._follow_phrase(request, results)
         elapsed = time.perf_counter() - began
         self._metrics.query_seconds.labels(request.mode).observe(elapsed)
         return QueryResponse(
@@ -239,6 +242,14 @@ class QueryService:
         if answer is not None and request.source_types and answer.question != "values":
             return None  # only values are of code alone
         return answer
+
+    def _follow_phrase(self, request: QueryRequest, results: Sequence[QueryResult]) -> StructureAnswer | None:
+        """Return the uses of the name that stands for an exact text, such as an error message, in the best result."""
+        if not results or request.mode != "hybrid" or len(request.all_queries()) > 1:
+            return None
+        best = results[0]
+        line = None if best.source_type != "code" else find_phrase_line(request.query, best.text)
+        return None if line is None else self._structure.follow_phrase(best.source, best.start_line + line)
 
     def _retrieve_all(
         self, request: QueryRequest, allowed: AllowedChunks | None, structure: StructureAnswer | None

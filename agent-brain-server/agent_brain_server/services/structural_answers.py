@@ -56,6 +56,13 @@ NOUNS: dict[StructuralKind, str] = {
     "outline": "definition",
 }
 
+MAX_TEXT_USES = 12
+"""Uses of the name of a text; a name with more is too common to point at anything."""
+
+CONSTRUCTORS = ("__init__", "constructor", "initialize")
+EXCEPTION_NAME = re.compile(r"(?:Error|Exception|Warning|Failure|Fault)$")
+IMPORT = re.compile(r"(?:import|from|use|using|require|export|#\s*include)\b")
+
 CLASS_WORDS = re.compile(r"class|struct|interface|trait|impl|enum|object|protocol|type|record|instance|module")
 """Kinds of definitions that can inherit."""
 
@@ -145,6 +152,36 @@ class StructuralAnswers:
             name=title,
             summary=f"{_count(len(lines), 'place')} where {title} may get its value",
             lines=lines[:MAX_LINES],
+            total=len(lines),
+            is_partial=True,
+        )
+
+    def follow_phrase(self, path: str, line: int) -> StructureAnswer | None:
+        """Return the uses of the constant, enum value or exception class that stands for a text in the code.
+
+        Args:
+            path: File that contains the text, such as an error message.
+            line: Its line, 1-based.
+        """
+        file = self._documents.symbols.definitions_of(path)
+        around = [] if file is None else [d for d in file.definitions if d.start_line <= line <= d.end_line]
+        named = max(around, key=lambda each: each.start_line, default=None)
+        if file is None or named is None:
+            return None
+        if named.parent is not None and named.name in CONSTRUCTORS:
+            named = file.definitions[named.parent]
+        if not _stands_for_text(named, file.definitions):
+            return None
+        uses = self._lookup.find_uses(SymbolName(named.name), (), limit=MAX_TEXT_USES, only="code")
+        lines = list(_list_sites(make_sites(uses.files, named.name, self._read_rows)))
+        lines = [each for each in lines if each.text and not IMPORT.match(each.text)]
+        if not lines or uses.total > MAX_TEXT_USES:
+            return None
+        return StructureAnswer(
+            question="uses",
+            name=named.qualified_name,
+            summary=f"{_count(len(lines), 'use')} of {named.qualified_name}, which has this text",
+            lines=lines,
             total=len(lines),
             is_partial=True,
         )
@@ -330,6 +367,14 @@ class StructuralAnswers:
             return None
         ending = [path for path in self._documents.file_records() if path.endswith(f"/{wanted}")]
         return ending[0] if len(ending) == 1 else None
+
+
+def _stands_for_text(named: Definition, definitions: Sequence[Definition]) -> bool:
+    """Return whether a definition around a text is its name: a value outside of functions, or an exception class."""
+    if CONTAINERS.fullmatch(named.kind):
+        return EXCEPTION_NAME.search(named.name) is not None and CLASS_WORDS.match(named.kind) is not None
+    outer = None if named.parent is None else definitions[named.parent]
+    return outer is None or CLASS_WORDS.match(outer.kind) is not None
 
 
 def _find_owner(method: StoredDefinition) -> tuple[str, str]:

@@ -81,6 +81,20 @@ reader = Reader({}, block_size=2)
 def test_limit_of_reader():
     reader.capacity = 3
 """
+FILES["src/failures.py"] = """LOST = "the link to the peer was lost"
+
+
+class PeerError(Exception):
+    def __init__(self):
+        super().__init__("the peer sent an unexpected reply")
+
+
+def fetch(peer):
+    if not peer:
+        raise ConnectionError(LOST)
+    note = "the peer is known and sends replies"
+    raise PeerError
+"""
 FILES["src/inline.rs"] = """pub fn byte_fallback() {}
 
 mod tests {
@@ -252,3 +266,23 @@ def test_sentence_about_default_gets_values_and_results(services: ProjectService
 @pytest.mark.parametrize("query", ["How fast is block_size read?", "What is the default of everything?"])
 def test_sentence_without_value_question_is_searched(services: ProjectServices, query: str) -> None:
     assert ask(services, query).structure is None
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("the link to the peer was lost", ("LOST", 11)),
+        ("the peer sent an unexpected reply", ("PeerError", 13)),
+        ("the peer is known and sends replies", None),
+    ],
+)
+def test_error_text_is_followed_to_its_uses(
+    services: ProjectServices, query: str, expected: tuple[str, int] | None
+) -> None:
+    answer = ask(services, query)
+    assert answer.results[0].source == "src/failures.py"
+    found = answer.structure
+    assert (found and (found.name, found.lines[0].line)) == expected
+    if found is not None:
+        assert found.is_partial
+        assert found.summary == f"1 use of {found.name}, which has this text"
