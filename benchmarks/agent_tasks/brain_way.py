@@ -24,7 +24,7 @@ BUDGETS = {
     "where to add": 1_000,
     "data flow": 800,
     "documentation": 800,
-    "changelog": 700,
+    "changelog": 1_000,
 }
 """Tokens of the first answer, by category: an agent knows how much it is looking for."""
 STRUCTURE_BUDGET = 400

@@ -37,7 +37,7 @@ class Package:
 
 
 def load_packages() -> dict[str, Package]:
-    """Return the packages of both sets by name."""
+    """Return the packages of all sets by name."""
     entries = tomllib.loads(PACKAGES.read_text(encoding="utf-8"))["package"]
     packages = [Package(**{**entry, "leave_out": tuple(entry.get("leave_out", ()))}) for entry in entries]
     return {package.name: package for package in packages}

@@ -14,6 +14,7 @@ from agent_brain_server.services.value_rows import (
     MAX_ROW,
     TYPE,
     find_documented,
+    find_named_value,
     list_code_rows,
     make_patterns,
     rank_row,
@@ -34,6 +35,7 @@ MAX_PARAMETERS = 10
 MAX_SIGNATURE = 120  # characters; of longer ones, only the parameter is shown
 MAX_PARAMETER = 60
 MAX_BODY_VALUES = 12
+MAX_FOLLOWED = 5  # places whose value is a constant that is looked up
 VALUE_RANKS = (0, 1, 3)  # of lines that show a whole value
 MAX_VALUE_ROWS = 6
 """Lines of a value that spans several."""
@@ -83,8 +85,11 @@ class ValueAnswers:
             found += self._list_definitions(name, tuple(paths))
         if is_defined or IDENTIFIER.search(name.name):
             found += self._list_assignments(name, paths)
-        found += ((2, _make_parameter(each, name.name)) for each in self._list_parameters(name, paths))
-        found += self._list_defaults(name.name, paths)
+        parameters = [_make_parameter(each, name.name) for each in self._list_parameters(name, paths)]
+        heads = {(line.source, line.line) for line in parameters}
+        defaults = self._list_defaults(name.name, paths)
+        found += ((rank, line) for rank, line in defaults if (line.source, line.line) not in heads)
+        found += ((2, line) for line in parameters)
         for spelling in _spell_constants(name.name):
             if self._documents.symbols.has_name(spelling):
                 found += ((rank, line) for rank, line in self._list_definitions(SymbolName(spelling), tuple(paths)))
@@ -96,7 +101,24 @@ class ValueAnswers:
                 last = line.end_line if rank in VALUE_RANKS else line.line
                 known.update((line.source, number) for number in range(line.line, last + 1))
                 lines.append(line)
-        return lines
+        return self._insert_constants(lines, tuple(paths))
+
+    def _insert_constants(self, lines: Sequence[StructureLine], paths: tuple[str, ...]) -> list[StructureLine]:
+        """Return lines with the definition of each constant that one of the first has as its value below it."""
+        known = {(line.source, line.line) for line in lines}
+        followed = []
+        for number, line in enumerate(lines):
+            followed.append(line)
+            name = find_named_value(line.text) if number < MAX_FOLLOWED else None
+            if name is None or not self._documents.symbols.has_name(name):
+                continue
+            found = self._lookup.find(SymbolName(name), SymbolFilter(paths=paths), limit=2).definitions
+            values = [self._complete(each) for each in found if not _is_container(each.definition)]
+            for value in values:
+                if (value.source, value.line) not in known:
+                    known.add((value.source, value.line))
+                    followed.append(value)
+        return followed
 
     def _list_definitions(self, name: SymbolName, paths: tuple[str, ...]) -> Iterator[tuple[int, StructureLine]]:
         found = self._lookup.find(name, SymbolFilter(paths=paths), limit=MAX_DEFINITIONS)

@@ -13,11 +13,15 @@ MAX_DOCUMENTATION = 160
 EQUALS = r"(?::=|\?\?=|\|\|=|=(?![=>~]))"
 TYPE = r"(?:[?!]?\s*:(?:[^=,:\[(<{]|::|\[[^=]{0,100}\]|<[^=]{0,100}>){1,100})?"
 LITERAL = (
-    r"(?:[-+]?\.?\d|[frbu]?['\"`]|\[|\{|(?i:true|false|null|nil|none|undefined|nan|infinity)\b|[A-Z][A-Z0-9_]{2,}\b)"
+    r"(?:[-+]?\.?\d|[frbu]?['\"`]|\[|\{|(?i:true|false|null|nil|none|undefined|nan|infinity)\b|"
+    r"_{0,2}[A-Z][A-Z0-9_]{2,}\b)"
 )
 CONSTANT = r"(?:[\w.]*(?:DEFAULT|Default|default)\w*)"
 COMMENT = re.compile(r"\s*(?://|#(?!define)|\*|/\*|--|\"\"\"|''')")
 DOCUMENTED = re.compile(r"\bdefault", re.IGNORECASE)
+NAMED_VALUE = re.compile(r"[=:?|,(]\s*(?:\w+\.)?(_{0,2}[A-Z][A-Z0-9_]{2,})\s*[,;)}]*\s*$")
+"""A constant at the end of a line, as the value of something."""
+
 TRIPLE_QUOTES = re.compile(r"\"\"\"|'''")
 
 
@@ -76,6 +80,12 @@ def rank_row(row: str, patterns: ValuePatterns) -> int | None:
     if key and re.match(rf"{LITERAL}|{CONSTANT}", key["value"]):
         return 2
     return None
+
+
+def find_named_value(text: str) -> str | None:
+    """Return the constant that a line ends with, as `timeout = DEFAULT_TIMEOUT,` does, or `None`."""
+    match = NAMED_VALUE.search(text)
+    return match[1] if match else None
 
 
 def find_documented(rows: Sequence[str], first: int, last: int) -> str | None:

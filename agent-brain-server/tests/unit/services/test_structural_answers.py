@@ -81,6 +81,15 @@ reader = Reader({}, block_size=2)
 def test_limit_of_reader():
     reader.capacity = 3
 """
+FILES["src/padding.py"] = """_WIDTH = 30
+
+
+def render(
+    text: str,
+    pad: int = _WIDTH,
+) -> str:
+    return text.ljust(pad)
+"""
 FILES["src/failures.py"] = """LOST = "the link to the peer was lost"
 
 
@@ -185,6 +194,14 @@ def test_uses_outside_of_tests_come_last(services: ProjectServices) -> None:
                 "src/options.py:13 self.unset = max( unset or 0, 5 * 60, )",
                 "src/options.py:11 def __init__(self, meta, block_size=64, unset=None)",
                 "src/options.py:9 unset: int",
+            ],
+        ),
+        (
+            "default of pad",
+            [
+                "src/padding.py:6 pad: int = _WIDTH,",
+                "src/padding.py:1 _WIDTH = 30",
+                "src/padding.py:4 def render( text: str, pad: int = _WIDTH, ) -> str",
             ],
         ),
         ("default of block_size", ["src/options.py:11 def __init__(self, meta, block_size=64, unset=None)"]),
