@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_brain_server.support.tokens import STOP_WORDS, split_identifier, stem
-from benchmarks.retrieval.kinds import KindQuery, KindSet, draw_order
+from benchmarks.retrieval.kinds import KindQuery, KindSet, draw_order, make_tree
 from benchmarks.retrieval.query_set import Target
 
 ALONE = "docstring, a file for each function"
@@ -50,7 +50,10 @@ def make_docstring_sets(sources: Iterable[Path], directory: Path) -> list[KindSe
     files = [path for source in sources for path in sorted(source.rglob("*.py")) if not _is_test(path, source)]
     found = dict.fromkeys(function for path in files for function in find_documented(_read(path)))
     drawn = sorted(found, key=lambda each: draw_order(each.sentence + each.name))[:FUNCTIONS]
-    return [_write_alone(drawn, directory / "functions-alone"), _write_shared(drawn, directory / "functions-shared")]
+    return [
+        _write_alone(drawn, make_tree(directory / "functions-alone")),
+        _write_shared(drawn, make_tree(directory / "functions-shared")),
+    ]
 
 
 def _is_test(path: Path, source: Path) -> bool:
@@ -112,7 +115,6 @@ def make_query(function: Documented, *, without_name: bool) -> str:
 
 
 def _write_alone(functions: Sequence[Documented], tree: Path) -> KindSet:
-    tree.mkdir(parents=True, exist_ok=True)
     queries = []
     for number, function in enumerate(functions):
         name = f"function_{number:04}.py"
@@ -122,7 +124,6 @@ def _write_alone(functions: Sequence[Documented], tree: Path) -> KindSet:
 
 
 def _write_shared(functions: Sequence[Documented], tree: Path) -> KindSet:
-    tree.mkdir(parents=True, exist_ok=True)
     queries = []
     for first in range(0, len(functions), PER_FILE):
         name, line = f"functions_{first // PER_FILE:02}.py", 1

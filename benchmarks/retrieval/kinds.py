@@ -6,6 +6,7 @@ sections (`titles.py`) and sentences of long documents (`sentences.py`). Neither
 
 import hashlib
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -107,6 +108,13 @@ FIGURES: Mapping[str, Mapping[str, Score]] = {
 def draw_order(text: str) -> int:
     """Return a number that orders candidates at random and alike in every run."""
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
+
+
+def make_tree(path: Path) -> Path:
+    """Return an empty directory for a tree, so that nothing of an earlier run with other sources is left in it."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
 
 
 def measure_kinds(sets: Iterable[KindSet], work: Path, shared: SharedServices) -> list[KindFigure]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_brain_server.support.tokens import STOP_WORDS, stem, tokenize
-from benchmarks.retrieval.kinds import KindQuery, KindSet, draw_order
+from benchmarks.retrieval.kinds import KindQuery, KindSet, draw_order, make_tree
 from benchmarks.retrieval.query_set import Target
 
 KIND = "sentence of a long document"
@@ -42,8 +42,7 @@ def make_sentence_sets(documents: Iterable[Path], directory: Path) -> list[KindS
         documents: Text files, indexed as plain text.
         directory: Of the trees.
     """
-    tree = directory / "long-documents"
-    tree.mkdir(parents=True, exist_ok=True)
+    tree = make_tree(directory / "long-documents")
     queries = []
     for document in documents:
         text = document.read_text(encoding="utf-8", errors="replace")

@@ -92,6 +92,9 @@ def test_docstring_sets_label_functions(tmp_path: Path) -> None:
         lines = (shared.tree / target.path).read_text().splitlines()[target.start_line - 1 : target.end_line]
         assert (lines[0], lines[-1]) == ("@cached", "    return line.rstrip()")
     assert sorted(query.targets[0].path for query in alone.queries) == sorted(p.name for p in alone.tree.iterdir())
+    (sources / "two.py").unlink()
+    again, _ = make_docstring_sets([sources], tmp_path / "trees")
+    assert len(list(again.tree.iterdir())) == 1
 
 
 def test_withhold_titles_empties_title() -> None:
