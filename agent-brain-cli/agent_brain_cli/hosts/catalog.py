@@ -1,6 +1,6 @@
 """The hosts of coding agents: their files, and the entry that each of them reads.
 
-Sources, read in November 2026: code.claude.com/docs (mcp, skills, memory, hooks), developers.openai.com/codex (mcp,
+Sources, read in November 2026: code.claude.com/docs (mcp, skills, memory), developers.openai.com/codex (mcp,
 skills, config), geminicli.com/docs, cursor.com/docs (mcp, skills), code.visualstudio.com/docs (mcp-configuration,
 agent-skills), opencode.ai/docs and opencode.ai/v1/docs, zed.dev/docs/ai, docs.windsurf.com.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 Scope = Literal["user", "project"]
-Kind = Literal["json", "toml", "text", "skill", "hook"]
+Kind = Literal["json", "toml", "text", "skill"]
 Entry = dict[str, Any]
 
 NAME = "agent-brain"

@@ -1,4 +1,4 @@
-"""The edits of hosts' files: an MCP entry, a block of instructions, a skill, a hook. They are functions of text."""
+"""The edits of hosts' files: an MCP entry, a block of instructions, and a skill. They are functions of text."""
 
 import json
 import os
@@ -12,7 +12,6 @@ from typing import Any
 from agent_brain_cli.hosts import jsonc
 from agent_brain_cli.hosts.catalog import ARGUMENTS, NAME, Host, Kind, server_keys
 
-HOOK_KEYS = ("hooks", "PostToolUse")
 BEGIN, END = "<!-- agent-brain:begin -->", "<!-- agent-brain:end -->"
 BLOCK = f"""{BEGIN}
 Agent Brain searches this project by meaning and by name, faster than reading files one by one.
@@ -39,7 +38,7 @@ class Edit:
         path: The file.
         kind: What is added.
         host: The host that reads the file.
-        content: The entry of the MCP server, the text of the block or the skill, or the hook.
+        content: The entry of the MCP server, or the text of the block or the skill.
     """
 
     path: Path
@@ -60,8 +59,6 @@ def find_content(edit: Edit, text: str) -> Any:  # noqa: ANN401 - what the file 
     if edit.kind == "skill":
         return text
     document = read_document(edit.kind, text)
-    if edit.kind == "hook":
-        return edit.content if edit.content in (jsonc.find(document, HOOK_KEYS) or []) else None
     return jsonc.find(document, (*server_keys(edit.host, document), NAME))
 
 
@@ -75,8 +72,6 @@ def add(edit: Edit, text: str) -> str:
         if edit.kind == "json":
             keys = server_keys(edit.host, read_document("json", text))
             return jsonc.insert(text, (*keys, NAME), edit.content)
-        if edit.kind == "hook":
-            return jsonc.append(text, HOOK_KEYS, edit.content)
     except jsonc.InvalidJsonError as error:
         raise EditError(str(error)) from error
     if edit.kind == "toml":
@@ -96,8 +91,6 @@ def take_out(edit: Edit, text: str) -> str:
         return ""
     document = read_document(edit.kind, text)
     try:
-        if edit.kind == "hook":
-            return jsonc.remove(text, HOOK_KEYS, edit.content)
         if edit.kind == "json":
             return jsonc.remove(text, (*server_keys(edit.host, document), NAME))
     except jsonc.InvalidJsonError as error:
@@ -172,7 +165,7 @@ def is_ours(content: object) -> bool:
 
 def is_empty(kind: Kind, text: str) -> bool:
     """Return whether nothing is left in a file that was created for an edit."""
-    if kind in ("json", "hook") and text.strip():
+    if kind == "json" and text.strip():
         return not _has_values(read_document(kind, text))
     return not text.strip()
 

@@ -94,43 +94,24 @@ def insert(text: str, path: Sequence[str], value: object) -> str:
         raise InvalidJsonError(f"{'.'.join(path[:depth]) or 'The document'} is not an object")
     if _member(node, path[depth]) is not None:
         raise InvalidJsonError(f"{'.'.join(path)} exists")
-    edited = _add(text, node, f"{json.dumps(path[depth])}: ", _nest(path[depth + 1 :], value))
+    edited = _add(text, node, path[depth], _nest(path[depth + 1 :], value))
     _require_equal(edited, _set(root.value, path, value))
     return edited
 
 
-def append(text: str, path: Sequence[str], value: object) -> str:
-    """Return the text with a new element at the end of an array, which is added if it is missing.
-
-    Raises:
-        InvalidJsonError: As for `insert`, or the value at the path is not an array.
-    """
-    present = find(parse(text), path) if text.strip("\ufeff \t\r\n") else None
-    if present is None:
-        return insert(text, path, [value])
-    if not isinstance(present, list):
-        raise InvalidJsonError(f"{'.'.join(path)} is not an array")
-    root = _parse_document(text)
-    edited = _add(text, _descend(root, path), "", value)
-    _require_equal(edited, _set(root.value, path, [*present, value]))
-    return edited
-
-
-def remove(text: str, path: Sequence[str], element: object = None) -> str:
-    """Return the text without a member, or without one element of an array; unchanged if it is missing.
+def remove(text: str, path: Sequence[str]) -> str:
+    """Return the text without a member; unchanged if it is missing.
 
     Args:
         text: A document.
-        path: Names from the root to the member, or to the array.
-        element: Value of the element to remove; `None` removes the member itself.
+        path: Names from the root to the member.
 
     Raises:
         InvalidJsonError: The text cannot be parsed.
     """
-    root = _parse_document(text)
-    parent = _descend(root, path if element is not None else path[:-1])
+    parent = _descend(_parse_document(text), path[:-1])
     for index, item in enumerate(parent.items):
-        if (item.node.value == element) if element is not None else (item.key == path[-1]):
+        if item.key == path[-1]:
             edited = _cut(text, parent, index)
             parse(edited)
             return edited
@@ -166,8 +147,9 @@ def _descend(node: Node, path: Sequence[str]) -> Node:
     return node
 
 
-def _add(text: str, parent: Node, prefix: str, value: object) -> str:
-    """Return the text with one more member at the end of an object or array."""
+def _add(text: str, parent: Node, name: str, value: object) -> str:
+    """Return the text with one more member at the end of an object."""
+    prefix = f"{json.dumps(name)}: "
     inside = text[parent.start : parent.end]
     newline = "\r\n" if "\r\n" in text else "\n"
     if parent.items and "\n" not in inside:

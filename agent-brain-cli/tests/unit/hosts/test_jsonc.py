@@ -87,12 +87,3 @@ def test_parse_of_any_text_raises_one_error(text):
 def test_insert_refuses_hostile_text(text):
     with pytest.raises(jsonc.InvalidJsonError):
         jsonc.insert(text, ("b", "c"), 1) and jsonc.insert(text, ("a", "c"), 1)
-
-
-def test_append_to_missing_and_present_array():
-    text = jsonc.append('{\n  "hooks": {} // none\n}\n', ("hooks", "After"), {"a": 1})
-    assert jsonc.parse(text) == {"hooks": {"After": [{"a": 1}]}}
-    twice = jsonc.append(text, ("hooks", "After"), {"b": 2})
-    assert jsonc.parse(twice)["hooks"]["After"] == [{"a": 1}, {"b": 2}]
-    assert jsonc.parse(jsonc.remove(twice, ("hooks", "After"), {"a": 1})) == {"hooks": {"After": [{"b": 2}]}}
-    assert "// none" in twice
