@@ -1,6 +1,6 @@
 """Ask several projects of the shared daemon one question: `agent-brain query --all-projects`, `--project NAME`.
 
-Each project answers a request of its own, with its own id, so that no answer mixes two projects. Only projects that are
+Each project answers a separate request with its id, so that no answer mixes two projects. Only projects that are
 registered with this user's daemon can be named.
 """
 
