@@ -22,8 +22,10 @@ For a fixed string or a regular expression, `rg` is the better tool.
 """
 BLOCK_PATTERN = re.compile(rf"{re.escape(BEGIN)}.*?{re.escape(END)}\r?\n?", re.DOTALL)
 TOML_TABLE = re.compile(
-    rf'^[ \t]*\[mcp_servers\.(?:{NAME}|"{NAME}")[\].][^\n]*\n(?:(?![ \t]*\[)[^\n]*\n?)*', re.MULTILINE
+    rf'^[ \t]*\[mcp_servers\.(?:{NAME}|"{NAME}")[\].][^\n]*(?:\n|\Z)(?:[ \t]*[\w"-]+[ \t]*=[^\n]*(?:\n|\Z))*',
+    re.MULTILINE,
 )
+"""A table of the entry with its keys; comments and blank lines behind it may belong to the next table."""
 
 
 class EditError(ValueError):

@@ -118,8 +118,9 @@ def test_uninstall_keeps_later_changes(command, samples):
     path, settings = samples / ".claude.json", samples / ".codex/config.toml"
     document = json.loads(path.read_text()) | {"numStartups": 4}
     path.write_text(json.dumps(document))
-    settings.write_text(settings.read_text() + '\n[tui]\ntheme = "dark"\n')
+    settings.write_text(settings.read_text() + '\n# colours\n[tui]\ntheme = "dark"\n')
     command("uninstall")
+    assert "# colours" in settings.read_text()
     assert json.loads(path.read_text()) == json.loads(SAMPLES[".claude.json"]) | {"numStartups": 4}
     assert tomllib.loads(settings.read_text()) == tomllib.loads(SAMPLES[".codex/config.toml"]) | {
         "tui": {"theme": "dark"}
