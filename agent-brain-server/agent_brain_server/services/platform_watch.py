@@ -1,4 +1,4 @@
-"""Learn of changes from the platform's own notification (FSEvents on macOS), where there is no inotify.
+"""Report changes through the platform's own notification (FSEvents on macOS), for systems without inotify.
 
 Its events arrive late, in a separate thread, and may be merged, so they prove nothing: they only make a change visible
 before the next comparison of the tree. What is promised about freshness rests on that comparison.

@@ -34,7 +34,7 @@ _DEAD_STATES = ("Z", "X")  # zombie, dead
 
 
 class ProcessFacts(Protocol):
-    """What the system tells about a process; each call allows for a process that has ended meanwhile."""
+    """Facts about processes from the system; each call allows for a process that has ended meanwhile."""
 
     def start_time(self, pid: int) -> str | None:
         """Return the start time as an opaque text without spaces, or `None` if the process has ended."""
@@ -176,7 +176,7 @@ class PsutilFacts:
 
 
 class SignalFacts:
-    """What is left where nothing tells about processes: whether one exists, and whether it may be signalled."""
+    """Facts from signal 0 alone: whether a process exists, and whether it may be signalled."""
 
     def start_time(self, pid: int) -> str | None:
         """Return that the start time is unknown, or `None` if there is no such process."""
