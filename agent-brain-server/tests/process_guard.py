@@ -71,10 +71,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Add the marker `process` before tests are selected by marker."""
+    """Add the markers `process` and `no_cover` before tests are selected by marker."""
     for item in items:
         if "integration" in item.path.parts or PROCESS_FIXTURE in getattr(item, "fixturenames", ()):
             item.add_marker("process")
+        elif item.get_closest_marker("slow") and not item.get_closest_marker("process"):
+            item.add_marker("no_cover")  # measuring coverage doubles their time, and other tests run the same lines
 
 
 def pytest_collection_finish() -> None:
