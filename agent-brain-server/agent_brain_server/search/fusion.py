@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from agent_brain_server.search.parsed_query import ParsedQuery
 from agent_brain_server.support.tokens import tokenize
 
-UNCOVERED_ALPHA = 0.5
-COVERED_ALPHA = 0.1
+UNCOVERED_ALPHA = 0.45
+COVERED_ALPHA = 0.25
 """Weight of the vectors if the best keyword hit contains none or all of the query's terms; see docs/QUALITY.md."""
 
 
@@ -24,7 +24,7 @@ def choose_alpha(coverage: float) -> float:
     Args:
         coverage: Share of the query's terms in the best keyword hit, in [0, 1].
     """
-    return UNCOVERED_ALPHA + (COVERED_ALPHA - UNCOVERED_ALPHA) * coverage**2
+    return UNCOVERED_ALPHA + (COVERED_ALPHA - UNCOVERED_ALPHA) * coverage
 
 
 def measure_coverage(query: ParsedQuery, text: str) -> float:
