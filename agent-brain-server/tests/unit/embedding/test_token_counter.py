@@ -48,6 +48,7 @@ def test_count_without_tokenizer_raises(tmp_path: Path) -> None:
         TokenCounter(tmp_path / "tokenizer.json").count("a")
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(max_size=40) | st.text("aé日😀 _\u200b\u0301\x0b…", max_size=40), max_size=8))
 def test_count_is_subadditive_over_lines(lines: list[str]) -> None:
@@ -55,6 +56,7 @@ def test_count_is_subadditive_over_lines(lines: list[str]) -> None:
     assert count_reference(joined) <= COUNTER.count(joined) <= sum(COUNTER.count(f"{line}\n") for line in lines)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(codec="ascii"), max_size=200))
 def test_count_of_ascii_equals_tokenizer(text: str) -> None:

@@ -51,6 +51,7 @@ def test_cut_line_never_exceeds_budget(line: str) -> None:
         assert COUNTER.count(f"{cut}\n") <= budget
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=20), st.integers(12, 200))
 def test_fit_lines_never_exceeds_budget(lines: list[str], budget: int) -> None:
